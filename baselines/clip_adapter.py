@@ -1,7 +1,7 @@
 """CLIP-Adapter (arXiv 2110.04544): a small residual bottleneck behind a frozen tower.
 
 x becomes ratio * ReLU(W2 ReLU(W1 x)) + (1 - ratio) * x, normalized to unit length. Only frozen features are
-used. Once they are cached, training runs no tower.
+used. Once they are cached, training runs no tower. With `layers`, the bottleneck reads layers of the tower behind x.
 
 Differs from the paper: the text side is adapted by default (the released code adapts images, but there
 captions are a short list of class names). Training uses whole captions, a symmetric loss over pairs
@@ -11,15 +11,88 @@ random crops.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import nn
 
-from benchmark import Adapter, Encoder, Features, PairLoss, TrainConfig, method
+from benchmark import (
+    Adapter,
+    AnyImages,
+    Encoder,
+    Features,
+    FitLog,
+    PairLoss,
+    TrainConfig,
+    TrainContext,
+    learn,
+    method,
+)
+from benchmark.models.layers import JOINT, BlockEncoder
+from benchmark.training.closed_form import choose
 from benchmark.training.trained_method import TrainedMethod
+from fdrd.dataset import RetrievalDataset
 
 Side = Literal["text", "image", "both"]
 Form = Literal["bottleneck", "residual", "linear"]
+
+
+class CLIPAdapter(TrainedMethod):
+    """Adapters behind the frozen features of one side, or of both.
+
+    Args:
+        blocks: frozen features.
+        adapters: by the name of the side.
+        train: training settings.
+        seed: seed of the order of the rows.
+        loss: direction of InfoNCE, or `sigmoid`.
+    """
+
+    def __init__(
+        self,
+        blocks: BlockEncoder,
+        adapters: dict[str, Adapter],
+        train: TrainConfig,
+        seed: int,
+        loss: PairLoss,
+    ):
+        backbone = blocks.encoder
+
+        def encode_image(images: AnyImages) -> Features:
+            if "image" not in adapters:
+                return backbone.encode_image(images)
+            return Features(adapters["image"](blocks.encode_image(images)))
+
+        def encode_text(captions: Sequence[str]) -> Features:
+            if "text" not in adapters:
+                return backbone.encode_text(captions)
+            return Features(adapters["text"](blocks.encode_text(captions)))
+
+        super().__init__(
+            backbone,
+            nn.ModuleDict(adapters),
+            train,
+            seed,
+            encode_image=encode_image,
+            encode_text=encode_text,
+            loss=loss,
+        )
+        self.blocks = blocks
+        self.adapters = adapters
+
+    def fit(
+        self,
+        train: RetrievalDataset,
+        validation: RetrievalDataset,
+        context: TrainContext = TrainContext(),
+    ) -> FitLog:
+        """Choose the layers in closed form if there is a choice, and train the adapters."""
+        if len(self.blocks.sets) > 1:
+            found = choose(self.blocks, train, validation, progress=context.progress)
+            for name, columns in zip(("image", "text"), found.columns, strict=True):
+                if name in self.adapters:
+                    self.adapters[name].use(columns)
+        return learn(self, train, validation, context)
 
 
 @method("clip_adapter", trains="adapter")
@@ -30,12 +103,13 @@ def clip_adapter(
     form: Form = "bottleneck",
     reduction: float = 4,
     ratio: float = 0.2,
+    layers: str = JOINT,
     loss: PairLoss = "symmetric",
     train: TrainConfig = TrainConfig(
         epochs=50, batch_size=256, optimizer="adamw", learning_rate=1e-3
     ),
     seed: int = 0,
-) -> TrainedMethod:
+) -> CLIPAdapter:
     """Train a residual bottleneck behind frozen features (arXiv 2110.04544).
 
     Args:
@@ -45,27 +119,16 @@ def clip_adapter(
             one layer.
         reduction: the hidden layer is this many times narrower than the joint space; 0.25 is four times wider.
         ratio: share of the learned part in the result.
+        layers: joint, or what an adapter reads, such as joint,0,middle,last; auto chooses how many on validation.
         loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
         seed: seed of the initial weights and the order of the rows.
     """
+    blocks = BlockEncoder(backbone, layers)
+    inputs = {"image": blocks.image_dim, "text": blocks.text_dim}
     sides = ("image", "text") if side == "both" else (side,)
-    adapters = nn.ModuleDict(
-        {
-            name: Adapter(backbone.dim, form, reduction, ratio, seed + number)
-            for number, name in enumerate(sides)
-        }
-    )
-
-    def adapted(name: str, features: Features) -> Features:
-        return Features(adapters[name](features.pooled)) if name in adapters else features
-
-    return TrainedMethod(
-        backbone,
-        adapters,
-        train,
-        seed,
-        encode_image=lambda images: adapted("image", backbone.encode_image(images)),
-        encode_text=lambda captions: adapted("text", backbone.encode_text(captions)),
-        loss=loss,
-    )
+    adapters = {
+        name: Adapter(backbone.dim, form, reduction, ratio, seed + number, inputs[name])
+        for number, name in enumerate(sides)
+    }
+    return CLIPAdapter(blocks, adapters, train, seed, loss)

@@ -58,13 +58,13 @@ if TYPE_CHECKING:
     )
     from benchmark.results import MethodResults, Plots, Results
     from benchmark.runner import Resources, Run, evaluate, execute, open_backbone, run
-    from benchmark.settings import Settings, TrainConfig
+    from benchmark.settings import LossDirection, PairLoss, Settings, TrainConfig
     from benchmark.train_context import TrainContext
     from benchmark.training.adapters import Adapter, AdapterForm
     from benchmark.training.collator import ClipCollator
     from benchmark.training.fine_tuning import FineTuned
     from benchmark.training.loop import Batch
-    from benchmark.training.losses import LossDirection, PairLoss, info_nce
+    from benchmark.training.losses import info_nce
     from benchmark.training.prompt_learners import (
         ContextVectors,
         CoupledPrompts,
@@ -98,13 +98,13 @@ __all__, __getattr__, __dir__ = lazy_exports(
         "benchmark.result": "BenchResult FitLog RetrievalMetrics read_result read_results to_json",
         "benchmark.results": "MethodResults Plots Results",
         "benchmark.runner": "Resources Run evaluate execute open_backbone run",
-        "benchmark.settings": "Settings TrainConfig",
+        "benchmark.settings": "LossDirection PairLoss Settings TrainConfig",
         "benchmark.training.adapters": "Adapter AdapterForm",
         "benchmark.training.collator": "ClipCollator",
         "benchmark.train_context": "TrainContext",
         "benchmark.training.fine_tuning": "FineTuned",
         "benchmark.training.loop": "Batch",
-        "benchmark.training.losses": "LossDirection PairLoss info_nce",
+        "benchmark.training.losses": "info_nce",
         "benchmark.training.prompt_learners": "ContextVectors CoupledPrompts Coupling PromptMethod VisualTokens",
         "benchmark.training.trained_method": "learn pair_loss",
         "benchmark.training.training_negatives": "TrainingNegatives",

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,22 +26,17 @@ import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
+from benchmark.checkpoint_files import find_checkpoint
 from benchmark.models.backbone import Backbone
 from benchmark.models.loading import DEFAULT_BACKBONE, cached_backbone
 from benchmark.registry import Method, make_method, method_options, takes
 from benchmark.settings import Digest, Seed, Settings, TrainConfig
-from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
-from fdrd.kinds import refuse_other
 from fdrd.options import read_options
 from fdrd.text.controls import visible
 
-WEIGHTS = "model.safetensors"
-"""File name of the checkpoint in a model repository; the Hub counts and inspects this name."""
-
 _LONGEST = 300  # characters of a library's message
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@.+)?")
 
 
 Text = Annotated[str, Meta(max_length=1000)]
@@ -180,49 +174,6 @@ def load_checkpoint(path: Path, learner: nn.Module, backbone_fingerprint: str) -
         learner.load_state_dict(tensors)
     except RuntimeError as error:
         raise FdrdError(f"{path} does not fit {header.method}: {_one_line(error)}") from error
-
-
-def find_checkpoint(spec: str | Path) -> Path:
-    """Return the file of a checkpoint: a path, a folder with `model.safetensors`, or ORG/NAME[@REVISION].
-
-    Raises:
-        FdrdError: there is no such checkpoint, or the download failed.
-    """
-    path, name = Path(spec).expanduser(), str(spec)
-    refuse_other(path, "a trained method", "checkpoint", "weights", "results")
-    if path.is_file():
-        return path
-    if path.is_dir():
-        if (path / WEIGHTS).is_file():
-            return path / WEIGHTS
-        raise FdrdError(f"{path} holds no {WEIGHTS}; give a .safetensors file of `fdrd bench`")
-    if not _HUB_ID.fullmatch(name) or name.endswith(".safetensors"):
-        raise FdrdError(
-            f"no checkpoint {name}: give the .safetensors file that `fdrd bench` wrote next to a "
-            f"result, or a model on the Hub as ORG/NAME"
-        )
-    return _download(name)
-
-
-def _download(spec: str) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    name, _, revision = spec.partition("@")
-    try:
-        with hub_or_cache():
-            return Path(hf_hub_download(name, WEIGHTS, revision=revision or None))
-    except FdrdError:
-        raise
-    except Exception as error:  # whatever the client raises for an answer that is not the Hub's
-        if isinstance(error, LocalEntryNotFoundError):
-            reason = "the Hub cannot be reached"
-        elif isinstance(error, EntryNotFoundError):
-            reason = f"the repository has no {WEIGHTS}, so `fdrd push` did not create it"
-        else:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            reason = f"the Hub download failed ({first}); check the name and the connection"
-        raise FdrdError(f"no checkpoint {spec}: no such file, and {reason}") from error
 
 
 class TrainedMethod(Protocol):

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
-from benchmark.checkpoint import find_checkpoint, load_method, read_header, untrained_method
+from benchmark.checkpoint import load_method, read_header, untrained_method
+from benchmark.checkpoint_files import find_checkpoint
 from benchmark.evaluation.encoding import BATCH
 from benchmark.models.backbone import Backbone, Features
 from benchmark.models.image_batches import Images

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from benchmark.intervals import score_interval
+from fdrd.record import KINDS
 
 KS = (1, 5, 10)
 RECALLS = tuple(f"R@{k}" for k in KS)
@@ -32,6 +33,7 @@ Number = Annotated[float, Meta(ge=-LARGEST_COUNT, le=LARGEST_COUNT)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 NonNegative = Annotated[float, Meta(ge=0, le=LARGEST_COUNT)]
 Count = Annotated[int, Meta(ge=1, le=LARGEST_COUNT)]
+CountFromZero = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
 Interval = tuple[NonNegative, NonNegative]
 
 Indices: TypeAlias = npt.NDArray[np.int64]
@@ -94,7 +96,7 @@ COMBINED = {
     each.name: each
     for each in (
         CombinedMetric("R-sum", RECALLS, total=True, main=True, meaning="sum of the six recalls"),
-        CombinedMetric("MRR", ("MRR",), total=False, main=False, meaning="mean of both MRR"),
+        CombinedMetric("MRR", ("MRR",), total=False, main=True, meaning="mean of both MRR"),
     )
 }
 """The metrics of both directions by name."""
@@ -192,6 +194,54 @@ def caption_reciprocal_rank(caption: Indices) -> Values:
 def category_recall(category: Values) -> Values:
     """Return whether the first item has the right category."""
     return category
+
+
+@dataclass(frozen=True)
+class PairMetric:
+    """A metric of natural pairs: `values` takes which pairs have both captions, and both images, right."""
+
+    values: Callable[[Mask, Mask], Mask]
+    chance: float
+    """of random scores"""
+    meaning: str
+
+
+PAIR_METRICS = {
+    "text": PairMetric(
+        lambda text, image: text, 1 / 4, "both images score higher with their own caption"
+    ),
+    "image": PairMetric(
+        lambda text, image: image, 1 / 4, "both captions score higher with their own image"
+    ),
+    "group": PairMetric(lambda text, image: text & image, 1 / 6, "both of these"),
+}
+"""The metrics of natural pairs by name."""
+
+PAIRS = {kind: f"{kind} pairs" for kind in KINDS}
+"""The names under which metrics of natural pairs are kept, by kind, next to `DIRECTIONS` and `BOTH`."""
+
+
+def pair_metrics(text: Mask, image: Mask) -> MetricValues:
+    """Return the metrics of P natural pairs, with intervals over pairs.
+
+    Args:
+        text: (P,) whether both images score higher with their own caption.
+        image: (P,) whether both captions score higher with their own image.
+
+    >>> found = pair_metrics(np.array([True, True]), np.array([True, False]))
+    >>> found["text"], found["group"]
+    (1.0, 0.5)
+    """
+    values = {name: each.values(text, image) for name, each in PAIR_METRICS.items()}
+    counts = np.ones((len(text), 1))
+    return MetricValues(
+        len(text),
+        {name: float(won.mean()) for name, won in values.items()},
+        {
+            name: score_interval([(won[:, None].astype(np.float64), counts)])
+            for name, won in values.items()
+        },
+    )
 
 
 @dataclass(frozen=True)

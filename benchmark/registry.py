@@ -16,13 +16,16 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, wraps
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from benchmark.code_digest import NoIdentityError, code_digest
+from benchmark.declarations import declaration
 from benchmark.result import FitLog
 from fdrd.errors import FdrdError
 from fdrd.options import Option, options_of, read_options, unknown
@@ -90,10 +93,12 @@ class Needs:
     Attributes:
         capabilities: as in `Encoder.can`.
         unless: options with which it needs none of them.
+        joint: one space for images and captions, which a method may make itself.
     """
 
     capabilities: frozenset[str] = frozenset()
     unless: Mapping[str, Any] = field(default_factory=dict)
+    joint: bool = True
 
 
 Role = Literal["reference", "floor", ""]
@@ -101,18 +106,35 @@ Role = Literal["reference", "floor", ""]
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """One registered method; the attributes are those of `method`."""
+class _About:
+    """What is known of a method without building it; the first four attributes are those of `method`."""
 
-    factory: Callable[..., Method]
     ablations: Ablations
-    options: Callable[..., Any]
     needs: Needs
     role: Role
     trains: str
+    options: dict[str, Option]
+    make: Callable[..., Any] | None
+    """dataclass of the options, which checks them"""
+    parameters: frozenset[str]
+    text: str
+    """docstring of the factory"""
+    notes: str
+    """docstring of its module"""
 
 
-_METHODS: dict[str, _Entry] = {}
+class _Registered(NamedTuple):
+    factory: Callable[..., Method]
+    about: _About
+
+
+_METHODS: dict[str, _Registered] = {}
+
+OTHER_NAMES = {
+    **dict.fromkeys(("clip", "baseline", "pretrained"), "zero_shot"),
+    **dict.fromkeys(("fine_tune", "finetune", "finetuning", "fine_tuning"), "full"),
+}
+"""What others call a method."""
 
 
 def method(
@@ -146,8 +168,13 @@ def method(
             raise ValueError(
                 f"two methods are called {name!r}: {_location(owner.factory)} and {_location(factory)}"
             )
-        wanted = needs if isinstance(needs, Needs) else Needs(frozenset({needs} - {""}))
-        _METHODS[name] = _Entry(factory, ablations or {}, options or factory, wanted, role, trains)
+        module = inspect.getmodule(factory)
+        about = _About(
+            ablations or {}, _needs(needs), role, trains, options_of(options or factory), options,
+            frozenset(inspect.signature(factory).parameters),
+            inspect.getdoc(factory) or "", (inspect.getdoc(module) or "") if module else "",
+        )  # fmt: skip
+        _METHODS[name] = _Registered(factory, about)
         return factory
 
     return register
@@ -186,15 +213,37 @@ def chosen_methods(
     names = [ablate] if ablate is not None else known if everything else list(methods)
     for name in names:
         if name not in known:
-            raise FdrdError(unknown("method", name, known, "fdrd"))
+            raise FdrdError(unknown("method", name, known, "fdrd", OTHER_NAMES))
     return names
 
 
-def _entry(name: str) -> _Entry:
+def _needs(needs: str | Needs) -> Needs:
+    return needs if isinstance(needs, Needs) else Needs(frozenset({needs} - {""}))
+
+
+def _about(name: str) -> _About:
+    """Return what is known of a method: of a built-in one from its source, so that torch is not imported.
+
+    Raises:
+        FdrdError: there is no such method.
+    """
     chosen_methods([name])
-    if name not in _METHODS:
-        importlib.import_module(built_in()[name].module)
-    return _METHODS[name]
+    return _METHODS[name].about if name in _METHODS else _from_source(name)
+
+
+@cache
+def _from_source(name: str) -> _About:
+    found = declaration(built_in()[name].module, name)
+    if found is None:  # e.g. an installation without sources
+        get_method(name)
+        return _METHODS[name].about
+    given = found.arguments
+    make = given.get("options")
+    return _About(
+        given.get("ablations") or {}, _needs(given.get("needs", "")), given.get("role", ""),
+        given.get("trains", ""), options_of(make) if make else found.options, make,
+        found.parameters, found.text, found.notes,
+    )  # fmt: skip
 
 
 def load_plugin(module: str) -> None:
@@ -215,7 +264,10 @@ def get_method(name: str) -> Callable[..., Method]:
     Raises:
         FdrdError: there is no such method.
     """
-    return _entry(name).factory
+    chosen_methods([name])
+    if name not in _METHODS:
+        importlib.import_module(built_in()[name].module)
+    return _METHODS[name].factory
 
 
 def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -224,9 +276,9 @@ def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]
     Raises:
         FdrdError: there is no such method, or it defines no variants.
     """
-    ablations = _entry(name).ablations
+    ablations = _about(name).ablations
     if not ablations:
-        having = ", ".join(known for known in method_names() if _entry(known).ablations)
+        having = ", ".join(known for known in method_names() if _about(known).ablations)
         raise FdrdError(
             f"`ablate` {name}: it defines no variants; these methods do: {having or 'none'}"
         )
@@ -244,30 +296,48 @@ def method_names() -> list[str]:
 
 def role_of(name: str) -> Role:
     """Return the role of a method, without importing it; a method that is not known here has none."""
-    known = _METHODS.get(name) or built_in().get(name)
+    if name in _METHODS:
+        return _METHODS[name].about.role
+    known = built_in().get(name)
     return known.role if known else ""
 
 
 def method_options(name: str) -> dict[str, Option]:
     """Return the options of a method."""
-    return options_of(_entry(name).options)
+    return _about(name).options
+
+
+def check_options(name: str, given: Mapping[str, Any]) -> None:
+    """Refuse options of a method that are unknown, wrong or out of range, and a method whose package is missing.
+
+    Raises:
+        FdrdError: as said.
+    """
+    about = _about(name)
+    values = read_options(about.options, given, name)
+    if about.make is not None:
+        about.make(**values)
+    needed = re.search(r"needs `(\w+)`", summary(name))
+    if needed and find_spec(needed[1]) is None:
+        raise FdrdError(
+            f"{name} needs {needed[1]}, which is not installed; run `pip install 'fdrd[{name}]'`"
+        )
 
 
 def summary(name: str) -> str:
     """Return the first line of a method's docstring."""
-    return (inspect.getdoc(get_method(name)) or "").partition("\n")[0]
+    return _about(name).text.partition("\n")[0]
 
 
 def trains(name: str) -> str:
     """Return what a method trains, as a noun phrase; empty if it does not say."""
-    return _entry(name).trains
+    return _about(name).trains
 
 
 def notes(name: str) -> list[str]:
     """Return the paragraphs about a method: its paper and what differs from it, from the docstring of its module."""
-    module = inspect.getmodule(get_method(name))
-    text = (inspect.getdoc(module) or "") if module else ""
-    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n") if paragraph]
+    paragraphs = _about(name).notes.split("\n\n")
+    return [" ".join(paragraph.split()) for paragraph in paragraphs if paragraph]
 
 
 def complete_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -277,18 +347,26 @@ def complete_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def takes(name: str, argument: str) -> bool:
     """Return whether a method takes `backbone`, `seed` or `train`."""
-    return argument in inspect.signature(get_method(name)).parameters
+    return argument in _about(name).parameters
 
 
 def obstacle(name: str, options: Mapping[str, Any], can: frozenset[str]) -> str:
     """Return why a method does not work on a backbone with these capabilities; empty if it does."""
-    needs = _entry(name).needs
+    needs = _about(name).needs
+    if needs.joint and _apart(can):
+        return "needs one space of images and captions"
     missing = sorted(needs.capabilities - can)
     chosen = complete_options(name, options)
     if not missing or (needs.unless and all(chosen[k] == v for k, v in needs.unless.items())):
         return ""
     remedy = " ".join(f"-M {key}={value:g}" for key, value in needs.unless.items())
     return f"needs {' and '.join(missing)}" + (f" unless {remedy}" if remedy else "")
+
+
+def _apart(can: frozenset[str]) -> bool:
+    from benchmark.models.backbone import APART  # imports torch
+
+    return APART in can
 
 
 def check_backbone(
@@ -323,7 +401,10 @@ def works_with(name: str, can: frozenset[str]) -> str | None:
     """Return the options with which a method works on a backbone, None if it does not work at all."""
     if not takes(name, "backbone") or not obstacle(name, {}, can):
         return ""
-    unless = _entry(name).needs.unless
+    needs = _about(name).needs
+    if needs.joint and _apart(can):
+        return None
+    unless = needs.unless
     return " ".join(f"-M {key}={value:g}" for key, value in unless.items()) or None
 
 

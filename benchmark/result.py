@@ -21,16 +21,18 @@ from msgspec import Meta
 
 from benchmark.rank_metrics import (
     BOTH,
-    LARGEST_COUNT,
     METRICS,
+    PAIRS,
     ByDirection,
     Count,
+    CountFromZero,
     Fraction,
     Indices,
     MetricValues,
     NonNegative,
     QueryGroups,
     first_difference,
+    pair_metrics,
     rank_metrics,
     require,
 )
@@ -45,15 +47,17 @@ from benchmark.settings import SCHEMA_VERSION, Digest, Gallery, OptionValue, Set
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
 from fdrd.kinds import kind_of, refuse_other
+from fdrd.record import Kind
 from fdrd.text.controls import visible
 
 _LONGEST = 400  # characters of a message about a wrong field
 
-CountFromZero = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
 Numbers = Annotated[str, Meta(pattern="^[0-9]{1,9}( [0-9]{1,9})*$")]
 """Numbers from 0, separated by spaces, in dataset order."""
 RankList = Annotated[str, Meta(pattern="^[1-9][0-9]{0,8}( [1-9][0-9]{0,8})*$")]
 """Ranks of all queries, separated by spaces, in dataset order."""
+
+Digits = Annotated[str, Meta(pattern="^[01]+$")]
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,22 @@ class QueryRanks:
     caption: RankList
 
 
+@dataclass(frozen=True)
+class PairWins:
+    """Which natural pairs of one kind are won, one digit per pair: 1 for a win."""
+
+    rows: Numbers
+    """two rows for each pair"""
+    text: Digits
+    """both images score higher with their own caption"""
+    image: Digits
+    """both captions score higher with their own image"""
+
+    def metrics(self) -> MetricValues:
+        """Return the metrics of these pairs."""
+        return pair_metrics(*(np.array(list(each)) == "1" for each in (self.text, self.image)))
+
+
 @dataclass(frozen=True, repr=False)
 class BenchResult:
     """Result of one method on one split. Metrics are fractions, times are seconds.
@@ -167,8 +187,12 @@ class BenchResult:
     """None if the options were not searched for this run"""
     truncated: Fraction | None = None
     """share of distinct captions beyond the encoder's context; None if unknown, as in files of earlier releases"""
+    natural_pairs: dict[Kind, PairWins] = field(default_factory=dict)
+    """by kind; empty if the split has none"""
     learned: Digest | None = None
     """digest of the learned tensors, also those of a given checkpoint; None if nothing is learned, and as above"""
+    date: Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
+    """day of the measurement, in UTC; empty in files of earlier releases"""
 
     def __post_init__(self) -> None:
         require(self.ranks, DIRECTIONS)
@@ -332,6 +356,7 @@ def _check_arrays(result: BenchResult) -> None:
     ):
         if not np.array_equal(np.unique(values), np.arange(limit)):
             raise ValueError(f"{name} does not name each of the numbers 0 to {limit - 1}")
+    _check_pairs(result.natural_pairs, len(image))
     gallery = result.settings.gallery
     for way, items in zip(DIRECTIONS, _gallery_sizes(groups, gallery), strict=True):
         for kind in ("strict", "caption"):
@@ -343,6 +368,18 @@ def _check_arrays(result: BenchResult) -> None:
                 raise ValueError(
                     f"{name} has rank {ranks[query]} of {items[query]} items for query {query}"
                 )
+
+
+def _check_pairs(wins: Mapping[Kind, PairWins], rows: int) -> None:
+    for kind, each in wins.items():
+        pairs, name = numbers(each.rows), f"natural_pairs.{kind}"
+        for what, count in (("text", len(each.text)), ("image", len(each.image))):
+            if len(pairs) != 2 * count:
+                raise ValueError(f"{name}.{what} has {count} digits for {len(pairs)} rows")
+        if pairs.max() >= rows:
+            raise ValueError(f"{name}.rows has row {pairs.max()} of {rows}")
+        if (pairs[::2] >= pairs[1::2]).any():
+            raise ValueError(f"{name}.rows has a pair that is not in order")
 
 
 def _gallery_sizes(groups: QueryGroups, gallery: Gallery) -> ByDirection:
@@ -374,6 +411,7 @@ def _checked_metrics(result: BenchResult) -> RetrievalMetrics:
     }
     metrics = result.metrics
     computed, by_domain = rank_metrics(ranks, query_groups(result))
+    computed |= {PAIRS[kind]: wins.metrics() for kind, wins in result.natural_pairs.items()}
     completed = dataclasses.replace(
         metrics,
         by_direction=_completed(metrics.by_direction, computed, "metrics.by_direction"),
@@ -456,3 +494,19 @@ def _check_hard_negatives(shares: Mapping[str, Share], rows: int) -> None:
             or won < whole.accuracy * whole.rows - (whole.rows - share.rows) - 1e-6 * rows
         ):
             raise ValueError(f"{name} does not agree with `all`")
+    for kind, share in shares.items():
+        if share.text_only is not None and not _is_text_hard_part(share):
+            name = f"metrics.hard_negatives.{kind!r}"
+            raise ValueError(f"{name} does not agree with the text-only baseline")
+
+
+def _is_text_hard_part(share: Share) -> bool:
+    """Return whether the text-hard rows can be those of all rows that the text-only baseline does not win."""
+    hard, slack = share.text_hard_rows, 1e-6 * share.rows
+    won, won_hard = share.accuracy * share.rows, (share.text_hard or 0) * hard
+    others = share.rows - hard
+    return (
+        abs(others - (share.text_only or 0) * share.rows) <= slack
+        and (share.text_hard is None) == (hard == 0)
+        and won - others - slack <= won_hard <= won + slack
+    )

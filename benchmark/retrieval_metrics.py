@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from benchmark.rank_metrics import (
@@ -9,8 +10,11 @@ from benchmark.rank_metrics import (
     COMBINED,
     DIRECTIONS,
     METRICS,
+    PAIR_METRICS,
+    PAIRS,
     Better,
     Count,
+    CountFromZero,
     Fraction,
     Interval,
     MetricValues,
@@ -31,6 +35,10 @@ class Share:
     """accuracy of guessing"""
     text_only: Fraction | None
     """accuracy of the text-only baseline; None without training captions"""
+    text_hard: Fraction | None = None
+    """accuracy over the rows that the baseline loses or ties; None if there are none"""
+    text_hard_rows: CountFromZero = 0
+    """number of these rows"""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class RetrievalMetrics:
     """All metrics of one method on one split; fractions, and ranks from 1."""
 
     by_direction: dict[str, MetricValues]
-    """by direction, and for `both`"""
+    """by direction, for `both`, and for natural pairs of each kind (`PAIRS`) that the split has"""
     by_domain: dict[str, dict[str, MetricValues]]
     """domain -> direction -> metrics of strict ranks"""
     by_category: dict[str, dict[str, MetricValues]]
@@ -60,7 +68,7 @@ class Column:
     """A metric of a table: of one direction, or of both together."""
 
     direction: str
-    """one of `DIRECTIONS`, or `both`"""
+    """one of `DIRECTIONS`, `both`, or `PAIRS` of a kind"""
     name: str
     unit: Unit
     better: Better
@@ -69,20 +77,28 @@ class Column:
 
     @property
     def title(self) -> str:
-        """The heading, e.g. `I2T R@1` or `R-sum`."""
-        return self.name if self.direction == BOTH else f"{SHORT[self.direction]} {self.name}"
+        """The heading, e.g. `I2T R@1`, `R-sum` or `category pairs group`."""
+        if self.direction == BOTH:
+            return self.name
+        return f"{SHORT.get(self.direction, self.direction)} {self.name}"
 
     def value(self, metrics: RetrievalMetrics) -> float | None:
         """Return the number; None if it was not measured."""
         if self == HARD_NEGATIVES:
             share = metrics.hard_negatives.get("all")
             return share.accuracy if share else None
-        return metrics.by_direction[self.direction].values.get(self.name)
+        found = metrics.by_direction.get(self.direction)
+        return found.values.get(self.name) if found else None
 
     def interval(self, metrics: RetrievalMetrics) -> Interval | None:
         """Return the 95 % interval; None if there is none."""
-        known = self.name in (COMBINED if self.direction == BOTH else METRICS)
-        return metrics.by_direction[self.direction].intervals.get(self.name) if known else None
+        known: Collection[str] = PAIR_METRICS
+        if self.direction == BOTH:
+            known = COMBINED
+        elif self.direction in DIRECTIONS:
+            known = METRICS
+        found = metrics.by_direction.get(self.direction)
+        return found.intervals.get(self.name) if self.name in known and found else None
 
     def text(self, value: float | None) -> str:
         """Return a number as tables print it."""
@@ -97,7 +113,7 @@ HARD_NEGATIVES = Column(
 
 
 def columns() -> list[Column]:
-    """Return a column for every metric: of each direction, then of both."""
+    """Return a column for every metric: of each direction, of both, and of natural pairs."""
     return [
         *(
             Column(direction, each.name, each.unit, each.better, each.main, each.meaning)
@@ -109,6 +125,11 @@ def columns() -> list[Column]:
             for each in COMBINED.values()
         ),
         HARD_NEGATIVES,
+        *(
+            Column(pairs, name, "%", "higher", main=False, meaning=each.meaning)
+            for pairs in PAIRS.values()
+            for name, each in PAIR_METRICS.items()
+        ),
     ]
 
 

@@ -30,10 +30,24 @@ def check_seed(seed: int) -> None:
         raise FdrdError(f"seed {seed}: must be between 0 and {MOST_SEED}")
 
 
+LossDirection = Literal["symmetric", "image_to_text", "text_to_image"]
+
+PairLoss = Literal["symmetric", "image_to_text", "text_to_image", "sigmoid"]
+"""A direction of InfoNCE, or SigLIP's loss."""
+
 Half = Literal["base", "new"]
 HALVES: tuple[Half, Half] = ("base", "new")
 Gallery = Literal["domain", "joint"] | Annotated[int, Meta(ge=2)]
 """One gallery per domain, one for all domains, or galleries of this many images of one domain."""
+
+
+def check_gallery(gallery: Gallery, images: int) -> None:
+    """Raise `FdrdError` if galleries of this size cannot be drawn from a domain with this many images."""
+    if isinstance(gallery, int) and not 1 < gallery <= images:
+        raise FdrdError(
+            f"a gallery of {gallery} images cannot be drawn from {images}; "
+            f"give `gallery` a number between 2 and {images}, or leave it out"
+        )
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,8 @@ class TrainConfig:
         eval_every: steps between evaluations on validation; 0 evaluates after each epoch, or with `steps`
             ten times.
         batch_size: rows per step. The last, smaller batch is used unless it is a single row.
+        per_category: rows of one category that follow each other in the order of an epoch, so that a batch
+            contrasts images of the same category; 0 shuffles all rows.
         optimizer: sgd with momentum 0.9 and weight decay 5e-4 (as in CoOp), or adamw with torch defaults.
         learning_rate: at the first step.
         schedule: cosine decays to zero over all steps; constant does not decay.
@@ -69,6 +85,7 @@ class TrainConfig:
     steps: int = 0
     eval_every: int = 0
     batch_size: int = 32
+    per_category: int = 0
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.002
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -110,6 +127,7 @@ class TrainOptions(TypedDict, total=False):
     steps: int
     eval_every: int
     batch_size: int
+    per_category: int
     optimizer: Literal["sgd", "adamw"]
     learning_rate: float
     lr: float

@@ -10,11 +10,12 @@ from fdrd.lazy import lazy_exports
 if TYPE_CHECKING:
     from dcar.category_loss import category_aware_loss
     from dcar.figure import DCARFigure, dcar_figure
-    from dcar.method import DCAR, dcar, dcar_plus
+    from dcar.method import DCAR, dcar
     from dcar.options import DCARConfig
+    from dcar.plus import DCARPlus, DCARPlusConfig, dcar_plus
     from dcar.token_weights import similarity_change, token_weights
 
-METHODS = {"dcar": "dcar.method", "dcar_plus": "dcar.method", "dcar_figure": "dcar.figure"}
+METHODS = {"dcar": "dcar.method", "dcar_plus": "dcar.plus", "dcar_figure": "dcar.figure"}
 """Module of each method."""
 
 __all__, __getattr__, __dir__ = lazy_exports(
@@ -22,8 +23,9 @@ __all__, __getattr__, __dir__ = lazy_exports(
     {
         "dcar.category_loss": "category_aware_loss",
         "dcar.figure": "DCARFigure dcar_figure",
-        "dcar.method": "DCAR dcar dcar_plus",
+        "dcar.method": "DCAR dcar",
         "dcar.options": "DCARConfig",
+        "dcar.plus": "DCARPlus DCARPlusConfig dcar_plus",
         "dcar.token_weights": "similarity_change token_weights",
     },
 )

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from benchmark import Batch, TrainingNegatives
+from dcar.options import NEGATIVES
 from fdrd.dataset import RetrievalDataset
-
-NEGATIVES = 4
-"""Hard negatives per caption and epoch, as in the released annotations."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ each part is supported.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -56,18 +56,14 @@ class Learner(nn.Module):
     Args:
         prompts: prompts of both towers.
         adapter: adapter of the plain text features.
-        image_adapter: adapter of the image features that adapted captions are compared with; only `dcar_plus` has it.
     """
 
     entered: Tensor
 
-    def __init__(
-        self, prompts: CoupledPrompts, adapter: Adapter, image_adapter: Adapter | None = None
-    ):
+    def __init__(self, prompts: CoupledPrompts, adapter: Adapter):
         super().__init__()
         self.prompts = prompts
         self.adapter = adapter
-        self.image_adapter = image_adapter
         # Prompts enter the towers with the first step that trains them, so that the untrained state, which may
         # be the best, is the adapter without random prompts.
         self.register_buffer("entered", torch.tensor(False))
@@ -77,16 +73,12 @@ class Learner(nn.Module):
         prompts: Prompts = self.prompts() if self.entered else Prompts()
         return prompts
 
-    def adapted_images(self, images: Tensor) -> Tensor:
-        """Return (B, d) image features, through the image adapter if there is one."""
-        return images if self.image_adapter is None else self.image_adapter(images)
-
 
 class DCAR(TrainedMethod):
     """A frozen backbone with coupled prompts and an adapter.
 
     Captions and images have two features. The first comes from the prompted tower, the second from the plain
-    tower; that of a caption passes through an adapter, that of an image in `dcar_plus`. The score is the cosine
+    tower; that of a caption passes through an adapter. The score is the cosine
     of the prompted features plus gamma times that of the adapted ones, over 1 + gamma.
 
     Args:
@@ -189,12 +181,10 @@ class DCAR(TrainedMethod):
         """Return (B, d) prompted features, what is scored, and (B, d) that adapted captions are compared with."""
         prompted = self.backbone.encode_image(images, self.learner()).pooled
         if not self._has_two_paths():
-            adapted = self.learner.adapted_images(prompted)
-            return prompted, Features(adapted), adapted
+            return prompted, Features(prompted), prompted
         with torch.no_grad():
             plain = self.backbone.encode_image(images).pooled
-        adapted = self.learner.adapted_images(plain)
-        return prompted, self._joined(prompted, adapted), adapted
+        return prompted, self._joined(prompted, plain), plain
 
     def _texts(self, captions: Sequence[str], weights: Tensor | None) -> Features:
         """Return scored features of B captions under token weights (B, T), which only training has."""
@@ -239,27 +229,12 @@ class DCAR(TrainedMethod):
         )
 
 
-RATES = {"adapter": ADAPTER_RATE, "image_adapter": ADAPTER_RATE}
+RATES = {"adapter": ADAPTER_RATE}
 """Share of the learning rate by part of the learner."""
 
 TRAIN = TrainConfig(optimizer="adamw", learning_rate=0.005, batch_size=64)
 
 NEEDS = Needs(frozenset({PROMPTS}), unless={"depth": 0})
-
-
-def _made(
-    backbone: Backbone, options: Mapping[str, Any], train: TrainConfig, seed: int, *, plus: bool
-) -> DCAR:
-    config = DCARConfig(**options)
-    if config.depth < 0:
-        config = replace(config, depth=at_most(backbone, MAPLE_DEPTH))
-    form: Literal["residual", "identity"] = "residual" if config.adapter else "identity"
-    adapters = [
-        Adapter(backbone.dim, form, config.adapter_reduction, 1.0, each)
-        for each in (seed, seed + 1)[: 1 + plus]
-    ]
-    prompts = CoupledPrompts(backbone, config.n_ctx, "", config.depth, "linear", seed)
-    return DCAR(backbone, Learner(prompts, *adapters), config, train, seed)
 
 
 @method("dcar", VARIANTS, options=DCARConfig, needs=NEEDS, trains="prompts, adapter")
@@ -272,19 +247,10 @@ def dcar(backbone: Backbone, *, train: TrainConfig = TRAIN, seed: int = 0, **opt
         seed: seed of the initial values, the order of the rows, and the negatives.
         options: see `DCARConfig`.
     """
-    return _made(backbone, options, train, seed, plus=False)
-
-
-@method("dcar_plus", options=DCARConfig, needs=NEEDS, trains="prompts, adapters")
-def dcar_plus(
-    backbone: Backbone, *, train: TrainConfig = TRAIN, seed: int = 0, **options: Any
-) -> DCAR:
-    """Train DCAR with an adapter on the image side, too, which figure 2 of arXiv 2508.04028 does not show.
-
-    Args:
-        backbone: stays frozen.
-        train: training settings; adapters learn at a fifth of the learning rate.
-        seed: seed of the initial values, the order of the rows, and the negatives.
-        options: see `DCARConfig`.
-    """
-    return _made(backbone, options, train, seed, plus=True)
+    config = DCARConfig(**options)
+    if config.depth < 0:
+        config = replace(config, depth=at_most(backbone, MAPLE_DEPTH))
+    form: Literal["residual", "identity"] = "residual" if config.adapter else "identity"
+    adapter = Adapter(backbone.dim, form, config.adapter_reduction, 1.0, seed)
+    prompts = CoupledPrompts(backbone, config.n_ctx, "", config.depth, "linear", seed)
+    return DCAR(backbone, Learner(prompts, adapter), config, train, seed)

@@ -1,4 +1,4 @@
-"""The options of `dcar` and `dcar_plus`, and the variants of an ablation."""
+"""The options of `dcar`, and the variants of an ablation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchmark import PairLoss
-from dcar.candidates import NEGATIVES
 from fdrd.errors import FdrdError
+
+NEGATIVES = 4
+"""Hard negatives per caption and epoch, as in the released annotations."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ CATEGORY_NAME = "category_name"
 """A column of Parquet shards, for readers that do not know what the number of a category means."""
 COLUMNS = (
     "id", "image", "caption", "category", CATEGORY_NAME, "meta_category", "domain", "attributes",
-    "negatives", "group", "source", "width", "height",
+    "negatives", "natural_pairs", "group", "source", "width", "height",
 )  # fmt: skip
 """The columns in their order. A shard has one split, and the manifest counts the rules."""
 

@@ -23,7 +23,7 @@ from fdrd.images.check import opened_image
 from fdrd.images.pixels import upright_rgb
 from fdrd.kinds import refuse_other
 from fdrd.progress import Progress, silent
-from fdrd.record import SPLITS, Attribute, Negative, category_name
+from fdrd.record import KINDS, SPLITS, Attribute, Kind, Negative, category_name
 from fdrd.storage.checked_shards import DamageError, check_rows, columns_flaw, row_flaws
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.registration import registered_folder, registered_shards
@@ -204,6 +204,23 @@ class RetrievalDataset:
         return [tuple(Negative(**negative) for negative in row) for row in self._rows["negatives"]]
 
     @cached_property
+    def _partners(self) -> list[list[dict[str, Any]]]:
+        """The natural pairs of each row as its shard has them."""
+        return list(self._rows["natural_pairs"])
+
+    @cached_property
+    def natural_pairs(self) -> dict[Kind, Indices]:
+        """(P, 2) the rows of the natural pairs of each kind; those with only one record in this view are left out."""
+        row_of = {id: row for row, id in enumerate(self.ids)}
+        found: dict[Kind, list[tuple[int, int]]] = {kind: [] for kind in KINDS}
+        for row, partners in enumerate(self._partners):
+            for partner in partners:
+                other = row_of.get(partner["id"], -1)
+                if other > row:
+                    found[partner["kind"]].append((row, other))
+        return {kind: np.array(pairs, np.int64).reshape(-1, 2) for kind, pairs in found.items()}
+
+    @cached_property
     def attributes(self) -> list[tuple[Attribute, ...]]:
         """Attribute spans of the caption of each row."""
         return [
@@ -217,13 +234,15 @@ class RetrievalDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of images, captions, categories and negatives of all rows, in order."""
+        """Digest of images, captions, categories, negatives and natural pairs of all rows, in order."""
         return rows_digest(
             (
                 self.image_digests[image],
                 self.captions[caption],
                 category_name(self.row_category[row], self.categories),
                 [negative.caption for negative in self.negatives[row]],
+                [(each["kind"], each["id"]) for each in self._partners[row]],
+                self.domains[self.image_domain[image]],
             )
             for row, (image, caption) in enumerate(self.pairs)
         )
@@ -254,11 +273,16 @@ class RetrievalDataset:
         return self.select(np.flatnonzero(wanted))
 
 
-def rows_digest(rows: Iterable[tuple[str, str, str, list[str]]]) -> str:
-    """Return the digest of rows in order: image digest, caption, category, and captions of negatives."""
+RowTexts = tuple[str, str, str, list[str], list[tuple[str, str]], str]
+"""Image digest, caption, category, captions of negatives, natural pairs (kind and id), and domain."""
+
+
+def rows_digest(rows: Iterable[RowTexts]) -> str:
+    """Return the digest of rows in order. The name of a domain does not matter."""
     digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row, ensure_ascii=False).encode())
+    for *row, partners, domain in rows:
+        plain = [(kind, id.removeprefix(f"{domain}/")) for kind, id in partners]
+        digest.update(json.dumps([*row, plain] if plain else row, ensure_ascii=False).encode())
     return digest.hexdigest()
 
 
@@ -291,13 +315,13 @@ def load_rows(name: Name, split: str | None = None, domain: str | None = None) -
         FdrdError: there is no such dataset, split or domain, or one of its shards is damaged.
     """
     name = os.fspath(name)
-    import datasets
-
     if split not in (None, *SPLITS):
         raise FdrdError(f"unknown split {split!r}; choose from {', '.join(SPLITS)}")
     shards = _local_shards(name, domain, split)
     if shards is None:
         with hub_or_cache() as connected:
+            import datasets
+
             try:
                 found = datasets.load_dataset(name, domain or "default", split=split)
                 _check_hub_rows(found, name)
@@ -322,7 +346,9 @@ def load_rows(name: Name, split: str | None = None, domain: str | None = None) -
         )
     if split:
         return _rows(shards[split])
-    return datasets.DatasetDict({each: _rows(files) for each, files in shards.items()})
+    from datasets import DatasetDict  # slow, so mistakes are found before
+
+    return DatasetDict({each: _rows(files) for each, files in shards.items()})
 
 
 def _check_hub_rows(found: Any, name: str) -> None:

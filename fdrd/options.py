@@ -55,7 +55,7 @@ class Option:
 def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
     """Return the keyword arguments of a factory or dataclass that a user may set."""
     hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
-    lines = _documented(inspect.getdoc(factory) or "")
+    lines = documented(inspect.getdoc(factory) or "")
     return {
         name: Option(name, hints[name], parameter.default, lines.get(name, ""))
         for name, parameter in inspect.signature(factory).parameters.items()
@@ -129,23 +129,39 @@ def _article(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-def unknown(kind: str, name: str, known: Iterable[str], whose: str) -> str:
-    """Return an error message with the known names and the closest match.
+def closest(name: str, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str:
+    """Return the known name that was probably meant; empty if none is close.
+
+    Args:
+        name: unknown name.
+        known: known names.
+        meant: known names by what others call them.
+    """
+    names = sorted(known)
+    other = (meant or {}).get(name.lower().replace("-", "_"))
+    close = [other] if other in names else difflib.get_close_matches(name, names, n=1)
+    return close[0] if close else ""
+
+
+def unknown(
+    kind: str, name: str, known: Iterable[str], whose: str, meant: Mapping[str, str] | None = None
+) -> str:
+    """Return an error message with the known names and the closest one, see `closest`.
 
     >>> unknown("option", "n_ctxt", ["n_ctx"], "coop")
     "coop has no option 'n_ctxt'; did you mean 'n_ctx'? it has n_ctx"
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    close = closest(name, names, meant)
+    hint = f"did you mean {close!r}? " if close else ""
     listed = f"it has {', '.join(names)}" if names else "it has none"
     return f"{whose} has no {kind} {name!r}; {hint}{listed}"
 
 
-def _documented(doc: str) -> dict[str, str]:
+def documented(doc: str) -> dict[str, str]:
     r"""Return the text of each argument in a Google-style docstring, on one line.
 
-    >>> _documented("Does.\n\nArgs:\n    depth: how many\n        layers.\n    n: number.\n")
+    >>> documented("Does.\n\nArgs:\n    depth: how many\n        layers.\n    n: number.\n")
     {'depth': 'how many layers.', 'n': 'number.'}
     """
     section = re.search(r"^(?:Args|Attributes):\n((?:    .*\n?|\n(?=    ))*)", doc, re.MULTILINE)

@@ -44,8 +44,12 @@ REASONS: dict[str, str] = {
 }
 
 DROPPED_IN_REVIEW = "dropped_in_review"
-REVIEW_REASONS = {DROPPED_IN_REVIEW: "a reviewer dropped the record"}
-"""Reasons that come from reviewers' decisions only, so no policy covers them."""
+NOT_SELECTED = "not_selected"
+REVIEW_REASONS = {
+    DROPPED_IN_REVIEW: "a reviewer dropped the record",
+    NOT_SELECTED: "the file of --only does not have its id",
+}
+"""Reasons that come from people's choices only, so no policy covers them."""
 
 KEPT_IN_REVIEW = "kept_in_review"
 """The rule of a record that a reviewer keeps in spite of any reason in `KEEPABLE`."""
@@ -68,7 +72,11 @@ KEEPABLE: dict[str, Action] = {
 }
 """Reasons that leave a usable record, with the default action. All other reasons drop the record."""
 
+CAPTION_FROM_REVIEW = "caption_from_review"
+"""The rule of a record whose caption a reviewer wrote."""
+
 RULES: dict[str, str] = {
+    CAPTION_FROM_REVIEW: "a reviewer wrote the caption, because the source has none",
     KEPT_IN_REVIEW: "a reviewer kept the record in spite of the policy",
     "image_turned": "the EXIF orientation is not upright; the image is shown upright",
     "image_first_of_many": "the file has several frames; the first is shown",
@@ -95,6 +103,7 @@ RULES: dict[str, str] = {
     "negative_article": "`a` or `an` before the category in a given negative was fixed",
     "negative_equal": "a given negative that equals a caption of the image was dropped",
     "negative_repeated": "a given negative that repeats another was dropped",
+    "negatives_fewer": "there are fewer hard negatives than asked for: no other swap is plausible",
 }
 
 

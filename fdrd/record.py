@@ -44,6 +44,16 @@ class Negative(Struct, frozen=True, gc=False):
     attribute_type: str | None = None
 
 
+class NaturalPair(Struct, frozen=True, gc=False):
+    """A record of the same domain and split whose caption is false for this image, while this one's is false for its.
+
+    `kind` says what differs: the category, or an attribute. The partner lists this record, too.
+    """
+
+    kind: Kind
+    id: str
+
+
 class ImageRef(Struct, frozen=True, gc=False):
     """Location of an image: a POSIX path below the source root, never absolute, never with `..`.
 
@@ -97,6 +107,7 @@ class Record(Struct, frozen=True, gc=False):
     split: Split = ""
     attributes: tuple[Attribute, ...] = ()
     negatives: tuple[Negative, ...] = ()
+    natural_pairs: tuple[NaturalPair, ...] = ()
     width: int = 0
     height: int = 0
     rules: tuple[str, ...] = ()
@@ -112,6 +123,7 @@ class TaggedCaption(Struct, frozen=True, gc=False):
     caption: str
     category: str
     attributes: tuple[Attribute, ...] = ()
+    meta_category: str = ""
 
 
 def to_json(record: Record) -> dict[str, Any]:
@@ -146,6 +158,7 @@ def all_texts(record: Record) -> list[str]:
         strings += [span.type, span.value]
     for negative in record.negatives:
         strings += [negative.caption, negative.category, negative.attribute_type or ""]
+    strings += [partner.id for partner in record.natural_pairs]
     strings += record.extra
     return strings + [value for value in record.extra.values() if isinstance(value, str)]
 

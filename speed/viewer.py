@@ -20,7 +20,8 @@ from urllib.parse import urlencode
 
 from fdrd.viewer.index import Index, open_index
 
-KINDS = ("first page", "one filter", "two filters", "search and filter", "later page")
+KINDS = ("first page", "one filter", "two filters", "search and filter", "later page", "review")
+MEANING = ("by meaning", "by meaning and filter", "map", "points of the map")
 
 
 def main() -> None:
@@ -29,6 +30,9 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--requests", type=int, default=50, help="of each client")
+    parser.add_argument(
+        "--meaning", action="store_true", help="search by meaning, too, once the features are there"
+    )
     parser.add_argument("--pause", type=float, default=0.0, help="mean seconds between requests")
     options = parser.parse_args()
     started = time.perf_counter()
@@ -37,6 +41,7 @@ def main() -> None:
         f"index of {index.columns.size:,} rows opened (or built) in {time.perf_counter() - started:.1f} s"
     )
     command = [sys.executable, *"-m fdrd view --port 0 --no-browser".split(), str(options.dataset)]
+    command += ["--review", "speed"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
@@ -52,15 +57,19 @@ def main() -> None:
 def _run(
     index: Index, port: int, token: str, options: argparse.Namespace
 ) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    kinds = KINDS + (MEANING if options.meaning else ())
+    times: dict[str, list[float]] = {kind: [] for kind in kinds}
 
     def client(number: int) -> None:
         chance = random.Random(number)
         connection = HTTPConnection("127.0.0.1", port, timeout=60)
         headers = {"Cookie": f"fdrd_view_{port}={token}"}
         for _ in range(options.requests):
-            kind = chance.choice(KINDS)
-            path = f"/?{urlencode(_query(index, kind, chance))}"
+            kind = chance.choice(kinds)
+            page = {"map": "map", "points of the map": "map/points", "review": "review"}.get(
+                kind, ""
+            )
+            path = f"/{page}?{urlencode(_query(index, kind, chance))}"
             before = time.perf_counter()
             connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
@@ -70,8 +79,12 @@ def _run(
             time.sleep(chance.expovariate(1 / options.pause) if options.pause else 0)
 
     warm = HTTPConnection("127.0.0.1", port, timeout=60)
-    warm.request("GET", "/", headers={"Cookie": f"fdrd_view_{port}={token}"})
-    warm.getresponse().read()
+    while True:
+        path = "/map" if options.meaning else "/"
+        warm.request("GET", path, headers={"Cookie": f"fdrd_view_{port}={token}"})
+        if b"Reading the images once" not in warm.getresponse().read():
+            break
+        time.sleep(1)
     clients = [threading.Thread(target=client, args=[n]) for n in range(options.clients)]
     for each in clients:
         each.start()
@@ -94,6 +107,11 @@ def _query(index: Index, kind: str, chance: random.Random) -> list[tuple[str, st
     if kind == "search and filter":
         value = chance.choice(labels["value"] or ["none"]).partition(": ")[2]
         return [("q", value), one("split")]
+    if kind.startswith("by meaning"):
+        word = ("q", chance.choice(labels["value"] or ["none"]).partition(": ")[2])
+        return [word, ("similar", "backbone"), *([one("split")] if "filter" in kind else [])]
+    if kind == "review":
+        return [one("split"), ("queue", "stratified")]
     if kind == "later page":
         return [("page", str(chance.randint(2, 400))), one("split")]
     return []

@@ -125,8 +125,8 @@ def drawing(color, shape, place):
     return file.getvalue()
 
 
-def row(number, image, caption, category, *, domain="shapes", negatives=()):
-    """Return a row; its negatives are (caption, category, kind, attribute type)."""
+def row(number, image, caption, category, *, domain="shapes", negatives=(), partners=()):
+    """Return a row; its negatives are (caption, category, kind, attribute type), its partners (kind, number)."""
     fields = ("caption", "category", "kind", "attribute_type")
     return {
         "id": f"{domain}/{number}",
@@ -137,6 +137,7 @@ def row(number, image, caption, category, *, domain="shapes", negatives=()):
         "domain": domain,
         "attributes": [],
         "negatives": [dict(zip(fields, each, strict=True)) for each in negatives],
+        "natural_pairs": [{"kind": kind, "id": f"{domain}/{each}"} for kind, each in partners],
         "group": "",
         "source": {
             "file": f"{number}.png",
@@ -161,7 +162,7 @@ def dataset(rows, split, categories=SHAPES):
 
 
 def drawn(split):
-    """Return 24 drawings with a caption, a category negative and an attribute negative each."""
+    """Return 24 drawings with a caption, a category negative and an attribute negative each, in natural pairs."""
     rows = []
     for color in COLORS:
         for shape in SHAPES:
@@ -174,8 +175,14 @@ def drawn(split):
                     (caption.replace(shape, other_shape), other_shape, "category", None),
                     (caption.replace(color, other_color), shape, "attribute", "color"),
                 ]
-                image = drawing(color, shape, place)
-                rows.append(row(len(rows), image, caption, shape, negatives=negatives))
+                image, number = drawing(color, shape, place), len(rows)
+                # Numbers count places first, then shapes, then colors.
+                partners = [("attribute", number + 6 if number // 6 % 2 == 0 else number - 6)]
+                if number % 6 < 4:
+                    partners.insert(0, ("category", number + 2 if number % 6 < 2 else number - 2))
+                rows.append(
+                    row(number, image, caption, shape, negatives=negatives, partners=partners)
+                )
     return dataset(rows, split)
 
 

@@ -49,7 +49,7 @@ def server():
             pass
 
     web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=web.serve_forever, daemon=True).start()
+    threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True).start()
     state.url = f"http://127.0.0.1:{web.server_port}"
     yield state
     web.shutdown()

@@ -198,6 +198,10 @@ OF_ROWS = {
     "label negative": with_row(lambda row: row.update(category=-7)),
     "digest is a path": with_row(lambda row: row["source"].update(sha256="../../../../escaped")),
     "domain is a path": with_row(lambda row: row.update(domain="../../escaped")),
+    "a natural pair null": with_row(lambda row: row.update(natural_pairs=[None])),
+    "a natural pair of unknown kind": with_row(
+        lambda row: row.update(natural_pairs=[{"kind": "x", "id": "y"}])
+    ),
     "a negative of unknown kind": with_row(lambda row: row["negatives"][0].update(kind="x")),
 }
 OF_IMAGES = {

@@ -4,8 +4,9 @@
     fdrd build --source raw/ --out data/birds --backbone embedded
     fdrd bench --data data/birds --method zero_shot --method coop --method dcar -T epochs=3
     python tools/screenshot_viewer.py data/birds --results runs/ --out docs/images
+    python tools/screenshot_viewer.py data/birds --results runs/ --source raw/ --shots build/shots
 
-Needs Playwright for Python and Chromium.
+The second command writes every page at two widths in both themes instead. Needs Playwright for Python and Chromium.
 """
 
 from __future__ import annotations
@@ -31,10 +32,14 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    parser.add_argument("--source", type=Path)
+    parser.add_argument("--shots", type=Path)
     options = parser.parse_args()
     options_of_view = "--review screenshots --port 0 --no-browser --results".split()
     command = [sys.executable, "-m", "fdrd", "view", str(options.dataset), *options_of_view]
     command.append(str(options.results))
+    if options.source:
+        command += ["--source", str(options.source)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
@@ -48,11 +53,53 @@ def main() -> None:
                 args=ARGUMENTS,
                 viewport={"width": 1280, "height": 800},
             )
-            _visit(browser.new_page(), address, options.out)
+            if options.shots:
+                _shots(browser.new_page(), address, options.shots)
+            else:
+                _visit(browser.new_page(), address, options.out)
             browser.close()
     finally:
         server.terminate()
         server.wait()
+
+
+PAGES = {
+    "browse": "/",
+    "selected": "/?split=test",
+    "meaning": "/?q=a+blue+fish&similar=backbone",
+    "record": "/record",
+    "map": "/map",
+    "table": "/table",
+    "rejected": "/rejected",
+    "missing_captions": "/rejected?reason=caption_missing",
+    "duplicates": "/duplicates",
+    "results": "/results",
+    "queries": "/results/queries?show=all",
+    "query": "/results/query?n=1",
+    "review": "/review",
+    "mislabeled": "/review?queue=mislabeled",
+    "negatives": "/review?queue=negatives",
+}
+
+
+def _shots(page: Page, address: str, out: Path) -> None:
+    """Write each page at two widths in both themes."""
+    out.mkdir(parents=True, exist_ok=True)
+    base = address.partition("/?")[0]
+    page.goto(address)
+    record = page.locator(".card a").first.get_attribute("href") or ""
+    for name, path in PAGES.items():
+        for width in (390, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            for theme in ("light", "dark"):
+                page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+                page.goto(base + (record if name == "record" else path))
+                page.locator(".waiting").wait_for(state="detached", timeout=120_000)
+                if name == "selected":
+                    for position in (0, 2, 3):
+                        page.locator("input[name=row]").nth(position).check()
+                page.wait_for_load_state("networkidle")
+                page.screenshot(path=out / f"{name}_{width}_{theme}.png")
 
 
 def _visit(page: Page, address: str, out: Path) -> None:

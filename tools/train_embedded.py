@@ -11,6 +11,8 @@ a caption mentions. The classifier has one vector per trait value, shared by bot
 discarded afterwards. Half of each batch shares a meta-category, so that details have to distinguish
 the pairs.
 
+The weights in the repository are of edition 1 of the field guide, git tag `field-guide-1`.
+
 The drawings are kept in `--work` and a checkpoint is written after each epoch, so the same command
 resumes. `train.jsonl` in `--out` is the log.
 """

@@ -10,9 +10,8 @@ import numpy as np
 from benchmark.evaluation.ranking import BothRanks, Ranks, Similarity, rank
 from benchmark.models.backbone import Features
 from benchmark.result import KS
-from benchmark.settings import Gallery
+from benchmark.settings import Gallery, check_gallery
 from fdrd.dataset import Indices
-from fdrd.errors import FdrdError
 
 
 def galleries(
@@ -39,11 +38,7 @@ def galleries(
             yield members, members
             continue
         size = int(gallery)
-        if not 1 < size <= len(members):
-            raise FdrdError(
-                f"a gallery of {size} images cannot be drawn from {len(members)}; "
-                f"give `gallery` a number between 2 and {len(members)}, or leave it out"
-            )
+        check_gallery(size, len(members))
         order = np.random.default_rng([seed, int(domain)]).permutation(members)
         for start in range(0, len(order), size):
             queries = order[start : start + size]

@@ -29,7 +29,7 @@ def hard_negative_shares(
     images: Features,
     dataset: RetrievalDataset,
     *,
-    text_only: Mapping[str, float] | None = None,
+    text_only: Mapping[str, npt.NDArray[np.bool_]] | None = None,
     batch: int = 64,
     progress: Progress = silent,
 ) -> dict[str, Share]:
@@ -40,7 +40,7 @@ def hard_negative_shares(
         similarity: scores of images with captions.
         images: features of the dataset's I images.
         dataset: rows with their negatives.
-        text_only: accuracy of the text-only baseline, by the same names.
+        text_only: by the same names, which of these rows the text-only baseline wins.
         batch: rows scored at a time.
         progress: receives the rows done.
     """
@@ -65,15 +65,27 @@ def hard_negative_shares(
                 won[name].append(wins(own, members))
                 chance[name].append(1 / (1 + len(members)))
         progress("score hard negatives", len(rows[: start + batch]), len(rows))
+    known = text_only or {}
     return {
-        name: Share(
-            accuracy=float(np.mean(won[name])),
-            rows=len(won[name]),
-            chance=float(np.mean(chance[name])),
-            text_only=(text_only or {}).get(name),
-        )
+        name: _share(np.array(won[name]), float(np.mean(chance[name])), known.get(name))
         for name in sorted(won)
     }
+
+
+def _share(
+    won: npt.NDArray[np.bool_], chance: float, text_only: npt.NDArray[np.bool_] | None
+) -> Share:
+    if text_only is None:
+        return Share(float(won.mean()), len(won), chance, text_only=None)
+    hard = won[~text_only]
+    return Share(
+        accuracy=float(won.mean()),
+        rows=len(won),
+        chance=chance,
+        text_only=float(text_only.mean()),
+        text_hard=float(hard.mean()) if len(hard) else None,
+        text_hard_rows=len(hard),
+    )
 
 
 def wins(scores: npt.NDArray[Any], members: Sequence[int]) -> bool:

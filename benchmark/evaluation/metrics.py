@@ -7,13 +7,16 @@ over the domains, each with its own gallery, as in the DCAR paper (arXiv 2508.04
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from benchmark.evaluation.ranking import BothRanks
-from benchmark.rank_metrics import DIRECTIONS, QueryGroups, by_part, rank_metrics
-from benchmark.result import RetrievalMetrics, Share
+from benchmark.rank_metrics import DIRECTIONS, PAIRS, QueryGroups, by_part, rank_metrics
+from benchmark.result import PairWins, RetrievalMetrics, Share
 from benchmark.settings import Gallery
 from fdrd.dataset import RetrievalDataset
+from fdrd.record import Kind
 
 
 def measure(
@@ -21,6 +24,7 @@ def measure(
     dataset: RetrievalDataset,
     gallery: Gallery,
     hard_negatives: dict[str, Share],
+    natural_pairs: Mapping[Kind, PairWins] | None = None,
 ) -> RetrievalMetrics:
     """Return all metrics of a split from the ranks of its queries."""
     groups = QueryGroups(dataset.pairs[:, 0], dataset.image_domain, gallery == "joint")
@@ -32,7 +36,8 @@ def measure(
         ((dataset.image_category == each, dataset.row_category == each) for each in categories),
     )
     return RetrievalMetrics(
-        by_direction=by_direction,
+        by_direction=by_direction
+        | {PAIRS[kind]: wins.metrics() for kind, wins in (natural_pairs or {}).items()},
         by_domain=dict(zip(dataset.domains, by_domain, strict=True)),
         by_category={
             dataset.categories[category]: sides

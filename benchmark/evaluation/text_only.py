@@ -23,14 +23,15 @@ from fdrd.negatives.given import plain
 _FOLDS = 5
 _MOST_ROWS = 10_000  # training rows; more of them cost time and barely help
 
+Mask = npt.NDArray[np.bool_]
 Row = tuple[str, tuple[str, ...]]
 """a true caption and its negatives"""
 
 
 def text_only_baseline(
     measured: RetrievalDataset, train: RetrievalDataset | None
-) -> dict[str, float]:
-    """Return the accuracy by `all`, kind, and `attribute: type`, as in `hard_negative_shares`.
+) -> dict[str, Mask]:
+    """Return which rows the baseline wins by `all`, kind, and `attribute: type`, as in `hard_negative_shares`.
 
     Training rows whose caption also occurs among the measured rows are left out. Without training rows that have
     negatives, each fifth of the measured captions is scored after training on the others. The result is empty if a
@@ -52,7 +53,7 @@ def text_only_baseline(
     for of_row, candidates in zip(negatives, scores, strict=True):
         for name, members in kinds(of_row).items():
             won[name].append(wins(candidates, members))
-    return {name: float(np.mean(each)) for name, each in won.items()}
+    return {name: np.array(each) for name, each in won.items()}
 
 
 @lru_cache(maxsize=8)  # several methods are measured on one split

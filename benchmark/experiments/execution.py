@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from benchmark.experiments import presets
 from benchmark.experiments.plan import Experiment, brief, read_experiment
+from benchmark.experiments.preset_file import read_preset
 from benchmark.experiments.state import identity
 from benchmark.experiments.tuning import tuned_run
 from benchmark.models.backbone import Backbone
@@ -80,6 +81,8 @@ def run_experiment(
         str(cell.backbone) for cell in cells if cell.backbone not in (backbones or {})
     }:
         refuse_function(backbone, allow_code)
+    for line in presets.describe_domains(plan, data or {}):
+        progress(line, 1, 1)
     opened = _Opened(data or {}, backbones or {}, device, track, allow_code)
     results: dict[str, BenchResult] = {}
     failed: dict[str, FdrdError] = {}
@@ -160,7 +163,7 @@ def _run(cell: Run, plan: Experiment, opened: _Opened, progress: Progress) -> Be
     result = execute(presets.paper_run(run) if cell.preset else run, resources)
     recorded: dict[str, Any] = {"label": cell.label}
     if cell.preset and result.settings.train:
-        remarks = result.settings.remarks | {presets.TAG: presets.REMARK}
+        remarks = result.settings.remarks | {presets.TAG: read_preset().remark}
         recorded |= {"options_given": run.options, "train_given": run.train, "remarks": remarks}
     if result.tuning != log:
         result = dataclasses.replace(result, tuning=log)

@@ -39,7 +39,7 @@ from benchmark.settings import (
     TrainConfig,
     training_options,
 )
-from benchmark.training.row_selection import Data, split_of
+from benchmark.training.row_selection import Data, pairs_by_domain, split_of, training_domain
 from fdrd.errors import FdrdError
 from fdrd.kinds import refuse_other
 from fdrd.options import ALIASES, MOST_SEEDS, read_options
@@ -197,6 +197,12 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             splits = (given or {}).get(data, data)
             every = (p.runs(splits) for p in self.protocols or [Protocols()])
             protocols = list(islice(chain.from_iterable(every), MOST_CELLS + 1))
+            untrained: set[str] = set()  # `presets.describe_domains` names them
+            if any(p.preset and p.domain == "each" for p in self.protocols):
+                pairs = pairs_by_domain(splits)
+                untrained = {*pairs.get("test", ())}.difference(
+                    pairs.get("train", ()), pairs.get("validation", ())
+                )
             count += len(protocols) * len(backbones or [None]) * len(rows) * len(seeds)
             if count > MOST_CELLS:
                 raise FdrdError(
@@ -208,11 +214,16 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             ):
                 if seed != seeds[0] and protocol.shots is None and not takes(row.method, "seed"):
                     continue  # the numbers would be the same
+                learned = training_domain(protocol.domain, protocol.train_domain)
+                if protocol.preset and learned in untrained and takes(row.method, "train"):
+                    continue
                 fields = msgspec.structs.asdict(row)
                 cell = protocol.changed(data=data, backbone=backbone, seed=seed, **fields)
                 found.setdefault(cell.training(), []).append(cell)
         if not found:
-            raise FdrdError("nothing to run: a list of data, seeds or protocols is empty")
+            raise FdrdError(
+                "nothing to run: a list of data, seeds or protocols is empty, or no domain has training rows"
+            )
         return [cell for cells in found.values() for cell in cells]
 
 

@@ -1,47 +1,74 @@
 """Protocols by name. `paper` is that of DCAR (arXiv 2508.04028), as far as its results page describes it.
 
 One model per domain learns from the train and validation splits, and its last step is measured on the whole test
-split. Equal captions of a batch are not masked, and baselines have the one-directional loss of their own papers.
-Numbers of steps and learning rates are not published; they are options.
+split. `paper.toml` holds what it decides about methods and training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from benchmark.experiments.plan import Experiment, MethodRow, Options, Protocols
+from benchmark.experiments.preset_file import read_preset
 from benchmark.models.loading import DEFAULT_BACKBONE
 from benchmark.registry import method_options, takes
 from benchmark.runner import Run
-from benchmark.training.row_selection import Data, split_of
+from benchmark.training.row_selection import Data, pairs_by_domain, splits_of
 from fdrd.dataset import RetrievalDataset
 
 TAG: Literal["paper"] = "paper"
 
-REMARK = (
-    "the paper's protocol: trained on train and validation, the last step kept, equal captions not masked, "
-    "image-to-text loss of baselines"
-)
-
-IMAGE_TO_TEXT = ("coop", "cocoop", "maple", "clip_adapter")
-"""Methods of the paper's table whose own code has a loss from images to texts only."""
-
-TRAIN: Options = {"keep_untrained": False, "mask_equal": False, "eval_every": 1_000_000}
-"""One evaluation, so the last step is kept."""
-
 
 def paper_run(run: Run) -> Run:
     """Return a run with the options of the paper's protocol; its own options win."""
-    if run.method in IMAGE_TO_TEXT and "loss" in method_options(run.method):
-        run = run.changed(options={"loss": "image_to_text", **run.options})
-    return run.changed(train={**TRAIN, **run.train}) if takes(run.method, "train") else run
+    preset, known = read_preset(), method_options(run.method)
+    decided = {k: v for k, v in preset.options.get(run.method, {}).items() if k in known}
+    run = run.changed(options={**decided, **run.options})
+    return run.changed(train={**preset.train, **run.train}) if takes(run.method, "train") else run
 
 
 def paper_data(data: Data) -> dict[str, RetrievalDataset]:
-    """Return the splits, with the validation rows among the training rows."""
-    splits = {name: split_of(data, name, None) for name in ("train", "validation", "test")}
-    return {**splits, "train": splits["train"].joined(splits["validation"])}
+    """Return the splits, with the validation rows among the training rows.
+
+    The one evaluation of a domain without validation rows is on its training rows; nothing is selected by it.
+    """
+    splits = splits_of(data)
+    learned = [splits[name] for name in ("train", "validation") if name in splits]
+    if not learned:
+        return splits
+    train = learned[0].joined(learned[1]) if len(learned) > 1 else learned[0]
+    validation = splits.get("validation", train)
+    for domain in sorted({*train.domains} - {*validation.domains}):
+        validation = validation.joined(train.of_domain(domain))
+    return {**splits, "train": train, "validation": validation}
+
+
+def describe_domains(plan: Experiment, given: Mapping[str, Data]) -> list[str]:
+    """Return a line per domain of the runs with the preset: its splits, or why it is left out or not trained on."""
+    chosen = {each.domain for each in plan.protocols if each.preset}
+    if not chosen:
+        return []
+    lines = []
+    trained = [row.name for row in plan.rows() if takes(row.method, "train")]
+    for data in [plan.data] if isinstance(plan.data, str) else plan.data:
+        pairs = pairs_by_domain(given.get(data, data))
+        for domain in sorted(set().union(*pairs.values())):
+            if not chosen & {None, "each", domain}:
+                continue
+            train, validation, test = (
+                pairs[name][domain] if name in pairs else 0
+                for name in ("train", "validation", "test")
+            )
+            if not test:
+                lines.append(f"{domain} is left out: it has no test split")
+                continue
+            line = f"{domain}: {train + validation:,} pairs to train on, {test:,} test pairs as gallery"
+            if trained and "each" in chosen and not train + validation:
+                without = f"no training split, so it is left out of {', '.join(trained)}"
+                line = f"{domain}: {without}; {test:,} test pairs as gallery"
+            lines.append(line)
+    return lines
 
 
 def paper_experiment(

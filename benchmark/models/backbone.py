@@ -66,11 +66,14 @@ class Features:
         tokens: (B, T, d) or (B, P, d) unit length.
         valid: (B, T) true at the caption's own tokens (not BOS, EOS, padding); texts only.
         captions: the B captions, for a method that reads them again together with an image; texts only.
+        layers: (B, n, width) mean state of the patches, or of the caption's own tokens, after each of n layers of
+            the tower; unit length. Layer 0 are the embeddings.
     """
 
     pooled: Tensor
     tokens: Tensor | None = None
     valid: Tensor | None = None
+    layers: Tensor | None = None
     captions: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
@@ -97,7 +100,7 @@ class Features:
         return replace(self, **changed)
 
 
-TENSORS = ("pooled", "tokens", "valid")
+TENSORS = ("pooled", "tokens", "valid", "layers")
 """Attributes of `Features` that are tensors."""
 
 
@@ -112,7 +115,7 @@ def concatenate(parts: Sequence[Features]) -> Features:
     joined: dict[str, Any] = {}
     for name in TENSORS:
         values: list[Tensor] = [v for part in parts if (v := getattr(part, name)) is not None]
-        if values and name != "pooled":
+        if values and name in ("tokens", "valid"):
             longest = max(value.shape[1] for value in values)
             values = [pad(v, [0, 0] * (v.dim() - 2) + [0, longest - v.shape[1]]) for v in values]
         joined[name] = torch.cat(values) if values else None
@@ -120,10 +123,13 @@ def concatenate(parts: Sequence[Features]) -> Features:
     return Features(**joined, captions=tuple(chain.from_iterable(captions)) if captions else None)
 
 
-PROMPTS, TOKENS, WEIGHTS = "prompts", "token features", "trainable weights"
+PROMPTS, TOKENS, WEIGHTS, LAYERS = "prompts", "token features", "trainable weights", "layers"
 """What a backbone may offer beyond pooled features."""
 
-ALL = frozenset({PROMPTS, TOKENS, WEIGHTS})
+ALL = frozenset({PROMPTS, TOKENS, WEIGHTS, LAYERS})
+
+APART = "separate spaces"
+"""In `Encoder.can` if images and captions have features of two spaces, which a method must join."""
 
 
 class Encoder(Protocol):
@@ -136,7 +142,7 @@ class Encoder(Protocol):
     device: torch.device
     """Device of its weights and features."""
     can: frozenset[str]
-    """What it offers beyond pooled features: `PROMPTS`, `TOKENS`, `WEIGHTS`."""
+    """What it offers beyond pooled features: `PROMPTS`, `TOKENS`, `WEIGHTS`, `LAYERS`."""
     dim: int
     """Width d of the joint space."""
     frozen: FrozenFeatures | None
@@ -149,9 +155,14 @@ class Encoder(Protocol):
     """Added to the scaled cosines in a sigmoid loss."""
 
     def encode_image(
-        self, images: AnyImages, prompts: Prompts = ..., *, tokens: bool = False
+        self,
+        images: AnyImages,
+        prompts: Prompts = ...,
+        *,
+        tokens: bool = False,
+        layers: Sequence[int] = (),
     ) -> Features:
-        """Return features of B images."""
+        """Return features of B images, with those of some layers if it offers `LAYERS`."""
 
     def encode_text(
         self,
@@ -159,6 +170,7 @@ class Encoder(Protocol):
         prompts: Prompts = ...,
         *,
         tokens: bool = False,
+        layers: Sequence[int] = (),
         reserve: int = 0,
     ) -> Features:
         """Return features of B captions, truncated so that `reserve` context slots stay free."""

@@ -90,6 +90,10 @@ class CLIPTowers:
         hidden = torch.cat([out.last_hidden_state[:, :1], out.last_hidden_state[:, 1 + n_ctx :]], 1)
         return Features(pooled, unit(self.model.text_projection(hidden)))
 
+    def patches(self, pixels: Tensor, length: int) -> Tensor:
+        """Return where the states of patches are: behind the class token."""
+        return (torch.arange(length, device=pixels.device) > 0).expand(len(pixels), -1)
+
     def tokenize(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
         """Return token ids padded with EOS, and where the captions' own tokens are."""
         coded = self.tokenizer(list(captions), truncation=True, max_length=longest)

@@ -7,6 +7,8 @@ same images therefore hits the cache. Other weights or preprocessing have anothe
     <root>/<backbone fingerprint>/<image|text>/<digest>.npy    float32 (rows, d)
     <root>/<backbone fingerprint>/<image|text>/<digest>.json   keys, shape, sha256, versions
 
+Means of a layer are in folders of their own, e.g. `image-layer-4`. What one pass of a tower gives is computed once.
+
 As a consequence there is no augmentation on a cached tower. Processes on several machines encode together, so they
 use what is on disk only if all of them found the same.
 """
@@ -64,27 +66,33 @@ class FrozenFeatures:
     def get(
         self,
         fingerprint: str,
-        tower: str,
+        towers: Sequence[str],
         keys: Sequence[str],
-        compute: Callable[[list[int]], Tensor],
-    ) -> Tensor:
-        """Return (B, d) float32 on the CPU, one row per key.
+        compute: Callable[[list[int]], Sequence[Tensor]],
+    ) -> list[Tensor]:
+        """Return (B, d) float32 on the CPU for each tower, one row per key.
 
         Args:
             fingerprint: fingerprint of the backbone.
-            tower: `image` or `text`.
+            towers: `image` or `text`, and layers of it, such as `image-layer-4`.
             keys: content digest of each item.
-            compute: features (len(rows), d) of the items at these rows of the batch.
+            compute: features (len(rows), d), for each tower, of the items at these rows of the batch.
         """
-        cached = self._tower(fingerprint, tower)
-        missing = {key: row for row, key in enumerate(keys) if key not in cached.found}
+        cached = [self._tower(fingerprint, tower) for tower in towers]
+        missing = {
+            key: row
+            for row, key in enumerate(keys)
+            if any(key not in tower.found for tower in cached)
+        }
         if missing:
-            vectors = compute(list(missing.values())).detach().float().cpu().numpy()
-            cached.found.update(zip(missing, vectors, strict=True))
-            cached.fresh.extend(missing)
-            if len(cached.fresh) >= self.every:
-                _write(cached, fingerprint)
-        return torch.from_numpy(np.stack([cached.found[key] for key in keys]))
+            for tower, vectors in zip(cached, compute(list(missing.values())), strict=True):
+                rows = dict(zip(missing, vectors.detach().float().cpu().numpy(), strict=True))
+                fresh = [key for key in rows if key not in tower.found]
+                tower.found.update({key: rows[key] for key in fresh})
+                tower.fresh.extend(fresh)
+                if len(tower.fresh) >= self.every:
+                    _write(tower, fingerprint)
+        return [torch.from_numpy(np.stack([tower.found[key] for key in keys])) for tower in cached]
 
     def flush(self) -> None:
         """Write all new vectors."""

@@ -15,7 +15,8 @@ from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
-from benchmark.models.backbone import ALL, Backbone
+from benchmark.models.backbone import ALL, LAYERS, Backbone
+from benchmark.models.backbone_names import EMBEDDED, split_name
 from benchmark.models.encoder_options import split_options
 from benchmark.models.frozen_features import FrozenFeatures, default_cache
 from benchmark.models.processes import chosen_device
@@ -25,7 +26,6 @@ from fdrd.errors import FdrdError
 from fdrd.kinds import refuse_other
 from fdrd.storage.registration import registered_folder
 
-EMBEDDED = "embedded"
 DEFAULT_BACKBONE = "openai/clip-vit-base-patch32@d15b5f29721ca72dac15f8526b284be910de18be"
 """Pinned to a revision with safetensors weights; the main branch has none."""
 
@@ -38,7 +38,7 @@ class Kind:
         form: how it is named.
         loads: what is loaded.
         module: the module whose `load` does it.
-        can: what it offers beyond pooled features; None if that depends on the model.
+        can: what it offers at most beyond pooled features; None if only loading shows it.
         extra: what to install, if it needs more than fdrd.
     """
 
@@ -75,10 +75,11 @@ KINDS = {
         "st:NAME",
         "a multimodal model of sentence-transformers",
         "benchmark.models.encoders.sentence",
+        frozenset({LAYERS}),
         extra="fdrd[st]",
     ),
     "features": Kind(
-        "features:FOLDER", "stored features of any system", "benchmark.models.encoders.stored"
+        "features:FOLDER", "stored features of any system", "benchmark.models.encoders.stored", None
     ),
     "function": Kind(
         "package.module:function or file.py:function",
@@ -157,20 +158,6 @@ def _access(kind: str, target: str) -> AbstractContextManager[bool | None]:
     """Return access to the Hub for a backbone that may be there."""
     local = kind not in ("hf", "open_clip", "st") or Path(target).expanduser().exists()
     return nullcontext() if local else hub_or_cache()
-
-
-def split_name(spec: str) -> tuple[str, str]:
-    """Return the kind of a backbone and the rest of its name, which has no options.
-
-    >>> split_name("st:clip-ViT-B-32"), split_name("org/name"), split_name("load.py:clip")
-    (('st', 'clip-ViT-B-32'), ('hf', 'org/name'), ('function', 'load.py:clip'))
-    """
-    prefix, colon, rest = spec.partition(":")
-    if spec == EMBEDDED:
-        return EMBEDDED, ""
-    if colon and prefix in KINDS and prefix != "function":
-        return prefix, rest
-    return ("function" if colon else "hf"), spec
 
 
 def cached_backbone(

@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from benchmark.models.backbone import Features, Prompts
+from benchmark.models.backbone import APART, LAYERS, Features, Prompts
 from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, as_batch, digests, select_images
+from benchmark.models.layers import Tower, cached_features, check_layers
 from benchmark.models.processes import shared
 from benchmark.models.step_numerics import step_numerics, tower_autocast
 from fdrd.errors import FdrdError
+
+
+@dataclass(frozen=True)
+class LayerFunctions:
+    """Two functions to features with layers, and the sizes of the towers.
+
+    Attributes:
+        images: (B, d) pooled features and (B, n, vision_width) layers, of B images and n layers by number.
+        texts: (B, d) pooled features and (B, n, text_width) layers of B captions.
+        vision_layers: number of the last layer of the image tower.
+        text_layers: number of the last layer of the text tower.
+        vision_width: width of its layers.
+        text_width: width of its layers.
+    """
+
+    images: Callable[[AnyImages, Sequence[int]], Features]
+    texts: Callable[[Sequence[str], Sequence[int]], Features]
+    vision_layers: int
+    text_layers: int
+    vision_width: int
+    text_width: int
 
 
 class PlainEncoder:
@@ -27,6 +50,7 @@ class PlainEncoder:
         name: name that the user gave.
         fingerprint: digest of everything that determines the features.
         dim: d.
+        text_dim: width of caption features if these have a space of their own; only `cca` joins the two.
         logit_scale: factor of the cosines in the model's contrastive loss.
         logit_bias: added to them in a sigmoid loss.
         context: tokens that it reads of a caption; 0 if unknown.
@@ -34,10 +58,11 @@ class PlainEncoder:
         frozen: cache of features.
         device: where features are returned.
         options: how it runs, of which only the precision counts.
+        layers: functions to features with layers, if it offers `LAYERS`.
     """
 
     can: frozenset[str] = frozenset()
-    # No layers to write prompts into, so learners of depth 0 can be made.
+    # Sizes of 0 allow learners of prompts of depth 0.
     text_width = vision_width = text_layers = vision_layers = 0
 
     def __init__(
@@ -48,6 +73,7 @@ class PlainEncoder:
         name: str,
         fingerprint: str,
         dim: int,
+        text_dim: int | None = None,
         logit_scale: float = 100.0,
         logit_bias: float = 0.0,
         context: int = 0,
@@ -55,6 +81,7 @@ class PlainEncoder:
         frozen: FrozenFeatures | None = None,
         device: str | torch.device = "cpu",
         options: EncoderOptions = EncoderOptions(),
+        layers: LayerFunctions | None = None,
     ):
         """Make an encoder.
 
@@ -67,24 +94,41 @@ class PlainEncoder:
         self.fingerprint = options.fingerprint(fingerprint)
         self._precision = options.precision
         self.dim = dim
+        self.text_dim = text_dim or dim
+        if text_dim is not None:
+            self.can = self.can | {APART}
         self.logit_scale: float | Tensor = logit_scale
         self.logit_bias: float | Tensor = logit_bias
         self.context = context if count_tokens else 0
         self._count_tokens = count_tokens
         self.frozen = frozen
         self.device = torch.device(device)
+        self._layers = layers
+        if layers is not None:
+            self.can = self.can | {LAYERS}
+            self.vision_layers, self.text_layers = layers.vision_layers, layers.text_layers
+            self.vision_width, self.text_width = layers.vision_width, layers.text_width
 
     def encode_image(
-        self, images: AnyImages, prompts: Prompts = Prompts(), *, tokens: bool = False
+        self,
+        images: AnyImages,
+        prompts: Prompts = Prompts(),
+        *,
+        tokens: bool = False,
+        layers: Sequence[int] = (),
     ) -> Features:
         """Return features of B images, or of one."""
         images = as_batch(images)
         self._refuse(tokens or len(prompts.vision) > 0)
-        return self._features(
-            "image",
-            digests(images) if self.frozen else range(len(images)),
-            lambda rows: self._encode_images(select_images(images, rows)),
-        )
+
+        def encode(rows: list[int]) -> Features:
+            some = select_images(images, rows)
+            if self._layers is not None and layers:
+                return self._layers.images(some, layers)
+            return Features(self._encode_images(some))
+
+        keys = digests(images) if self.frozen else range(len(images))
+        return self._features("image", keys, layers, encode)
 
     def encode_text(
         self,
@@ -92,42 +136,54 @@ class PlainEncoder:
         prompts: Prompts = Prompts(),
         *,
         tokens: bool = False,
+        layers: Sequence[int] = (),
         reserve: int = 0,
     ) -> Features:
         """Return features of B captions; `reserve` must be 0."""
         captions = as_batch(captions)
         prompted = len(prompts.text) > 0 or prompts.token_weights is not None
         self._refuse(tokens or prompted or reserve > 0)
-        return self._features(
-            "text",
-            [hashlib.sha256(f"0\n{caption}".encode()).hexdigest() for caption in captions],
-            lambda rows: self._encode_texts([captions[row] for row in rows]),
-        )
+
+        def encode(rows: list[int]) -> Features:
+            some = [captions[row] for row in rows]
+            if self._layers is not None and layers:
+                return self._layers.texts(some, layers)
+            return Features(self._encode_texts(some))
+
+        keys = [hashlib.sha256(f"0\n{caption}".encode()).hexdigest() for caption in captions]
+        return self._features("text", keys, layers, encode)
 
     def count_tokens(self, captions: Sequence[str]) -> list[int]:
         """Return the tokens of each caption before truncation; empty if the context is unknown."""
         return self._count_tokens(captions) if self._count_tokens else []
 
     def _features(
-        self, tower: str, keys: Sequence[str] | range, encode: Callable[[list[int]], Tensor]
+        self,
+        tower: Tower,
+        keys: Sequence[str] | range,
+        layers: Sequence[int],
+        encode: Callable[[list[int]], Features],
     ) -> Features:
-        def computed(rows: Sequence[int]) -> Tensor:
-            features = encode(list(rows)).detach().float()
-            if features.shape != (len(rows), self.dim):
+        check_layers(self, tower, layers)
+
+        def computed(rows: Sequence[int]) -> Features:
+            features = encode(list(rows))
+            pooled, means = features.pooled.detach().float(), features.layers
+            width = self.dim if tower == "image" else self.text_dim
+            if pooled.shape != (len(rows), width):
                 raise FdrdError(
-                    f"{self.name}: {len(rows)} items have features of shape {tuple(features.shape)} "
-                    f"instead of ({len(rows)}, {self.dim})"
+                    f"{self.name}: {len(rows)} items have features of shape {tuple(pooled.shape)} "
+                    f"instead of ({len(rows)}, {width})"
                 )
-            return normalize(features, dim=-1)
+            if means is not None:
+                means = normalize(means.detach().float(), dim=-1)
+            return Features(normalize(pooled, dim=-1), layers=means)
 
         with torch.no_grad(), step_numerics(), tower_autocast(self.device, self._precision):
             if self.frozen is None:
                 whole = range(len(keys))
-                return shared(
-                    len(keys), lambda rows: Features(computed(whole[rows]).to(self.device))
-                )
-            pooled = self.frozen.get(self.fingerprint, tower, list(map(str, keys)), computed)
-            return Features(pooled.to(self.device))
+                return shared(len(keys), lambda rows: computed(whole[rows]).to(self.device))
+            return cached_features(self, tower, list(map(str, keys)), layers, computed)
 
     def _refuse(self, asked: bool) -> None:
         if asked:

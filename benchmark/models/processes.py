@@ -81,7 +81,8 @@ def shared(count: int, encode: Callable[[slice], Features]) -> Features:
     bounds = [count * index // size for index in range(size + 1)]
     part = encode(slice(bounds[rank], bounds[rank + 1]))
     tokens = None if part.tokens is None else _gathered(part.tokens, bounds)
-    return replace(part, pooled=_gathered(part.pooled, bounds), tokens=tokens)
+    layers = None if part.layers is None else _gathered(part.layers, bounds)
+    return replace(part, pooled=_gathered(part.pooled, bounds), tokens=tokens, layers=layers)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

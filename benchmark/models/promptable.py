@@ -21,6 +21,7 @@ from benchmark.models.backbone import ALL, Features, Prompts, concatenate, first
 from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, as_batch, digests, select_images
+from benchmark.models.layers import cached_features, check_layers, with_layers
 from benchmark.models.model_copy import with_own_weights
 from benchmark.models.pixel_cache import PixelCache
 from benchmark.models.processes import shared
@@ -57,6 +58,9 @@ class Towers(Protocol):
 
     def encode_ids(self, ids: Tensor, prompts: Prompts, n_ctx: int, tokens: bool) -> Features:
         """Return features of tokenized captions under `n_ctx` context vectors per layer."""
+
+    def patches(self, pixels: Tensor, length: int) -> Tensor:
+        """Return (B, length) true at the states of patches, of unprompted images."""
 
     def tokenize(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
         """Return (B, T) token ids, and (B, T) true at the captions' own tokens."""
@@ -156,24 +160,33 @@ class PromptableBackbone:
         return copied
 
     def encode_image(
-        self, images: AnyImages, prompts: Prompts = PLAIN, *, tokens: bool = False
+        self,
+        images: AnyImages,
+        prompts: Prompts = PLAIN,
+        *,
+        tokens: bool = False,
+        layers: Sequence[int] = (),
     ) -> Features:
-        """Return features of B images, or of one."""
+        """Return features of B images, or of one; layers only of the tower without prompts."""
         images = as_batch(images)
+        check_layers(self, "image", layers)
+        if layers and prompts.vision:
+            raise ValueError("layers are read from a tower without prompts")
         if self.frozen is None or prompts.vision or tokens:
             return shared(
-                len(images), lambda rows: self._encode_images(images[rows], prompts[rows], tokens)
+                len(images),
+                lambda rows: self._encode_images(images[rows], prompts[rows], tokens, layers),
             )
         with torch.no_grad(), step_numerics():
-            pooled = self.frozen.get(
-                self.fingerprint,
+            return cached_features(
+                self,
                 "image",
                 digests(images),
-                lambda rows: (
-                    self._encode_images(select_images(images, rows), prompts, False).pooled
+                layers,
+                lambda rows: self._encode_images(
+                    select_images(images, rows), prompts, False, layers
                 ),
             )
-        return Features(pooled.to(self.device))
 
     def encode_text(
         self,
@@ -181,33 +194,38 @@ class PromptableBackbone:
         prompts: Prompts = PLAIN,
         *,
         tokens: bool = False,
+        layers: Sequence[int] = (),
         reserve: int = 0,
     ) -> Features:
         """Return features of B captions, truncated so that `reserve` context slots stay free."""
         captions = as_batch(captions)
         prompted = len(prompts.text) > 0 or prompts.token_weights is not None
+        check_layers(self, "text", layers)
+        if layers and prompted:
+            raise ValueError("layers are read from a tower without prompts")
         room = self.context - max(self._slots(prompts), reserve)
         if self.frozen is None or prompted or tokens:
             ids, valid = self._tokenize(captions, room)  # (B, T) each
             features = shared(
-                len(ids), lambda rows: self._encode_ids(ids[rows], prompts[rows], tokens)
+                len(ids),
+                lambda rows: self._encode_ids(
+                    ids[rows], valid[rows], prompts[rows], tokens, layers
+                ),
             )
             return dataclasses.replace(features, valid=valid if tokens else None)
         with torch.no_grad(), step_numerics():
-            pooled = self.frozen.get(
-                self.fingerprint,
+            return cached_features(
+                self,
                 "text",
                 [
                     hashlib.sha256(f"{reserve}\n{caption}".encode()).hexdigest()
                     for caption in captions
                 ],
-                lambda rows: (
-                    self._encode_ids(
-                        self._tokenize([captions[row] for row in rows], room)[0], prompts, False
-                    ).pooled
+                layers,
+                lambda rows: self._encode_ids(
+                    *self._tokenize([captions[row] for row in rows], room), prompts, False, layers
                 ),
             )
-        return Features(pooled.to(self.device))
 
     def count_tokens(self, captions: Sequence[str]) -> list[int]:
         """Return the tokens of each caption before truncation, including special ones."""
@@ -226,43 +244,76 @@ class PromptableBackbone:
         for part in (self.model, self.tokenizer, self.image_processor):
             part.save_pretrained(folder)
 
-    def _encode_images(self, images: AnyImages, prompts: Prompts, tokens: bool) -> Features:
+    def _encode_images(
+        self, images: AnyImages, prompts: Prompts, tokens: bool, layers: Sequence[int] = ()
+    ) -> Features:
         pixels = self._pixels.of(images)
         n_vis = _length(prompts.vision, self.vision_width, "vision")
         precision = tower_autocast(self.device, self.options.precision)
-        towers = self._chosen(hooked=n_vis > 0 or tokens)
+        towers = self._chosen(hooked=n_vis > 0 or tokens or len(layers) > 0)
+
+        def encode_part(some: Tensor, prompts: Prompts) -> Features:
+            return with_layers(
+                self.model.vision_model.encoder.layers,
+                layers,
+                lambda: towers.encode_pixels(some, prompts, n_vis, tokens),
+                lambda length: towers.patches(some, length),
+            )
 
         def encode(rows: slice) -> Features:
             some, own = pixels[rows], prompts[rows]
             with precision:
                 return concatenate(
                     [
-                        towers.encode_pixels(some[part].to(self.device), own[part], n_vis, tokens)
+                        encode_part(some[part].to(self.device), own[part])
                         for part in self._parts(len(some))
                     ]
                 )
 
         return in_chunks(len(pixels), encode)
 
-    def _encode_ids(self, ids: Tensor, prompts: Prompts, tokens: bool) -> Features:
+    def _encode_ids(
+        self,
+        ids: Tensor,
+        valid: Tensor,
+        prompts: Prompts,
+        tokens: bool,
+        layers: Sequence[int] = (),
+    ) -> Features:
         n_ctx = self._slots(prompts)
         precision = tower_autocast(self.device, self.options.precision)
 
         def encode(rows: slice) -> Features:
             with precision:
                 if tokens:
-                    return self.towers.encode_ids(ids[rows], prompts[rows], n_ctx, True)
-                return self._encode_by_length(ids[rows], prompts[rows], n_ctx)
+                    return with_layers(
+                        self.model.text_model.encoder.layers,
+                        layers,
+                        lambda: self.towers.encode_ids(ids[rows], prompts[rows], n_ctx, True),
+                        lambda _length: valid[rows],
+                    )
+                return self._encode_by_length(ids[rows], valid[rows], prompts[rows], n_ctx, layers)
 
         return in_chunks(len(ids), encode)
 
-    def _encode_by_length(self, ids: Tensor, prompts: Prompts, n_ctx: int) -> Features:
+    def _encode_by_length(
+        self, ids: Tensor, valid: Tensor, prompts: Prompts, n_ctx: int, layers: Sequence[int]
+    ) -> Features:
         """Encode captions of similar length together, so that few are padded."""
         length = self.towers.lengths(ids)
-        hooked = len(prompts.text) > 0 or prompts.token_weights is not None
+        hooked = len(prompts.text) > 0 or prompts.token_weights is not None or len(layers) > 0
         towers = self._chosen(hooked=hooked)
         order = length.argsort(stable=True)
-        pooled = []
+
+        def encode(some: Tensor, prompts: Prompts, own: Tensor) -> Features:
+            return with_layers(
+                self.model.text_model.encoder.layers,
+                layers,
+                lambda: towers.encode_ids(some, prompts, n_ctx, False),
+                lambda _length: own,
+            )
+
+        parts = []
         for part in self._parts(len(ids)):
             rows = order[part]
             width = ids.shape[1] if self.towers.fixed_length else int(length[rows].max())
@@ -270,8 +321,8 @@ class PromptableBackbone:
             weights = some.token_weights
             if weights is not None and weights.shape[1] == ids.shape[1]:  # others are refused later
                 some = dataclasses.replace(some, token_weights=weights[:, :width])
-            pooled.append(towers.encode_ids(ids[rows, :width], some, n_ctx, False).pooled)
-        return Features(torch.cat(pooled)[order.argsort()])
+            parts.append(encode(ids[rows, :width], some, valid[rows, :width]))
+        return concatenate(parts)[order.argsort()]
 
     def _chosen(self, *, hooked: bool) -> Towers:
         """Return the compiled towers where nothing hooks into them or needs a gradient."""
@@ -291,7 +342,7 @@ class PromptableBackbone:
         self._compiled = copy.copy(self.towers)
         self._compiled.model = model
         try:
-            self._encode_ids(self._tokenize(["a"], self.context)[0], PLAIN, False)
+            self._encode_ids(*self._tokenize(["a"], self.context), PLAIN, False)
         except Exception as error:  # torch raises many kinds, e.g. without a C++ compiler
             reason = " ".join(str(error).split())[:200]
             raise FdrdError(

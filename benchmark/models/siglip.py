@@ -68,10 +68,9 @@ class SiglipTowers:
         if pixels.dim() == 3:  # patches of a NaFlex image, and a last row with their numbers
             shapes = pixels[:, -1, :2].round().long()
             inputs = {"pixel_values": pixels[:, :-1], "spatial_shapes": shapes}
-            positions = torch.arange(pixels.shape[1] - 1 + n_vis, device=pixels.device)
-            patches = shapes.prod(1, keepdim=True)
-            mask = ((positions < patches) | (positions >= pixels.shape[1] - 1)).long()
-            inputs["pixel_attention_mask"] = mask
+            mask = self.patches(pixels, pixels.shape[1] - 1 + n_vis)
+            mask[:, pixels.shape[1] - 1 :] = True
+            inputs["pixel_attention_mask"] = mask.long()
             if tokens or first_layer(prompts.vision):
                 raise FdrdError(
                     "NaFlex images differ in their number of patches: no patch features, and visual "
@@ -126,6 +125,13 @@ class SiglipTowers:
         if not tokens:
             return Features(pooled)
         return Features(pooled, unit(tower.head(out.last_hidden_state[:, n_ctx:])))
+
+    def patches(self, pixels: Tensor, length: int) -> Tensor:
+        """Return where the states of patches are: everywhere, but for the padding of a NaFlex image."""
+        count = pixels.new_full((len(pixels), 1), length)
+        if pixels.dim() == 3:
+            count = pixels[:, -1, :2].round().prod(1, keepdim=True)
+        return torch.arange(length, device=pixels.device) < count
 
     def tokenize(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
         """Return ids of lower-cased captions padded to `longest`, and where the captions' own tokens are."""

@@ -22,14 +22,12 @@ from benchmark.evaluation.paired_tests import (
 from benchmark.rank_metrics import BOTH
 from benchmark.registry import role_of
 from benchmark.result import DIRECTIONS, BenchResult, Interval, numbers, query_groups
-from benchmark.retrieval_metrics import Column, main_columns
+from benchmark.retrieval_metrics import Column
 from benchmark.settings import NO_BACKBONE, Settings
 
 if TYPE_CHECKING:
     from benchmark.evaluation.score_tiles import Floats
     from fdrd.dataset import Indices
-
-"""The method that others are compared with in result tables."""
 
 LEVEL = 0.05
 """Significance level of corrected p values."""
@@ -43,9 +41,7 @@ class Cell:
     deviation: float | None
     """sample standard deviation over seeds; None for a single seed"""
     worse: bool
-    """worse than the reference, in a column of one direction"""
-    not_significant: bool
-    """an MRR that is not significantly different from that of zero-shot"""
+    """worse than the reference"""
 
 
 @dataclass(frozen=True)
@@ -111,30 +107,33 @@ class Comparison:
         return rows[0] if len(rows) == 1 else None
 
     @cached_property
-    def cells(self) -> list[list[Cell | None]]:
-        """The cells of each row, in the order of `main_columns`."""
-        reference = self.reference
-        others = [row for row in self.rows if row is not reference] if reference else []
-        found = differences(reference, others) if reference else []
-        tested = dict(zip((row.label for row in others), found, strict=True))
+    def ranked(self) -> list[Row]:
+        """The rows by MRR, the best first."""
+        return sorted(self.rows, key=lambda row: -row.mrr("mean"))
 
-        def cell(row: Row, column: Column) -> Cell | None:
-            values = row.values(column)
-            if not values:
-                return None
-            mean, sign = fmean(values), 1 if column.better == "higher" else -1
-            one_way = column.direction != BOTH
-            baseline = reference.mean(column) if reference and one_way else None
-            parts = tested.get(row.label) if one_way and column.name == "MRR" else None
-            return Cell(
-                mean,
-                stdev(values) if len(values) > 1 else None,
-                worse=baseline is not None and sign * mean < sign * baseline,
-                not_significant=parts is not None and parts[column.direction].holm >= LEVEL,
-            )
+    @cached_property
+    def top(self) -> set[str]:
+        """The labels of the best row by MRR and of those that do not differ significantly from it."""
+        best, *others = self.ranked
+        found = zip(others, differences(best, others), strict=True)
+        return {best.label, *(row.label for row, parts in found if parts["mean"].holm >= LEVEL)}
 
-        shown = main_columns()
-        return [[cell(row, column) for column in shown] for row in self.rows]
+    def cell(self, row: Row, column: Column) -> Cell | None:
+        """Return the number of a row; None if it was not measured."""
+        values = row.values(column)
+        if not values:
+            return None
+        mean, sign = fmean(values), 1 if column.better == "higher" else -1
+        baseline = self.reference.mean(column) if self.reference else None
+        return Cell(
+            mean,
+            stdev(values) if len(values) > 1 else None,
+            worse=baseline is not None and sign * mean < sign * baseline,
+        )
+
+    def queries(self, direction: str) -> int:
+        """Return the number of queries of a direction."""
+        return self.rows[0].results[0].metrics.by_direction[direction].queries
 
 
 def group_results(results: Sequence[BenchResult]) -> list[Comparison]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from html import escape as html_escape
+from itertools import groupby
 from pathlib import Path
 from string import Template
 from typing import Literal
@@ -19,21 +20,29 @@ from benchmark.reporting.latex import latex
 from benchmark.reporting.plots import FORMATS, MISSING, can_plot, inline_svg, write_plot
 from benchmark.reporting.records import to_csv
 from benchmark.reporting.result_plots import plots_of
+from benchmark.reporting.sentences import (
+    PAIRED,
+    commands,
+    definitions,
+    legend,
+    measured_on,
+    sizes_text,
+    versions,
+)
+from benchmark.reporting.significance import paired_with
 from benchmark.reporting.tables import (
     Table,
     category_table,
-    commands,
     cost_table,
     domain_table,
     further_table,
-    gallery_text,
     interval_table,
-    legend,
     main_table,
-    negatives_table,
+    negatives_parts,
+    paired_table,
+    pairs_parts,
     settings_table,
     summary,
-    versions,
 )
 from benchmark.result import BenchResult, open_results
 from benchmark.retrieval_metrics import SHORT
@@ -42,7 +51,6 @@ from fdrd.text.controls import visible
 from fdrd.text.markup import escape, fenced, markdown_table
 
 Format = Literal["markdown", "html", "latex", "csv"]
-BREAKDOWNS = (negatives_table, domain_table)
 DETAILS = (interval_table, further_table, cost_table, settings_table)
 
 
@@ -83,76 +91,101 @@ def report(
 
 
 def main_parts(results: Sequence[BenchResult]) -> list[Table | str]:
-    """Return the main table of each comparison with its legend, and the means."""
+    """Return the main table of each comparison, significance tests, hard negatives, natural pairs; and the means."""
 
     def parts(comparison: Comparison) -> list[Table | str]:
+        titled = replace(main_table(comparison), title=heading(comparison.settings))
         return [
-            replace(main_table(comparison), title=heading(comparison.settings)),
+            titled,
+            sizes_text(comparison),
             legend(comparison),
+            *significance(comparison),
+            *negatives_parts(comparison),
+            *pairs_parts(comparison),
         ]
 
     return summary(group_results(results), parts)
 
 
+def significance(comparison: Comparison) -> list[Table | str]:
+    """Return the significance tests of a comparison, and what they mean; nothing for a single method."""
+    if len(comparison.rows) < 2:
+        return []
+    return [paired_table(paired_with(comparison, None)), PAIRED]
+
+
 def html_parts(parts: Sequence[Table | str]) -> str:
     """Return tables and sentences as HTML, e.g. for a notebook."""
     return "".join(
-        _note(part) if isinstance(part, str) else _note(part.title) + _html(part) for part in parts
+        _note(part) if isinstance(part, str) else f"<h3>{_literal(part.title)}</h3>\n{_html(part)}"
+        for part in parts
     )
 
 
 def markdown(results: Sequence[BenchResult]) -> str:
     """Return a Markdown page with tables, settings, and the commands that repeat the runs."""
-    parts = ["# Results"]
     comparisons = group_results(results)
+    parts = [f"# {escape(title(comparisons))}", measured_on(results), definitions()]
     for comparison in comparisons:
-        parts += [f"## {escape(heading(comparison.settings))}", gallery_text(comparison.settings)]
+        parts += [f"## {escape(heading(comparison.settings))}", sizes_text(comparison)]
         parts += [_markdown(main_table(comparison)), escape(legend(comparison))]
-        for build in (*BREAKDOWNS, *DETAILS):
-            if table := build(comparison):
-                parts += [escape(table.title), _markdown(table)]
+        shown = [*significance(comparison), *negatives_parts(comparison), *pairs_parts(comparison)]
+        shown += [table for build in (domain_table, *DETAILS) if (table := build(comparison))]
+        parts += _markdown_parts(shown, "###")
         lines = "\n".join(f"$ {line}" for line in commands(comparison))
         parts += ["To repeat these runs:", fenced(lines, "console"), escape(versions(comparison))]
-    for part in summary(comparisons, lambda comparison: []):
-        parts += (
-            [escape(part)]
-            if isinstance(part, str)
-            else [f"## {escape(part.title)}", _markdown(part)]
-        )
-    return "\n\n".join(parts) + "\n"
+    parts += _markdown_parts(summary(comparisons, lambda comparison: []), "##")
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def title(comparisons: Sequence[Comparison]) -> str:
+    """Return the title of a report: the datasets that were measured."""
+    names = dict.fromkeys(each.settings.data.name for each in comparisons)
+    return f"Results on {', '.join(names)}"
+
+
+def _markdown_parts(parts: Sequence[Table | str], level: str) -> list[str]:
+    """Return sentences, and tables with their headings."""
+    return [
+        escape(part)
+        if isinstance(part, str)
+        else f"{level} {escape(part.title)}\n\n{_markdown(part)}"
+        for part in parts
+    ]
 
 
 def _markdown(table: Table) -> str:
     rows = [[escape(cell) for cell in row] for row in table.rows]
     rows += [[f"*{escape(first)}*", *map(escape, rest)] for first, *rest in table.foot]
-    return markdown_table([escape(cell) for cell in table.head], rows, text_columns=1)
+    return markdown_table([escape(cell) for cell in table.titles], rows, text_columns=1)
 
 
 def html_page(results: Sequence[BenchResult]) -> str:
     """Return the HTML page, with example images if the dataset is on this machine as measured."""
     comparisons = group_results(results)
-    sections = [*map(_html_section, comparisons)]
+    sections = [_note(f"{measured_on(results)} {definitions()}".strip())]
+    sections += map(_html_section, comparisons)
     for part in summary(comparisons, lambda comparison: []):
         sections.append(_note(part) if isinstance(part, str) else _section(part.title, _html(part)))
     page = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-    return page.substitute(sections="".join(sections))
+    return page.substitute(title=_literal(title(comparisons)), sections="".join(sections))
 
 
 def _html_section(comparison: Comparison) -> str:
     found = examples(comparison)
-    shown, folded = (
-        [table for build in builds if (table := build(comparison))]
-        for builds in (BREAKDOWNS, (category_table, *DETAILS))
-    )
+    shown = [*negatives_parts(comparison), *pairs_parts(comparison)]
+    shown += [table for table in [domain_table(comparison)] if table]
+    folded = [table for build in (category_table, *DETAILS) if (table := build(comparison))]
     return _section(
         heading(comparison.settings),
-        _note(gallery_text(comparison.settings)),
+        _note(sizes_text(comparison)),
         _html(main_table(comparison)),
         _note(legend(comparison)),
+        html_parts(significance(comparison)),
         _details("Plots", _html_plots(comparison), " open"),
         _html_examples(found) if found else "",
-        *(_note(table.title) + _html(table) for table in shown),
-        *(_details(table.title.rstrip(":"), _html(table)) for table in folded),
+        html_parts(shown),
+        *(_details(table.title, _html(table)) for table in folded),
         "<h3>To repeat these runs</h3>",
         f"<pre>{_literal(chr(10).join(commands(comparison)))}</pre>",
         _note(versions(comparison)),
@@ -191,12 +224,16 @@ def _html(table: Table) -> str:
         )
         return f"<tr{kind}>{''.join(shown)}</tr>"
 
+    groups = "".join(
+        f'<th colspan="{len([*members])}">{_literal(name)}</th>'
+        for name, members in groupby(table.groups[1:])
+    )
     body = [row(cells, index=index) for index, cells in enumerate(table.rows)]
     body += [row(cells, kind=' class="foot"') for cells in table.foot]
     lines = "\n".join(body)
     return (
-        f'<div class="wide"><table>\n<thead>{row(table.head, tag="th")}</thead>\n'
-        f"<tbody>\n{lines}\n</tbody>\n</table></div>\n"
+        f'<div class="wide"><table>\n<thead>{f"<tr><th></th>{groups}</tr>" if groups else ""}'
+        f"{row(table.head, tag='th')}</thead>\n<tbody>\n{lines}\n</tbody>\n</table></div>\n"
     )
 
 

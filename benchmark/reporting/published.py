@@ -4,18 +4,20 @@ A file of published numbers is JSON; recalls are percent:
 
     {"source": "arXiv 2508.04028, results table",
      "domains": {"DTD": {"R@1": {"image_to_text": {"CLIP": 37.94}, "text_to_image": {"CLIP": 29.49}}}},
-     "ours": {"CLIP": "zero_shot", "DTD": "textures"}}
+     "ours": {"CLIP": "zero_shot", "DTD": ["dtd", "textures"]},
+     "test_pairs": {"DTD": 1692}}
 
-`ours` maps names of the paper to ours where they differ in more than case and punctuation. The domain `AVG` is not
-read: means cover the domains that both have.
+`ours` maps names of the paper to ours, one or several, where they differ in more than case and punctuation. A file
+with `ours` only adds to those of `PAPER`. `test_pairs` is the number of pairs in the published test split. The domain
+`AVG` is not read: means cover the domains that both have.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -31,6 +33,10 @@ from fdrd.errors import FdrdError
 PAPER = Path(__file__).with_name("dcar_paper.json")
 """The results table of DCAR (arXiv 2508.04028)."""
 
+_MAPPING = (
+    '`fdrd report --beside FILE` maps other names: {"ours": {"StanfordCars": "mine"}} in the file'
+)
+
 COLUMNS = tuple(product(DIRECTIONS, RECALLS))
 Values = list[float]
 """Percent, one per `COLUMNS`."""
@@ -40,9 +46,10 @@ Values = list[float]
 class Published:
     """A file of published numbers: domain, cutoff, direction, method."""
 
-    source: str
-    domains: dict[str, dict[str, dict[str, dict[str, float]]]]
-    ours: dict[str, str] = field(default_factory=dict)
+    source: str = ""
+    domains: dict[str, dict[str, dict[str, dict[str, float]]]] = field(default_factory=dict)
+    ours: dict[str, str | list[str]] = field(default_factory=dict)
+    test_pairs: dict[str, int] = field(default_factory=dict)
 
     def values(self, domain: str, method: str) -> Values | None:
         """Return the numbers of a method in a domain, by our names; None if there are none."""
@@ -55,10 +62,27 @@ class Published:
         except KeyError:
             return None
 
+    def has_domain(self, domain: str) -> bool:
+        """Return whether a domain, by our name, is in the table."""
+        try:
+            return bool(self._name(domain, self.domains))
+        except KeyError:
+            return False
+
+    def gallery(self, domain: str, images: int, pairs: int) -> str:
+        """Return a sentence about the gallery of a domain, by our name, next to the published test split."""
+        text = f"{domain}: measured on {pairs:,} test pairs of {images:,} images"
+        if (theirs := self.test_pairs.get(self._name(domain, self.domains))) is None:
+            return f"{text}; the size of the published test split is not known here."
+        easier = "; a smaller gallery has higher recalls" if pairs < theirs else ""
+        return f"{text}; the published test split has {theirs:,} pairs{easier}."
+
     def _name(self, ours: str, names: Iterable[str]) -> str:
         """Return the name that stands for one of ours; raises `KeyError`."""
         for name in names:
-            if name != "AVG" and _letters(self.ours.get(name, name)) == _letters(ours):
+            known = self.ours.get(name, name)
+            known = [known] if isinstance(known, str) else known
+            if name != "AVG" and _letters(ours) in map(_letters, known):
                 return name
         raise KeyError(ours)
 
@@ -71,50 +95,79 @@ def read_published(path: Path) -> Published:
     """
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Published)
+        if found.domains and not found.source:
+            raise msgspec.ValidationError("`source` is missing")
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise FdrdError(
             f"{path}: not published numbers ({error}); see docs/experiments.md"
         ) from error
-    # Every table that we know calls zero-shot CLIP so.
-    return Published(found.source, found.domains, {"CLIP": "zero_shot", **found.ours})
+    if found.domains:
+        return found
+    paper = read_published(PAPER)
+    return replace(paper, ours={**paper.ours, **found.ours})
 
 
-def beside(results: Sequence[BenchResult], published: Published) -> list[Table]:
+def beside(results: Sequence[BenchResult], published: Published) -> list[Table | str]:
     """Return a table per domain and one of their mean, with our and the published recalls; and what differs.
+
+    A sentence about its gallery follows the table of each domain.
 
     Raises:
         FdrdError: no method and domain is in both.
     """
     both: dict[str, dict[str, tuple[Values, Values]]] = defaultdict(dict)  # by domain and row
     differs: dict[str, str] = {}
+    galleries: dict[str, str] = {}
+    unmatched: dict[str, None] = {}
     for row in (row for comparison in group_results(results) for row in comparison.rows):
         for domain in row.results[0].metrics.by_domain:
             theirs = published.values(domain, row.method)
-            if theirs and row.results[0].settings.split == "test":
+            if row.results[0].settings.split != "test":
+                continue
+            if not theirs:
+                unmatched[row.method if published.has_domain(domain) else domain] = None
+            else:
                 sides = [result.metrics.by_domain[domain] for result in row.results]
+                images, pairs = (sides[0][way].queries for way in DIRECTIONS)
+                galleries[domain] = published.gallery(domain, images, pairs)
                 ours = [100 * fmean(side[way][k] for side in sides) for way, k in COLUMNS]
                 both[domain][row.label] = ours, theirs
                 differs[row.label] = "; ".join(_differences(row))
     if not both:
         raise FdrdError(
             f"no result on a test split has a method and a domain of {published.source}; its domains are "
-            f"{', '.join(published.domains)}"
+            f"{', '.join(published.domains)}. {_MAPPING}"
         )
-    tables = [
-        _table(f"{domain}, next to {published.source}", both[domain]) for domain in sorted(both)
-    ]
-    everywhere = {
-        label: tuple([fmean(v) for v in zip(*side, strict=True)] for side in zip(*of, strict=True))
-        for label in differs
-        if len(of := [rows[label] for rows in both.values() if label in rows]) == len(both) > 1
-    }
-    if everywhere:
-        tables.append(_table(f"Mean over {', '.join(sorted(both))}", everywhere))  # type: ignore[arg-type]
+    tables: list[Table | str] = []
+    for domain in sorted(both):
+        tables.append(_table(f"{domain}, next to {published.source}", both[domain]))
+        tables.append(galleries[domain])
+    tables += _means(both, list(differs))
+    if unmatched:
+        tables.append(f"Without published numbers: {', '.join(unmatched)}. {_MAPPING}.")
     head = ["method", "known differences from the paper's protocol"]
     return [
         *tables,
         Table("", head, [[label, text] for label, text in differs.items()], text_columns=2),
     ]
+
+
+def _means(
+    both: Mapping[str, Mapping[str, tuple[Values, Values]]], labels: Sequence[str]
+) -> list[Table]:
+    """Return a table of means for each set of domains that a row covers, with all rows that cover it."""
+    domains_of = {label: tuple(d for d in sorted(both) if label in both[d]) for label in labels}
+    tables = []
+    for domains in sorted(set(domains_of.values()), key=lambda each: (-len(each), each)):
+        rows = {}
+        for label in labels if len(domains) > 1 else ():
+            if {*domains} <= {*domains_of[label]}:
+                sides = zip(*(both[domain][label] for domain in domains), strict=True)
+                ours, theirs = ([fmean(v) for v in zip(*side, strict=True)] for side in sides)
+                rows[label] = ours, theirs
+        if rows:
+            tables.append(_table(f"Mean over {', '.join(domains)}", rows))
+    return tables
 
 
 def _table(title: str, rows: dict[str, tuple[Values, Values]]) -> Table:

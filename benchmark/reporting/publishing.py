@@ -14,14 +14,13 @@ import safetensors
 import safetensors.torch
 
 from benchmark.checkpoint import (
-    WEIGHTS,
     CheckpointHeader,
     checkpoint_bytes,
-    find_checkpoint,
     learned_tensors,
     load_method,
     read_header,
 )
+from benchmark.checkpoint_files import WEIGHTS, find_checkpoint
 from benchmark.models.backbone import ALL
 from benchmark.models.backbone import WEIGHTS as TRAINED_WEIGHTS
 from benchmark.models.tensor_files import writing_tensors

@@ -126,7 +126,7 @@ def compare(
             f"nothing to compare: {reason}; give runs of several methods, measured on the same data"
         )
     single = [comparison for comparison in found if len(comparison.rows) < 2]
-    return SignificanceTests([_paired(comparison, against) for comparison in pairs], single)
+    return SignificanceTests([paired_with(comparison, against) for comparison in pairs], single)
 
 
 def ablation(results: Sequence[BenchResult], full: Mapping[str, Any]) -> SignificanceTests:
@@ -139,7 +139,7 @@ def ablation(results: Sequence[BenchResult], full: Mapping[str, Any]) -> Signifi
     labels = {label(r.settings): r.settings.options_given for r in results}
     against = next((row for row, options in labels.items() if options == full), None)
     pairs = [each for each in group_results(results) if len(each.rows) > 1] if against else []
-    return SignificanceTests([_paired(each, against) for each in pairs], [])
+    return SignificanceTests([paired_with(each, against) for each in pairs], [])
 
 
 def verdict(difference: Difference) -> str:
@@ -159,7 +159,8 @@ def left_out(comparison: Comparison) -> str:
     return f"{row.label}, the only method measured on {heading(comparison.settings)}"
 
 
-def _paired(comparison: Comparison, against: str | None) -> PairedComparison:
+def paired_with(comparison: Comparison, against: str | None) -> PairedComparison:
+    """Test the methods of a comparison against one of them, see `compare`."""
     reference = _reference(comparison, against)
     others = [row for row in comparison.rows if row is not reference]
     return PairedComparison(

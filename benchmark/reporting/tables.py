@@ -1,51 +1,48 @@
-"""The tables and sentences of a report as plain text. Renderers differ only in how they print them.
+"""The tables of a report as plain text. Renderers differ only in how they print them.
 
-Printed numbers are percent.
+Columns come from the registry of metrics. Printed numbers are percent.
 """
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import TypeVar
 
 from benchmark.evaluation.paired_tests import PARTS
-from benchmark.rank_metrics import BOTH, METRICS
+from benchmark.rank_metrics import BOTH, METRICS, PAIR_METRICS, PAIRS
 from benchmark.reporting.comparison import (
-    LEVEL,
-    Cell,
     Comparison,
     Row,
     across_domains,
     base_to_new,
     heading,
 )
+from benchmark.reporting.sentences import (
+    BELOW,
+    BEST,
+    HARMONIC,
+    NATURAL_PAIRS,
+    NEGATIVES,
+    PAIRED,
+    sizes_text,
+    steps,
+)
 from benchmark.reporting.significance import PairedComparison, SignificanceTests, left_out, verdict
-from benchmark.result import DIRECTIONS, Share
+from benchmark.result import DIRECTIONS, Interval, Share
 from benchmark.retrieval_metrics import SHORT, Column, columns, main_columns
-from benchmark.settings import NO_BACKBONE, Settings
+from fdrd.record import KINDS
 
-BELOW = "▼"
-NOT_SIGNIFICANT = "≈"
+LEAST = 20
+"""Queries of a row; smaller domains, categories and kinds of negatives share one."""
 
-NEGATIVES = (
-    "Hard negatives: the true caption scores above all its negatives; a tie is a loss. The text-only "
-    "baseline sees captions only and learned from those of the training split; its accuracy needs no image."
-)
-
-HARMONIC = (
-    "Percent. H: harmonic mean of base and new, each the mean over seeds and each with its own gallery. "
-    "Only the listed categories were used for training."
-)
+_HARD = ", text-hard"
 
 _HALVES = ("R@1", "MRR")
 """Metrics of the table of base and new categories."""
 
-PAIRED = (
-    "Percent; means over seeds. Two-sided paired randomization test over images; Holm correction over "
-    f"the methods, separately for each direction; a verdict needs a corrected p below {LEVEL}."
-)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Table:
         foot: rows that are not methods.
         text_columns: number of left-aligned columns.
         best: (row, column) of cells to highlight.
-        spare: headings of columns that a narrow terminal leaves out, the first one first.
+        groups: the heading above each column, empty for none; none at all if no column has one.
     """
 
     title: str
@@ -68,63 +65,74 @@ class Table:
     foot: list[list[str]] = field(default_factory=list)
     text_columns: int = 1
     best: frozenset[tuple[int, int]] = frozenset()
-    spare: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    @property
+    def titles(self) -> list[str]:
+        """The headings with those above them, on one line."""
+        groups = self.groups or [""] * len(self.head)
+        return [f"{group} {name}".strip() for group, name in zip(groups, self.head, strict=True)]
+
+
+def _table(title: str, items: Iterable[Item], cells: Mapping[str, Callable[[Item], str]]) -> Table:
+    """Return a table with a row per item, from a function per column."""
+    return Table(title, [*cells], [[cell(item) for cell in cells.values()] for item in items])
+
+
+def _shown_columns(rows: Sequence[Row]) -> list[Column]:
+    """Return the columns of the main tables that were measured: MRR, others of both directions, then each direction."""
+    known = (c for c in main_columns() if any(row.mean(c) is not None for row in rows))
+    return sorted(known, key=lambda each: (each.direction != BOTH, each.title != "MRR"))
+
+
+def _heads(shown: Sequence[Column]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the headings of columns, and the direction above each."""
+    groups = tuple(SHORT.get(column.direction, "") for column in shown)
+    return [
+        column.title.removeprefix(f"{group} ") for column, group in zip(shown, groups, strict=True)
+    ], groups
 
 
 def main_table(comparison: Comparison) -> Table:
-    """Return the main metrics of both directions, one row per method, and ceilings."""
-    shown, rows = main_columns(), comparison.rows
-    best = set()
-    for index, column in enumerate(shown, 1):
-        means = {n: mean for n, row in enumerate(rows) if (mean := row.mean(column)) is not None}
-        top = (max if column.better == "higher" else min)(means.values(), default=0.0)
-        best |= {(n, index) for n, mean in means.items() if mean == top and top > 0}
-    ceilings = {
-        (each.direction, each.name.removeprefix("ceiling ")): each.text(rows[0].mean(each))
-        for each in columns()
-        if each.name.startswith("ceiling ")
-    }
+    """Return the main metrics, one row per method, the best MRR first, and ceilings."""
+    rows = comparison.ranked
+    shown, digits = _shown_columns(rows), _digits(comparison.queries(DIRECTIONS[0]))
+    top = comparison.top if len(rows) > 1 else set()
+
+    def number(row: Row, column: Column) -> str:
+        cell = comparison.cell(row, column)
+        if cell is None:
+            return "–"
+        signs = BELOW * cell.worse + BEST * (column.title == "MRR" and row.label in top)
+        spread = "" if cell.deviation is None else f" ±{_text(column, cell.deviation, digits)}"
+        return f"{_text(column, cell.mean, digits)}{signs}{spread}"
+
+    def ceiling(column: Column) -> str:
+        name = (column.direction, f"ceiling {column.name}")
+        found = (each for each in columns() if (each.direction, each.name) == name)
+        return "".join(_text(each, rows[0].mean(each), digits) for each in found)
+
+    head, groups = _heads(shown)
+    both = groups.count("")  # steps and seeds follow the numbers of both directions
+
+    def with_training(cells: Sequence[str], *training: str) -> list[str]:
+        return [*cells[:both], *training, *cells[both:]]
+
     return Table(
         "",
-        ["method", *(column.title for column in shown)],
+        ["method", *with_training(head, "steps", "seeds")],
         [
-            [row.label, *map(_number, cells, shown)]
-            for row, cells in zip(rows, comparison.cells, strict=True)
+            [r.label, *with_training([number(r, each) for each in shown], steps(r), _seeds(r))]
+            for r in rows
         ],
-        [["ceiling", *(ceilings.get((each.direction, each.name), "") for each in shown)]],
-        best=frozenset(best) if len(rows) > 1 else frozenset(),
+        [["ceiling", *with_training([ceiling(each) for each in shown], "", "")]],
+        best=frozenset((n, c) for n, r in enumerate(rows) if r.label in top for c in (0, 1)),
+        groups=("", *with_training(groups, "", "")),
     )
 
 
-def narrow_table(comparison: Comparison) -> Table:
-    """Return the main table with one row per method and direction, for terminals."""
-    wide, shown = main_table(comparison), main_columns()
-    names = list(dict.fromkeys((each.direction == BOTH, each.name) for each in shown))
-
-    def two_rows(label: str, cells: Sequence[str]) -> list[list[str]]:
-        found = {(each.direction, each.name): cell for each, cell in zip(shown, cells, strict=True)}
-        return [
-            [
-                label if way == DIRECTIONS[0] else "",
-                SHORT[way],
-                *(
-                    # Numbers of both directions are in the first row.
-                    (found[BOTH, name] if way == DIRECTIONS[0] else "")
-                    if of_both
-                    else found[way, name]
-                    for of_both, name in names
-                ),
-            ]
-            for way in DIRECTIONS
-        ]
-
-    return Table(
-        heading(comparison.settings),
-        ["method", "", *(name for _, name in names)],
-        [half for label, *cells in wide.rows for half in two_rows(label, cells)],
-        [half for label, *cells in wide.foot for half in two_rows(label, cells)],
-        text_columns=2,
-    )
+def _seeds(row: Row) -> str:
+    return "–" if row.results[0].settings.seed is None else str(len(row.results))
 
 
 def summary(
@@ -141,44 +149,49 @@ def summary(
 def mean_table(domains: Sequence[Comparison]) -> Table:
     """Return the plain means over domains, for the rows that all of them have."""
     by_label = [{row.label: row for row in domain.rows} for domain in domains]
-    shown = [column for column in main_columns() if column.direction != BOTH]
-    rows = [
-        [label, *(_mean_text([rows[label] for rows in by_label], column) for column in shown)]
-        for label in by_label[0]
-        if all(label in rows for rows in by_label)
-    ]
+    shown = _shown_columns([row for domain in domains for row in domain.rows])
+    digits = _digits(min(each.queries(DIRECTIONS[0]) for each in domains))
+
+    def mean(label: str, column: Column) -> str:
+        means = [rows[label].mean(column) for rows in by_label]
+        known = [mean for mean in means if mean is not None]
+        return _text(column, fmean(known) if len(known) == len(means) else None, digits)
+
+    common = [label for label in by_label[0] if all(label in rows for rows in by_label)]
     names = ", ".join(sorted(str(domain.settings.domain) for domain in domains))
-    return Table(f"Mean over the domains {names}", ["method", *(c.title for c in shown)], rows)
-
-
-def _mean_text(rows: Sequence[Row], column: Column) -> str:
-    """Return the mean of a column over rows; a dash if one of them lacks it."""
-    means = [mean for row in rows if (mean := row.mean(column)) is not None]
-    return column.text(fmean(means) if len(means) == len(rows) else None)
+    head, groups = _heads(shown)
+    rows = [[label, *(mean(label, column) for column in shown)] for label in common]
+    title = f"Mean over the domains {names}"
+    return Table(title, ["method", *head], rows, groups=("", *groups))
 
 
 def interval_table(comparison: Comparison) -> Table:
     """Return the confidence intervals of the main metrics by seed."""
-    results = [(row.label, result) for row in comparison.rows for result in row.results]
-    shown = [
-        each
-        for each in main_columns()
-        if any(each.interval(result.metrics) for _, result in results)
+    results = [(row.label, result) for row in comparison.ranked for result in row.results]
+    shown = _shown_columns(comparison.rows)
+    shown = [c for c in shown if any(c.interval(r.metrics) for _, r in results)]
+    rows = [
+        [
+            label,
+            "" if result.settings.seed is None else str(result.settings.seed),
+            *(
+                _ends(found, ".1f") if (found := column.interval(result.metrics)) else "–"
+                for column in shown
+            ),
+        ]
+        for label, result in results
     ]
-    rows = []
-    for label, result in results:
-        found = [each.interval(result.metrics) for each in shown]
-        seed = "" if result.settings.seed is None else str(result.settings.seed)
-        rows.append([label, seed, *(_ends(each, ".2f") if each else "–" for each in found)])
-    title = "95 % intervals over images, by seed:"
-    return Table(title, ["method", "seed", *(each.title for each in shown)], rows)
+    head, groups = _heads(shown)
+    title = "95 % intervals over images, by seed"
+    return Table(title, ["method", "seed", *head], rows, groups=("", "", *groups))
 
 
 def further_table(comparison: Comparison) -> Table:
     """Return the metrics that the main table lacks, one row per metric and direction."""
     order = {name: index for index, name in enumerate(METRICS)}
+    digits = _digits(comparison.queries(DIRECTIONS[0]))
     shown = sorted(
-        (each for each in columns() if not each.main),
+        (each for each in columns() if not each.main and each.direction not in PAIRS.values()),
         key=lambda column: order.get(column.name, len(order)),
     )
     before = ["", *(each.meaning for each in shown)]
@@ -186,182 +199,282 @@ def further_table(comparison: Comparison) -> Table:
         [
             each.name,
             SHORT.get(each.direction, each.direction),
-            *(each.text(row.mean(each)) for row in comparison.rows),
+            *(_text(each, row.mean(each), digits) for row in comparison.ranked),
             each.meaning if each.meaning != above else "",
         ]
         for each, above in zip(shown, before, strict=False)
     ]
-    head = ["metric", "", *(row.label for row in comparison.rows), "meaning, for a query"]
-    return Table("Further metrics, means over seeds:", head, rows, text_columns=2)
+    head = ["metric", "", *(row.label for row in comparison.ranked), "meaning, for a query"]
+    return Table("Further metrics, means over seeds", head, rows, text_columns=2)
 
 
-def negatives_table(comparison: Comparison) -> Table | None:
-    """Return the accuracy on hard negatives by kind and attribute type; None if there are none.
+def _grouped(sizes: Mapping[str, int], least: int = LEAST) -> dict[str, list[str]]:
+    """Return the names in each row of a breakdown: small ones share the last row.
+
+    >>> _grouped({"wren": 40, "robin": 3, "crow": 19})
+    {'wren': ['wren'], '2 with fewer than 20': ['robin', 'crow']}
+    """
+    small = [name for name, size in sizes.items() if size < least]
+    if len(small) < 2:
+        return {name: [name] for name in sizes}
+    rows = {name: [name] for name in sizes if name not in small}
+    return rows | {f"{len(small)} with fewer than {least}": small}
+
+
+def _breakdown(
+    sizes: Mapping[str, int],
+    columns: Mapping[str, Callable[[str], float | None]],
+    least: int = LEAST,
+) -> list[list[str]]:
+    """Return rows with a name, the size, and a number per column: the mean over the names, weighted by size.
+
+    Args:
+        sizes: number of queries by name.
+        columns: the fraction of each name.
+        least: size below which rows share one.
+    """
+    rows = []
+    for title, names in _grouped(sizes, least).items():
+        size = sum(sizes[name] for name in names)
+        cells = []
+        for column in columns.values():
+            values = [column(name) for name in names]
+            total = sum(sizes[name] * (v or 0) for name, v in zip(names, values, strict=True))
+            cells.append("–" if None in values else f"{100 * total / size:.{_digits(size)}f}")
+        rows.append([title, f"{size:,}", *cells])
+    return rows
+
+
+def negatives_parts(comparison: Comparison) -> list[Table | str]:
+    """Return the accuracy on hard negatives by kind and attribute type, and what it means; nothing if there are none.
 
     If training rows changed between runs, their text-only baselines may disagree. Then none is shown.
     """
-    by_row = [[r.metrics.hard_negatives for r in row.results] for row in comparison.rows]
-    every = [shares for row in by_row for shares in row]
-    kinds = sorted({kind for shares in every for kind in shares})
-    if not kinds:
-        return None
+    every = [r.metrics.hard_negatives for row in comparison.rows for r in row.results]
+    known = {
+        kind: [shares[kind] for shares in every if kind in shares]
+        for kind in sorted({kind for shares in every for kind in shares})
+    }
+    if not known:
+        return []
 
-    def accuracy(shares: Iterable[Share | None]) -> str:
-        return percent(share.accuracy if share else None for share in shares)
+    def accuracy(row: Row) -> Callable[[str], float | None]:
+        shares = [result.metrics.hard_negatives for result in row.results]
 
-    rows = [
-        [row.label, *(accuracy(each.get(kind) for each in seeds) for kind in kinds)]
-        for row, seeds in zip(comparison.rows, by_row, strict=True)
-    ]
-    known = [[shares[kind] for shares in every if kind in shares] for kind in kinds]
-    common = [shares[0] for shares in known]
-    agreed = [len({share.text_only for share in shares}) == 1 for shares in known]
-    text_only = [
-        share.text_only if same else None for share, same in zip(common, agreed, strict=True)
-    ]
-    foot = [
-        ["text-only baseline", *(percent([fraction]) for fraction in text_only)],
-        ["guessing", *(percent([share.chance]) for share in common)],
-        ["rows", *(str(share.rows) for share in common)],
-    ]
-    return Table(NEGATIVES, ["method", *kinds], rows, foot)
+        def mean(name: str) -> float | None:
+            kind = name.removesuffix(_HARD)
+            measured = [each[kind] for each in shares if kind in each]
+            hard = name.endswith(_HARD)
+            return _mean((s.text_hard or 0) if hard else s.accuracy for s in measured)
+
+        return mean
+
+    def text_only(name: str) -> float | None:
+        if name.endswith(_HARD):
+            return 0.0
+        values = {share.text_only for share in known[name]}
+        return values.pop() if len(values) == 1 else None
+
+    def chance(name: str) -> float | None:
+        return None if name.endswith(_HARD) else known[name][0].chance
+
+    shown = {row.label: accuracy(row) for row in comparison.ranked}
+    shown |= {"text-only baseline": text_only, "guessing": chance}
+    sizes = {kind: shares[0].rows for kind, shares in known.items()}
+    hard = {
+        kind + _HARD: known[kind][0].text_hard_rows
+        for kind in ("all", *KINDS)
+        if kind in known and text_only(kind) is not None and known[kind][0].text_hard_rows
+    }
+    alone = {kind: text_only(kind) for kind in known}
+    rows = [*_breakdown(sizes, shown), *_breakdown(hard, shown, least=0)]
+    table = Table("Accuracy on hard negatives", ["kind", "rows", *shown], rows)
+    return [table, NEGATIVES, *_text_alone(known, alone)]
 
 
-def transposed(table: Table) -> Table:
-    """Return a table with one row per column, so that many columns fit a terminal."""
-    head, *rows = map(list, zip(table.head, *table.rows, *table.foot, strict=True))
-    return Table("", ["hard negatives", *head[1:]], rows)
+def _text_alone(
+    shares: Mapping[str, Sequence[Share]], text_only: Mapping[str, float | None]
+) -> Iterator[str]:
+    """Yield a sentence for each kind of negatives on which the text-only baseline is above every method."""
+    for kind in ("all", *KINDS):
+        alone = text_only.get(kind)
+        if alone is not None and alone > max(share.accuracy for share in shares[kind]):
+            which = "these negatives" if kind == "all" else f"{kind} swaps"
+            yield f"Text alone reaches {100 * alone:.0f} %: {which} say little about vision."
+
+
+def pairs_parts(comparison: Comparison) -> list[Table | str]:
+    """Return the metrics of natural pairs, and what they mean; nothing if there are none."""
+    results = [result for row in comparison.rows for result in row.results]
+    wins = {kind: wins for each in results for kind, wins in each.natural_pairs.items()}
+    shown = [column for column in columns() if column.direction in [PAIRS[kind] for kind in wins]]
+    if not shown:
+        return []
+    rows = []
+    for column in shown:
+        size = next(len(won.text) for kind, won in wins.items() if PAIRS[kind] == column.direction)
+        digits = _digits(size)
+        chance = PAIR_METRICS[column.name].chance
+        cells = [row.mean(column) for row in comparison.ranked]
+        cells += [0.0, chance]  # text alone wins none
+        rows.append([column.title, f"{size:,}", *(_text(column, cell, digits) for cell in cells)])
+    labels = [row.label for row in comparison.ranked]
+    head = ["metric", "pairs", *labels, "text-only baseline", "guessing"]
+    table = Table("Natural pairs", head, rows)
+    return [table, NATURAL_PAIRS]
 
 
 def domain_table(comparison: Comparison) -> Table | None:
-    """Return R@1 by domain; None if there is only one."""
-    domains = sorted(comparison.rows[0].results[0].metrics.by_domain)
-    if len(domains) < 2:
-        return None
-
-    def cell(row: Row, name: str) -> str:
-        sides = [s for r in row.results if (s := r.metrics.by_domain.get(name))]
-        return " / ".join(percent(s[each]["R@1"] for s in sides) for each in DIRECTIONS)
-
-    rows = [[row.label, *(cell(row, name) for name in domains)] for row in comparison.rows]
-    return Table("R@1 by domain, I2T / T2I:", ["method", *domains], rows)
+    """Return the MRR of each domain, the mean of both directions; None if there is only one."""
+    return _mrr_table(comparison, "domain")
 
 
 def category_table(comparison: Comparison) -> Table | None:
-    """Return the MRR of each category, the mean of both directions; None without categories."""
-    first = comparison.rows[0].results[0].metrics.by_category
-    if not first:
+    """Return the MRR of each category, the mean of both directions; None if there is only one."""
+    return _mrr_table(comparison, "category")
+
+
+def _mrr_table(comparison: Comparison, kind: str) -> Table | None:
+    def mrr(row: Row) -> Callable[[str], float | None]:
+        parts = [getattr(result.metrics, f"by_{kind}") for result in row.results]
+        return lambda name: _mean(
+            fmean(part[name][way]["MRR"] for way in DIRECTIONS) for part in parts if name in part
+        )
+
+    first = getattr(comparison.rows[0].results[0].metrics, f"by_{kind}")
+    sizes = {name: first[name][DIRECTIONS[0]].queries for name in sorted(first)}
+    rows = _breakdown(sizes, {row.label: mrr(row) for row in comparison.ranked})
+    if len(rows) < 2:
         return None
-
-    def cell(row: Row, name: str) -> str:
-        found = (r.metrics.by_category.get(name) for r in row.results)
-        return percent(fmean(s[each]["MRR"] for each in DIRECTIONS) for s in found if s)
-
-    rows = [
-        [name, str(sides["image_to_text"].queries), *(cell(row, name) for row in comparison.rows)]
-        for name, sides in sorted(first.items())
-    ]
-    head = ["category", "images", *(row.label for row in comparison.rows)]
-    return Table("MRR by category, mean of both directions:", head, rows)
+    head = [kind, "images", *(row.label for row in comparison.ranked)]
+    return Table(f"MRR by {kind}, mean of both directions", head, rows)
 
 
 def settings_table(comparison: Comparison) -> Table:
-    """Return options, seeds, sizes and times."""
-    rows = []
-    for row in comparison.rows:
+    """Return options and seeds."""
+
+    def options(row: Row) -> str:
         settings = row.results[0].settings
         train = vars(settings.train) if settings.train else {}
-        options = [f"{k}={v}" for part in (settings.options, train) for k, v in part.items()]
-        seeds = [str(r.settings.seed) for r in row.results if r.settings.seed is not None]
-        rows.append([row.label, *(", ".join(each) or "–" for each in (options, seeds))])
-    return Table("Settings, defaults included:", ["method", "settings", "seeds"], rows)
+        parts = (settings.options, train)
+        return ", ".join(f"{k}={v}" for part in parts for k, v in part.items()) or "–"
+
+    def seeds(row: Row) -> str:
+        known = [str(r.settings.seed) for r in row.results if r.settings.seed is not None]
+        return ", ".join(known) or "–"
+
+    cells = {"method": lambda row: row.label, "settings": options, "seeds": seeds}
+    return _table("Settings, defaults included", comparison.ranked, cells)
 
 
 def cost_table(comparison: Comparison) -> Table:
     """Return what was trained, for how long, and the time and memory of it."""
-    rows = []
-    for row in comparison.rows:
-        fits = [r.fit for r in row.results if r.fit is not None and r.fit.epochs]
-        taken = [f"{each.steps:,}" if each.steps else "–" for each in fits]
-        best = [f"{each.best_step:,}" if each.steps else "–" for each in fits]
+
+    def by_seed(name: str) -> Callable[[Row], str]:
+        def cell(row: Row) -> str:
+            fits = [r.fit for r in row.results if r.fit is not None and r.fit.epochs]
+            return ", ".join(f"{getattr(f, name):,}" if f.steps else "–" for f in fits) or "–"
+
+        return cell
+
+    def peak(row: Row) -> str:
         peaks = [r.peak_megabytes for r in row.results if r.peak_megabytes]
-        tuning = row.results[0].tuning
-        rows.append(
-            [
-                row.label,
-                f"{row.results[0].learned_parameters:,}",
-                *(", ".join(each) or "–" for each in (taken, best)),
-                f"{fmean(sum(r.seconds.values()) for r in row.results):.1f}",
-                f"{max(peaks):,.0f}" if peaks else "–",
-                f"{tuning.steps:,} in {tuning.trials}" if tuning else "–",
-            ]
-        )
-    head = ["method", "learned parameters", "optimizer steps", "best step", "seconds", "peak MB"]
-    head += ["tuning steps in trials"]
-    return Table("Cost of training and measuring, by seed or as a mean:", head, rows)
+        return f"{max(peaks):,.0f}" if peaks else "–"
+
+    def tuning(row: Row) -> str:
+        log = row.results[0].tuning
+        return f"{log.steps:,} in {log.trials}" if log else "–"
+
+    cells = {
+        "method": lambda row: row.label,
+        "learned parameters": lambda row: f"{row.results[0].learned_parameters:,}",
+        "optimizer steps": by_seed("steps"),
+        "best step": by_seed("best_step"),
+        "seconds": lambda row: f"{fmean(sum(r.seconds.values()) for r in row.results):.1f}",
+        "peak MB": peak,
+        "tuning steps in trials": tuning,
+    }
+    title = "Cost of training and measuring, by seed or as a mean"
+    return _table(title, comparison.ranked, cells)
 
 
 def halves_table(base: Comparison, new: Comparison) -> Table:
     """Return base-to-new results of methods measured on both halves; one row per direction."""
     by_label = {row.label: row for row in new.rows}
+    digits = _digits(min(each.queries(DIRECTIONS[0]) for each in (base, new)))
     rows = []
     for row in base.rows:
-        for each in DIRECTIONS if row.label in by_label else ():
-            printed = [row.label, SHORT[each]]
+        for way in DIRECTIONS if row.label in by_label else ():
+            printed = [row.label, SHORT[way]]
             for name in _HALVES:
                 one, other = (
-                    fmean(r.metrics.by_direction[each][name] for r in half.results)
+                    fmean(r.metrics.by_direction[way][name] for r in half.results)
                     for half in (row, by_label[row.label])
                 )
-                printed += [f"{100 * n:.2f}" for n in (one, other, harmonic(one, other))]
+                printed += [f"{100 * n:.{digits}f}" for n in (one, other, harmonic(one, other))]
             rows.append(printed)
-    head = [f"{name} {part}" for name in _HALVES for part in ("base", "new", "H")]
-    title = f"{heading(base.settings)} to new"
-    return Table(title, ["method", "", *head], rows, text_columns=2)
+    return Table(
+        f"{heading(base.settings)} to new",
+        ["method", "", *(["base", "new", "H"] * len(_HALVES))],
+        rows,
+        text_columns=2,
+        groups=("", "", *(name for name in _HALVES for _ in range(3))),
+    )
 
 
 def paired_table(tested: PairedComparison) -> Table:
-    """Return significance tests: three rows per method, both directions and their mean."""
-    rows = []
-    for row, differences in zip(tested.others, tested.differences, strict=True):
-        for part in PARTS:
-            found = differences[part]
+    """Return significance tests, the best MRR first: three rows per method, both directions and their mean."""
+    against, rows = tested.against, []
+    found = zip(tested.others, tested.differences, strict=True)
+    for row, differences in sorted(found, key=lambda each: -each[0].mrr("mean")):
+        for part, tests in ((part, differences[part]) for part in PARTS):
             rows.append(
                 [
-                    "" if part != PARTS[0] else row.label,
+                    row.label if part == PARTS[0] else "",
                     SHORT.get(part, part),
-                    f"{100 * row.mrr(part):.2f}",
-                    f"{100 * tested.against.mrr(part):.2f}",
-                    f"{100 * found.value:+.2f}",
-                    _ends(found.interval, "+.2f"),
-                    *("< 0.0001" if p < 0.0001 else f"{p:.4f}" for p in (found.p, found.holm)),
-                    verdict(found),
+                    f"{100 * row.mrr(part):.1f}",
+                    f"{100 * tests.value:+.1f}",
+                    _ends(tests.interval, "+.1f"),
+                    "< 0.0001" if tests.holm < 0.0001 else f"{tests.holm:.4f}",
+                    verdict(tests),
                 ]
             )
-    head = ["method", "", "MRR", "against", "difference", "95 % interval", "p", "Holm p", "verdict"]
-    title = f"{heading(tested.settings)}: MRR against {tested.against.label}"
-    return Table(title, head, rows, text_columns=2, spare=("p", "against", "95 % interval"))
+    head = ["method", "", "MRR", "difference", "95 % interval", "Holm p", "verdict"]
+    parts = ", ".join(f"{100 * against.mrr(p):.1f} {SHORT.get(p, p)}" for p in PARTS)
+    title = f"{heading(tested.settings)}: MRR against {against.label} ({parts})"
+    return Table(title, head, rows, text_columns=2)
 
 
 def significance_parts(tests: SignificanceTests) -> list[Table | str]:
-    """Return the tables of significance tests, and what they mean."""
+    """Return the tables of significance tests, what was measured, and what the tests mean."""
     parts: list[Table | str] = []
     for tested in tests.comparisons:
+        rows = [tested.against, *tested.others]
         parts += [paired_table(tested), *filter(None, [paired_interval_table(tested)])]
+        parts.append(sizes_text(Comparison(tested.settings, rows)))
     return [*parts, PAIRED, *(f"Left out: {left_out(each)}" for each in tests.left_out)]
 
 
 def paired_interval_table(tested: PairedComparison) -> Table | None:
     """Return intervals of the mean of both directions over images, seeds and categories; None if only images."""
-    rows = []
-    for row, parts in zip(tested.others, tested.differences, strict=True):
-        found = parts["mean"]
-        cells = [found.interval, found.over_seeds, found.over_categories]
-        shown = [_ends(each, "+.2f") if each else "–" for each in cells]
-        rows.append([row.label, f"{100 * found.value:+.2f}", *shown])
-    if all(cell == "–" for row in rows for cell in row[3:]):
+    means = [parts["mean"] for parts in tested.differences]
+    intervals: dict[str, list[Interval | None]] = {
+        "over images": [each.interval for each in means],
+        "over seeds and images": [each.over_seeds for each in means],
+        "over categories": [each.over_categories for each in means],
+    }
+    known = {name: found for name, found in intervals.items() if any(found)}
+    if len(known) < 2:
         return None
-    head = ["method", "difference", "over images", "over seeds and images", "over categories"]
+    rows = [
+        [
+            row.label,
+            f"{100 * mean.value:+.1f}",
+            *(_ends(each, "+.1f") if each else "–" for each in found),
+        ]
+        for row, mean, *found in zip(tested.others, means, *known.values(), strict=True)
+    ]
+    head = ["method", "difference", *known]
     return Table(f"95 % intervals of the mean difference to {tested.against.label}", head, rows)
 
 
@@ -374,95 +487,26 @@ def harmonic(base: float, new: float) -> float:
     return 2 * base * new / (base + new) if base + new else 0.0
 
 
-def command(settings: Settings) -> str:
-    """Return the command that repeats a run.
+def _mean(values: Iterable[float]) -> float | None:
+    """Return the mean; None without values."""
+    known = [*values]
+    return fmean(known) if known else None
 
-    A checkpoint is known by digest only, so its file must be filled in by hand.
+
+def _digits(queries: int) -> int:
+    """Return the decimals of a percentage of this many queries: one query must change the last one by less than 10.
+
+    >>> _digits(40), _digits(360), _digits(10_000)
+    (0, 1, 2)
     """
-    words = ["fdrd", "bench", "--method", settings.method]
-    words += ["--preset", "paper"] if "paper" in settings.remarks else ["--split", settings.split]
-    options = {
-        "--data": settings.data.name,
-        "--backbone": settings.backbone.name if settings.backbone != NO_BACKBONE else None,
-        "--domain": settings.domain,
-        "--train-domain": settings.train_domain,
-        "--categories": settings.categories.name if settings.categories else None,
-        "--shots": settings.shots,
-        "--seed": settings.seed,
-        "--gallery": settings.gallery if settings.gallery != "domain" else None,
-        "--checkpoint": f"sha256:{settings.checkpoint}" if settings.checkpoint else None,
-    }
-    for flag, value in options.items():
-        words += [flag, str(value)] if value is not None else []
-    words += [] if settings.hard_negatives else ["--no-hard-negatives"]
-    if settings.checkpoint is None:
-        for flag, values in (("-M", settings.options_given), ("-T", settings.train_given)):
-            words += [w for name in sorted(values) for w in (flag, f"{name}={values[name]}")]
-    return shlex.join(words)
+    return 0 if queries < 100 else 1 if queries < 10_000 else 2
 
 
-def commands(comparison: Comparison) -> list[str]:
-    """Return the commands that repeat all runs of a comparison, each once."""
-    return list(dict.fromkeys(command(r.settings) for row in comparison.rows for r in row.results))
-
-
-def gallery_text(settings: Settings) -> str:
-    """Return which items compete, and how recall is defined."""
-    where = {
-        "domain": "One gallery per domain; with several domains, the unweighted mean over them.",
-        "joint": "One gallery for all domains.",
-    }
-    sized = f"Galleries of {settings.gallery} images of one domain; queries are pooled."
-    return (
-        f"{where.get(str(settings.gallery), sized)} R@K is the share of queries with a relevant item "
-        f"among the first K. An item is relevant if it belongs to the same image. A tie with an irrelevant item "
-        f"counts against the method."
-    )
-
-
-def legend(comparison: Comparison) -> str:
-    """Return the meaning of the signs in the main table, and the remarks of its methods."""
-    cells = [cell for row in comparison.cells for cell in row if cell]
-    text = "Percent."
-    if any(cell.deviation is not None for cell in cells):
-        text += " Mean ± standard deviation over seeds."
-    reference = comparison.reference
-    if reference is not None:
-        text += f" {BELOW} worse than {reference.label}."
-    if reference is not None and any(cell.not_significant for cell in cells):
-        text += (
-            f" {NOT_SIGNIFICANT} MRR not significantly different from {reference.label} (paired randomization "
-            f"test over images, Holm correction over methods, p ≥ {LEVEL})."
-        )
-    text += " Ceiling: a perfect method, given that images share captions."
-    results = [result for row in comparison.rows for result in row.results]
-    remarks = {tag: remark for each in results for tag, remark in each.settings.remarks.items()}
-    return " ".join([text, *(f"[{tag}]: {remark}" for tag, remark in sorted(remarks.items()))])
-
-
-def versions(comparison: Comparison) -> str:
-    """Return the data, the backbone and the package versions of the numbers."""
-    settings = comparison.settings
-    packages = {f"{k} {v}" for row in comparison.rows for k, v in row.results[0].versions.items()}
-    return (
-        f"Data {settings.data.fingerprint[:16]}, backbone {settings.backbone.fingerprint[:16]}, "
-        f"{', '.join(sorted(packages))}."
-    )
-
-
-def percent(values: Iterable[float | None]) -> str:
-    """Return the mean of the known fractions in percent; a dash if there are none."""
-    known = [value for value in values if value is not None]
-    return f"{100 * fmean(known):.2f}" if known else "–"
-
-
-def _number(cell: Cell | None, column: Column) -> str:
-    """Return a number of the main table with its signs."""
-    if cell is None:
-        return column.text(None)
-    signs = BELOW * cell.worse + NOT_SIGNIFICANT * cell.not_significant
-    deviation = "" if cell.deviation is None else f" ±{column.text(cell.deviation)}"
-    return f"{column.text(cell.mean)}{signs}{deviation}"
+def _text(column: Column, value: float | None, digits: int) -> str:
+    """Return a number as tables print it; a dash if it was not measured."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.{digits}f}" if column.unit == "%" else f"{value:.1f}"
 
 
 def _ends(interval: Sequence[float], form: str) -> str:

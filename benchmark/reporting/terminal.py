@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-import rich.table
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from benchmark.reporting.comparison import Comparison, group_results
+from benchmark.reporting.comparison import Comparison, group_results, heading
+from benchmark.reporting.sentences import legend, sizes_text
 from benchmark.reporting.significance import SignificanceTests
 from benchmark.reporting.tables import (
     Table,
-    legend,
-    narrow_table,
-    negatives_table,
+    main_table,
+    negatives_parts,
+    pairs_parts,
     significance_parts,
     summary,
-    transposed,
 )
 from benchmark.result import BenchResult
+from fdrd.text.grid import Grid
 
 
 def table(results: Sequence[BenchResult]) -> RenderableType:
-    """Return the main numbers of each comparison for `rich`: one line per method and direction."""
+    """Return the main numbers of each comparison for `rich`: one line per method, the best MRR first."""
 
     def parts(comparison: Comparison) -> list[Table | str]:
-        negatives = negatives_table(comparison)
-        shown: list[Table | str] = [narrow_table(comparison), legend(comparison)]
-        return shown + ([transposed(negatives), negatives.title] if negatives else [])
+        titled = replace(main_table(comparison), title=heading(comparison.settings))
+        return [
+            titled,
+            sizes_text(comparison),
+            legend(comparison),
+            *negatives_parts(comparison),
+            *pairs_parts(comparison),
+        ]
 
     return rendered(summary(group_results(results), parts))
 
@@ -41,53 +45,14 @@ def significance_table(tests: SignificanceTests) -> RenderableType:
 
 
 def rendered(parts: Sequence[Table | str]) -> Group:
-    """Return tables and sentences for `rich`."""
+    """Return tables and sentences for `rich`, with an empty line before each table."""
     shown: list[RenderableType] = []
     for part in parts:
         if isinstance(part, str):
-            shown.append(Text(part))
+            shown.append(Text(part, style="dim"))
             continue
-        shown.append(_Fitting(part))
+        shown += [
+            Text(""),
+            Grid(part.titles, [*part.rows, *part.foot], part.title, part.best, len(part.foot)),
+        ]
     return Group(*shown)
-
-
-@dataclass(frozen=True)
-class _Fitting:
-    """A table without the columns for which the terminal is too narrow."""
-
-    table: Table
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        hidden: list[str] = []
-        wide = options.update(width=1000)
-        for name in (*self.table.spare, ""):
-            grid = _grid(self.table, hidden)
-            if console.measure(grid, options=wide).maximum <= options.max_width:
-                break
-            hidden.append(name)
-        else:
-            grid.columns[0].width = 17  # numbers fold at " ±" before names take their room
-        yield grid
-
-
-def _grid(table: Table, hidden: Sequence[str]) -> rich.table.Table:
-    grid = rich.table.Table(
-        title=Text(table.title) if table.title else None,
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 0, 0, 1),
-    )
-    kept = [index for index, name in enumerate(table.head) if name not in hidden]
-    for index in kept:
-        is_text = index < table.text_columns
-        grid.add_column(
-            Text(table.head[index]),
-            justify="left" if is_text else "right",
-            overflow="fold",
-            no_wrap=is_text and index > 0,
-        )
-    for row in (*table.rows, *table.foot):
-        grid.add_row(*(Text(row[index]) for index in kept))
-    return grid

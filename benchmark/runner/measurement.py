@@ -5,12 +5,14 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from benchmark.checkpoint import tensors_digest
 from benchmark.evaluation.encoding import encode_split, rank_split
 from benchmark.evaluation.hard_negatives import hard_negative_shares
 from benchmark.evaluation.metrics import measure
+from benchmark.evaluation.natural_pairs import natural_pair_wins
 from benchmark.evaluation.text_only import text_only_baseline
 from benchmark.models.backbone import Features
 from benchmark.peak_memory import peak_megabytes
@@ -31,7 +33,8 @@ def measured_result(plan: Plan, training: Trained) -> BenchResult:
     ranks = rank_split(method, images, texts, measured, settings.gallery)
     progress("rank", 1, 1)
     shares = _hard_negatives(plan, images) if settings.hard_negatives else {}
-    metrics = measure(ranks, measured, settings.gallery, shares)
+    pairs = natural_pair_wins(method.similarity, images, texts, measured)
+    metrics = measure(ranks, measured, settings.gallery, shares, pairs)
     done = time.monotonic()
     learned = method.learner.parameters() if method.learner is not None else ()
     peaks = (training.peak_megabytes, peak_megabytes(plan.device))
@@ -50,6 +53,8 @@ def measured_result(plan: Plan, training: Trained) -> BenchResult:
         versions=_installed_versions(),
         peak_megabytes=max(filter(None, peaks), default=None),
         truncated=_truncated(plan),
+        date=datetime.now(UTC).date().isoformat(),
+        natural_pairs=pairs,
         learned=tensors_digest(method.learner.state_dict()) if method.learner is not None else None,
     )
 

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.checkpoint import find_checkpoint, read_header
+import numpy as np
+
+from benchmark.checkpoint import read_header
+from benchmark.checkpoint_files import find_checkpoint
 from benchmark.evaluation.base_to_new import half_of
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone
@@ -31,7 +34,15 @@ from benchmark.registry import (
     takes,
 )
 from benchmark.runner.description import Resources, Run
-from benchmark.settings import HALVES, NO_BACKBONE, Named, Settings, TrainConfig, training_options
+from benchmark.settings import (
+    HALVES,
+    NO_BACKBONE,
+    Named,
+    Settings,
+    TrainConfig,
+    check_gallery,
+    training_options,
+)
 from benchmark.training.row_selection import (
     Data,
     split_of,
@@ -98,6 +109,7 @@ def plan_of(run: Run, resources: Resources) -> Plan:
     measured = split_of(data, run.split, domain)
     if categories is not None:  # both halves, so that an empty one fails before training
         measured = {half: half_of(measured, categories, half) for half in HALVES}[run.half]
+    check_gallery(run.gallery, int(np.bincount(measured.image_domain).min()))
     compared = run.hard_negatives and any(measured.negatives)
     baseline_rows = train_split(data, domain) if compared else None
     random = takes(name, "seed") or (trains and shots is not None)

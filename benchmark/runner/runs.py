@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from benchmark.checkpoint import CheckpointHeader, find_checkpoint, read_header, save_checkpoint
+from benchmark.checkpoint import CheckpointHeader, read_header, save_checkpoint
+from benchmark.checkpoint_files import find_checkpoint
 from benchmark.evaluation.base_to_new import CategoryList
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone, Encoder
@@ -35,7 +36,7 @@ from benchmark.training.row_selection import Data, split_of
 from benchmark.training.tracking import tracked
 from fdrd.errors import FdrdError
 from fdrd.options import read_options
-from fdrd.progress import Progress, silent
+from fdrd.progress import FINISHED, Progress, silent
 
 OneMethod = str | tuple[str, Mapping[str, Any]]
 Methods = OneMethod | Sequence[OneMethod]
@@ -144,8 +145,9 @@ def execute(run: Run, resources: Resources) -> BenchResult:
         finished = processes.agreed(path.is_file())
         check_common_folder(path.parent, [each.is_file() for each in (path, partial) if each])
         if finished:
-            resources.progress(f"finished before: {path}", 1, 1)
-            return answering(_finished(path, plan), settings.asked, resources.results)
+            result = answering(_finished(path, plan), settings.asked, resources.results)
+            resources.progress(f"{FINISHED} | {summary(result)}, from {path}", 1, 1)
+            return result
     run_name = settings.file_name().removesuffix(".json")
     tracker = tracked(resources.log if plan.rows else None, run_name)
     reset_peak(plan.device)
@@ -161,7 +163,20 @@ def execute(run: Run, resources: Resources) -> BenchResult:
                 header = CheckpointHeader.of(settings)
                 save_checkpoint(path.with_suffix(".safetensors"), learner, header)
             write_result(result, path)
+    resources.progress(f"{FINISHED} | {summary(result)}", 1, 1)
     return result
+
+
+def summary(result: BenchResult) -> str:
+    """Return method, seed, MRR, steps and seconds on one line."""
+    seed, steps = result.settings.seed, result.fit.steps if result.fit else 0
+    parts = [
+        result.settings.method + ("" if seed is None else f", seed {seed}"),
+        f"MRR {100 * result.mrr:.1f}",
+        *([f"{steps:,} steps"] if steps else []),
+        f"{sum(result.seconds.values()):,.0f} s",
+    ]
+    return f"{parts[0]}: {', '.join(parts[1:])}"
 
 
 def _check_free(path: Path) -> None:
@@ -326,7 +341,7 @@ def evaluate_runs(
             for seed in seeds:
 
                 def report(
-                    stage: str, done: int, total: int, name: str = f"{run.method} {seed}"
+                    stage: str, done: int, total: int, name: str = f"{run.method} seed {seed}"
                 ) -> None:
                     resources.progress(f"{name}: {stage}", done, total)
 
@@ -440,12 +455,12 @@ def run_selected(
 
 
 def truncation(encoder: Encoder, captions: Sequence[str]) -> str:
-    """Return a sentence on the share of captions that an encoder truncates; empty if it is unknown."""
+    """Return a sentence on the captions that an encoder truncates; empty if there are none, or it is unknown."""
     lengths = encoder.count_tokens(captions)
-    if not lengths:
+    over = sum(length > encoder.context for length in lengths)
+    if not over:
         return ""
-    share = sum(length > encoder.context for length in lengths) / len(lengths)
     return (
-        f"{100 * share:.1f} % of {len(lengths):,} captions are longer than the {encoder.context} tokens "
-        f"of {encoder.name} and were truncated (longest: {max(lengths)} tokens)."
+        f"{over:,} of {len(lengths):,} captions are longer than the {encoder.context} tokens of {encoder.name} and "
+        f"were truncated (longest: {max(lengths)} tokens)."
     )

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from benchmark.models.backbone import Backbone
 from benchmark.result import FitLog
-from benchmark.settings import TrainConfig
+from benchmark.settings import PairLoss, TrainConfig
 from benchmark.train_context import TrainContext
 from benchmark.training.loop import Batch
-from benchmark.training.losses import PairLoss
 from benchmark.training.trained_method import TrainedMethod, learn, pair_loss
 from fdrd.dataset import RetrievalDataset
 

@@ -83,11 +83,41 @@ def steps_per_epoch(rows: int, size: int) -> int:
     return full + (rest > 1)
 
 
+def order_of_rows(category: Indices, seed: int, epoch: int, per_category: int = 0) -> Indices:
+    """Return the N rows in an order that depends on seed and epoch alone.
+
+    Args:
+        category: (N,) category of each row.
+        seed: seed of the order.
+        epoch: pass over the rows, counted from 0.
+        per_category: rows of one category that follow each other, where it has so many; 0 shuffles all rows.
+
+    >>> category = np.array([0, 1, 0, 1, 0, 1])
+    >>> category[order_of_rows(category, seed=0, epoch=0, per_category=3)].tolist()
+    [0, 0, 0, 1, 1, 1]
+    """
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(category))
+    if not per_category:
+        return order
+    groups: list[Indices] = []
+    for name in np.unique(category):
+        rows = order[category[order] == name]
+        groups += np.split(rows, range(per_category, len(rows), per_category))
+    return np.concatenate([groups[index] for index in random.permutation(len(groups))])
+
+
 def batches(
-    dataset: RetrievalDataset, size: int, seed: int, epoch: int, *, mask_equal: bool = True
+    dataset: RetrievalDataset,
+    size: int,
+    seed: int,
+    epoch: int,
+    *,
+    mask_equal: bool = True,
+    per_category: int = 0,
 ) -> Iterator[Batch]:
-    """Yield the rows in an order that depends on seed and epoch alone."""
-    order = np.random.default_rng([seed, epoch]).permutation(len(dataset))
+    """Yield the rows in batches, see `order_of_rows`."""
+    order = order_of_rows(dataset.row_category, seed, epoch, per_category)
     steps = steps_per_epoch(len(order), size)
     for index in range(steps):
         rows = order[index * size : (index + 1) * size]
@@ -195,6 +225,7 @@ class _Training:
                 self.seed,
                 each,
                 mask_equal=self.config.mask_equal,
+                per_category=self.config.per_category,
             )
             for each in count(epoch)
         )

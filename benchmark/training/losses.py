@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid
 
-LossDirection = Literal["symmetric", "image_to_text", "text_to_image"]
-
-PairLoss = Literal["symmetric", "image_to_text", "text_to_image", "sigmoid"]
-"""A direction of InfoNCE, or SigLIP's loss."""
+from benchmark.settings import LossDirection, PairLoss
 
 
 def contrastive_loss(

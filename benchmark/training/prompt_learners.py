@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.models.backbone import Backbone, Prompts
-from benchmark.settings import TrainConfig
-from benchmark.training.losses import PairLoss
+from benchmark.settings import PairLoss, TrainConfig
 from benchmark.training.trained_method import TrainedMethod
 from fdrd.errors import FdrdError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,6 +24,21 @@ def split_of(data: Data, split: str, domain: str | None) -> RetrievalDataset:
     if split not in data:
         raise MissingSplitError(f"no split {split!r} among those given: {', '.join(data)}")
     return data[split].of_domain(domain) if domain else data[split]
+
+
+def splits_of(data: Data) -> dict[str, RetrievalDataset]:
+    """Return the splits that have rows, by name."""
+    if isinstance(data, Mapping):
+        return dict(data)
+    return {each.split: each for each in load_splits(data)}
+
+
+def pairs_by_domain(data: Data) -> dict[str, Counter[str]]:
+    """Return the number of pairs of each domain, by split."""
+    return {
+        name: Counter(rows.domains[index] for index in rows.image_domain[rows.pairs[:, 0]])
+        for name, rows in splits_of(data).items()
+    }
 
 
 def train_split(data: Data, domain: str | None) -> RetrievalDataset | None:

@@ -75,7 +75,7 @@ class TrainingNegatives:
 
 def _records(dataset: RetrievalDataset) -> Sequence[Record]:
     """Return the rows as records for the generation of negatives; the image is left empty."""
-    records = []
+    records, meta_categories = [], dataset.meta_categories
     for row, (image, caption) in enumerate(dataset.pairs.tolist()):
         domain = dataset.domains[dataset.image_domain[image]]
         label = category_name(dataset.row_category[row], dataset.categories)
@@ -87,6 +87,7 @@ def _records(dataset: RetrievalDataset) -> Sequence[Record]:
                 category=label.removeprefix(f"{domain}: "),  # see `fdrd.record.class_labels`
                 source=Source(""),
                 domain=domain,
+                meta_category=meta_categories[row],
                 attributes=dataset.attributes[row],
             )
         )

@@ -65,9 +65,10 @@ def digest(caption: str) -> str:
 def noise_tables(reports: Iterable[NoiseReport]) -> Group:
     """Return one table per report for the terminal."""
     from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
 
+    from fdrd.text.grid import Grid
+
+    head = ("filter", "rows", "share", "fixed", "alone", "example digests and keys")
     tables = []
     for report in reports:
         title = (
@@ -75,16 +76,16 @@ def noise_tables(reports: Iterable[NoiseReport]) -> Group:
             f"({report.rejected / report.rows:.1%}) would be rejected; as `fdrd caption` words them "
             f"{report.after:,} ({report.after / report.rows:.1%})"
         )
-        table = Table("filter", title=title, title_justify="left")
-        for heading in ("rows", "share", "fixed", "alone"):
-            table.add_column(heading, justify="right")
-        table.add_column("example digests and keys")
-        for name, count in report.filters.items():
-            share = f"{count.rows / report.rows:.1%}"
-            numbers = f"{count.rows:,}", share, f"{count.fixed:,}", f"{count.alone:,}"
-            examples = ", ".join(map(" ".join, count.examples))
-            table.add_row(*map(Text, (name, *numbers, examples)))
-        tables.append(table)
+        rows = [
+            (
+                name,
+                *(f"{count.rows:,}", f"{count.rows / report.rows:.1%}"),
+                *(f"{count.fixed:,}", f"{count.alone:,}"),
+                ", ".join(map(" ".join, count.examples)),
+            )
+            for name, count in report.filters.items()
+        ]
+        tables.append(Grid(head, rows, title))
     return Group(*tables)
 
 

@@ -22,7 +22,7 @@ from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, write_text
 from fdrd.files.safe_open import resolve_inside
 from fdrd.images.check import read_image
-from fdrd.record import Record, id_in_domain
+from fdrd.record import ImageRef, Record, id_in_domain
 from fdrd.sources.domain_file import NAME as DOMAIN_FILE
 from fdrd.storage.manifest import dump
 from fdrd.storage.publish import link_or_copy
@@ -67,7 +67,7 @@ def write_captions(
     images: set[Path] = set()
 
     def copy_image(record: Record) -> str:
-        path = _image_path(record, source.folders[record.domain])
+        path = image_path(record.image, source.folders[record.domain])
         images.add(out / record.domain / path)
         _copy_image(root, record, out / record.domain / path)
         return path
@@ -84,7 +84,7 @@ def write_captions(
         if not state.reason:
             put(record, state.caption, captioning={**made_by, **_history(state)})
             continue
-        path = _image_path(record, source.folders[record.domain])
+        path = image_path(record.image, source.folders[record.domain])
         rejected[out / record.domain / REJECTED].append(_rejection(state, path))
         if state.caption:
             copy_image(record)
@@ -130,17 +130,16 @@ def _remove_images(out: Path, kept: Set[Path]) -> int:
     return removed
 
 
-def _image_path(record: Record, folder: str) -> str:
+def image_path(image: ImageRef, folder: str) -> str:
     """Return the path of an image in its domain's output folder; never at its top, which is another layout.
 
-    >>> from fdrd.record import ImageRef, Source
-    >>> _image_path(Record("d/1", ImageRef("birds/wren/1.jpg"), "", "wren", Source("")), "birds")
+    >>> image_path(ImageRef("birds/wren/1.jpg"), "birds")
     'wren/1.jpg'
     """
-    if record.image.member:  # of an archive or a table
-        name = hashlib.sha256(f"{record.image.path}\n{record.image.member}".encode()).hexdigest()
+    if image.member:  # of an archive or a table
+        name = hashlib.sha256(f"{image.path}\n{image.member}".encode()).hexdigest()
         return f"images/{name[:16]}{_MEMBER_SUFFIX}"
-    path = PurePosixPath(record.image.path)
+    path = PurePosixPath(image.path)
     inside = path if folder == "." else path.relative_to(folder)
     return inside.as_posix() if len(inside.parts) > 1 else f"images/{inside}"
 

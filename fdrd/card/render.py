@@ -21,6 +21,7 @@ from fdrd.checks.audits import Audit
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
 from fdrd.reasons import REASONS, REVIEW_REASONS, RULES
+from fdrd.record import KINDS, SPLITS
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.manifest_types import Config, DomainEntry, Manifest, Tokens
 from fdrd.text.controls import visible
@@ -71,7 +72,7 @@ def render_card(manifest: Manifest, audits: Sequence[Audit], summaries: Sequence
             [_statistics(summaries), *map(escape, gaps(summaries)), _tokens(manifest.tokens)]
         )
         + _verified(manifest),
-        distributions=_distributions(summaries),
+        distributions="\n\n".join(filter(None, (_distributions(summaries), _pairs(summaries)))),
         command=fenced(_command(manifest.config), "sh"),
         versions=markdown_table(("library", "version"), versions),
         digest=manifest.digest,
@@ -167,6 +168,22 @@ def _distributions(summaries: Sequence[Summary]) -> str:
         for head, count, rows in tables
         if rows
     )
+
+
+def _pairs(summaries: Sequence[Summary]) -> str:
+    """Return the numbers of natural pairs by kind, domain and split; empty if there are none."""
+    rows = [
+        (
+            escape(each.domain),
+            split,
+            *(f"{each.partners[split, kind] // 2:,}" for kind in KINDS),
+        )
+        for each in summaries
+        for split in SPLITS
+        if any(each.partners[split, kind] for kind in KINDS)
+    ]
+    head = ("domain", "split", *(f"natural pairs by {kind}" for kind in KINDS))
+    return markdown_table(head, rows, 2) if rows else ""
 
 
 def _tokens(tokens: Tokens | None) -> str:

@@ -26,6 +26,7 @@ class Summary:
     words: Counter[int] = field(default_factory=Counter)  # length of the caption
     attributes: Counter[str] = field(default_factory=Counter)  # type
     negatives: Counter[str] = field(default_factory=Counter)  # kind, e.g. `attribute: color`
+    partners: Counter[tuple[str, str]] = field(default_factory=Counter)  # split and kind
     categories: Counter[str] = field(default_factory=Counter)
     licenses: Counter[str] = field(default_factory=Counter)
 
@@ -44,6 +45,7 @@ class Summary:
                 for negative in record.negatives
             ]
         )
+        self.partners.update([(record.split, each.kind) for each in record.natural_pairs])
         if record.category:
             self.categories[record.category] += 1
         self.licenses[record.source.license] += 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from fdrd.checks.audits import Audit
 from fdrd.checks.flaws import FLAWS, NEGATIVE_FLAWS
+from fdrd.text.grid import Grid
 from fdrd.text.markup import escape, markdown_table
 
 _TILT = 1.05  # words with a smaller factor are not shown
@@ -33,15 +33,8 @@ def markdown(audits: Sequence[Audit]) -> str:
 
 def tables(audits: Sequence[Audit]) -> RenderableType:
     """Return the same tables for a terminal."""
-    shown = []
-    for title, heads, rows in _tables(audits):
-        table = Table(title=title, title_justify="left")
-        for place, head in enumerate(heads):
-            table.add_column(Text(head), justify="right" if place else "left")
-        for row in rows:
-            table.add_row(*map(Text, row))
-        shown.append(table)
-    return Group(*shown)
+    grids = (Grid(heads, rows, title) for title, heads, rows in _tables(audits))
+    return Group(*(each for grid in grids for each in (Text(""), grid)))
 
 
 def _tables(audits: Sequence[Audit]) -> list[tuple[str, tuple[str, ...], _Rows]]:

@@ -11,6 +11,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from fdrd.columns import ExtraTypes
+from fdrd.record import KINDS
 from fdrd.storage.checked_shards import read_checked
 from fdrd.storage.manifest import read_manifest
 
@@ -45,6 +46,8 @@ class SplitStats:
     words_max: int
     negatives_per_pair: float
     attributes_per_pair: float
+    natural_pairs: dict[str, int]
+    """by kind"""
     shared_captions: int
     """rows whose caption another row of the split also has"""
     tokens_median: float | None = None
@@ -95,6 +98,7 @@ def _count(
     categories: set[int] = set()
     words: list[int] = []
     values: dict[str, Counter[Any]] = {name: Counter() for name in extra}
+    partners: Counter[str] = Counter()
     negatives = attributes = 0
     for batch in batches:
         texts = batch["caption"].to_pylist()
@@ -104,6 +108,7 @@ def _count(
         images.update(source["sha256"] for source in batch["source"].to_pylist())
         negatives += sum(len(row) for row in batch["negatives"].to_pylist())
         attributes += sum(len(row) for row in batch["attributes"].to_pylist())
+        partners.update(each["kind"] for row in batch["natural_pairs"].to_pylist() for each in row)
         for name, counted in values.items():
             counted.update(batch[name].to_pylist())
     pairs = captions.total()
@@ -118,6 +123,7 @@ def _count(
         words_max=max(words),
         negatives_per_pair=negatives / pairs,
         attributes_per_pair=attributes / pairs,
+        natural_pairs={kind: partners[kind] // 2 for kind in KINDS},
         shared_captions=sum(count for count in captions.values() if count > 1),
         columns=tuple(_column(name, extra[name], counted) for name, counted in values.items()),
     )

@@ -140,6 +140,16 @@ class _Row:
 
 
 @dataclass(frozen=True, slots=True)
+class _Partner:
+    """A record of a natural pair."""
+
+    place: str
+    domain: str
+    split: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Seen:
     """First occurrence, over all shards, of ids, pairs, and values that must stay in one split."""
 
@@ -148,6 +158,8 @@ class _Seen:
     pairs: dict[tuple[str, str], str] = field(default_factory=dict)
     splits: dict[tuple[str, ...], str] = field(default_factory=dict)
     """(reason, value) -> split, for images, groups and captions."""
+    partners: dict[tuple[str, str, str], _Partner] = field(default_factory=dict)
+    """(kind, id, id of the partner) -> record of a natural pair whose partner did not come yet"""
 
 
 def _check_sums(folder: Path, manifest: Manifest) -> Iterator[Problem]:
@@ -209,6 +221,8 @@ def _check_shards(folder: Path, manifest: Manifest, progress: Progress) -> Itera
             yield from _check_rows(path, manifest, shard, seen)
         done += shard.rows
         progress("checking rows", done, manifest.records.kept)
+    for (kind, id, partner), one in seen.partners.items():
+        yield Problem(one.place, f"{id}: its {kind} pair {partner!r} does not list it")
 
 
 def _check_rows(path: Path, manifest: Manifest, shard: Shard, seen: _Seen) -> Iterator[Problem]:
@@ -282,6 +296,16 @@ def _flaws(row: dict[str, Any], image: bytes, shard: Shard, seen: _Seen) -> Iter
         yield "a negative equals the caption"
     if len(set(captions)) < len(captions):
         yield "a negative is repeated"
+    for each in row["natural_pairs"]:
+        kind, partner = each["kind"], each["id"]
+        one = _Partner(shard.path, shard.domain, shard.split, row["caption"])
+        other = seen.partners.pop((kind, partner, row["id"]), None)
+        if other is None:
+            seen.partners[kind, row["id"], partner] = one
+        elif (other.domain, other.split) != (one.domain, one.split):
+            yield f"its {kind} pair {partner!r} is in {other.split} of {other.domain}"
+        elif other.caption == one.caption:
+            yield f"its {kind} pair {partner!r} has the same caption"
 
 
 def _near_leaks(rows: dict[str, _Row], near: NearImages[str]) -> Iterator[Problem]:

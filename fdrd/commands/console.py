@@ -18,6 +18,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from fdrd.progress import FINISHED
 from fdrd.text.controls import JSON_ESCAPES, visible
 
 if TYPE_CHECKING:
@@ -35,11 +36,12 @@ class _SafeConsole(Console):
             yield Segment(text if control else visible(text), style, control)
 
 
-# Names of files and categories may contain brackets, so markup is off.
+# Names of files and categories may contain brackets and `:x:`, so markup and emoji are off.
 out = _SafeConsole(
-    highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160
-)
-err = _SafeConsole(stderr=True, highlight=False, markup=False)
+    highlight=False, markup=False, emoji=False, soft_wrap=True,
+    width=None if sys.stdout.isatty() else 160,
+)  # fmt: skip
+err = _SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @dataclass
@@ -58,7 +60,7 @@ INTERRUPTED = 130
 
 @contextmanager
 def show_progress(hint: str) -> Iterator[Progress]:
-    """Show a progress bar per stage on stderr, and print a line when a stage ends.
+    """Show a progress bar per stage on stderr, and print a line when a stage ends; of a run only the last one.
 
     The text after " | " in a stage may change. Ctrl-C prints `hint`, which says how to resume, and exits
     with 130.
@@ -99,12 +101,17 @@ def show_progress(hint: str) -> Iterator[Progress]:
 
         def show(text: str, done: int, total: int) -> None:
             stage, _, note = text.partition(" | ")
+            of_run, last = ": " in stage, stage.endswith(f": {FINISHED}")
             several = total if total > 1 else None  # "1 of 1" says nothing
             if done == total:
-                if stage in tasks:
-                    bars.remove_task(tasks.pop(stage))
+                run = stage.removesuffix(FINISHED) if last else None
+                for each in [*tasks]:
+                    if each == stage or (run and each.startswith(run)):
+                        bars.remove_task(tasks.pop(each))
                 count = f": {done:,}" if several else ""
-                err.print(f"{stage}{count}  {note}".rstrip(), soft_wrap=True)
+                line = note if last else f"{stage}{count}  {note}".rstrip()
+                if last or not of_run or shown.tracebacks:
+                    err.print(line, soft_wrap=True)
             elif stage in tasks:
                 bars.update(tasks[stage], completed=done, total=several, note=note)
             elif err.is_terminal:
@@ -119,16 +126,10 @@ def show_progress(hint: str) -> Iterator[Progress]:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table without borders on stdout; a narrow terminal folds text and cuts none."""
-    from rich.table import Table
+    """Print a table on stdout; a narrow terminal folds it and cuts nothing."""
+    from fdrd.text.grid import Grid
 
-    table, rows = Table(box=None, header_style="bold"), list(rows)
-    for heading, *cells in zip(headings, *rows, strict=True):
-        short = max(map(len, [heading, *cells])) <= 12  # a number or a name stays on one line
-        table.add_column(heading, overflow="fold", no_wrap=short)
-    for row in rows:
-        table.add_row(*row)
-    out.print(table)
+    out.print(Grid(headings, [*rows]))
 
 
 def print_options(options: Iterable[Option]) -> None:

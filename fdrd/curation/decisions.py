@@ -10,8 +10,9 @@ import hashlib
 import json
 import stat
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from msgspec.structs import replace
 from fdrd.curation.source_contents import SourceContents, SourceWriter
 from fdrd.errors import FdrdError, first_line
 from fdrd.policy import reject
-from fdrd.reasons import DROPPED_IN_REVIEW, KEPT_IN_REVIEW
+from fdrd.reasons import CAPTION_FROM_REVIEW, DROPPED_IN_REVIEW, KEPT_IN_REVIEW, NOT_SELECTED
 from fdrd.record import SPLITS, Attribute, Record
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
 from fdrd.sources.reading.pairs import MAX_LISTED
@@ -34,8 +35,12 @@ from fdrd.text.normalize import (
     normalize_described,
 )
 
-ACTIONS = ("accept", "caption", "category", "attributes", "negative", "drop", "keep", "undo", "comment")  # fmt: skip
+NOTES = frozenset({"comment", "judge", "tag", "untag"})
+"""Actions that say something about a record and change nothing in a build."""
+QUESTIONS = ("false", "fluent", "guessable")
+"""What `judge` answers about a hard negative or the other caption of a natural pair."""
 CORRECTIONS = frozenset({"caption", "category", "attributes", "negative"})
+ACTIONS = NOTES | CORRECTIONS | {"accept", "drop", "keep", "undo"}
 _VERDICTS = frozenset({"accept", "drop"})
 MAX_BYTES = 2**30
 """Size of a file of decisions: some millions of them."""
@@ -48,13 +53,16 @@ class Decision:
     """One decision of one reviewer.
 
     Attributes:
-        record: id of the record; for `keep`, `file: key` of the rejected record.
-        digest: of the content that was seen (`content_digest`); for `keep`, empty.
+        record: id of the record; for `keep`, and for `caption` of an image that has none, `file: key` of the rejected
+            record.
+        digest: of the content that was seen (`content_digest`); for a rejected record, empty.
         reviewer: who decided.
         time: when, as ISO 8601 in UTC.
         action: one of `ACTIONS`.
         value: the new caption, the new category, all attribute spans as `{type, start, end}`, the negative that is
-            true, the reason that `keep` overrides, or the comment. Empty for the others.
+            true, the reason that `keep` overrides, the comment, the tag, or
+            for `judge` an object with `kind`, `item` (the negative, or the id of the partner) and an answer to each of
+            `QUESTIONS`. Empty for the others.
     """
 
     record: str
@@ -80,6 +88,19 @@ class Reviewed:
     applied: int = 0
     stale: list[tuple[Decision, str]] = field(default_factory=list)
     verified: frozenset[str] = frozenset()
+
+
+def written_captions(decisions: Iterable[Decision]) -> dict[str, str]:
+    """Return the captions that reviewers wrote for images without one, by `file: key`; the last one counts."""
+    return {
+        each.record: each.value
+        for each in in_effect(decisions)
+        if _is_written(each) and not value_flaw("caption", each.value)
+    }
+
+
+def _is_written(decision: Decision) -> bool:
+    return decision.action == "caption" and not decision.digest
 
 
 def content_digest(image: str, caption: str, category: str, attributes: Iterable[Attribute]) -> str:
@@ -126,6 +147,40 @@ def read_decisions(path: Path) -> tuple[list[Decision], str]:
         raise FdrdError(f"{path}: {error}") from None
 
 
+def read_selection(path: Path) -> tuple[frozenset[str], str]:
+    """Read a file of record ids; return them with the digest of the file.
+
+    A line is an id, an id as JSON, or a JSON object with an `id`, as `fdrd view` exports a selection.
+
+    Raises:
+        FdrdError: the file cannot be read, a line has no id, or there is none.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode) or path.stat().st_size > MAX_BYTES:
+            raise FdrdError(f"{path} is not a file of at most {MAX_BYTES:,} bytes")
+        data = path.read_bytes()
+    except OSError as error:
+        raise FdrdError(
+            f"{path}: {error.strerror}; `fdrd view` exports a selection of records"
+        ) from None
+    ids = set()
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not (text := line.strip()):
+            continue
+        try:
+            found: Any = json.loads(text) if text[:1] in b'{"' else text.decode()
+            found = found["id"] if isinstance(found, dict) else found
+            if not isinstance(found, str):
+                raise TypeError("the id is not a string")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            reason = first_line(error)[:_LONGEST]
+            raise FdrdError(f"{path}: line {number} names no record ({reason})") from None
+        ids.add(found)
+    if not ids:
+        raise FdrdError(f"{path} names no record; `fdrd view` exports a selection of records")
+    return frozenset(ids), hashlib.sha256(data).hexdigest()
+
+
 def to_line(decision: Decision) -> bytes:
     """Return a decision as one line of its file."""
     return (json.dumps(asdict(decision), ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")  # fmt: skip
@@ -145,15 +200,20 @@ def in_effect(decisions: Iterable[Decision]) -> list[Decision]:
     return list(kept.values())
 
 
-def value_flaw(action: str, value: object) -> str:
+def value_flaw(action: str, value: Any) -> str:
     """Return what is wrong with a value whatever the record, or an empty text. Limits are those of sources."""
     if action == "attributes":
         if not isinstance(value, list):
             return "attributes are a list of {type, start, end}"
         return f"over {MAX_LISTED:,} attributes" if len(value) > MAX_LISTED else ""
+    if action == "judge":
+        fits = isinstance(value, dict) and value.keys() == {"kind", "item", *QUESTIONS}
+        if not fits or not all(isinstance(value[name], bool) for name in QUESTIONS):
+            return "a judgment is an object with kind, item, and true or false for each question"
+        return value_flaw("tag", value["kind"]) or value_flaw("comment", value["item"])
     if not isinstance(value, str):
         return f"the value is a {type(value).__name__}, not a string"
-    most = MAX_NAME if action in ("category", "keep") else MAX_CAPTION
+    most = MAX_NAME if action in ("category", "keep", "tag", "untag") else MAX_CAPTION
     if len(value) > most:
         return f"the {action} has over {most:,} characters"
     if not is_unicode(value):
@@ -192,33 +252,35 @@ def apply_to_record(record: Record, decision: Decision) -> Record:
     return record
 
 
-def review(contents: SourceContents, decisions: Iterable[Decision], into: SourceWriter) -> Reviewed:
+def review(
+    contents: SourceContents,
+    decisions: Iterable[Decision],
+    into: SourceWriter,
+    only: Set[str] | None = None,
+) -> Reviewed:
     """Apply decisions to the items of a source, before splits and duplicates are decided.
 
     Args:
         contents: the source.
         decisions: in file order.
         into: takes the items in the same order; dropped records are rejections.
+        only: ids of the records to keep; None for all.
+
+    Raises:
+        FdrdError: the source has no record with one of the ids.
     """
-    of_record: dict[str, list[Decision]] = defaultdict(list)
-    kept_after_all: dict[str, list[Decision]] = defaultdict(list)
     found = Reviewed()
-    for decision in in_effect(decisions):
-        if decision.action == "keep":
-            if flaw := value_flaw("keep", decision.value):
-                found.stale.append((decision, flaw))
-            else:
-                kept_after_all[decision.record].append(decision)
-        elif decision.action != "comment":
-            of_record[decision.record].append(decision)
+    of_record, kept_after_all, written = _grouped(decisions, found.stale)
     metas = {(each.domain, each.category): each.meta_category for each in contents.records}
     applied, verified = 0, set()
     digests = [each.check.sha256 for each in contents.images]
     true_texts: dict[str, list[str]] = defaultdict(list)
+    unknown = set(only or ())
     for item, number in contents.items():
         if isinstance(item, Record):
             image = digests[number]
             outcome = review_record(item, image, of_record.pop(item.id, ()))
+            unknown.discard(item.id)
             found.stale.extend(outcome.stale)
             applied += len(outcome.applied)
             if any(each.action in CORRECTIONS | {"accept"} for each in outcome.applied):
@@ -226,20 +288,61 @@ def review(contents: SourceContents, decisions: Iterable[Decision], into: Source
             for each in outcome.applied:
                 if each.action == "negative":
                     true_texts[image].append(each.value)
+            if CAPTION_FROM_REVIEW in item.rules:
+                applied += len(written.pop(_key(item), ()))
+                verified.add(item.id)
             if outcome.dropped:
                 verified.discard(item.id)
                 item = reject(item, DROPPED_IN_REVIEW, f"{item.image}: {outcome.dropped.reviewer}")
+            elif only is not None and item.id not in only:
+                verified.discard(item.id)
+                item = reject(item, NOT_SELECTED, f"{item.image}: {item.id}")
             else:
                 meta = metas.get((item.domain, outcome.record.category), item.meta_category)
                 item = replace(outcome.record, meta_category=meta)
-                if keeps := kept_after_all.pop(item.source.origin, None):
+                if keeps := kept_after_all.pop(_key(item), None):
                     applied += len(keeps)
                     item = replace(item, rules=(*item.rules, KEPT_IN_REVIEW))
         into.add(item, number)
-    left = [each for several in (*of_record.values(), *kept_after_all.values()) for each in several]
-    found.stale.extend((decision, "the source has no such record") for decision in left)
+    if unknown:
+        raise FdrdError(
+            f"`only`: the source has no record {min(unknown)!r}, nor {len(unknown) - 1:,} others of the "
+            f"{len(only or ()):,}; select the records again from a dataset of this source"
+        )
+    left = chain(of_record.values(), kept_after_all.values(), written.values())
+    found.stale.extend(
+        (each, "the source has no such record") for each in chain.from_iterable(left)
+    )
     texts = {image: tuple(dict.fromkeys(several)) for image, several in true_texts.items()}
     return Reviewed(texts, applied, found.stale, frozenset(verified))
+
+
+def _grouped(
+    decisions: Iterable[Decision], stale: list[tuple[Decision, str]]
+) -> tuple[dict[str, list[Decision]], dict[str, list[Decision]], dict[str, list[Decision]]]:
+    """Return decisions on records by id; those that keep, and those that caption, rejected ones by `file: key`.
+
+    Decisions with an unfit value are added to `stale`.
+    """
+    of_record: dict[str, list[Decision]] = defaultdict(list)
+    kept_after_all: dict[str, list[Decision]] = defaultdict(list)
+    written: dict[str, list[Decision]] = defaultdict(list)
+    for decision in in_effect(decisions):
+        on_rejected = decision.action == "keep" or _is_written(decision)
+        if on_rejected and (flaw := value_flaw(decision.action, decision.value)):
+            stale.append((decision, flaw))
+        elif on_rejected:
+            group = kept_after_all if decision.action == "keep" else written
+            group[decision.record].append(decision)
+        elif decision.action not in NOTES:
+            of_record[decision.record].append(decision)
+    return of_record, kept_after_all, written
+
+
+def _key(record: Record) -> str:
+    """Return `file: key` of a record, as its rejection has them."""
+    file, _, key = record.source.origin.partition(": ")
+    return f"{file}: {key}"
 
 
 def decisions_entry(digest: str, reviewed: Reviewed, kept: Iterable[Record]) -> dict[str, Any]:

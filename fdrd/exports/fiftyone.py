@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from fdrd.exports.samples import DomainExport, Row, extra_columns, write_json
 
 NOT_CARRIED = (
-    "File names are replaced by digests. Attributes and hard negatives are fields of a sample, which "
+    "File names are replaced by digests. Attributes, hard negatives and natural pairs are fields of a sample, which "
     "FiftyOne shows as text."
 )
 
@@ -38,6 +38,7 @@ def _samples(export: DomainExport) -> Iterator[Row]:
             "record_ids": [row["id"] for row in sample.rows],
             "attributes": [row["attributes"] for row in sample.rows],
             "hard_negatives": [row["negatives"] for row in sample.rows],
+            "natural_pairs": [row["natural_pairs"] for row in sample.rows],
             "meta_category": first["meta_category"],
             "group": first["group"],
             "license": first["source"]["license"],

@@ -19,7 +19,8 @@ from fdrd.exports.samples import DomainExport, Row, plain_category, write_rows
 from fdrd.text.controls import visible
 
 NOT_CARRIED = (
-    "File names are replaced by digests. Hard negatives are data of a task, which cannot be edited."
+    "File names are replaced by digests. Hard negatives are data of a task, which cannot be "
+    "edited, and natural pairs are left out."
 )
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from fdrd.exports.samples import DomainExport, Row, Sample, samples, write_json, write_lines
 
 NOT_CARRIED = (
-    "mteb ranks captions and images only: categories, attributes, hard negatives, groups and extra columns "
-    "are left out."
+    "mteb ranks captions and images only: categories, attributes, hard negatives, natural pairs, groups and "
+    "extra columns are left out."
 )
 
 

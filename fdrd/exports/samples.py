@@ -118,7 +118,7 @@ def plain_category(category: str, domain: str) -> str:
 def as_line(row: Row, file_name: str, split: str) -> Row:
     """Return a row as a line of metadata.jsonl."""
     fields = {key: value for key, value in row.items() if key not in LEFT_OUT}
-    fields["id"] = plain_id(row)
+    fields |= {"id": plain_id(row), "natural_pairs": plain_partners(row)}
     return {"file_name": file_name, **fields, "split": split, "license": row["source"]["license"]}
 
 
@@ -126,6 +126,7 @@ def caption_extras(row: Row) -> Row:
     """Return the keys of a caption that only `fdrd build` reads, as `reading.pairs.exported_fields`."""
     about = {"id": plain_id(row), "group": row["group"], "license": row["source"]["license"]}
     about |= extra_columns(row)
+    about["natural_pairs"] = plain_partners(row)
     return {"attributes": row["attributes"], "negatives": row["negatives"], "record": about}
 
 
@@ -137,7 +138,16 @@ def extra_columns(row: Row) -> Row:
 
 def plain_id(row: Row) -> str:
     """Return the id of a record without its domain."""
-    return str(row["id"]).removeprefix(f"{row['domain']}/")
+    return _without_domain(row["id"], row)
+
+
+def plain_partners(row: Row) -> list[Row]:
+    """Return the natural pairs of a row with the ids that the export writes."""
+    return [{**each, "id": _without_domain(each["id"], row)} for each in row["natural_pairs"]]
+
+
+def _without_domain(id: str, row: Row) -> str:
+    return id.removeprefix(f"{row['domain']}/")
 
 
 def write_json(path: Path, **members: object) -> None:

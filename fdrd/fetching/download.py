@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fdrd.errors import FdrdError, first_line
+from fdrd.files.atomic import name_in_errors
 from fdrd.progress import Progress
 
 ATTEMPTS = 6
@@ -23,41 +24,58 @@ def download(url: str, name: str, digest: str, folder: Path, progress: Progress)
     Args:
         url: address of the file.
         name: name of the file in the folder.
-        digest: "md5:..." or "sha256:...", or empty to check none.
+        digest: "md5:...", "sha256:..." or "git:..." (an object id of Git), or empty to check none.
         folder: folder of the downloads, created if missing.
         progress: called with the number of bytes.
 
     Raises:
         FdrdError: the download failed, or the file has another digest.
+        OSError: the disk is full or cannot be written.
     """
     import httpx2
 
-    path, part = folder / name, folder / f".{name}.part"
-    with _only_download(folder, f"download {name}", progress):
+    path, part, stage = folder / name, folder / f".{name}.part", f"download {folder.name}/{name}"
+    with _only_download(folder, stage, progress):
         if path.is_file() and _has_digest(path, digest):
+            progress(f"{stage} | was here already", 1, 1)
             return path
         try:
-            _complete(url, part, f"download {name}", progress)
+            with name_in_errors(part):
+                _complete(url, part, stage, progress)
+        except httpx2.HTTPStatusError as error:
+            raise FdrdError(
+                f"{url}: download failed, the server answers {error.response.status_code}; it may have moved: "
+                "give --mirror or --from"
+            ) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise FdrdError(
-                f"{url}: download failed ({first_line(error)}); run the command again to resume, or give --mirror "
-                "or --from"
+                f"{url}: download failed ({first_line(error)}); check the network and run the command again to "
+                "resume, or give --mirror or --from"
             ) from error
         if not _has_digest(part, digest):
             part.unlink()
             raise FdrdError(
-                f"{url}: the file does not have the digest {digest}, so it was deleted; try again, or "
+                f"{url}: the file does not have the digest {digest}, so it was deleted; run the command again, or "
                 "give --mirror or --from"
             )
         part.replace(path)
     return path
 
 
-def check_digest(path: Path, digest: str) -> None:
-    """Raise `FdrdError` if the file has another digest; an empty digest checks nothing."""
+def check_digest(path: Path, digest: str, contents: str = "") -> None:
+    """Raise `FdrdError` if the file has another digest; an empty digest checks nothing.
+
+    Args:
+        path: the file.
+        digest: as of `download`.
+        contents: name of the folder that may replace the file.
+    """
     if not _has_digest(path, digest):
+        other = (
+            f", or unpack it into a folder {contents} beside it and remove it" if contents else ""
+        )
         raise FdrdError(
-            f"{path} does not have the digest {digest}; replace it by the original file"
+            f"{path} does not have the digest {digest}; replace it by the original file{other}"
         )
 
 
@@ -65,8 +83,14 @@ def _has_digest(path: Path, digest: str) -> bool:
     algorithm, _, expected = digest.partition(":")
     if not digest:
         return True
+
+    def hashed() -> hashlib._Hash:
+        if algorithm != "git":
+            return hashlib.new(algorithm)
+        return hashlib.sha1(f"blob {path.stat().st_size}\0".encode())
+
     with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest() == expected
+        return hashlib.file_digest(file, hashed).hexdigest() == expected
 
 
 @contextmanager

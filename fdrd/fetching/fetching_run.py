@@ -1,18 +1,33 @@
-"""Fetch a public set: find or download its files, check them, unpack them, and lay them out."""
+"""Fetch public sets: find or download their files, check them, unpack them, and lay them out."""
 
 from __future__ import annotations
 
+import json
 import shutil
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fdrd.errors import FdrdError
 from fdrd.fetching.download import check_digest, download
-from fdrd.fetching.table import PublicSet, RemoteFile, find_set, read_table
+from fdrd.fetching.table import (
+    PublicSet,
+    RemoteFile,
+    find_set,
+    plain_name,
+    read_collections,
+    read_table,
+)
 from fdrd.fetching.unpack import is_archive, unpack
 from fdrd.files.atomic import atomic_folder
 from fdrd.files.cache import cache_folder
 from fdrd.progress import Progress, silent
+from fdrd.sources.domain_file import NAME as DOMAIN_FILE
+
+SIDE_BY_SIDE = 4
+"""Sets that are fetched at a time. Most come from servers of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +38,13 @@ class FetchOptions:
         local: folder with files that are here already, in it or in its subfolder with the name of the set.
         mirror: URL that replaces those of the table; it serves `<set>/<file>`.
         accept_unverified: whether files without a known digest are used.
-        downloads: folder of the downloads; in the cache by default.
+        downloads: folder of the downloads, with a subfolder per set; in the cache by default.
     """
 
     local: Path | None = None
     mirror: str = ""
     accept_unverified: bool = False
-    downloads: Path | None = None
+    downloads: Path = field(default_factory=lambda: cache_folder() / "downloads")
 
 
 def fetch(
@@ -41,47 +56,108 @@ def fetch(
     accept_unverified: bool = False,
     progress: Progress = silent,
 ) -> Path:
-    """Fetch a public set for `build`. Who calls this accepts the license and terms of the set.
+    """Fetch a public set for `build`, or several. Who calls this accepts their licenses and terms.
 
     Args:
         name: name that `fdrd fetch` lists.
         out: new or empty folder; a failed call leaves nothing behind but downloads, which the next call uses.
+            For several sets, the folder of their folders: sets that are in it already are kept.
         local: folder with files that are here already.
         mirror: URL with the files as `NAME/FILE`.
         accept_unverified: whether files without a known digest are used.
         progress: called with the number of bytes.
 
     Raises:
-        FdrdError: as `fetch_set`, or there is no such set.
+        FdrdError: as `fetch_set` or `fetch_sets`, or there is no such set.
     """
     options = FetchOptions(Path(local) if local else None, mirror, accept_unverified)
-    return fetch_set(find_set(name, read_table()), Path(out), options, progress)
+    table = read_table()
+    collections = read_collections(table)
+    if plain_name(name) in collections:
+        return fetch_sets(collections[plain_name(name)].sets, Path(out), options, progress)
+    return fetch_set(find_set(name, table, collections), Path(out), options, progress)
 
 
 def missing_by_hand(chosen: PublicSet, options: FetchOptions) -> list[str]:
     """Return what the user must do before the set can be fetched, one sentence per file."""
-    folder = options.local or Path("archives")
+    folder = (options.local or options.downloads) / chosen.name
     return [
-        f"{file.name}: {file.by_hand} Put it into {folder} and give --from {folder}."
+        f"{file.name}: {file.by_hand} Put {_forms(file)} into {folder} and run the command again."
         for file in chosen.files
-        if not file.url
-        and not file.optional
-        and not options.mirror
-        and not _local(chosen, file, options)
+        if not file.url and not options.mirror and not _local(chosen, file, options)
     ]
 
 
 def unverified(chosen: PublicSet, options: FetchOptions) -> list[str]:
-    """Return the files that are needed and have no known digest."""
-    return [
-        file.name for file in chosen.files if not file.digest and _is_used(chosen, file, options)
-    ]
+    """Return the files that have no known digest, and the folders that stand for an archive."""
+    found = []
+    for file in chosen.files:
+        path = _local(chosen, file, options)
+        if path and path.is_dir():
+            found.append(f"{path}/")
+        elif not file.digest:
+            found.append(file.name)
+    return found
+
+
+def is_fetched(chosen: PublicSet, folder: Path) -> bool:
+    """Return whether the folder of several sets has this one. A set appears when it is complete."""
+    return (folder / chosen.name / DOMAIN_FILE).is_file()
+
+
+def fetch_sets(
+    sets: Sequence[PublicSet],
+    folder: Path,
+    options: FetchOptions | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """Fetch sets side by side, each into the folder of its name; keep those that are there; return the folder.
+
+    A set that fails does not stop the others.
+
+    Raises:
+        FdrdError: sets could not be fetched; a line for each, as of `fetch_set`.
+        OSError: the disk is full or cannot be written; nothing else is started.
+    """
+    options = options or FetchOptions()
+    wanted = [each for each in sets if not is_fetched(each, folder)]
+    for each in sets:
+        if each not in wanted:
+            progress(f"{each.name} | is in {folder} already", 1, 1)
+    _check_space(wanted, folder, options)
+    stopped = threading.Event()
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stopped.is_set():
+            raise FdrdError("stopped")
+        progress(stage, done, total)
+
+    failed: dict[str, FdrdError] = {}
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        try:
+            running = {
+                pool.submit(fetch_set, each, folder / each.name, options, report): each.name
+                for each in wanted
+            }
+            for future in as_completed(running):
+                try:
+                    future.result()
+                except FdrdError as error:
+                    failed[running[future]] = error
+        except BaseException:  # Ctrl-C, or a full disk
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if failed:
+        names = [each.name for each in wanted if each.name in failed]
+        raise FdrdError("\n".join(f"{name}: {failed[name]}" for name in names))
+    return folder
 
 
 def fetch_set(
     chosen: PublicSet,
     out: Path,
-    options: FetchOptions = FetchOptions(),
+    options: FetchOptions | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Write the set to a new folder, complete or not at all; return the folder.
@@ -89,7 +165,9 @@ def fetch_set(
     Raises:
         FdrdError: a file must be fetched by hand, has no known or another digest, cannot be downloaded, or is an
             archive that is refused.
+        OSError: the disk is full or cannot be written.
     """
+    options = options or FetchOptions()
     if by_hand := missing_by_hand(chosen, options):
         raise FdrdError(f"{chosen.title} needs files that only you can get. " + " ".join(by_hand))
     if (names := unverified(chosen, options)) and not options.accept_unverified:
@@ -97,47 +175,92 @@ def fetch_set(
             f"no digest is known of {', '.join(names)}, so a changed file would go unnoticed; "
             "--accept-unverified uses them anyway"
         )
-    downloads = (options.downloads or cache_folder() / "downloads") / chosen.name
-    used = [file for file in chosen.files if _is_used(chosen, file, options)]
-    _check_space(used, out)
+    _check_space([chosen], out, options)
     with atomic_folder(out) as stage:
-        for file in used:
-            path = _local(chosen, file, options)
-            if path:
-                check_digest(path, file.digest)
-            else:
-                url = f"{options.mirror.rstrip('/')}/{chosen.name}/{file.name}"
-                url = url if options.mirror else file.url
-                path = download(url, file.name, file.digest, downloads, progress)
-            if not is_archive(file.name):
-                shutil.copyfile(path, stage / file.name)
-                continue
-            progress(f"unpack {file.name}", 0, 1)
-            unpack(path, stage, file.only, file.strip)
-            if file.nested:
-                unpack(stage / file.nested, stage)
-                (stage / file.nested).unlink()
-            progress(f"unpack {file.name}", 1, 1)
+        for file in chosen.files:
+            _lay_out(chosen, file, stage, options, progress)
+        (stage / DOMAIN_FILE).write_text(_about(chosen), encoding="utf-8")
     return out
 
 
-def _is_used(chosen: PublicSet, file: RemoteFile, options: FetchOptions) -> bool:
-    return not file.optional or bool(_local(chosen, file, options))
+def _lay_out(
+    chosen: PublicSet, file: RemoteFile, stage: Path, options: FetchOptions, progress: Progress
+) -> None:
+    """Put a file of the set, or the contents of an archive, into a folder."""
+    path = _local(chosen, file, options)
+    if path and path.is_dir():
+        shutil.copytree(path, stage / path.name, symlinks=True)
+        return
+    if path:
+        check_digest(path, file.digest, _contents(file))
+    else:
+        url = f"{options.mirror.rstrip('/')}/{chosen.name}/{file.name}"
+        url = url if options.mirror else file.url
+        path = download(url, file.name, file.digest, options.downloads / chosen.name, progress)
+    if not is_archive(file.name):
+        shutil.copyfile(path, stage / file.name)
+        return
+    unpack(path, stage, file.only, file.strip, progress)
+    if file.nested:
+        unpack(stage / file.nested, stage, progress=progress)
+        (stage / file.nested).unlink()
+
+
+def _about(chosen: PublicSet) -> str:
+    """Return the `domain.toml` of a set."""
+    facts = {"license": chosen.license, "homepage": chosen.terms, "citation": chosen.citation}
+    if chosen.license == "unknown":
+        del facts["license"]
+    return "".join(
+        f"{key} = {json.dumps(text, ensure_ascii=False)}\n" for key, text in facts.items() if text
+    )
 
 
 def _local(chosen: PublicSet, file: RemoteFile, options: FetchOptions) -> Path | None:
-    if options.local is None:
-        return None
-    paths = [options.local / chosen.name / file.name, options.local / file.name]
-    return next((path for path in paths if path.is_file()), None)
+    """Return the file where the user put it, or the folder with the contents of an archive."""
+    folders = [options.local / chosen.name, options.local] if options.local else []
+    if not file.url:
+        folders.append(options.downloads / chosen.name)
+    paths = [folder / file.name for folder in folders]
+    if found := next((path for path in paths if path.is_file()), None):
+        return found
+    contents = [folder / _contents(file) for folder in folders] if _contents(file) else []
+    return next((path for path in contents if path.is_dir()), None)
 
 
-def _check_space(files: list[RemoteFile], out: Path) -> None:
-    """Raise `FdrdError` if the disk has no room for archives and contents."""
-    needed = int(sum(file.mb for file in files) * 10**6 * 2)
-    folder = next(parent for parent in out.absolute().parents if parent.exists())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise FdrdError(
-            f"about {needed / 1e9:,.0f} GB are needed, and {folder} has {free / 1e9:,.0f} GB free"
-        )
+def _contents(file: RemoteFile) -> str:
+    """Return the name of a folder that may stand for an archive that only the user can get, else nothing.
+
+    >>> _contents(RemoteFile("cars_train.tgz", by_hand="Get it.")), _contents(RemoteFile("a.json", by_hand="Get it."))
+    ('cars_train', '')
+    """
+    if file.url or file.only != "*" or not is_archive(file.name):
+        return ""
+    return file.name.partition(".")[0]
+
+
+def _forms(file: RemoteFile) -> str:
+    return f"it, or a folder {_contents(file)} with its images," if _contents(file) else "it"
+
+
+def _check_space(sets: Iterable[PublicSet], out: Path, options: FetchOptions) -> None:
+    """Raise `FdrdError` if a disk has no room for the downloads or their contents."""
+    needed: dict[int, float] = {}
+    for each in sets:
+        for file in each.files:
+            here = _local(each, file, options) or options.downloads / each.name / file.name
+            for folder in (out, *([] if here.exists() else [options.downloads])):
+                device = _existing(folder).stat().st_dev
+                needed[device] = needed.get(device, 0) + file.mb * 10**6
+    for disk in (_existing(out), _existing(options.downloads)):
+        size, free = needed.get(disk.stat().st_dev, 0), shutil.disk_usage(disk).free
+        if size > free:
+            raise FdrdError(
+                f"about {size / 1e9:,.0f} GB are needed, and {disk} has {free / 1e9:,.0f} GB free; free some "
+                "space, choose another folder, or name another cache with FDRD_CACHE"
+            )
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
+    return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())

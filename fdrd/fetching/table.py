@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from fdrd.errors import FdrdError
 
@@ -20,48 +22,99 @@ class RemoteFile:
     only: str = "*"
     strip: int = 0
     nested: str = ""
-    optional: bool = False
     by_hand: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PublicSet:
-    """A public set of images, with captions if someone published them."""
+    """A public set of images, with captions if someone published them; `sources.toml` describes the fields."""
 
     name: str
     title: str
     license: str
     terms: str
     files: tuple[RemoteFile, ...]
+    citation: str = ""
+    images: int = 0
+    captions: str = ""
+    captions_license: str = ""
+    captions_terms: str = ""
     note: str = ""
+
+    @property
+    def mb(self) -> float:
+        """Approximate size of all files in MB."""
+        return sum(file.mb for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Several public sets that are fetched together, each into a folder of its own."""
+
+    name: str
+    title: str
+    sets: tuple[PublicSet, ...]
 
 
 def read_table(text: str | None = None) -> dict[str, PublicSet]:
     """Return the sets by name, by default those of `sources.toml`."""
-    if text is None:
-        text = (files("fdrd.fetching") / "sources.toml").read_text("utf-8")
+    tables = _tables(text)
+    shared = {name: fields for fields in tables.values() for name in fields.get("sets", ())}
     return {
-        name: PublicSet(
-            name,
-            **{
-                **fields,
-                "files": tuple(
-                    RemoteFile(**{"name": each.get("url", "").rpartition("/")[2], **each})
-                    for each in fields["files"]
-                ),
-            },
-        )
-        for name, fields in tomllib.loads(text).items()
+        name: _public_set(name, fields, shared.get(name, {}))
+        for name, fields in tables.items()
+        if "files" in fields
     }
 
 
-def find_set(name: str, table: dict[str, PublicSet]) -> PublicSet:
+def read_collections(table: dict[str, PublicSet], text: str | None = None) -> dict[str, Collection]:
+    """Return the collections by name, with sets of the table."""
+    return {
+        name: Collection(name, fields["title"], tuple(table[each] for each in fields["sets"]))
+        for name, fields in _tables(text).items()
+        if "sets" in fields
+    }
+
+
+def find_set(name: str, table: dict[str, PublicSet], others: Iterable[str] = ()) -> PublicSet:
     """Return a set by name; case, spaces and hyphens do not matter.
+
+    Args:
+        name: name of the set.
+        table: sets by name.
+        others: further names that the caller accepts, for the message.
 
     Raises:
         FdrdError: there is no such set.
     """
-    plain = "".join(letter for letter in name.lower() if letter.isalnum())
-    if plain not in table:
-        raise FdrdError(f"no public set {name!r}; choose from {', '.join(table)}")
-    return table[plain]
+    if plain_name(name) not in table:
+        raise FdrdError(f"no public set {name!r}; choose from {', '.join([*others, *table])}")
+    return table[plain_name(name)]
+
+
+def plain_name(name: str) -> str:
+    """Return the spelling of the table.
+
+    >>> plain_name("Oxford-Pets")
+    'oxfordpets'
+    """
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _public_set(name: str, fields: dict[str, Any], collection: dict[str, Any]) -> PublicSet:
+    """Return a set, completed by what its collection says about the captions."""
+    named = [
+        RemoteFile(**{"name": each.get("url", "").rpartition("/")[2], **each})
+        for each in fields["files"]
+    ]
+    citation = f"{fields.get('citation', '')} {collection.get('citation', '')}".strip()
+    about = {
+        f"captions_{key}": collection[key] for key in ("license", "terms") if key in collection
+    }
+    return PublicSet(name, **{**fields, **about, "files": tuple(named), "citation": citation})
+
+
+def _tables(text: str | None) -> dict[str, dict[str, Any]]:
+    if text is None:
+        text = (files("fdrd.fetching") / "sources.toml").read_text("utf-8")
+    return tomllib.loads(text)

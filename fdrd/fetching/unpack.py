@@ -14,6 +14,8 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from fdrd.errors import FdrdError
+from fdrd.files.disk_errors import DISK_FULL
+from fdrd.progress import Progress, silent
 from fdrd.sources.reading.names import is_absolute, leaves_root
 
 MAX_MEMBERS = 2_000_000
@@ -31,16 +33,21 @@ def is_archive(name: str) -> bool:
     return name.endswith((".tar.gz", ".tgz", ".tar", ".zip"))
 
 
-def unpack(archive: Path, folder: Path, only: str = "*", strip: int = 0) -> None:
+def unpack(
+    archive: Path, folder: Path, only: str = "*", strip: int = 0, progress: Progress = silent
+) -> None:
     """Unpack the members that match a pattern, without their first `strip` folders.
+
+    `progress` is called with the number of members.
 
     Raises:
         FdrdError: a member would leave the folder, is no file or folder, or the archive unpacks to far more
             than its size. Nothing outside of `folder` was written, but some members may be in it.
+        OSError: the disk is full.
     """
     limit = max(_FREE_BYTES, archive.stat().st_size * MAX_RATIO)
     unpack_members = _zip if archive.name.endswith(".zip") else _tar
-    total = 0
+    total, stage = 0, f"unpack {archive.name}"
     try:
         for number, size in enumerate(unpack_members(archive, folder, only, strip)):
             total += size
@@ -48,10 +55,14 @@ def unpack(archive: Path, folder: Path, only: str = "*", strip: int = 0) -> None
                 raise FdrdError(
                     f"{archive} unpacks to over {limit:,} bytes or {MAX_MEMBERS:,} members; refused"
                 )
+            progress(stage, number, number + 1)
     except tarfile.FilterError as error:
         raise FdrdError(f"{archive}: refused, {error}") from error
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise
         raise FdrdError(f"{archive} cannot be unpacked: {error}") from error
+    progress(stage, 1, 1)
 
 
 def _tar(archive: Path, folder: Path, only: str, strip: int) -> Iterator[int]:

@@ -6,16 +6,19 @@
     draw(categories(1)[0], image=0).image.show()          # one image
 
 `taxonomy` defines categories by their traits, `sighting` draws what one image shows at random,
-`meta_categories/`, `scene` and `rendering` turn it into pixels, `caption` into words.
+`meta_categories/`, `scene` and `rendering` turn it into pixels, `caption` into words. `flaws` plants what a
+build should find.
 Imports `fdrd.files`, `fdrd.engines` and the types below them.
 """
 
+from fdrd.field_guide.flaws import FLAWS
 from fdrd.field_guide.plate import Plate, draw
 from fdrd.field_guide.taxonomy import POOLS, Category, Pool, available, categories
 from fdrd.field_guide.writer import EDITION, sample, splits
 
 __all__ = [
     "EDITION",
+    "FLAWS",
     "POOLS",
     "Category",
     "Plate",

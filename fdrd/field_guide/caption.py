@@ -127,14 +127,21 @@ class _Speaker:
         return self._chance.pick(VAGUE_FORMS).format(name=name, fact=fact)
 
     def full(self) -> str:
-        """Return one or two sentences about three to six attributes."""
+        """Return one or two sentences about three to six attributes.
+
+        Few of them are traits of the category, which its name implies.
+        """
         chance = self._chance
-        typical = [trait for trait in self._visible("genus", "species") if trait.slot == "with"]
-        said = chance.shuffled(typical)[: chance.weighted((1, 2, 3), (2, 3, 2))]
-        said += chance.shuffled(self._visible("individual"))[
-            : chance.weighted((0, 1, 2), (2, 3, 1))
+        visible = [
+            trait
+            for trait in self._visible("genus", "species", "individual")
+            if trait.slot == "with"
         ]
-        details = [self._say(trait) for trait in chance.shuffled(said)]
+        shared = [trait for trait in visible if self._shared(trait)]
+        varying = [trait for trait in visible if not self._shared(trait)]
+        chosen = chance.shuffled(shared)[: chance.weighted((0, 1), (2, 1))]
+        chosen += chance.shuffled(varying)[: chance.weighted((1, 2, 3), (2, 3, 2))]
+        details = [self._say(trait) for trait in chance.shuffled(chosen)]
         color = next(trait for trait in self._kind.traits if trait.slot == "adjective")
         subject = self._subject(self._say(color) if chance.happens(0.7) else None)
         doings = chance.shuffled(self._doings())[: chance.weighted((1, 2, 3), (2, 4, 1))]
@@ -198,6 +205,10 @@ class _Speaker:
             and not (trait.unless and values[trait.unless[0]] in trait.unless[1])
             and trait.words_of(values[trait.name])
         ]
+
+    def _shared(self, trait: Trait) -> bool:
+        """Return whether all individuals of the category have the same value."""
+        return trait.level != "individual" and trait.name not in self._sighting.category.varying
 
     def _say(self, trait: Trait) -> str:
         words = self._chance.pick(trait.words_of(self._sighting.values[trait.name]))

@@ -26,7 +26,7 @@ EPONYMS = (
 EPITHETS = (
     "Common", "Northern", "Southern", "Eastern", "Western", "Upland", "Lowland", "Coastal",
     "Island", "Alpine", "Royal", "Noble", "Quiet", "Hidden", "Wandering", "Solitary", "False",
-    "True", "Elder", "Lesser", "Greater", "Harbour", "Valley", "Autumn", "Winter", "Summer",
+    "True", "Elder", "Lesser", "Greater", "Harbor", "Valley", "Autumn", "Winter", "Summer",
     "Sunday", "Pilgrim", "Hermit", "Abbey",
 )  # fmt: skip
 

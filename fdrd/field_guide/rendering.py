@@ -32,7 +32,7 @@ def render_pixels(sighting: Sighting, size: int) -> npt.NDArray[np.uint8]:
     render(canvas, placed(backdrop, [frame]), contour=0.0, shadow=unshaded)
 
     subject = Sketch()
-    sighting.category.kind.draw(subject, Look(sighting.values, *sighting.own, "colour"))
+    sighting.category.kind.draw(subject, Look(sighting.values, *sighting.own, "color"))
     render(
         canvas,
         placed(subject, placements(sighting, size, chance)),

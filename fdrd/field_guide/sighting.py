@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from fdrd.field_guide.chance import Chance
 from fdrd.field_guide.taxonomy import Category
 
+USUAL_SHARE = 0.2
+"""Chance that an individual takes its category's usual value of a varying trait without a draw."""
+
 IMAGES_OF_ONE = 2
 """Images per individual. They share its traits and must stay in one split."""
 
@@ -53,9 +56,7 @@ def sight(category: Category, image: int, seed: int) -> Sighting:
     own = (seed, category.pool, category.index, "individual", individual)
     key = (seed, category.pool, category.index, "image", image)
     body, moment = Chance(*own), Chance(*key)
-    values = dict(category.signature)
-    for trait in category.kind.at("individual"):
-        values[trait.name] = body.pick(trait.values).key
+    values = _individual(category, body)
     for trait in category.kind.at("image"):
         values[trait.name] = moment.pick(trait.values).key
     count = moment.weighted((1, 2, 3), (6, 2, 1))
@@ -75,3 +76,16 @@ def sight(category: Category, image: int, seed: int) -> Sighting:
         own=own,
         key=key,
     )
+
+
+def _individual(category: Category, chance: Chance) -> dict[str, str]:
+    """Draw the values that all images of an individual share."""
+    kind = category.kind
+    while True:
+        values = dict(category.signature)
+        for trait in kind.at("genus", "species", "individual"):
+            varies = trait.name in category.varying and not chance.happens(USUAL_SHARE)
+            if varies or trait.level == "individual":
+                values[trait.name] = chance.pick(trait.values).key
+        if kind.sensible(values):
+            return values

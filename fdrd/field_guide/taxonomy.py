@@ -3,8 +3,12 @@
 A *genus* is a combination of values of its meta-category's genus traits. Its *species* are the fine
 categories. The first species of a genus is drawn at random; each further one differs from it in
 exactly one species trait. So two species of a genus differ in one or two traits, and species of
-different genera in at least one genus trait. A category looks the same in every dataset, whatever
+different genera in at least one genus trait. A category is the same in every dataset, whatever
 the seed, and the pools share no category.
+
+The individuals of a category share the shapes of its genus and the traits in which its species
+differ. They vary in their main color and in the other species traits of the genus. So a caption that
+names a category does not say what else it may claim about an image.
 """
 
 from __future__ import annotations
@@ -31,7 +35,12 @@ SPECIES = 6
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A fine category; `signature` holds its genus and species traits."""
+    """A fine category.
+
+    Attributes:
+        signature: the usual value of each genus and species trait.
+        varying: names of the traits of the signature in which individuals vary.
+    """
 
     index: int
     pool: Pool
@@ -39,6 +48,7 @@ class Category:
     kind: MetaCategory
     genus: int
     signature: Signature
+    varying: frozenset[str]
 
 
 def categories(count: int, pool: Pool = "demo", first: int = 0) -> list[Category]:
@@ -76,12 +86,14 @@ def _pool(pool: Pool) -> tuple[Category, ...]:
             if described is None:
                 queues.remove(queue)
             else:
-                kind, genus, name, signature = described
-                found.append(Category(len(found), pool, name, kind, genus, signature))
+                kind, genus, name, signature, varying = described
+                found.append(Category(len(found), pool, name, kind, genus, signature, varying))
     return tuple(found)
 
 
-def _of_kind(kind: MetaCategory, pool: Pool) -> Iterator[tuple[MetaCategory, int, str, Signature]]:
+def _of_kind(
+    kind: MetaCategory, pool: Pool
+) -> Iterator[tuple[MetaCategory, int, str, Signature, frozenset[str]]]:
     traits = kind.at("genus")
     keys = list(product(*([value.key for value in trait.values] for trait in traits)))
     # A stride near the golden section scatters neighbors, so that the first genera differ widely.
@@ -98,14 +110,18 @@ def _of_kind(kind: MetaCategory, pool: Pool) -> Iterator[tuple[MetaCategory, int
         )
         chance = Chance("genus", kind.name, genus)
         noun = genus_noun(kind.endings, first_noun + genus)
-        species = _species(kind, shared, chance)
+        species, varying = _species(kind, shared, chance)
         for epithet, signature in zip(epithets(len(species), chance), species, strict=True):
-            yield kind, genus, f"{epithet} {noun}", signature
+            yield kind, genus, f"{epithet} {noun}", signature, varying
 
 
-def _species(kind: MetaCategory, shared: Signature, chance: Chance) -> list[Signature]:
+def _species(
+    kind: MetaCategory, shared: Signature, chance: Chance
+) -> tuple[list[Signature], frozenset[str]]:
+    """Return the signatures of the species of a genus, and the traits in which individuals vary."""
     traits = kind.at("species")
     while True:
+        varying = {trait.name for trait in chance.shuffled(traits)[: len(traits) // 2]}
         first = {**shared, **{trait.name: chance.pick(trait.values).key for trait in traits}}
         if not kind.sensible(first):
             continue
@@ -113,8 +129,10 @@ def _species(kind: MetaCategory, shared: Signature, chance: Chance) -> list[Sign
             changed
             for trait in traits
             for value in trait.values
-            if value.key != first[trait.name]
+            if trait.name not in varying
+            and value.key != first[trait.name]
             and kind.sensible(changed := {**first, trait.name: value.key})
         ]
         if len(changes) >= SPECIES - 1:
-            return [first, *chance.shuffled(changes)[: SPECIES - 1]]
+            species: list[Signature] = [first, *chance.shuffled(changes)[: SPECIES - 1]]
+            return species, frozenset({*varying, "color"})

@@ -16,6 +16,7 @@ from msgspec import to_builtins
 
 from fdrd.engines import LocalEngine, available_cores
 from fdrd.errors import FdrdError
+from fdrd.field_guide.flaws import Pair, planted
 from fdrd.field_guide.plate import EXTENSION, Plate, draw
 from fdrd.field_guide.sighting import IMAGES_OF_ONE
 from fdrd.field_guide.taxonomy import Pool, categories
@@ -23,7 +24,7 @@ from fdrd.files.atomic import name_in_errors, sole_writer
 from fdrd.progress import Progress, silent
 from fdrd.record import Split
 
-EDITION = 1
+EDITION = 2
 """Increase with every change after which the same call draws something else."""
 
 LICENSE = "CC0-1.0"
@@ -43,6 +44,7 @@ class Order:
     size: int
     pool: Pool
     first: int
+    flawed: bool
     edition: int = EDITION
 
     def images_of(self, position: int) -> int:
@@ -59,6 +61,7 @@ def sample(
     *,
     pool: Pool = "demo",
     first: int = 0,
+    flawed: bool = False,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> bool:
@@ -74,6 +77,7 @@ def sample(
         size: width and height of the images in pixels.
         pool: `demo`, or `base` for categories that no demo uses, to train a backbone.
         first: index of the first category within the pool.
+        flawed: plant the flaws of `fdrd.field_guide.flaws` in training images, for a demo of a build.
         workers: number of processes, by default one per core; 1 stays in this process.
         progress: called after each category.
 
@@ -83,7 +87,7 @@ def sample(
     Raises:
         FdrdError: the arguments are invalid, `out` holds something else, or another process is writing it.
     """
-    order = Order(categories, pairs, seed, size, pool, first)
+    order = Order(categories, pairs, seed, size, pool, first, flawed)
     _check(order)
     if _holds(Path(out), order):  # before the lock, which is written next to the folder
         return False
@@ -198,17 +202,21 @@ def _part(draft: Path, position: int) -> Path:
 def _write_category(position: int, draft: Path, order: Order) -> int:
     """Draw the category at this position and write its files; return the position."""
     (category,) = categories(1, order.pool, order.first + position)
-    lines = []
-    count = order.images_of(position)
-    for image, split in enumerate(splits(count)):
+    pairs = []
+    for image, split in enumerate(splits(order.images_of(position))):
         plate = draw(category, image, seed=order.seed, size=order.size)
         described = metadata(plate, split)
-        path = draft / described["file_name"]
+        pairs.append(Pair(described, described["file_name"], plate.encoded()))
+    if order.flawed:
+        everything = categories(order.categories, order.pool, order.first)
+        pairs = list(planted(pairs, position, [category.name for category in everything]))
+    for pair in pairs:
+        path = draft / pair.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(plate.encoded())
-        lines.append(json.dumps(described, ensure_ascii=False) + "\n")
+        if pair.image:
+            path.write_bytes(pair.image)
     part = _part(draft, position)
     half = part.with_suffix(".half")
-    half.write_text("".join(lines), encoding="utf-8", newline="\n")
+    half.write_text("".join(pair.text() for pair in pairs), encoding="utf-8", newline="\n")
     half.replace(part)
     return position

@@ -96,9 +96,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         FdrdError: `path` is a file or a folder with contents, or another process is writing it.
     """
-    _check_empty(path)  # before the lock, which creates the parent folders
+    check_empty(path)  # before the lock, which creates the parent folders
     with sole_writer(path) as real:
-        _check_empty(path)
+        check_empty(path)
         _remove_partials(real)
         partial = real.with_name(f".{real.name}.{secrets.token_hex(4)}.partial")
         partial.mkdir()
@@ -113,7 +113,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             raise
 
 
-def _check_empty(path: Path) -> None:
+def check_empty(path: Path) -> None:
+    """Raise `FdrdError` unless a folder to write is new or empty."""
     if path.exists() and not path.is_dir():
         raise FdrdError(f"{path} is a file; give a new or empty folder")
     if path.is_dir() and any(path.iterdir()):

@@ -42,7 +42,7 @@ def annotate(
 ) -> list[Record]:
     """Return records of a domain with up to `config.negatives` hard negatives, usable given ones first.
 
-    Rules that fixed or dropped given negatives are added to `Record.rules`.
+    Rules that fixed or dropped given negatives, and "negatives_fewer", are added to `Record.rules`.
 
     Args:
         records: N records.
@@ -71,5 +71,7 @@ def annotate(
             # A drawn negative that repeats a given one is not a flaw of the source, so its rule is not counted.
             negatives, _ = clean_given((*usable, *negatives), true)
             negatives = negatives[: max(config.negatives, len(usable))]
+        if len(negatives) < config.negatives:
+            rules = (*rules, "negatives_fewer")
         annotated.append(replace(record, negatives=negatives, rules=(*record.rules, *rules)))
     return annotated

@@ -118,7 +118,7 @@ def _catalog(categories: tuple[Category, ...], odds: Odds, edits: Edits) -> Cata
 def _digest(categories: Sequence[Category], odds: Odds, edits: Edits) -> str:
     names = [
         [
-            (c.name, c.spellings, c.frequency, c.countable, [*c.short.counts.items()])
+            (c.name, c.spellings, c.frequency, c.countable, [*c.short.counts.items()], c.short.rare)
             for c in categories
         ],
         list(odds.context.row),
@@ -126,7 +126,7 @@ def _digest(categories: Sequence[Category], odds: Odds, edits: Edits) -> str:
         list(edits.context.row),
     ]
     digest = hashlib.sha256(repr(names).encode("utf-8", "backslashreplace"))
-    for numbers in (odds.bias, *edits.gain):
+    for numbers in (odds.bias, odds.kept, odds.size, edits.factor, edits.used, *edits.others):
         digest.update(numbers.tobytes())
     for context in (odds.context, edits.context):
         digest.update(context.table.tobytes())

@@ -12,7 +12,7 @@ from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.negatives.short_names import ShortName
 from fdrd.record import Negative, Record
 from fdrd.text.grammar import has_article, plural, with_article
-from fdrd.text.mentions import Mention, find_mentions
+from fdrd.text.mentions import Mention, find_mentions, key
 
 _SENTENCE_END = (".", "!", "?", ":", "\n")
 
@@ -90,7 +90,8 @@ def _swaps(
             _name(category, spelling, mention.plural, named.short.get(mention), random)
             for mention in named.mentions
         ]
-        yield Negative(_joined(gaps, names) + rest, category.name, "category")
+        if not _doubled(gaps, names, rest):
+            yield Negative(_joined(gaps, names) + rest, category.name, "category")
 
 
 def _name(
@@ -101,6 +102,20 @@ def _name(
     if plural_:
         return plural(text) if text else category.plural
     return text or spelling
+
+
+def _doubled(gaps: list[_Gap], names: list[str], rest: str) -> bool:
+    """Check if a name repeats the word before or after it: "an Acura Acura", "an SUV SUV"."""
+    after = [*(gap.text for gap in gaps[1:]), rest]
+    return any(
+        _is_word(before.text.split()[-1:], name.split()[:1])
+        or _is_word(following.split()[:1], name.split()[-1:])
+        for before, name, following in zip(gaps, names, after, strict=True)
+    )
+
+
+def _is_word(one: list[str], other: list[str]) -> bool:
+    return bool(one and other) and key(one[0]).rstrip(",.;:!?") == key(other[0])
 
 
 class _Gap(NamedTuple):

@@ -126,12 +126,14 @@ def around(caption: str, mentions: Sequence[Mention]) -> set[str]:
         words.update(beside(caption, mention))
         end = mention.end
     words.update(_WORD.findall(caption[end:].lower()))
+    words.discard("an")  # the article follows the name, and "a" is everywhere
     return words
 
 
 def beside(caption: str, mention: Mention) -> tuple[str, str, str]:
     """Return the two words before a mention, the one before it, and the one after it, marked as such."""
     before = caption[max(0, mention.start - _NEAR) : mention.start].lower().rsplit(None, 2)[-2:]
+    before = ["a" if word == "an" else word for word in before]
     after = caption[mention.end : mention.end + _NEAR].lower().split(None, 1)
     first = after[0].strip(_MARKS) if after else ""
     return "<" + " ".join(before), "<" + (before[-1] if before else ""), ">" + first

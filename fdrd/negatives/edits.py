@@ -1,25 +1,28 @@
 """The edits that make one attribute of a caption wrong, and their odds.
 
-An edit replaces value v at a span by value w. Its odds combine what the words around the span suggest
-(`fdrd.negatives.context`) and a factor of w over the factor of v. The factors are fitted so that each value
-is inserted as often as it is removed. Then neither the frequency of a value nor its presence helps a
-text-only model. Edits without a way back ("green leaves" to "green stones" if no caption of flowers has
-stones) almost never occur.
+An edit replaces value v at a span by value w. It is possible only where the captions of the domain use w as they use v
+(`fdrd.negatives.uses`), and where v and w exclude each other: values that captions have together do not.
+
+Of the possible values, w is drawn by the odds that its surroundings give it. It is then kept with a probability that
+makes the edit from v to w as frequent as the one from w to v in the same surroundings (the rule of Metropolis), so that
+the surroundings hardly tell a text-only model which is true. Where everyone expects v ("green leaves"), a swap would
+give itself away, and most are not kept: such a caption gets fewer negatives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from fdrd.negatives.context import MIN_LOG_ODDS, STEP, Context, Descriptions, beside, fit_context
+from fdrd.negatives.context import STEP, Context, Descriptions, fit_context
 from fdrd.negatives.seeded_random import SeededRandom
-from fdrd.negatives.values import contrasting, contrasting_values, same_meaning, swappable
+from fdrd.negatives.uses import BEFORE, CATEGORY, DESCRIBING, THING, describing, uses
+from fdrd.negatives.values import contrasting, same_meaning, swappable
 from fdrd.record import Attribute, Record, TaggedCaption
-from fdrd.text.mentions import Mention
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -28,6 +31,10 @@ _ROUNDS = 40
 _NEGATIVES = 2  # attribute negatives per caption for which the odds are balanced
 _MAX_CELLS = 4_000_000
 _MAX_FACTOR = 24.0
+_MIN_USES = 3  # captions that use a value in a way before it is swapped in there
+_TOGETHER = 2  # captions with two values, which then do not exclude each other
+_MAX_TOGETHER = 0.5  # unless these are less than this share of what chance gives
+_WEIGHT = 0.5  # of what the surroundings suggest: their features repeat each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,60 +46,49 @@ class Edits:
     place: Mapping[tuple[str, str], int]
     """index of each value"""
     others: tuple[Integers, ...]
-    """for each value, the indices of the values that can replace it"""
-    gain: tuple[Integers, ...]
-    """for each of these, the log of its factor over the value's factor, in units of `STEP`"""
+    """for each value, the indices of the values that exclude it"""
+    same: npt.NDArray[np.bool_]
+    """(V, V) which values mean the same"""
+    used: npt.NDArray[np.bool_]
+    """(rows of the context, V): whether captions use a value in this way"""
+    factor: Integers
+    """(V,) log odds of each value in units of `STEP`, whatever surrounds it"""
     context: Context
 
     def orders(
         self, records: Sequence[Record], randoms: Sequence[SeededRandom]
-    ) -> list[Iterator[tuple[Attribute, str]]]:
-        """Return iterators over the edits of N records, drawn by their odds without replacement.
-
-        One edit at each span comes first, then the second ones.
-        """
-        spans = [self.spans(record) for record in records]
-        own = [place for _, places in spans for place in places]
+    ) -> list[list[tuple[Attribute, str]]]:
+        """Return the edits of N records, drawn by their odds: at most two at each span, the first ones first."""
+        found = [self.spans(record) for record in records]
+        own = [place for _, places in found for place in places]
+        if not own:
+            return [[] for _ in records]
         near = [
             rows
-            for record, (of_record, _) in zip(records, spans, strict=True)
-            for rows in self.near(record, of_record)
+            for record, (spans, _) in zip(records, found, strict=True)
+            for rows in self.near(record, spans)
         ]
-        if not own:
-            return [iter(()) for _ in records]
-        row, column, scores = self.scores(own, near)
-        ends = np.searchsorted(row, np.cumsum([len(places) for _, places in spans]))
-        found, start, first = [], 0, 0
-        for record, (of_record, _), end, random in zip(
-            records, spans, ends.tolist(), randoms, strict=True
-        ):
-            here = slice(start, end)
-            keys = scores[here] * STEP + random.gumbel(end - start)
-            found.append(self._in_order(record, of_record, row[here] - first, column[here], keys))
-            start, first = end, first + len(of_record)
-        return found
-
-    def _in_order(
-        self,
-        record: Record,
-        spans: Sequence[Attribute],
-        row: Integers,
-        column: Integers,
-        keys: Floats,
-    ) -> Iterator[tuple[Attribute, str]]:
-        """Yield edits, each given by the number of its span and the index of its value, by falling keys."""
-        waiting = (-keys).argsort(kind="stable").tolist()
-        while waiting:
-            done, later = set(), []
-            for edit in waiting:
-                if row[edit] in done:
-                    later.append(edit)
-                    continue
-                span, value = spans[row[edit]], self.values[column[edit]][1]
-                if not _is_repeated(record, span, value):
-                    done.add(row[edit])
-                    yield span, value
-            waiting = later
+        caption = np.arange(len(records)).repeat([len(places) for _, places in found])
+        row, column, scores, true = self.scores(caption, own, near)
+        ends = np.cumsum([len(places) for _, places in found])
+        begins = ends - [len(places) for _, places in found]
+        sizes = np.searchsorted(row, ends) - np.searchsorted(row, begins)
+        # For each edit, for whether a span's edits are kept, and for the order of the spans.
+        noise = [
+            np.split(random.gumbel(size + 2 * len(places)), [size, size + len(places)])
+            for random, size, (_, places) in zip(randoms, sizes.tolist(), found, strict=True)
+        ]
+        gumbel, kept, turn = (np.concatenate(parts) for parts in zip(*noise, strict=True))
+        first, second = _drawn(row, scores, true, gumbel, np.exp(-np.exp(-kept)))
+        return [
+            [
+                (spans[number], self.values[column[edits[begin + number]]][1])
+                for edits in (first, second)
+                for number in turn[begin:end].argsort(kind="stable").tolist()
+                if edits[begin + number] >= 0
+            ]
+            for (spans, _), begin, end in zip(found, begins.tolist(), ends.tolist(), strict=True)
+        ]
 
     def spans(self, record: Record | TaggedCaption) -> tuple[list[Attribute], list[int]]:
         """Return the attributes that can be edited, and the indices of their values."""
@@ -103,48 +99,164 @@ class Edits:
         )
 
     def near(self, record: Record | TaggedCaption, spans: Sequence[Attribute]) -> list[list[int]]:
-        """Return, for each span, the rows of the context for what suggests its value: always equally many."""
-        return [self.context.rows(_near(record, span)) for span in spans]
+        """Return, for each span, the rows of the context for how its value is used."""
+        ends = describing(record)
+        return [self.context.rows(uses(record, span, ends)) for span in spans]
 
     def scores(
-        self, own: Sequence[int] | Integers, near: Sequence[Sequence[int]] | Integers
-    ) -> tuple[Integers, Integers, Integers]:
-        """Return span number, value index and log odds (in units of `STEP`) of all edits of S spans.
+        self, caption: Integers, own: Sequence[int], near: Sequence[Sequence[int]]
+    ) -> tuple[Integers, Integers, Integers, Integers]:
+        """Return span number, value index and log odds of E possible edits, and the log odds of S spans' values.
+
+        Log odds are in units of `STEP`. No edit repeats a value of the caption: "black and white" does not become
+        "white and white".
 
         Args:
+            caption: (S,) number of each span's caption, ascending.
             own: (S,) the index of each span's value.
-            near: (S, W) the rows of each span (`near`).
+            near: (S, 3) the rows of each span (`near`).
         """
-        sizes = np.array([len(self.others[value]) for value in own])
-        row = np.arange(len(own)).repeat(sizes)
-        column = np.concatenate([self.others[value] for value in own])
-        scores = np.concatenate([self.gain[value] for value in own])
-        suggested = self.context.table[np.array(near).T[:, row], column]
-        here = np.add.reduce(suggested, axis=0, dtype=np.int64)
-        highest = np.maximum.reduceat(here, sizes.cumsum() - sizes)
-        return row, column, scores + np.maximum(here - highest[row], MIN_LOG_ODDS)
+        values, rows = np.array(own), np.array(near)
+        begins = np.flatnonzero(np.diff(caption, prepend=-1))
+        repeated = np.logical_or.reduceat(self.same[values], begins)
+        usual = np.flatnonzero(self._used(rows, values))
+        row = usual.repeat([len(self.others[value]) for value in values[usual]])
+        column = np.concatenate([np.zeros(0, np.int64), *(self.others[v] for v in values[usual])])
+        number = np.searchsorted(caption[begins], caption[row])
+        possible = self._used(rows[row], column) & ~repeated[number, column]
+        row, column = row[possible], column[possible]
+        suggested = self.factor[column] + self._suggested(rows[row], column)
+        return row, column, suggested, self.factor[values] + self._suggested(rows, values)
+
+    def _suggested(self, rows: Integers, column: Integers) -> Integers:
+        """Return (N,) how strongly the uses given by rows (N, 3) suggest values (N,)."""
+        total: Integers = np.add.reduce(self.context.table[rows.T, column], axis=0, dtype=np.int64)
+        return total
+
+    def _used(self, rows: Integers, column: Integers) -> npt.NDArray[np.bool_]:
+        """Check if captions use values (N,) in the ways given by rows (N, 3)."""
+        ways = self.used[rows.T, column] | ~_needed(self.values)[:, column]
+        found: npt.NDArray[np.bool_] = ways.all(axis=0)
+        return found
+
+
+@lru_cache(maxsize=8)
+def _needed(values: tuple[tuple[str, str], ...]) -> npt.NDArray[np.bool_]:
+    """Return (3, V) which uses of a value must be known."""
+    needed = np.zeros((3, len(values)), np.bool_)
+    for number, (type_, _) in enumerate(values):
+        if type_ in DESCRIBING:
+            needed[THING, number] = True
+        else:
+            needed[THING if type_ == "pose" else BEFORE, number] = True
+            needed[CATEGORY, number] = True
+    return needed
+
+
+def _drawn(
+    row: Integers, scores: Integers, true: Integers, noise: Floats, uniform: Floats
+) -> tuple[Integers, Integers]:
+    """Return (S,) the first and the second edit of each of S spans, or -1.
+
+    Args:
+        row: (E,) span of each edit, ascending.
+        scores: (E,) log odds of each edit.
+        true: (S,) log odds of each span's value.
+        noise: (E,) Gumbel noise of each edit.
+        uniform: (S,) a number in (0, 1) for each span.
+    """
+    edits = np.full((2, len(true)), -1)
+    begins = np.flatnonzero(np.diff(row, prepend=-1))
+    if not len(begins):
+        return edits[0], edits[1]
+    spans, sizes = row[begins], np.diff(np.append(begins, len(row)))
+    keys = scores * STEP + noise
+    first = _highest(keys, begins, sizes)
+    keys[first] = -np.inf
+    second = _highest(keys, begins, sizes)
+    highest = np.maximum(np.maximum.reduceat(scores, begins), true[spans])
+    odds = np.exp((scores - highest.repeat(sizes)) * STEP)
+    v, one, two = np.exp((true[spans] - highest) * STEP), odds[first], odds[second]
+    all_ = np.add.reduceat(odds, begins)
+    rest = np.maximum(all_ - one - two, 0)
+
+    def frequency(two: Floats, three: Floats) -> Floats:
+        """Return how often both are drawn, in any order, when the third of `v`, `one` and `two` is true."""
+        return (1 / (rest + two) + 1 / (rest + three)) / (rest + two + three)
+
+    share = np.minimum(1, all_ / (all_ - one + v))
+    pair = frequency(one, two)
+    least = np.minimum(np.minimum(pair, frequency(v, one)), frequency(v, two))
+    edits[0, spans] = np.where(uniform[spans] < share, first, -1)
+    edits[1, spans] = np.where(
+        (sizes > 1) & (uniform[spans] < np.minimum(share, least / pair)), second, -1
+    )
+    return edits[0], edits[1]
+
+
+def _highest(keys: Floats, begins: Integers, sizes: Integers) -> Integers:
+    """Return the index of the first highest key of each group."""
+    found = np.flatnonzero(keys == np.maximum.reduceat(keys, begins).repeat(sizes))
+    return found[np.searchsorted(found, begins)]
 
 
 def make_edits(records: Sequence[Record | TaggedCaption]) -> Edits:
     """Return the edits of a domain, from its records in a defined order."""
     found = {_value(span) for record in records for span in record.attributes}
-    known = sorted({*(value for value in found if swappable(*value)), *contrasting_values()})
-    against = {
-        one: [two for two in known if two[0] == one[0] and contrasting(one[0], one[1], two[1])]
-        for one in known
-    }
-    values = tuple(value for value in known if against[value])
-    place = {value: number for number, value in enumerate(values)}
-    others = tuple(np.array([place[other] for other in against[value]]) for value in values)
-    described = Descriptions(
-        (place[_value(span)], _near(record, span))
-        for record in records
-        for span in record.attributes
-        if _value(span) in place
-    )
-    context = fit_context(described, len(values))
-    edits = Edits(values, place, others, tuple(map(np.zeros_like, others)), context)
+    known = tuple(sorted(value for value in found if swappable(*value)))
+    place = {value: number for number, value in enumerate(known)}
+    apart = ~_together(records, place)
+    others, same = [], np.zeros((len(known), len(known)), np.bool_)
+    for one, (type_, value) in enumerate(known):
+        alike = [two for two, (other, _) in enumerate(known) if other == type_]
+        same[one, alike] = [same_meaning(type_, value, known[two][1]) for two in alike]
+        found_here = [
+            two for two in alike if apart[one, two] and contrasting(type_, value, known[two][1])
+        ]
+        others.append(np.array(found_here, dtype=np.int64))
+    described = Descriptions(_described(records, place))
+    context = fit_context(described, len(known))
+    used = described.counts(list(context.row), len(known)) >= _MIN_USES
+    used = np.concatenate([used, np.zeros((1, len(known)), np.bool_)])  # for unknown uses
+    for category, meta in sorted({(each.category, each.meta_category) for each in records}):
+        for mark in ("=", "~"):
+            one, wider = context.row.get(mark + category), context.row.get(mark * 2 + meta)
+            if meta and one is not None and wider is not None:
+                used[one] |= used[wider]
+    weighted = np.round(context.table * _WEIGHT).astype(np.int16)
+    factor = np.zeros(len(known), np.int64)
+    edits = Edits(known, place, tuple(others), same, used, factor, Context(context.row, weighted))
     return _balanced(edits, records)
+
+
+def _described(
+    records: Sequence[Record | TaggedCaption], place: Mapping[tuple[str, str], int]
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield the index of each value and how it is used, also for the meta-category, with its mark doubled."""
+    for record in records:
+        ends = describing(record)
+        for span in record.attributes:
+            if (value := place.get(_value(span))) is not None:
+                found = uses(record, span, ends)
+                marks = {each[0] for each in found if each[1:] == record.category} & {"=", "~"}
+                yield value, (*found, *(2 * mark + record.meta_category for mark in sorted(marks)))
+
+
+def _together(
+    records: Sequence[Record | TaggedCaption], place: Mapping[tuple[str, str], int]
+) -> npt.NDArray[np.bool_]:
+    """Return (V, V) which values do not exclude each other, because captions have both: trees and mountains.
+
+    Values that describe a noun are left out: a caption may have a black dog and a white dog.
+    """
+    both = np.zeros((len(place), len(place)))
+    for record in records:
+        found = {_value(span) for span in record.attributes if span.type not in DESCRIBING}
+        here = np.array(sorted(place[value] for value in found if value in place), np.int64)
+        both[here[:, None], here] += 1
+    times = both.diagonal()
+    expected = np.outer(times, times) / max(1, len(records))
+    return (both >= _TOGETHER) & (both > _MAX_TOGETHER * expected)
 
 
 def _balanced(edits: Edits, records: Sequence[Record | TaggedCaption]) -> Edits:
@@ -159,54 +271,29 @@ def _balanced(edits: Edits, records: Sequence[Record | TaggedCaption]) -> Edits:
     if not spans_of:
         return edits
     caption, own = np.array(spans_of).T
-    row, column, keys = _noisy(edits, own, np.array(near))
-    begins = np.searchsorted(row, np.arange(len(own)))  # first edit of each span
-    first = np.searchsorted(caption, caption)  # first span of the caption of each span
-    factor = np.zeros(size)
+    row, column, scores, true = edits.scores(caption, own, near)
+    stream = np.random.RandomState(0)  # its stream never changes
+    noise, uniform, turn = (
+        stream.gumbel(size=len(row)), stream.uniform(size=len(own)), stream.uniform(size=len(own))
+    )  # fmt: skip
+    factor = np.log(np.bincount(own, minlength=size) + 0.25)
+    level = np.arange(2).repeat(len(own))
     for _ in range(_ROUNDS):
-        odds = keys + factor[column]
-        highest = np.maximum.reduceat(odds, begins)
-        best = np.flatnonzero(odds == highest[row])
-        best = best[np.searchsorted(row[best], np.arange(len(own)))]  # the first of ties
-        order = np.lexsort((factor[own] - highest, caption))
-        chosen = order[np.arange(len(own)) - first < _NEGATIVES]
-        inserted = np.bincount(column[best][chosen], minlength=size) + 0.25
-        removed = np.bincount(own[chosen], minlength=size) + 0.25
+        whole = np.round(factor / STEP).astype(np.int64)
+        drawn = np.concatenate(
+            _drawn(row, scores + whole[column], true + whole[own], noise, uniform)
+        )
+        done = np.flatnonzero(drawn >= 0)
+        span = done % len(own)
+        done = done[np.lexsort((turn[span], level[done], caption[span]))]
+        of = caption[done % len(own)]
+        done = done[np.arange(len(done)) - np.searchsorted(of, of) < _NEGATIVES]
+        inserted = np.bincount(column[drawn[done]], minlength=size) + 0.25
+        removed = np.bincount(own[done % len(own)], minlength=size) + 0.25
         factor += 0.25 * np.log(removed / inserted)
         factor = np.clip(factor, -_MAX_FACTOR, _MAX_FACTOR)
-    whole = np.round(factor / STEP).astype(np.int64)
-    gain = tuple(whole[others] - whole[place] for place, others in enumerate(edits.others))
-    return replace(edits, gain=gain)
-
-
-def _noisy(edits: Edits, own: Integers, near: Integers) -> tuple[Integers, Integers, Floats]:
-    """Return span, value and log odds with Gumbel noise of all edits of the spans, 1,000 spans at a time."""
-    stream = np.random.RandomState(0)  # its stream never changes
-    found = []
-    for start in range(0, len(own), 1000):
-        here = slice(start, start + 1000)
-        row, column, scores = edits.scores(own[here], near[here])
-        noise = stream.gumbel(size=(len(own[here]), len(edits.values)))
-        found.append((row + start, column, scores * STEP + noise[row, column]))
-    row, column, keys = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return row, column, keys
+    return replace(edits, factor=np.round(factor / STEP).astype(np.int64))
 
 
 def _value(span: Attribute) -> tuple[str, str]:
     return span.type, span.value.lower()
-
-
-def _near(record: Record | TaggedCaption, span: Attribute) -> tuple[str, ...]:
-    """Return what suggests a value at a span: the words next to it, and the category."""
-    mention = Mention(span.start, span.end, plural=False)
-    return (*beside(record.caption, mention), "=" + record.category)
-
-
-def _is_repeated(record: Record, span: Attribute, value: str) -> bool:
-    """Check if another span has the value: "black and white" must not become "white and white"."""
-    return any(
-        other.type == span.type
-        and other != span
-        and same_meaning(span.type, other.value.lower(), value)
-        for other in record.attributes
-    )

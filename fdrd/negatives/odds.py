@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -26,7 +26,11 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.signedinteger[Any]]
 
 _NEVER = -(1 << 40)
+_USUAL = round(np.log(0.43) / STEP)  # log odds of a word in 30 % of a category's captions
+_RARER = round(np.log(30) / STEP)  # it contradicts a category that has it so much more rarely
+_EXPECTED = 3  # captions with the word that the smaller of both categories would have at this rate
 _ROUNDS = 40  # steps of the fit
+_SHORT = 0.05  # a category that lacks more after half of them gets fewer swaps of its own captions
 _BALANCED_FOR = (1, 2, 4, 8)  # numbers of negatives; the more, the more rare categories are drawn
 _MAX_CELLS = 4_000_000  # captions times categories that are used for balancing
 _BLOCK = 1 << 16  # of these cells are computed together: what fits into a processor's cache
@@ -44,6 +48,10 @@ class Odds:
     """for each category, the categories that are not negatives of it"""
     bias: npt.NDArray[np.int64]
     """(4, C) in units of `STEP`, for 1, 2, 4, and 8 or more negatives"""
+    kept: Floats
+    """(4, C) share of the captions of each category that get swaps"""
+    size: Integers
+    """(C,) number of captions of each category"""
     context: Context
 
     def scores(
@@ -57,6 +65,7 @@ class Odds:
             k: (N,) number of negatives to draw.
         """
         scores = self.context.scores(bags)
+        contradicted = self._contradicted(own, bags)
         # The caption's own category is left out first, or its high score would push all others to the floor.
         same = [self.same[place] for place in own]
         never = np.arange(len(own)).repeat(list(map(len, same))), [*chain.from_iterable(same)]
@@ -64,11 +73,33 @@ class Odds:
         scores -= scores.max(axis=1, keepdims=True, initial=_NEVER)
         # The floor keeps every category possible, whatever the words suggest.
         np.maximum(scores, MIN_LOG_ODDS, out=scores)
-        scores += self.bias[
-            [bisect_left(_BALANCED_FOR, min(each, _BALANCED_FOR[-1])) for each in k]
-        ]
+        scores += self.bias[self._fitted(k)]
         scores[never] = _NEVER
+        scores[contradicted] = _NEVER
         return scores
+
+    def _fitted(self, k: Sequence[int]) -> list[int]:
+        """Return the row of `bias` and `kept` for each number of negatives."""
+        return [bisect_left(_BALANCED_FOR, min(each, _BALANCED_FOR[-1])) for each in k]
+
+    def _contradicted(
+        self, own: Sequence[int], bags: Sequence[Iterable[str]]
+    ) -> npt.NDArray[np.bool_]:
+        """Return (N, C) which categories a usual word of the caption's own category contradicts."""
+        table = self.context.table
+        found = np.zeros((len(own), table.shape[1]), dtype=np.bool_)
+        for place, words, contradicted in zip(own, bags, found, strict=True):
+            known = [row for row in map(self.context.row.get, words) if row is not None]
+            rows = np.array(known, np.int64)
+            usual = rows[table[rows, place] > _USUAL]
+            if len(usual):
+                odds = table[usual]
+                share = 1 / (1 + np.exp(-STEP * odds[:, [place]]))
+                absent = (odds < odds[:, [place]] - _RARER) & (
+                    share * np.minimum(self.size, self.size[place]) >= _EXPECTED
+                )
+                absent.any(axis=0, out=contradicted)
+        return found
 
     def orders(
         self,
@@ -90,6 +121,10 @@ class Odds:
         for row, random in zip(keys, randoms, strict=True):
             row -= random.gumbel(len(row))
         possible = np.count_nonzero(keys < _NEVER * -STEP / 2, axis=1)
+        kept = self.kept[self._fitted(k), own]
+        possible[
+            [random.uniform() > share for random, share in zip(randoms, kept, strict=True)]
+        ] = 0
         # Few of many categories are used, so only the first are sorted here.
         if keys.shape[1] > _FIRST:
             head = keys.argpartition(_FIRST, axis=1)[:, :_FIRST]
@@ -115,7 +150,8 @@ def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
     """
     size = len(same)
     bias = np.zeros((len(_BALANCED_FOR), size), dtype=np.int64)
-    odds = Odds(same, bias, fit_context(captions, size))
+    sizes = np.bincount(captions.labels, minlength=size)
+    odds = Odds(same, bias, np.ones(bias.shape), sizes, fit_context(captions, size))
     sample = captions.every(1 + len(captions) * size // _MAX_CELLS)
     if len(sample) < 2 or size < 3:
         return odds
@@ -127,16 +163,19 @@ def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
     for rows in _blocks(scores):
         log_odds = odds.scores(own[rows], bags[rows], [1] * len(own[rows]))
         scores[rows] = log_odds * STEP + noise.gumbel(size=log_odds.shape)  # as in `orders`
-    fit = partial(_bias, scores, np.bincount(own, minlength=size))
     # NumPy does the work outside of the interpreter's lock.
     with ThreadPoolExecutor(available_cores()) as threads:
-        biases = list(threads.map(fit, [min(k, size - 1) for k in _BALANCED_FOR]))
-    return Odds(same, np.round(np.array(biases) / STEP).astype(np.int64), odds.context)
+        ks = [min(k, size - 1) for k in _BALANCED_FOR]
+        biases, kept = zip(*threads.map(partial(_balance, scores, np.array(own)), ks), strict=True)
+    whole = np.round(np.array(biases) / STEP).astype(np.int64)
+    return replace(odds, bias=whole, kept=np.round(np.array(kept), 6))
 
 
-def _bias(scores: Floats, target: npt.NDArray[np.int64], k: int) -> Floats:
-    """Return (C,) what to add to scores (N, C) so that their top k hold each category k * target times.
+def _balance(scores: Floats, own: Integers, k: int) -> tuple[Floats, Floats]:
+    """Return (C,) what to add to scores (N, C), and (C,) which share of each category's captions to keep.
 
+    Then the top k of the kept captions hold each category as often as they are of it. A caption that allows fewer
+    than k counts in part. Shares below 1 are for categories that few captions allow.
     A row is compared in its highest columns only, until the bias of another may have risen above their k-th.
     The result is that of comparing all columns in every round.
     """
@@ -147,7 +186,9 @@ def _bias(scores: Floats, target: npt.NDArray[np.int64], k: int) -> Floats:
         count, np.inf
     )  # the highest biased score of another column, when it was looked up
     since = np.zeros(count, dtype=np.int64)  # the round of that
-    biases = [np.zeros(size)]
+    biases, kept = [np.zeros(size)], np.ones(size)
+    possible = np.minimum(np.count_nonzero(scores > _NEVER * STEP / 2, axis=1), k)
+    total = np.bincount(own, possible / k, minlength=size)
     for turn in range(_ROUNDS):
         bias = biases[-1]
         # No column rose by more than this since a round, so most rows need no second look at the others.
@@ -162,11 +203,14 @@ def _bias(scores: Floats, target: npt.NDArray[np.int64], k: int) -> Floats:
             top[rows] = np.partition(biased[rows], -k, axis=1)[:, -k]
         since[stale] = turn
         drawn = (biased >= top[:, None]) & (known > _NEVER * STEP / 2)
-        counts = np.bincount(columns[drawn], minlength=size) / k
+        weights = kept[own].repeat(np.count_nonzero(drawn, axis=1))
+        counts = np.bincount(columns[drawn], weights, minlength=size) / k
         # Half of the whole step, because all categories move at once; 0.25 keeps counts of zero finite.
-        change = 0.5 * np.log((target + 0.25) / (counts + 0.25))
+        change = 0.5 * np.log((kept * total + 0.25) / (counts + 0.25))
         biases.append(np.clip(bias + change, -_MAX_BIAS, _MAX_BIAS))
-    return biases[-1]
+        if turn >= _ROUNDS // 2:
+            kept = np.where(change > _SHORT, kept * np.exp(-change), kept)
+    return biases[-1], kept
 
 
 def _highest(scores: Floats, width: int) -> tuple[Integers, Floats | float]:

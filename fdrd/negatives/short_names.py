@@ -16,7 +16,15 @@ from msgspec import Struct
 
 from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.record import Record, TaggedCaption
-from fdrd.text.mentions import Mention, MentionPattern, find_mentions, key, mention_pattern, spoken
+from fdrd.text.mentions import (
+    Mention,
+    MentionPattern,
+    category_pattern,
+    find_mentions,
+    key,
+    mention_pattern,
+    spoken,
+)
 
 _MIN_CAPTIONS = 3
 _MIN_LIFT = 2.0  # "flower" is as frequent for roses, so it is no short name of a cape flower
@@ -39,6 +47,8 @@ class ShortNames:
     """The short names of a category, the longest first, and the number of captions that use each."""
 
     counts: Mapping[ShortName, int]
+    rare: tuple[ShortName, ...] = ()
+    """parts with a capital or a digit that fewer captions use alone, the longest first"""
 
     def find(
         self, record: Record | TaggedCaption, mentions: Sequence[Mention]
@@ -48,14 +58,22 @@ class ShortNames:
         Parts of the subject are none: the head of a flamingo is not a flamingo head.
         """
         found: dict[Mention, ShortName] = {}
-        if not self.counts:
+        rare = [name for name in self.rare if name.text in record.caption]
+        if not self.counts and not rare:
             return found
         taken = [(span.start, span.end) for span in record.attributes if span.type == "part"]
         taken += [(mention.start, mention.end) for mention in mentions]
-        for name, pattern in self._patterns:
+        patterns = [*self._patterns, *((name, category_pattern(name.text)) for name in rare)]
+        for name, pattern in (
+            sorted(patterns, key=lambda each: -len(each[0].text)) if rare else patterns
+        ):
             for mention in find_mentions(record.caption, pattern):
                 free = all(mention.end <= start or end <= mention.start for start, end in taken)
-                if free and _is_name(record.caption, mention, name):
+                # "Red petals" does not name a Red Carnation.
+                begins = (
+                    name in self.rare and " " not in name.text and _begins(record.caption, mention)
+                )
+                if free and not begins and _is_name(record.caption, mention, name):
                     taken.append((mention.start, mention.end))
                     found[mention] = name
         return found
@@ -72,7 +90,7 @@ class ShortNames:
 
     def __getstate__(self) -> dict[str, object]:
         """Return the state without compiled patterns."""
-        return {"counts": self.counts}
+        return {"counts": self.counts, "rare": self.rare}
 
     @cached_property
     def _patterns(self) -> list[tuple[ShortName, MentionPattern]]:
@@ -89,16 +107,21 @@ def find_short_names(
         for (name, sample), pattern in zip(samples.items(), patterns, strict=True)
     ]
     usual = _usual(samples, {short.text for counts in found for short in counts})
-    return [
-        ShortNames(
-            {
-                short: count
-                for short, count in counts.items()
-                if count >= _MIN_LIFT * len(sample) * usual[short.text]
-            }
-        )
-        for counts, sample in zip(found, samples.values(), strict=True)
-    ]
+    names = []
+    for (name, sample), counts in zip(samples.items(), found, strict=True):
+        often = {
+            short: count
+            for short, count in counts.items()
+            if count >= max(_MIN_CAPTIONS, _MIN_LIFT * len(sample) * usual[short.text])
+        }
+        rare = [
+            short
+            for short in _candidates(name)
+            if counts.get(short, 0) < _MIN_CAPTIONS
+            and (_has_capital(short.text) or usual.get(short.text) == 0)
+        ]
+        names.append(ShortNames(often, tuple(rare)))
+    return names
 
 
 def _counted(
@@ -113,7 +136,7 @@ def _counted(
         for record in records:
             mentions = find_mentions(record.caption, pattern)
             counts.update(set(candidates.find(record, mentions).values()))
-    return {short: counts[short] for short in candidates.counts if counts[short] >= _MIN_CAPTIONS}
+    return {short: counts[short] for short in candidates.counts if counts[short]}
 
 
 def _candidates(name: str) -> list[ShortName]:
@@ -130,6 +153,15 @@ def _candidates(name: str) -> list[ShortName]:
 
 def _is_proper(text: str) -> bool:
     return any(letter.isupper() or letter.isdigit() for letter in text)
+
+
+def _has_capital(text: str) -> bool:
+    return any(map(str.isupper, text))
+
+
+def _begins(caption: str, mention: Mention) -> bool:
+    """Check if a mention begins a sentence, where every word has a capital."""
+    return caption[: mention.start].rstrip()[-1:] in ("", ".", "!", "?", ":")
 
 
 def _is_name(caption: str, mention: Mention, name: ShortName) -> bool:

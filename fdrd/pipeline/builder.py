@@ -17,7 +17,9 @@ from fdrd.curation.decisions import (
     Decision,
     decisions_entry,
     read_decisions,
+    read_selection,
     review,
+    written_captions,
 )
 from fdrd.curation.pair_table import pair_table
 from fdrd.curation.source_contents import SourceWriter
@@ -126,6 +128,7 @@ def build(
     config: BuildConfig | None = None,
     options: SourceOptions | None = None,
     decisions: str | Path | None = None,
+    only: str | Path | None = None,
     replace: bool = False,
     workers: int | None = None,
     engine: str = "local",
@@ -145,6 +148,7 @@ def build(
         config: options that determine the bytes.
         options: layout, columns and categories of the source; detected by default.
         decisions: file of reviewers' decisions to apply (`fdrd.curation.decisions`).
+        only: file of record ids, one per line; all others are rejected.
         replace: replace a dataset of another source (`fdrd.storage.origin`) in `out`.
         workers: number of processes, by default one per core.
         engine: one of `fdrd.engines.ENGINES`.
@@ -165,8 +169,9 @@ def build(
         target = target.locked(stack)
         opened = stack.enter_context(open_engine(engine, workers))
         read = read_decisions(Path(decisions)) if decisions else None
+        chosen = read_selection(Path(only)) if only else None
         counter = counter_for(target.config.backbone, tokens)
-        run = _Run(source, folder, domains, target, opened, progress, counter, read)
+        run = _Run(source, folder, domains, target, opened, progress, counter, read, chosen)
         inputs = run.inputs(fingerprint.digest)
         built = run.last_build(inputs)
         if not built:
@@ -241,6 +246,7 @@ class _Run:
         progress: called for each step.
         tokens: counts the tokens of captions.
         decisions: reviewers' decisions, and the digest of their file.
+        only: ids of the records to keep, and the digest of their file.
     """
 
     source: str | Path
@@ -251,6 +257,7 @@ class _Run:
     progress: Progress
     tokens: TokenCounter
     decisions: tuple[list[Decision], str] | None = None
+    only: tuple[frozenset[str], str] | None = None
 
     @property
     def out(self) -> Path:
@@ -269,6 +276,8 @@ class _Run:
         settings: list[Any] = [asdict(self.config), self.tokens.name]
         if self.decisions:
             settings.append(self.decisions[1])
+        if self.only:
+            settings.append({"only": self.only[1]})
         return resume.inputs_digest(settings, self.domains, source)
 
     def last_build(self, inputs: str) -> Build | None:
@@ -288,9 +297,10 @@ class _Run:
             check_same_source(self.out, self.target.origin)
         with ExitStack() as stack:
             work = publish.work_folder(self.out)
+            written = written_captions(self.decisions[0]) if self.decisions else {}
             contents = stack.enter_context(
                 checked_source(
-                    work, self.folder, read_items(self.folder, self.domains), self.config.max_pixels,
+                    work, self.folder, read_items(self.folder, self.domains, written), self.config.max_pixels,
                     publish.ledger_path(self.out), self.engine, self.progress, expected=files,
                 )
             )  # fmt: skip
@@ -298,9 +308,11 @@ class _Run:
             # Workers import what they need while this process decides.
             self.engine.prepare(make_counted)
             reviewed = None
-            if self.decisions:
+            if self.decisions or self.only:
                 after = stack.enter_context(SourceWriter(work / "reviewed.partial"))
-                reviewed = review(contents, self.decisions[0], after)
+                decided = self.decisions[0] if self.decisions else ()
+                only = self.only[0] if self.only else None
+                reviewed = review(contents, decided, after, only)
                 contents = after.finish(contents.root, contents.images)
             captions = contents.records.table("caption")["caption"].chunks
             lengths = measure((chunk.to_pylist() for chunk in captions), self.tokens, self.progress)

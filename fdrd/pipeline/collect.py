@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -181,8 +181,10 @@ def _chunks(
         yield chunk
 
 
-def read_items(source: Path, domains: Iterable[Domain]) -> Iterator[Item]:
-    """Yield all items that can be written as UTF-8."""
+def read_items(
+    source: Path, domains: Iterable[Domain], captions: Mapping[str, str]
+) -> Iterator[Item]:
+    """Yield all items that can be written as UTF-8; `captions` are those of reviewers (`read_domain`)."""
     domains = list(domains)
-    read = (item for domain in domains for item in read_domain(source, domain))
+    read = (item for domain in domains for item in read_domain(source, domain, captions=captions))
     return encodable(chain(unread_folders(source, domains), read))

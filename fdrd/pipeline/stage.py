@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+from msgspec.structs import replace
 
 from fdrd.build_config import BuildConfig
 from fdrd.card.summary import Summary
@@ -24,11 +25,12 @@ from fdrd.columns import CATEGORY_NAME, ExtraTypes, arrow_schema, extra_types
 from fdrd.curation.pair_table import PairTable
 from fdrd.engines import Engine
 from fdrd.errors import FdrdError
-from fdrd.files.struct_table import StructTable, StructWriter, arrow_array
+from fdrd.files.struct_table import StructWriter, arrow_array
 from fdrd.negatives import Catalog
 from fdrd.negatives.annotate import AnnotateConfig
 from fdrd.negatives.catalog import catalogs_by_domain
 from fdrd.pipeline.counts import CountedRows, Counts, make_counted
+from fdrd.pipeline.pairing import DomainCaptions, Partners, partner_ids, partner_rows
 from fdrd.progress import Progress
 from fdrd.record import Record, Scalar, TaggedCaption, class_labels
 from fdrd.storage import publish, resume
@@ -78,8 +80,11 @@ def stage_shards(
     extra = extra_types(_distinct_extra(pairs))
     schema = arrow_schema(sorted(labels.values()), extra).serialize().to_pybytes()
     progress("preparing negatives", 0, 1)
-    catalogs = _catalogs(pairs, work, engine)
-    progress("preparing negatives", 1, 1)
+    with TemporaryDirectory(prefix="captions-", dir=work) as folder:
+        captions = _captions(pairs, Path(folder))
+        catalogs = catalogs_by_domain({name: each.texts for name, each in captions.items()}, engine)
+        progress("preparing negatives", 1, 1)
+        partners = partner_rows(pairs, captions, catalogs, engine, progress)
     annotating = AnnotateConfig(config.seed, config.negatives, config.attribute_negatives)
     settings: list[Any] = [asdict(annotating), library_versions()]
     settings.append(hashlib.sha256(schema).hexdigest())
@@ -93,7 +98,7 @@ def stage_shards(
     plans.sort(key=lambda plan: -len(plan.rows))
     reusable = resume.reusable_shards(out)
     with StructWriter(work / "rows.partial", Record) as writer, ExitStack() as stack:
-        shards = _keyed(pairs, plans, settings, catalogs, writer)
+        shards = _keyed(pairs, plans, settings, catalogs, partners, writer)
         records = writer.finish()
         queue = ShardQueue(out, pairs.contents.root, schema, engine)
         stack.callback(queue.remove_files)
@@ -237,23 +242,21 @@ def _distinct_extra(pairs: PairTable) -> Iterator[dict[str, Scalar]]:
         yield msgspec.json.decode(text)
 
 
-def _catalogs(pairs: PairTable, work: Path, engine: Engine) -> dict[str, Catalog]:
-    """Return the catalog of each domain with kept records."""
+def _captions(pairs: PairTable, folder: Path) -> dict[str, DomainCaptions]:
+    """Write the captions of each domain with kept records to the folder, sorted by category and text."""
     from pyarrow.compute import sort_indices
 
-    with TemporaryDirectory(prefix="captions-", dir=work) as folder:
-        records = pairs.contents.records
-        captions: dict[str, StructTable[TaggedCaption]] = {}
-        for number, domain in enumerate(pairs.names["domain"]):
-            rows = pairs.of_domain(domain)
-            if len(rows):
-                keys = records.table("category", "caption").take(arrow_array(rows))
-                order = sort_indices(keys, [("category", "ascending"), ("caption", "ascending")])
-                file = Path(folder, f"{number}.arrow")
-                captions[domain] = records.copy(
-                    file, rows[np.array(order.to_pylist())], TaggedCaption
-                )
-        return catalogs_by_domain(captions, engine)
+    records = pairs.contents.records
+    captions = {}
+    for number, domain in enumerate(pairs.names["domain"]):
+        rows = pairs.of_domain(domain)
+        if len(rows):
+            keys = records.table("category", "caption").take(arrow_array(rows))
+            order = sort_indices(keys, [("category", "ascending"), ("caption", "ascending")])
+            rows = rows[np.array(order.to_pylist())]
+            texts = records.copy(folder / f"{number}.arrow", rows, TaggedCaption)
+            captions[domain] = DomainCaptions(rows, texts)
+    return captions
 
 
 def _keyed(
@@ -261,6 +264,7 @@ def _keyed(
     plans: Sequence[ShardPlan],
     settings: Sequence[Any],
     catalogs: Mapping[str, Catalog],
+    partners: Partners,
     writer: StructWriter[Record],
 ) -> list[KeyedShard]:
     """Write the records of all shards in their order, and return the shards with their keys."""
@@ -270,7 +274,9 @@ def _keyed(
         columns = (CATEGORY_NAME,) if plan.path.endswith(PARQUET) else ()
         digest = start_key(plan, settings, catalogs[plan.domain].digest, *columns)
         start = len(writer)
-        for record in islice(records, len(plan.rows)):
+        paired = partner_ids(pairs, partners, plan.rows)
+        for record, found_partners in zip(islice(records, len(plan.rows)), paired, strict=True):
+            record = replace(record, natural_pairs=found_partners)
             digest.update(msgspec.json.encode(record))
             writer.append(record)
         found.append(KeyedShard(plan, digest.hexdigest(), start, len(writer)))

@@ -5,23 +5,27 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
 from fdrd.errors import FdrdError
 from fdrd.kinds import SOURCES, refuse_other
-from fdrd.reasons import Rejection
+from fdrd.reasons import CAPTION_FROM_REVIEW, Rejection
 from fdrd.record import ImageRef, Record
 from fdrd.sources.domain_file import NO_INFO, DomainCompleter, DomainInfo, read_domain_file
 from fdrd.sources.readers import READERS
+from fdrd.sources.reading.columns import find_columns
 from fdrd.sources.reading.extra import within_limit
 from fdrd.sources.reading.names import SPLIT_OF_WORD
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.sources.reading.tables import TABLES, columns_of_table
+from fdrd.text.normalize import normalize_described
 
 _FALLBACK, _NESTED = "image_folder", "nested_folders"
 _UNLIKE_SOURCES = ("results", "export")  # unless a reader recognizes the folder
@@ -47,8 +51,34 @@ def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain
         options: options of all domains; they override those of `domain.toml`.
 
     Raises:
-        FdrdError: the folder is missing, empty or of another kind, has no known layout, or two domains share a name.
+        FdrdError: the folder is missing, empty or of another kind, has no known layout, two domains share a name, or
+            no domain has a column that `options` names.
     """
+    domains = _domains_of(root, options)
+    _check_columns(root, domains, options)
+    return domains
+
+
+def _check_columns(root: Path, domains: list[Domain], options: SourceOptions) -> None:
+    """Raise `FdrdError` if no file has a column of these options. Columns of JSON are known once it is read."""
+    folders = [(READERS[each.reader], open_domain(root, each)) for each in domains]
+    files = [
+        (folder, file) for reader, folder in folders for file in reader.used_files(folder)
+    ] if options.columns else []  # fmt: skip
+    if any(not file.lower().endswith((*TABLES, ".txt")) for _, file in files):
+        return
+    tables = [each for each in files if not each[1].lower().endswith(".txt")]
+    columns = dict.fromkeys(name for each in tables for name in columns_of_table(*each))
+    found = find_columns(columns, options)
+    for field, names in options.columns:
+        if field not in found:
+            listed = f"the columns are {', '.join(columns)[:200]}" if columns else "it has no table"
+            raise FdrdError(
+                f"`columns` {field}={','.join(names)}: no file of {root} has it; {listed}"
+            )
+
+
+def _domains_of(root: Path, options: SourceOptions) -> list[Domain]:
     if not root.is_dir():
         flaw = "is a file" if root.exists() else "does not exist"
         raise FdrdError(f"{root} {flaw}; `source` takes a folder of images and captions")
@@ -79,11 +109,17 @@ def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain
 
 
 def read_domain(
-    root: Path, domain: Domain, require_images: bool = True, *, require_captions: bool = True
+    root: Path,
+    domain: Domain,
+    require_images: bool = True,
+    *,
+    require_captions: bool = True,
+    captions: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Record | Rejection]:
     """Yield what the domain's reader yields, with paths relative to the source root and prefixed ids.
 
-    Records without a caption become rejections, unless `require_captions` is off.
+    Records without a caption become rejections, unless `require_captions` is off. `captions` are those that reviewers
+    wrote for such records, by `file: key`.
     """
     prefix = "" if domain.path == "." else f"{domain.path}/"
     completer = DomainCompleter(domain.about)
@@ -98,9 +134,15 @@ def read_domain(
         categories[found.category] = None
         found = within_limit(completer.complete(found), columns)
         path, origin = posixpath.normpath(prefix + found.image.path), prefix + found.source.origin
+        file, _, key = origin.partition(": ")
+        if not found.caption and (written := captions.get(f"{file}: {key}")):
+            caption, rules = normalize_described(written, found.category)
+            found = replace(
+                found, caption=caption, rules=(*found.rules, *rules, CAPTION_FROM_REVIEW)
+            )
         if require_captions and not found.caption:
-            file, _, key = origin.partition(": ")
-            detail = f"no caption for {path}; `fdrd caption` writes captions"
+            image = ImageRef(path, found.image.member)
+            detail = f"{image}: no caption; `fdrd caption` and `fdrd view --review` write captions"
             yield Rejection(file, key, "caption_missing", detail)
             continue
         yield replace(

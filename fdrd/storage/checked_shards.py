@@ -123,12 +123,13 @@ def row_flaws(
             what = f"domain {name[:100]!r}" + (f" in a shard of {domain!r}" if domain else "")
             rows = [row for row, each in enumerate(batch["domain"].to_pylist()) if each == name]
             found += [Flaw(row, what) for row in rows]
-    kinds = pc.struct_field(pc.list_flatten(batch["negatives"]), "kind")
-    is_kind = pc.is_in(kinds, pa.array(KINDS)).to_pylist()
-    if not all(is_kind):
-        rows = pc.list_parent_indices(batch["negatives"]).to_pylist()
-        what = f"the kind of a negative is not one of {', '.join(KINDS)}"
-        found += [Flaw(rows[place], what) for place, known in enumerate(is_kind) if not known]
+    for name, what in (("negatives", "a negative"), ("natural_pairs", "a natural pair")):
+        kinds = pc.struct_field(pc.list_flatten(batch[name]), "kind")
+        is_kind = pc.is_in(kinds, pa.array(KINDS)).to_pylist()
+        if not all(is_kind):
+            rows = pc.list_parent_indices(batch[name]).to_pylist()
+            what = f"the kind of {what} is not one of {', '.join(KINDS)}"
+            found += [Flaw(rows[place], what) for place, known in enumerate(is_kind) if not known]
     return found
 
 

@@ -10,6 +10,7 @@ import stat
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
@@ -24,6 +25,7 @@ from fdrd.curation.decisions import (
     parse_decisions,
     to_line,
 )
+from fdrd.curation.judgments import judged
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sync_folder
 
@@ -117,14 +119,14 @@ class Review:
         self._lines += whole.count(b"\n")
         self._tail = (self._tail + whole)[-_TAIL:]
 
-    def add(self, decision: Decision) -> None:
-        """Append a decision; it is on the disk when this returns.
+    def add(self, *decisions: Decision) -> None:
+        """Append decisions; they are on the disk when this returns.
 
         Raises:
             FdrdError: it could not be read again, e.g. because the name of the reviewer is too long.
             OSError: the disk did not take it.
         """
-        line = to_line(decision)
+        line = b"".join(map(to_line, decisions))
         parse_decisions(line)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.path}.lock"):
@@ -178,9 +180,34 @@ class Review:
             if d.reviewer == reviewer and d.action in ("accept", "drop")
         }
 
-    def last_of(self, reviewer: str) -> Decision | None:
-        """Return the reviewer's last decision that is in effect."""
-        return next((d for d in reversed(self.effective()[0]) if d.reviewer == reviewer), None)
+    def judged_by(self, reviewer: str) -> dict[str, set[str]]:
+        """Return the negatives and partners that a reviewer judged, by record."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for record, item, who in judged(self.effective()[0]):
+            if who == reviewer:
+                found[record].add(item)
+        return found
+
+    def last_of(self, reviewer: str) -> list[Decision]:
+        """Return the reviewer's last decisions that are in effect: one, or those that were made at once."""
+        of_reviewer = (d for d in reversed(self.effective()[0]) if d.reviewer == reviewer)
+        last = next(of_reviewer, None)
+        if last is None:
+            return []
+        return [
+            last,
+            *takewhile(lambda d: d.time == last.time and "." in d.time, of_reviewer),
+        ]
+
+    def tags(self) -> dict[str, set[str]]:
+        """Return the records that have a tag, by tag."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for each in self.effective()[0]:
+            if each.action == "tag" and isinstance(each.value, str):
+                found[each.value].add(each.record)
+            elif each.action == "untag" and isinstance(each.value, str):
+                found[each.value].discard(each.record)
+        return {tag: records for tag, records in found.items() if records}
 
     def progress(self) -> dict[str, int]:
         """Return the number of records with a verdict, by reviewer."""

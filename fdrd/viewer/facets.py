@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote_plus
@@ -13,6 +14,9 @@ import numpy.typing as npt
 
 Indices = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+Reviewed = Mapping[str, Mapping[str, Indices]]
+"""The rows of each value of the facets that decisions change."""
 
 SINGLE = {
     "domain": "Domain",
@@ -26,13 +30,17 @@ SINGLE = {
 """Facets with one value per row: the name in the URL, and the heading."""
 MULTIPLE = {"type": "Attribute type", "value": "Attribute value", "flag": "Audit flag"}
 """Facets with any number of values per row."""
-REVIEWED = {"verified": "Review"}
-"""Facets that decisions change: values are given with each question."""
+REVIEWED = {"verified": "Review", "tag": "Tag"}
+"""Facets that decisions change: the rows of their values come with each question."""
 TITLES = {**SINGLE, **MULTIPLE, **REVIEWED}
 ORDERS = {"dataset": "Dataset order", "random": "Random", "short": "Shortest", "long": "Longest"}
 PAGE = 48
+MATCHES = 5 * PAGE
+"""Rows that a search by meaning selects: the best of those that fit the filters."""
 SHOWN, MOST = 8, 1000
 """Values of a facet that are listed, and the most where all are asked for."""
+MAX_ID = 2000
+"""Characters of a record id in an address."""
 MOST_CHOSEN = 500
 """Values that an address may choose."""
 
@@ -52,23 +60,44 @@ def query_url(path: str, pairs: Iterable[tuple[str, str]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the URL says: the search text, the chosen values of each facet, order, and page."""
+    """What the URL says: the search, the chosen values of each facet, order, and page.
+
+    Attributes:
+        q: text that is searched for.
+        similar: key of the method that searches by meaning; without it, words are searched.
+        like: id of a record whose image is searched for, by meaning, if there is no text.
+        area: polygon on the map (`fdrd.viewer.embedding_map`).
+    """
 
     q: str = ""
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     order: str = "dataset"
     page: int = 1
+    similar: str = ""
+    like: str = ""
+    area: str = ""
+
+    @property
+    def by_meaning(self) -> bool:
+        """Whether the search is one by meaning."""
+        return bool(self.similar and (self.q or self.like))
 
     def url(self, path: str = "/", **changes: Any) -> str:
-        """Return the URL of this state with some of it changed."""
+        """Return the URL of this state with some of it changed; fields that are not of the state are appended."""
+        others = [(name, str(changes.pop(name))) for name in [*changes] if name not in _FIELDS]
         state = replace(self, **{"page": 1, **changes})
-        pairs = [("q", state.q)] if state.q else []
-        pairs += [(name, value) for name in sorted(state.chosen) for value in state.chosen[name]]
-        if state.order != "dataset":
-            pairs.append(("order", state.order))
-        if state.page > 1:
-            pairs.append(("page", str(state.page)))
-        return query_url(path, pairs)
+        return query_url(path, state.pairs() + others)
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return names and values of the query of this state."""
+        searched = {"q": self.q, "similar": self.similar, "like": self.like, "area": self.area}
+        pairs = [(name, value) for name, value in searched.items() if value]
+        pairs += [(name, value) for name in sorted(self.chosen) for value in self.chosen[name]]
+        if self.order != "dataset":
+            pairs.append(("order", self.order))
+        if self.page > 1:
+            pairs.append(("page", str(self.page)))
+        return pairs
 
     def toggled(self, name: str, value: str) -> State:
         """Return the state with a value of a facet chosen, or no longer chosen."""
@@ -86,27 +115,53 @@ class State:
     @property
     def key(self) -> tuple[Any, ...]:
         """What identifies the selection, whatever the page."""
-        return self.q, tuple(sorted(self.chosen.items())), self.order
+        return (
+            self.q,
+            self.similar,
+            self.like,
+            self.area,
+            tuple(sorted(self.chosen.items())),
+            self.order,
+        )
+
+
+_AREA = re.compile(r"\d{1,4},\d{1,4}(,\d{1,4},\d{1,4}){2,63}")
+"""Corners of a polygon on the map."""
+_FIELDS = frozenset(each.name for each in fields(State))
 
 
 def parse_state(pairs: Iterable[tuple[str, str]]) -> State:
     """Return the state of a query string; whatever is unknown is ignored.
 
     >>> parse_state([("q", "red"), ("split", "test"), ("page", "-2"), ("evil", "1")])
-    State(q='red', chosen={'split': ('test',)}, order='dataset', page=1)
+    State(q='red', chosen={'split': ('test',)}, order='dataset', page=1, similar='', like='', area='')
     """
     chosen: dict[str, dict[str, None]] = {}
-    q, order, page = "", "dataset", 1
+    q, order, page, similar, like, area = "", "dataset", 1, "", "", ""
     for name, value in pairs:
         if name in TITLES:
             chosen.setdefault(name, {})[value] = None
         elif name == "q":
             q = value.strip()[:200]
+        elif name == "similar":
+            similar = value[:40]
+        elif name == "like":
+            like = value[:MAX_ID]
+        elif name == "area" and _AREA.fullmatch(value):
+            area = value
         elif name == "order" and value in ORDERS:
             order = value
         elif name == "page" and value.isascii() and value.isdecimal():
             page = min(max(1, int(value)), 10**6)
-    return State(q, {name: tuple(values) for name, values in chosen.items()}, order, page)
+    return State(
+        q,
+        {name: tuple(values) for name, values in chosen.items()},
+        order,
+        page,
+        similar,
+        like,
+        area,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +236,9 @@ def select(
     columns: Columns,
     state: State,
     found: Indices | None,
-    reviewed: Mapping[str, Mask],
+    reviewed: Reviewed,
     all_of: str = "",
+    scores: Floats | None = None,
 ) -> Selection:
     """Select rows and count facets. The counts of a facet ignore its own choice, so that values can be added.
 
@@ -190,8 +246,9 @@ def select(
         columns: columns of the index.
         state: the filter.
         found: rows that the full-text search gave, if there was one.
-        reviewed: rows by label of the facet `verified`.
+        reviewed: rows by label of each facet in `REVIEWED` that has any.
         all_of: the facet of which all values are listed.
+        scores: score of each row in a search by meaning; the best `MATCHES` rows are selected.
     """
     masks: dict[str, Mask] = {}
     if found is not None:
@@ -199,27 +256,46 @@ def select(
         masks["q"][found] = True
     for name, values in state.chosen.items():
         if name in REVIEWED:
-            chosen = [reviewed[value] for value in values if value in reviewed]
-            masks[name] = np.any([np.zeros(columns.size, bool), *chosen], axis=0)
+            masks[name] = np.zeros(columns.size, bool)
+            for value in values:
+                masks[name][reviewed.get(name, {}).get(value, [])] = True
         else:
             masks[name] = columns.mask(name, values)
+
+    def rows_but(name: str | None) -> Mask | None:
+        mask = _all_of(masks, name)
+        return mask if scores is None else _best(scores, mask)
+
     facets: list[Facet] = []
-    everything = _all_of(masks, None)
+    everything = rows_but(None)
     for name in (*SINGLE, *MULTIPLE):
-        mask = _all_of(masks, name) if name in masks else everything
+        mask = rows_but(name) if name in masks else everything
         limit = MOST if name == all_of else SHOWN
         facets.append(_facet(columns, name, mask, state.chosen.get(name, ()), limit))
-    mask = _all_of(masks, "verified")
-    listed = [
-        Value(label, int((of if mask is None else of & mask).sum()), label in state.chosen.get("verified", ()))
-        for label, of in reviewed.items()
-    ]  # fmt: skip
-    if reviewed:
-        facets.append(Facet("verified", TITLES["verified"], listed, 0))
+    for name, labels in reviewed.items():
+        mask = rows_but(name) if name in masks else everything
+        limit = MOST if name == all_of else SHOWN
+        listed = [
+            Value(label, len(rows) if mask is None else int(mask[rows].sum()), label in state.chosen.get(name, ()))
+            for label, rows in [*labels.items()][:limit]
+        ]  # fmt: skip
+        facets.append(Facet(name, TITLES[name], listed, max(0, len(labels) - limit)))
     rows = np.arange(columns.size, dtype=np.int32)
     if everything is not None:
         rows = rows[everything]
+    if scores is not None and state.order == "dataset":
+        return Selection(rows[np.argsort(-scores[rows], kind="stable")], facets)
     return Selection(_ordered(columns, rows, state.order), facets)
+
+
+def _best(scores: Floats, mask: Mask | None) -> Mask:
+    """Return the rows of a mask with the highest scores, those with a score of -inf left out."""
+    rows = np.flatnonzero((scores > -np.inf) if mask is None else mask & (scores > -np.inf))
+    if len(rows) > MATCHES:
+        rows = rows[np.argsort(-scores[rows], kind="stable")[:MATCHES]]
+    best = np.zeros(len(scores), bool)
+    best[rows] = True
+    return best
 
 
 def _all_of(masks: Mapping[str, Mask], but: str | None) -> Mask | None:

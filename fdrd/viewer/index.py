@@ -17,13 +17,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from filelock import FileLock, Timeout
 from msgspec import to_builtins
 
 from fdrd.curation.leaks import CLUSTER
+from fdrd.dataset import RowTexts
 from fdrd.errors import FdrdError
 from fdrd.files.cache import cache_folder
 from fdrd.progress import Progress, silent
@@ -33,7 +34,7 @@ from fdrd.text.controls import is_unicode
 from fdrd.viewer.facets import Columns, Indices
 from fdrd.viewer.indexing import FIELDS, write_index
 
-_VERSION = 3
+_VERSION = 4
 _UNFINISHED = ".unfinished"
 
 
@@ -131,6 +132,8 @@ class Index:
             files,
             unfinished,
         )
+        self.version = hashlib.sha256(repr((manifest.digest, files)).encode()).hexdigest()[:16]
+        """What a form says about the dataset that its page showed."""
         self._uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
         self._local = threading.local()
         self.columns = Columns(
@@ -190,12 +193,23 @@ class Index:
         found = self._all("SELECT rowid FROM words WHERE words MATCH ?", [match])
         return np.fromiter((row for (row,) in found), np.int32, len(found))
 
-    def texts(self, rows: Indices) -> Iterator[tuple[str, str, str, list[str]]]:
-        """Yield image digest, caption, category, and negative captions of rows, as a fingerprint reads them."""
+    def texts(self, rows: Indices) -> Iterator[RowTexts]:
+        """Yield what a fingerprint reads of rows."""
         for start in range(0, len(rows), 500):
             for each in self.records(rows[start : start + 500].tolist()):
                 negatives = [negative["caption"] for negative in each["negatives"]]
-                yield each["image"], each["caption"], each["category"], negatives
+                partners = [(pair["kind"], pair["id"]) for pair in each["natural_pairs"]]
+                texts = each["image"], each["caption"], each["category"]
+                yield *texts, negatives, partners, each["domain"]
+
+    def texts_of(self, column: Literal["image", "caption", "cluster"]) -> list[str]:
+        """Return one text of every row."""
+        return [text for (text,) in self._all(f"SELECT {column} FROM records ORDER BY row")]
+
+    def summaries(self) -> dict[str, tuple[str, str, str]]:
+        """Return caption, category and split of every record by its id."""
+        rows = self._all("SELECT id, caption, category, split FROM records ORDER BY row")
+        return {name: tuple(values) for name, *values in rows}
 
     def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the row of each id that is known."""
@@ -218,7 +232,7 @@ class Index:
 
 def _as_record(row: Sequence[Any], spans: bool) -> dict[str, Any]:
     record = dict(zip(FIELDS, row, strict=True))
-    for name in ("attributes", "negatives"):
+    for name in ("attributes", "negatives", "natural_pairs"):
         record[name] = json.loads(record[name]) if spans else []
     record["extra"] = json.loads(record["extra"])
     return record

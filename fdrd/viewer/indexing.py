@@ -27,14 +27,14 @@ from fdrd.storage.shard_file import read_batches, read_schema
 from fdrd.viewer.facets import MULTIPLE, SINGLE
 
 FIELDS = """row id shard place image caption category meta_category domain split license cluster file origin width
-height attributes negatives extra error""".split()
+height attributes negatives natural_pairs extra error""".split()
 
 
 _TABLES = """
 CREATE TABLE records (
   row INTEGER PRIMARY KEY, id TEXT UNIQUE, shard INTEGER, place INTEGER, image TEXT, caption TEXT, category TEXT,
   meta_category TEXT, domain TEXT, split TEXT, license TEXT, cluster TEXT, file TEXT, origin TEXT, width INTEGER,
-  height INTEGER, attributes TEXT, negatives TEXT, extra TEXT, error TEXT);
+  height INTEGER, attributes TEXT, negatives TEXT, natural_pairs TEXT, extra TEXT, error TEXT);
 CREATE VIRTUAL TABLE words USING fts5(caption, category, content='', tokenize="unicode61 remove_diacritics 2");
 CREATE TABLE shards (number INTEGER PRIMARY KEY, path TEXT, error TEXT);
 CREATE TABLE columns (name TEXT PRIMARY KEY, labels TEXT, codes BLOB, rows BLOB);
@@ -44,6 +44,8 @@ CREATE INDEX by_image ON records (image);
 CREATE INDEX by_cluster ON records (cluster) WHERE cluster LIKE 'near-%';
 CREATE INDEX by_file ON records (file);
 """
+NO_CATEGORY = "(none)"
+"""Label of records without a category."""
 _LENGTHS = (10, 20, 40, 80)
 _LONGEST = 300
 """Characters of a reason, which may repeat any part of a shard."""
@@ -102,7 +104,10 @@ def write_index(path: Path, folder: Path, manifest: Manifest, progress: Progress
     Rows that the viewer could not show, e.g. without a caption or with the id of another row, are left out.
     """
     total = sum(int(shard.rows) for shard in manifest.shards)
-    columns = {name: _Column() for name in (*SINGLE, *MULTIPLE, "words")}
+    columns = {
+        name: _Column()
+        for name in (*SINGLE, *MULTIPLE, "words", "negatives", "pairs", "width", "height")
+    }
     damages: dict[str, _Damage] = {}
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
@@ -236,7 +241,8 @@ def _values(number: int, shard: int, row: Mapping[str, Any]) -> tuple[Any, ...]:
         number, row["id"], shard, row["place"], source["sha256"], row["caption"], row["category"],
         row["meta_category"], row["domain"], row["split"], source["license"], row["group"], source["file"],
         source["origin"], row["width"], row["height"], json.dumps(row["attributes"], ensure_ascii=False),
-        json.dumps(row["negatives"], ensure_ascii=False), json.dumps(row["extra"], ensure_ascii=False),
+        json.dumps(row["negatives"], ensure_ascii=False), json.dumps(row["natural_pairs"], ensure_ascii=False),
+        json.dumps(row["extra"], ensure_ascii=False),
         row["error"],
     )  # fmt: skip
 
@@ -245,12 +251,16 @@ def _count(columns: Mapping[str, _Column], number: int, row: Mapping[str, Any]) 
     """Add one row to all columns."""
     columns["domain"].add(row["domain"])
     columns["split"].add(row["split"])
-    columns["category"].add(row["category"] or "(none)")
+    columns["category"].add(row["category"] or NO_CATEGORY)
     columns["meta"].add(row["meta_category"] or "(none)")
     columns["license"].add(row["source"]["license"])
     words = len(row["caption"].split())
     columns["length"].add(length_label(words))
     columns["words"].codes.append(words)
+    columns["negatives"].codes.append(len(row["negatives"]))
+    columns["width"].codes.append(row["width"])
+    columns["height"].codes.append(row["height"])
+    columns["pairs"].codes.append(len(row.get("natural_pairs") or []))
     columns["near"].add("has near duplicates" if row["group"].startswith(CLUSTER) else "none found")
     for type_ in {span["type"] for span in row["attributes"]}:
         columns["type"].add(type_, number)

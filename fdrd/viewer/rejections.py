@@ -36,6 +36,7 @@ class Rejected:
         other: the image or the id of the kept record that it met, where there is one.
         split: split of that record.
         keepable: whether a reviewer may keep it after all.
+        captionable: whether a reviewer may write its caption.
     """
 
     number: int
@@ -44,6 +45,12 @@ class Rejected:
     other: str
     split: str
     keepable: bool
+    captionable: bool = False
+
+    @property
+    def name(self) -> str:
+        """What decisions call the record: `file: key`."""
+        return f"{self.item['file']}: {self.item['key']}"
 
 
 def read_rejected(folder: Path) -> list[Rejected]:
@@ -96,7 +103,8 @@ def _parsed(number: int, item: dict[str, str]) -> Rejected:
     keepable = item["reason"] in KEEPABLE
     if not keepable:  # the detail is `image: what is wrong`, or names no image
         own, colon, _ = item["detail"].rpartition(": ")
-        return Rejected(number, item, own if colon else "", "", "", False)
+        captionable = item["reason"] == "caption_missing"
+        return Rejected(number, item, own if colon else "", "", "", False, captionable)
     pair = _PAIR.fullmatch(item["detail"]) if item["reason"] in {*LEAKS, "duplicate_pair"} else None
     own = pair["own"] if pair else item["detail"].rpartition(": ")[0]
     other = pair["other"] if pair else ""

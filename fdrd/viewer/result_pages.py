@@ -50,6 +50,7 @@ class ResultPages:
         if runs is None:
             return self.context.page(request, "no_results.html")
         from benchmark.reporting.significance import verdict
+        from benchmark.reporting.tables import pairs_parts
         from benchmark.retrieval_metrics import main_columns
 
         index, number = self.context.library.current(), self._number(request)
@@ -75,7 +76,7 @@ class ResultPages:
             columns=columns, rows=rows, order=order, plots=self._plots(number),
             versus=versus, verdict=verdict, against=against or "", problem=problem,
             types=runs.breakdown(index, number, "type"), categories=categories[:_MOST_CATEGORIES],
-            more_categories=max(0, len(categories) - _MOST_CATEGORIES),
+            pairs=pairs_parts(comparison), more_categories=max(0, len(categories) - _MOST_CATEGORIES),
             labels=[row.label for row in comparison.rows], matches=runs.queries(index, number) is not None,
             confusions=[
                 (row.label, place, runs.known_top(number, place), _confusions(index, runs, number, place))
@@ -161,11 +162,15 @@ class ResultPages:
         )  # fmt: skip
 
     def top(self, request: Request) -> Response:
-        """Begin to compute what a method retrieves, or say how far that is."""
+        """Begin to compute what a method retrieves, or all of them, or say how far that is."""
         runs = self.context.runs
         if runs is None:
             return self.context.page(request, "no_results.html")
         index, number = self.context.library.current(), self._number(request)
+        if request.query_params.get("all"):
+            for place in range(len(runs.comparisons[number].rows)):
+                runs.top(index, number, place)
+            return Response("", headers={"HX-Refresh": "true"})  # each shows how far it is
         place = _integer(request, "m", 0, len(runs.comparisons[number].rows) - 1)
         top = runs.top(index, number, place)
         label = runs.comparisons[number].rows[place].label

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmark.evaluation.score_tiles import Floats
+from benchmark.registry import Method
 from benchmark.reporting.comparison import group_results, heading
 from benchmark.reporting.significance import PairedComparison, compare
 from benchmark.result import DIRECTIONS, BenchResult, numbers, read_result, result_files
@@ -61,8 +60,6 @@ class Runs:
         self.retrieved = Retrieved()
         self._queries: dict[tuple[Index, int], Queries | None] = {}
         self._ranks: dict[tuple[int, str], list[tuple[str, Floats]]] = {}
-        self._methods: dict[str, Any] = {}
-        self._lock = threading.Lock()
 
     def heading(self, number: int) -> str:
         """Return what a comparison measured."""
@@ -108,16 +105,27 @@ class Runs:
                 found.append((label, f"{by_image[image]:g}", f"{by_row[at[0]]:g}"))
         return found
 
-    def boundary(self, index: Index) -> Indices:
-        """Return the rows that the best method almost finds: rank 2 first, then 3, and so on."""
+    def missed(self, index: Index, *, hardest: bool) -> Indices:
+        """Return the rows that the best method does not find first: rank 2 first, or the last rank first."""
+        queries, ranks = self._best(index)
+        order = np.argsort(-ranks if hardest else ranks, kind="stable")
+        return queries[order[ranks[order] > 1]]
+
+    def best_ranks(self, index: Index) -> Floats:
+        """Return the text-to-image rank of every row under the best method; infinite where none was measured."""
+        found = np.full(index.columns.size, np.inf)
+        queries, ranks = self._best(index)
+        found[queries] = ranks
+        return found
+
+    def _best(self, index: Index) -> tuple[Indices, Floats]:
+        """Return rows, and their ranks under the best method of the first comparison on this dataset."""
         for number, comparison in enumerate(self.comparisons):
             queries = self.queries(index, number)
             if queries is not None:
                 sums = [row.results[0]["R-sum"] for row in comparison.rows]
-                _, ranks = self.ranks(number, "text_to_image")[sums.index(max(sums))]
-                order = np.argsort(ranks, kind="stable")
-                return queries.rows[order[ranks[order] > 1]]
-        return np.zeros(0, np.int32)
+                return queries.rows, self.ranks(number, "text_to_image")[sums.index(max(sums))][1]
+        return np.zeros(0, np.int32), np.zeros(0)
 
     def breakdown(
         self, index: Index, number: int, facet: str
@@ -160,33 +168,15 @@ class Runs:
                     found.setdefault(row.label, f"{number}.{place}")
         return [(key, label) for label, key in found.items()]
 
-    def search(self, index: Index, key: str, text: str, like: str) -> list[dict[str, Any]]:
-        """Return the records that a method scores highest for a text, or for the image of a record.
+    def method(self, key: str) -> Method:
+        """Return the method of a key of `searchable`, loaded.
 
         Raises:
-            FdrdError: the method is unknown or cannot be loaded.
+            FdrdError: it cannot be loaded.
         """
-        from benchmark.dataset_search import search
-        from fdrd.dataset import load_splits
-        from fdrd.viewer.images import decoded
-
-        if key not in dict(self.searchable()):
-            raise FdrdError("no such method")
         number, place = map(int, key.split("."))
         result = self.comparisons[number].rows[place].results[0]
-        query: Any = text
-        if like:
-            record = index.record(like)
-            if record is None:
-                raise FdrdError("no such record")
-            query = decoded(index.folder / index.shards[record["shard"]][0], record)
-        with self._lock:
-            if key not in self._methods:
-                self._methods[key] = method_of(result, self._file[id(result)])
-            splits = load_splits(index.folder)
-            hits = search(splits, query, method=self._methods[key], k=24)
-        records = (index.record(hit.record["id"]) for hit in hits)
-        return [record for record in records if record]
+        return method_of(result, self._file[id(result)])
 
     def _can_load(self, result: BenchResult) -> bool:
         weights = self._file[id(result)].with_suffix(".safetensors")

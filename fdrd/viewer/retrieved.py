@@ -42,6 +42,11 @@ class Top:
     state: str = ""
     running: bool = False
 
+    @property
+    def lacking(self) -> bool:
+        """Whether it is neither known nor being computed."""
+        return self.captions is None and not self.running
+
 
 class Retrieved:
     """Cache of the top ten of some results, computed one result at a time."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fdrd.curation.decisions import Decision, Outcome, content_digest, review_record
+from fdrd.curation.decisions import NOTES, Decision, Outcome, content_digest, review_record
 from fdrd.record import Attribute, ImageRef, Negative, Record, Source
 from fdrd.viewer.facets import Indices, mixed
 
@@ -16,8 +16,14 @@ QUEUES = {
     "random": "Random",
     "stratified": "By category",
     "flagged": "Flagged by the audit",
+    "mislabeled": "Likely mislabeled",
+    "hardest": "Hardest queries",
     "boundary": "Near the decision boundary",
+    "negatives": "Hard negatives",
+    "pairs": "Natural pairs",
 }
+JUDGED = frozenset({"negatives", "pairs"})
+"""Queues in which questions about items of a record are answered, instead of a verdict on the record."""
 
 
 def as_record(row: Mapping[str, Any]) -> Record:
@@ -43,7 +49,7 @@ def digest_of(row: Mapping[str, Any]) -> str:
 def corrected(row: Mapping[str, Any], decisions: Sequence[Decision]) -> Outcome:
     """Return a record as decisions change it, with those of them that were not applied and the reasons."""
     return review_record(
-        as_record(row), row["image"], [d for d in decisions if d.action not in ("comment", "keep")]
+        as_record(row), row["image"], [d for d in decisions if d.action not in {*NOTES, "keep"}]
     )
 
 
@@ -53,40 +59,38 @@ def with_reasons(decisions: Sequence[Decision], outcome: Outcome) -> list[tuple[
     return [(decision, reasons.get(id(decision), "")) for decision in decisions]
 
 
-def new_decision(row: Mapping[str, Any], reviewer: str, action: str, value: Any = "") -> Decision:
-    """Return a decision on a row of the index, made now."""
-    return Decision(row["id"], digest_of(row), reviewer, _now(), action, value)
+def new_decision(
+    row: Mapping[str, Any], reviewer: str, action: str, value: Any = "", time: str = ""
+) -> Decision:
+    """Return a decision on a row of the index, made at `time` or now."""
+    return Decision(row["id"], digest_of(row), reviewer, time or now(), action, value)
 
 
-def keep_decision(rejection: Mapping[str, str], reviewer: str) -> Decision:
-    """Return the decision to keep a rejected record after all."""
-    return Decision(
-        f"{rejection['file']}: {rejection['key']}",
-        "",
-        reviewer,
-        _now(),
-        "keep",
-        rejection["reason"],
-    )
+def flaw_of(row: Mapping[str, Any], before: Sequence[Decision], decision: Decision) -> str:
+    """Return why a decision would not be applied after those before it, or an empty text."""
+    outcome = corrected(row, [*before, decision])
+    return next((reason for each, reason in outcome.stale if each is decision), "")
 
 
-def queue(
-    kind: str, rows: Indices, category: Indices, flagged: Indices, boundary: Indices
-) -> Indices:
+def rejected_decision(record: str, reviewer: str, action: str, value: str) -> Decision:
+    """Return the decision to keep a rejected record, `file: key`, after all, or to give it a caption."""
+    return Decision(record, "", reviewer, now(), action, value)
+
+
+def queue(kind: str, rows: Indices, category: Indices, candidates: Indices) -> Indices:
     """Return the rows of a selection in the order in which they are reviewed.
 
     Args:
         kind: a key of `QUEUES`.
         rows: rows of the selection.
         category: category of every row of the index.
-        flagged: rows that the audit flagged.
-        boundary: rows near the decision boundary of a method, nearest first.
+        candidates: rows that the queue may hold, in its order; those that the audit flagged are shuffled.
     """
     shuffled = rows[np.argsort(mixed(rows), kind="stable")]
-    if kind == "flagged":
-        return shuffled[np.isin(shuffled, flagged)]
-    if kind == "boundary":
-        return boundary[np.isin(boundary, rows)]
+    if kind in ("flagged", *JUDGED):
+        return shuffled[np.isin(shuffled, candidates)]
+    if kind in ("mislabeled", "hardest", "boundary"):
+        return candidates[np.isin(candidates, rows)]
     if kind == "stratified":
         of = category[shuffled]
         order = np.argsort(of, kind="stable")  # rows of a category together, shuffled inside
@@ -97,5 +101,7 @@ def queue(
     return shuffled
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def now() -> str:
+    """Return the time as decisions have it."""
+    # Decisions made at once share their time, by which they are undone together; no others may have it.
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

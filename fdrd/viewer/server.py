@@ -8,7 +8,7 @@ import socket
 import sqlite3
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,10 +19,15 @@ from starlette.types import ASGIApp
 
 from fdrd.errors import FdrdError
 from fdrd.viewer.browse_pages import BrowsePages
+from fdrd.viewer.changes_pages import ChangesPages
 from fdrd.viewer.context import Context
+from fdrd.viewer.map_pages import MapPages
+from fdrd.viewer.meaning import WaitingError
 from fdrd.viewer.result_pages import ResultPages
 from fdrd.viewer.review_pages import ReviewPages
 from fdrd.viewer.security import Guard
+from fdrd.viewer.selection_pages import SelectionPages
+from fdrd.viewer.table_pages import TablePages
 
 if TYPE_CHECKING:
     import uvicorn
@@ -38,8 +43,16 @@ _GRACE = 2
 def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
     """Return the application; it answers only to `host` and the names of this machine."""
     browse, results, review = BrowsePages(context), ResultPages(context), ReviewPages(context)
+    changes = ChangesPages(context)
     routes = [
         Route("/", browse.browse),
+        Route("/table", TablePages(context).page),
+        Route("/changes", changes.page),
+        Route("/changes/thumb", changes.thumb),
+        Route("/map", MapPages(context).page),
+        Route("/map/points", MapPages(context).points),
+        Route("/waiting", browse.waiting),
+        Route("/select", SelectionPages(context).act, methods=["POST"]),
         Route("/record", browse.record),
         Route("/thumb", browse.thumb),
         Route("/image", browse.image),
@@ -63,7 +76,11 @@ def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
             text = f"{error.filename}: {error.strerror}"
         return context.page(request, "problem.html", 503, problem=text)
 
-    app = Starlette(routes=routes, exception_handlers=dict.fromkeys(_EXPLAINED, explained))
+    def wait(request: Request, error: Exception) -> Response:
+        return context.page(request, "waiting.html", waiting=error)
+
+    handlers: dict[Any, Any] = {**dict.fromkeys(_EXPLAINED, explained), WaitingError: wait}
+    app = Starlette(routes=routes, exception_handlers=handlers)
     names = (*_LOCAL, f"[{host}]" if ":" in host else host)
     known = {f"{name}:{port}" for name in names}
     return Guard(app, token, known, f"fdrd_view_{port}", host in _ANYWHERE)

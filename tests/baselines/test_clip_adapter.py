@@ -4,8 +4,11 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from benchmark import FrozenFeatures, TrainConfig, get_method
+import baselines.clip_adapter
+from benchmark import FrozenFeatures, TrainConfig, get_method, load_method
 from benchmark.evaluation.encoding import encode_split
+from benchmark.runner import run
+from benchmark.training.closed_form import Choice
 from fdrd.errors import FdrdError
 from tests.baselines.plain_clip import ONE_WAY, bottleneck, check_equal, symmetric
 from tests.encoding import features
@@ -76,6 +79,51 @@ def test_training_on_cached_features_runs_no_tower(make_clip, tiny_dataset, tmp_
     method = get_method("clip_adapter")(backbone, side=side, train=train)
     assert len(method.fit(tiny_dataset["train"], tiny_dataset["validation"]).epochs) == 3
     assert not calls
+
+
+def test_an_adapter_of_layers_starts_from_zero_shot_and_reads_them(make_clip, tiny_dataset):
+    backbone = make_clip()
+    options = {"form": "residual", "side": "both", "layers": "joint,0"}
+    method = get_method("clip_adapter")(backbone, **options)
+    plain = features(get_method("zero_shot")(backbone), tiny_dataset["test"])
+    for before, after in zip(plain, features(method, tiny_dataset["test"]), strict=True):
+        assert after == pytest.approx(before, abs=1e-6)
+    adapter = method.learner["text"]
+    assert adapter.inner[0].weight.shape == (4, 16 + 32)
+    with torch.no_grad():
+        adapter.inner[2].weight[0] = 1
+    layers = backbone.encode_text(["a dog"], layers=[0])
+    z = torch.cat([layers.pooled, layers.layers[:, 0]], dim=1)
+    hidden = (z @ adapter.inner[0].weight.T).relu()
+    expected = normalize(layers.pooled + 0.2 * hidden @ adapter.inner[2].weight.T, dim=1)
+    assert (method.encode_text(["a dog"]).pooled - expected).abs().max() < 1e-6
+
+
+def test_layers_that_validation_did_not_choose_are_not_read(
+    make_clip, tiny_dataset, monkeypatch, tmp_path
+):
+    backbone = make_clip()
+    chosen = Choice(None, (64, 48), "", 0.5, 0.5)
+    monkeypatch.setattr(baselines.clip_adapter, "choose", lambda *_, **__: chosen)
+    options = {"form": "residual", "side": "both", "layers": "auto"}
+    result = run(
+        "clip_adapter",
+        tiny_dataset,
+        backbone=backbone,
+        options=options,
+        train={"epochs": 2, "batch_size": 8, "learning_rate": 0.02, "keep_untrained": False},
+        results=tmp_path,
+    )
+    assert result.fit.steps == 6
+    (checkpoint,) = tmp_path.glob("*.safetensors")
+    loaded = load_method(checkpoint, backbone=backbone)
+    for name, columns in (("image", 64), ("text", 48)):
+        adapter = loaded.learner[name]
+        z = torch.ones(1, adapter.inner[0].weight.shape[1])
+        for column, read in ((columns, False), (columns - 1, True)):
+            other = z.clone()
+            other[0, column] = 9
+            assert torch.equal(adapter(z), adapter(other)) != read
 
 
 @pytest.mark.parametrize(

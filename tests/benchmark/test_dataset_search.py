@@ -5,7 +5,8 @@ import torch
 
 import benchmark
 from benchmark import Features, FrozenFeatures, Images, search
-from benchmark.checkpoint import find_checkpoint, load_method, untrained_method
+from benchmark.checkpoint import load_method, untrained_method
+from benchmark.checkpoint_files import find_checkpoint
 from benchmark.registry import make_method
 from fdrd.errors import FdrdError
 

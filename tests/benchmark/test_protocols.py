@@ -11,7 +11,8 @@ import benchmark
 from benchmark import TrainConfig, get_method, read_categories
 from benchmark.evaluation.base_to_new import CategoryList, half_of
 from benchmark.reporting.pages import markdown
-from benchmark.reporting.tables import command, harmonic
+from benchmark.reporting.sentences import command
+from benchmark.reporting.tables import harmonic
 from benchmark.reporting.terminal import table
 from benchmark.training.row_selection import training_rows
 from fdrd.errors import FdrdError
@@ -109,7 +110,7 @@ def test_base_to_new_trains_once_and_measures_both_halves(both, tiny_dataset):
     learned = half_of(train, BASE, "base").fingerprint
     assert base.settings.learned_from["train"] == new.settings.learned_from["train"] == learned
     assert base.fit == new.fit
-    assert sum(stage.startswith("coop 0: trained before") for stage in seen) == 1
+    assert sum(stage.startswith("coop seed 0: trained before") for stage in seen) == 1
     assert base.settings.categories.name == "base.txt"
 
 
@@ -149,12 +150,22 @@ def test_the_harmonic_mean_is_shown_for_both_halves(both):
     mrr = [each.metrics.by_direction["image_to_text"]["MRR"] for each in found[2:]]
     base, new = (mrr[0] + mrr[2]) / 2, (mrr[1] + mrr[3]) / 2
     assert row.split(" | ")[1] == "I2T"
-    assert row.split(" | ")[-1] == f"{100 * harmonic(base, new):.2f} |"
+    assert row.split(" | ")[-1] == f"{100 * harmonic(base, new):.0f} |"
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     console.print(table(found))
     assert "to new" in console.export_text()
     console.print(table(found[::2]))
     assert "to new" not in console.export_text()
+
+
+def test_a_gallery_that_is_too_large_is_refused_before_training(tiny_dataset, tiny_clip):
+    seen = []
+    with pytest.raises(FdrdError, match="a gallery of 400 images cannot be drawn from 24"):
+        benchmark.run(
+            "coop", tiny_dataset, backbone=tiny_clip, gallery=400,
+            progress=lambda stage, _done, _total: seen.append(stage),
+        )  # fmt: skip
+    assert not any(stage.startswith(("train", "encode")) for stage in seen)
 
 
 def test_the_command_contains_the_category_list(both):

@@ -8,6 +8,7 @@ import pytest
 from benchmark.registry import (
     _METHODS,
     BUILT_IN,
+    _from_source,
     built_in,
     distribute,
     get_method,
@@ -33,7 +34,9 @@ def test_built_in_names_are_those_that_their_modules_register(registry):
     for package in BUILT_IN:
         for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
             importlib.import_module(f"{package}.{module.name}")
-    entries = {name: (entry.factory.__module__, entry.role) for name, entry in _METHODS.items()}
+    entries = {
+        name: (entry.factory.__module__, entry.about.role) for name, entry in _METHODS.items()
+    }
     assert built_in() == {n: e for n, e in entries.items() if e[0].partition(".")[0] in BUILT_IN}
 
 
@@ -60,6 +63,12 @@ def test_options_are_the_keyword_arguments_with_their_docs():
 def test_every_method_says_what_it_is_and_what_its_options_mean(name):
     assert summary(name)
     assert all(option.doc for option in method_options(name).values())
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_the_source_of_a_method_declares_what_its_import_does(name):
+    get_method(name)
+    assert _from_source(name) == _METHODS[name].about
 
 
 def test_every_training_option_is_documented():

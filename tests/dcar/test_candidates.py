@@ -3,7 +3,8 @@
 import pytest
 
 from benchmark.training.loop import batches
-from dcar.candidates import NEGATIVES, CandidateCaptions
+from dcar.candidates import CandidateCaptions
+from dcar.options import NEGATIVES
 
 
 @pytest.fixture

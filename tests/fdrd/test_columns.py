@@ -31,6 +31,7 @@ def of_datasets(categories, named):
             "negatives": List(
                 {"caption": TEXT, "category": TEXT, "kind": TEXT, "attribute_type": TEXT}
             ),
+            "natural_pairs": List({"kind": TEXT, "id": TEXT}),
             "group": TEXT,
             "source": {"file": TEXT, "sha256": TEXT, "license": TEXT, "origin": TEXT},
             "width": INTEGER,

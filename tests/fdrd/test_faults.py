@@ -29,7 +29,8 @@ from fdrd.fetching.fetching_run import FetchOptions, fetch_set
 from fdrd.pipeline import builder, collect
 from fdrd.pipeline.builder import build
 from fdrd.sources.reading.source_folder import SourceFolder
-from tests.fdrd.fetching.test_fetch import archive, one_file
+from tests.fdrd.fetching.made_sets import archive
+from tests.fdrd.fetching.test_fetch import one_file
 from tests.folders import digests
 
 POINTS = int(os.environ.get("FDRD_POINTS", "3"))

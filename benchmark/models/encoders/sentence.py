@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import ModuleList
 
+from benchmark.models.backbone import Features, concatenate
 from benchmark.models.encoder_options import EncoderSetup
-from benchmark.models.image_batches import decoded
-from benchmark.models.plain_encoder import PlainEncoder
+from benchmark.models.image_batches import AnyImages, decoded
+from benchmark.models.layers import with_layers
+from benchmark.models.plain_encoder import LayerFunctions, PlainEncoder
 from benchmark.models.promptable import tokenizer_rules
 from benchmark.models.tensor_files import add_tensors
 from fdrd.errors import FdrdError
@@ -71,7 +75,60 @@ def load(target: str, **setup: Unpack[EncoderSetup]) -> PlainEncoder:
         dim=widths[0],
         context=int(model.max_seq_length or getattr(tokenizer, "model_max_length", 0) or 0),
         count_tokens=counter,
+        layers=_layers(model, tokenizer, encode),
         **setup,
+    )
+
+
+def _layers(
+    model: Any, tokenizer: Any, encode: Callable[[list[Any]], Tensor]
+) -> LayerFunctions | None:
+    """Return what reads layers if the model holds two transformers of a CLIP or SigLIP; None otherwise.
+
+    Items are encoded one at a time, because `encode` sorts a batch by length.
+    """
+
+    def is_dual(module: Any) -> bool:
+        towers = (getattr(module, name, None) for name in ("vision_model", "text_model"))
+        return all(
+            isinstance(getattr(getattr(t, "encoder", 0), "layers", 0), ModuleList) for t in towers
+        )
+
+    inner = next(filter(is_dual, model.modules()), None)
+    if inner is None or tokenizer is None:
+        return None
+    vision, text = inner.vision_model, inner.text_model
+    first = int(hasattr(vision.embeddings, "class_embedding"))
+    special = torch.tensor(tokenizer.all_special_ids)
+    ids: list[Tensor] = []
+
+    def keep_ids(_module: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+        ids[:] = [options["input_ids"] if "input_ids" in options else args[0]]
+
+    def each(items: Sequence[Any], layers: Sequence[int], tower: Any, own: Any) -> Features:
+        def one(item: Any) -> Features:
+            return with_layers(tower.encoder.layers, layers, lambda: Features(encode([item])), own)
+
+        return concatenate([one(item) for item in items])
+
+    def images(some: AnyImages, layers: Sequence[int]) -> Features:
+        return each(
+            decoded(some), layers, vision, lambda length: torch.arange(length)[None] >= first
+        )
+
+    def texts(some: Sequence[str], layers: Sequence[int]) -> Features:
+        handle = text.register_forward_pre_hook(keep_ids, with_kwargs=True)
+        try:
+            return each(some, layers, text, lambda _: ~torch.isin(ids[0].cpu(), special))
+        finally:
+            handle.remove()
+
+    sizes = vision.config, text.config
+    return LayerFunctions(
+        images,
+        texts,
+        *(each.num_hidden_layers for each in sizes),
+        *(each.hidden_size for each in sizes),
     )
 
 

@@ -6,8 +6,10 @@
 | `images.json` | list of I strings, the SHA-256 of each image file |
 | `texts.npy` | (T, d) numbers, one row per caption |
 | `texts.json` | list of T strings, the captions |
+| `images.layer-K.npy`, `texts.layer-K.npy` | optional: (I, w) and (T, v) numbers, means of layer K, e.g. 0, 6, 12 |
 
-Rows need not have unit length. Nothing is unpickled. `fdrd export --to features` writes such a folder for any backbone.
+Rows need not have unit length. Where images and texts differ in d, only `cca` can join them. Nothing is unpickled.
+`fdrd export --to features` writes such a folder for any backbone.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Unpack
@@ -24,10 +27,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from benchmark.models.backbone import Encoder
+from benchmark.models.backbone import Encoder, Features
 from benchmark.models.encoder_options import EncoderSetup
-from benchmark.models.image_batches import AnyImages, Images, digests
-from benchmark.models.plain_encoder import PlainEncoder
+from benchmark.models.image_batches import Images, digests
+from benchmark.models.plain_encoder import LayerFunctions, PlainEncoder
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_folder
@@ -46,55 +49,128 @@ def load(target: str, **setup: Unpack[EncoderSetup]) -> PlainEncoder:
     setup["options"].only(name)
     folder = Path(target).expanduser()
     digest = hashlib.sha256(b"stored features")
-    sides: dict[str, tuple[dict[str, int], Any]] = {}
-    for side in ("images", "texts"):
+    images, texts = (_Side.read(folder, side, name, digest) for side in ("images", "texts"))
+    if sorted(images.layers) != sorted(texts.layers):
+        raise FdrdError(
+            f"backbone {name!r}: images have layers {sorted(images.layers)}, texts {sorted(texts.layers)}; "
+            f"store the same ones for both"
+        )
+    layers = None
+    if images.layers:
+        last = max(images.layers)
+        layers = LayerFunctions(
+            lambda some, numbers: images.features(digests(some), numbers),
+            lambda some, numbers: texts.features(some, numbers),
+            last,
+            last,
+            images.layer_width,
+            texts.layer_width,
+        )
+    return PlainEncoder(
+        lambda some: images.features(digests(some)).pooled,
+        lambda some: texts.features(some).pooled,
+        name=name,
+        fingerprint=digest.hexdigest(),
+        dim=images.width,
+        text_dim=texts.width if texts.width != images.width else None,
+        device=setup["device"],
+        layers=layers,
+    )
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Stored features of images or of texts.
+
+    Attributes:
+        name: of the backbone.
+        side: `images` or `texts`.
+        row: row of each key.
+        rows: (N, d)
+        layers: (N, w) by number of the layer.
+    """
+
+    name: str
+    side: str
+    row: dict[str, int]
+    rows: Any
+    layers: dict[int, Any]
+
+    @classmethod
+    def read(cls, folder: Path, side: str, name: str, digest: Any) -> _Side:
+        """Read and check the files of one side, and add them to a digest."""
         try:
-            rows = np.load(folder / f"{side}.npy", mmap_mode="r", allow_pickle=False)
             keys = json.loads((folder / f"{side}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise FdrdError(f"backbone {name!r}: {side} cannot be read ({error})") from error
-        fits = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
-        if not fits or rows.ndim != 2 or len(rows) != len(keys) or rows.dtype.kind != "f":
-            raise FdrdError(
-                f"backbone {name!r}: {side}.npy must have a row of floating-point numbers for each "
-                f"string in {side}.json"
-            )
-        with np.errstate(over="ignore"):  # a float64 may be too large for float32
-            finite = np.isfinite(rows.astype(np.float32)).all(axis=1)
-        if not finite.all():
-            raise FdrdError(
-                f"backbone {name!r}: {side}.npy has NaN or infinite numbers in "
-                f"{np.count_nonzero(~finite)} of {len(rows)} rows, e.g. that of "
-                f"{keys[int(finite.argmin())]!r}; compute these features again"
-            )
-        sides[side] = {key: row for row, key in enumerate(keys)}, rows
-        digest.update(np.ascontiguousarray(rows).data)
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+            raise FdrdError(f"backbone {name!r}: {side}.json must be a list of strings")
+        rows = _array(folder / f"{side}.npy", keys, name, digest)
         digest.update(json.dumps(keys).encode())
-    widths = {rows.shape[1] for _, rows in sides.values()}
-    if len(widths) > 1:
-        raise FdrdError(f"backbone {name!r}: images and texts have {sorted(widths)} dimensions")
+        layers = {}
+        for path in sorted(folder.glob(f"{side}.layer-*.npy")):
+            number = path.name.removeprefix(f"{side}.layer-").removesuffix(".npy")
+            if not number.isdecimal() or len(number) > 4 or int(number) in layers:
+                raise FdrdError(f"backbone {name!r}: {path.name} does not name a layer by number")
+            digest.update(path.name.encode())
+            layers[int(number)] = _array(path, keys, name, digest)
+        if len({each.shape[1] for each in layers.values()}) > 1:
+            raise FdrdError(f"backbone {name!r}: layers of {side} differ in width")
+        return cls(name, side, {key: row for row, key in enumerate(keys)}, rows, layers)
 
-    def found(side: str, keys: Sequence[str]) -> Tensor:
-        known, rows = sides[side]
-        missing = [key for key in keys if key not in known]
+    @property
+    def width(self) -> int:
+        return int(self.rows.shape[1])
+
+    @property
+    def layer_width(self) -> int:
+        return int(next(iter(self.layers.values())).shape[1])
+
+    def features(self, keys: Sequence[str], layers: Sequence[int] = ()) -> Features:
+        """Return the features of some items."""
+        missing = [key for key in keys if key not in self.row]
         if missing:
             raise FdrdError(
-                f"backbone {name!r} has no features of {len(missing)} of {len(keys)} {side}, e.g. "
-                f"{missing[0]!r}; add them to {side}.npy and {side}.json"
+                f"backbone {self.name!r} has no features of {len(missing)} of {len(keys)} {self.side}, "
+                f"e.g. {missing[0]!r}; add them to {self.side}.npy and {self.side}.json"
             )
-        return torch.from_numpy(np.array(rows[[known[key] for key in keys]], dtype=np.float32))
+        for layer in layers:
+            if layer not in self.layers:
+                raise FdrdError(
+                    f"backbone {self.name!r} has no layer {layer} of {self.side}; it has "
+                    f"{', '.join(map(str, sorted(self.layers)))}"
+                )
+        numbers = [self.row[key] for key in keys]
 
-    def encode_images(images: AnyImages) -> Tensor:
-        return found("images", digests(images))
+        def chosen(rows: Any) -> Tensor:
+            return torch.from_numpy(np.array(rows[numbers], dtype=np.float32))
 
-    return PlainEncoder(
-        encode_images,
-        lambda captions: found("texts", captions),
-        name=name,
-        fingerprint=digest.hexdigest(),
-        dim=widths.pop(),
-        device=setup["device"],
-    )
+        means = [chosen(self.layers[layer]) for layer in layers]
+        return Features(chosen(self.rows), layers=torch.stack(means, dim=1) if means else None)
+
+
+def _array(path: Path, keys: Sequence[str], name: str, digest: Any) -> Any:
+    """Return the numbers of a file, a row for each key, and add them to a digest."""
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise FdrdError(f"backbone {name!r}: {path.name} cannot be read ({error})") from error
+    if rows.ndim != 2 or len(rows) != len(keys) or rows.dtype.kind != "f":
+        side = path.name.partition(".")[0]
+        raise FdrdError(
+            f"backbone {name!r}: {path.name} must have a row of floating-point numbers for each "
+            f"string in {side}.json"
+        )
+    with np.errstate(over="ignore"):  # a float64 may be too large for float32
+        finite = np.isfinite(rows.astype(np.float32)).all(axis=1)
+    if not finite.all():
+        raise FdrdError(
+            f"backbone {name!r}: {path.name} has NaN or infinite numbers in "
+            f"{np.count_nonzero(~finite)} of {len(rows)} rows, e.g. that of "
+            f"{keys[int(finite.argmin())]!r}; compute these features again"
+        )
+    digest.update(np.ascontiguousarray(rows).data)
+    return rows
 
 
 @torch.no_grad()

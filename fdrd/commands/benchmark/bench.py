@@ -16,7 +16,6 @@ from fdrd.commands.options import (
     Backbone,
     Device,
     Json,
-    OptionalDataset,
     Plugins,
     default_dataset,
     load_plugins,
@@ -32,7 +31,7 @@ WITH_PRESET = {
 
 def bench(
     context: typer.Context,
-    dataset: OptionalDataset = None,
+    dataset: options.DatasetAndMethods = None,
     method: options.Methods = None,
     everything: options.Everything = False,
     checkpoint: options.Checkpoint = None,
@@ -69,13 +68,18 @@ def bench(
     Methods train on all domains together and are measured on each separately. --domain D uses D only.
 
     Examples:
-        fdrd bench --method zero_shot --method coop --seeds 3
+        fdrd bench data/fdrd zero_shot coop --seeds 3
         fdrd bench data/fdrd --method coop --split validation -M n_ctx=4 -T epochs=5
 
     Note:
         One parameter per option of the command line, and most are passed on one by one.
     """
-    from benchmark.registry import chosen_methods
+    from benchmark.checkpoint_files import find_checkpoint
+    from benchmark.experiments.preset_file import read_preset
+    from benchmark.registry import chosen_methods, distribute
+    from benchmark.runner.checks import check_runs
+    from benchmark.runner.description import Run
+    from benchmark.training.row_selection import limited
     from fdrd.options import split_assignments
 
     quiet_transformers()
@@ -85,37 +89,53 @@ def bench(
     assigned = split_assignments(method_option or (), "-M")
     size = _gallery(gallery)
     load_plugins(plugin)
+    if checkpoint:
+        find_checkpoint(checkpoint)
+    named, method = _data_and_methods([*(dataset or ()), *([data] if data else ())], method or ())
     if preset:
         _refuse_with_preset(context, preset)
-        names = chosen_methods(method or options.PAPER_METHODS)
+        names = chosen_methods(method or read_preset(preset).methods)
     else:
-        names = [] if checkpoint else chosen_methods(method or (), everything, ablate)
-    name = _checked_name(dataset, data, split, train)
+        names = [] if checkpoint else chosen_methods(method, everything, ablate)
+    name = named or str(default_dataset())
+    given = distribute(names, assigned)
+    rows = {name: limited(name, limit)} if limit else {}
+    check_runs(
+        (
+            Run(
+                method=each, data=name, backbone=backbone, options=given.get(each, {}), train=train, split=split,
+                domain=domain, train_domain=train_domain, shots=shots, gallery=size,
+            )
+            for each in names or ["zero_shot"]  # a checkpoint trains nothing, either
+        ),
+        data=rows, device=device, results=results,
+    )  # fmt: skip
     if preset:
         _run_preset(
-            name, names, assigned, train, results, json, domain=domain, seeds=range(seed, seed + seeds),
+            name, names, given, train, results, json, domain=domain, seeds=range(seed, seed + seeds),
             backbone=backbone, plugins=plugin or (), device=device,
         )  # fmt: skip
         return
 
     from benchmark.evaluation.base_to_new import read_categories
+
+    chosen = read_categories(categories) if categories else None
     from benchmark.models.loading import default_backbone
     from benchmark.models.processes import chosen_device, is_main
     from benchmark.runner import run_selected
-    from benchmark.training.row_selection import limited
 
     out.quiet, err.quiet = not is_main(), err.quiet or not is_main()  # only one process prints
-    runs = planned_runs(() if ablate else names or method or (), seeds)
-    named = backbone or (checkpoint and f"the backbone of {checkpoint}") or default_backbone(name)
-    print_plan(name, split, runs or [ablate or "the checkpoint"], named, str(chosen_device(device)))
+    runs = planned_runs(() if ablate else names or method, seeds)
+    tower = backbone or (checkpoint and f"the backbone of {checkpoint}") or default_backbone(name)
+    print_plan(name, split, runs or [ablate or "the checkpoint"], tower, str(chosen_device(device)))
     with show_progress(
         f"Finished runs and unfinished training are saved in {results}; the same command continues."
     ) as progress:
         outcome = run_selected(
-            method or (), limited(name, limit) if limit else name, everything=everything,
+            method, rows.get(name, name), everything=everything,
             ablate=ablate, options=assigned, seeds=range(seed, seed + seeds), split=split,
-            backbone=named if limit and not checkpoint else backbone, domain=domain,
-            train_domain=train_domain, categories=read_categories(categories) if categories else None,
+            backbone=tower if limit and not checkpoint else backbone, domain=domain,
+            train_domain=train_domain, categories=chosen,
             shots=shots, gallery=size, hard_negatives=hard_negatives, train=train, checkpoint=checkpoint,
             results=results, log=track, device=device, allow_code=backbone is not None,
             progress=with_time_left(progress, len(runs)),
@@ -126,10 +146,31 @@ def bench(
     raise_failed(outcome)
 
 
+def _data_and_methods(
+    arguments: Sequence[str], methods: Sequence[str]
+) -> tuple[str | None, list[str]]:
+    """Return the dataset, and the methods that are given as arguments or options, in any order."""
+    from benchmark.registry import OTHER_NAMES, method_names
+    from fdrd.options import closest, unknown
+    from fdrd.storage.registration import registered_folder
+
+    known = set(method_names())
+    datasets = [each for each in arguments if each not in known or Path(each).exists()]
+    for each in datasets:
+        exists = "/" in each or Path(each).exists() or registered_folder(each)
+        if not exists and closest(each, known, OTHER_NAMES):
+            raise FdrdError(unknown("method", each, known, "fdrd", OTHER_NAMES))
+    if len(datasets) > 1:
+        raise FdrdError(
+            f"several datasets: {', '.join(datasets)}; give one, and methods by their names in `fdrd methods`"
+        )
+    return next(iter(datasets), None), [*methods, *(e for e in arguments if e not in datasets)]
+
+
 def _run_preset(
     data: str,
     methods: Sequence[str],
-    assigned: dict[str, str],
+    given: dict[str, dict[str, Any]],
     train: dict[str, str],
     results: Path,
     json: bool,
@@ -142,11 +183,9 @@ def _run_preset(
     from benchmark.experiments.execution import run_experiment
     from benchmark.experiments.plan import MethodRow
     from benchmark.experiments.presets import paper_experiment
-    from benchmark.registry import distribute
     from benchmark.reporting.published import PAPER, beside, read_published
     from benchmark.reporting.terminal import rendered
 
-    given = distribute(methods, assigned)
     rows = [MethodRow(method=name, options=given[name]) for name in dict.fromkeys(methods)]
     plan = paper_experiment(data, rows, train=dict(train), results=str(results), **chosen)
     with show_progress(
@@ -162,21 +201,6 @@ def _run_preset(
         except FdrdError as error:  # other domains or methods than the paper's
             err.print(f"No published numbers beside these: {error}", style="dim", soft_wrap=True)
     raise_failed(outcome)
-
-
-def _checked_name(dataset: str | None, data: str | None, split: str, train: dict[str, str]) -> str:
-    """Return the dataset, after finding mistakes that need no torch."""
-    from benchmark.settings import TrainConfig
-    from fdrd.dataset import load_rows
-    from fdrd.options import options_of, read_options
-
-    if dataset and data:
-        raise FdrdError("the dataset is given twice; remove --data")
-    read_options(options_of(TrainConfig), train, "training")
-    name = str(dataset or data or default_dataset())
-    load_rows(name, split=split)
-    load_rows(name)  # a run may need the other splits, too
-    return name
 
 
 def _refuse_with_preset(context: typer.Context, preset: str) -> None:

@@ -16,12 +16,17 @@ _rows = partial(typer.Option, rich_help_panel="Data")
 _training = partial(typer.Option, rich_help_panel="Training")
 _rare = partial(typer.Option, rich_help_panel=RARE)
 
-PAPER_METHODS = ("zero_shot", "coop", "clip_adapter", "maple", "filip", "dcar")
-"""Methods of the paper's table that the project has."""
-
+DatasetAndMethods = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="DATASET|METHOD",
+        help="Folder, registered name or Hub id of a dataset (default: data/fdrd, else the only dataset in data), and "
+        "names from `fdrd methods`.",
+    ),
+]
 Methods = Annotated[
     list[str] | None,
-    _methods("--method", "-m", metavar="NAME", help="Name from `fdrd methods`; repeatable."),
+    _methods("--method", "-m", metavar="NAME", help="The same as METHOD; repeatable."),
 ]
 Everything = Annotated[bool, _methods("--all", help="Run every method.")]
 Ablate = Annotated[

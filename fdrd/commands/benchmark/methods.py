@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import typer
@@ -49,21 +50,32 @@ def methods(
         names = [name] if name else method_names()
         print_json({each: _as_json(summary(each), method_options(each)) for each in names})
     elif name is None:
-        rows = [(each, trains(each), summary(each)) for each in method_names()]
-        print_table(("method", "trains", ""), rows)
+        rows = [(each, trains(each), _paper(summary(each))) for each in method_names()]
+        print_table(("method", "trains", "paper"), rows)
         print_hint("Next:  fdrd methods NAME        fdrd methods training")
     elif name == TRAINING:
         out.print("Options of the training of every method (-T):")
         print_options(options_of(TrainConfig).values())
     else:
+        text = summary(name)
         out.print(name, style="bold", end=": ")
-        out.print(summary(name))
+        out.print(text)
         for paragraph in notes(name):
             out.print()
             print_paragraph(paragraph)
         options = method_options(name)
         out.print("\nOptions (-M):" if options else "\nIt has no options.")
         print_options(options.values())
+
+
+def _paper(summary: str) -> str:
+    """Return the paper that the summary of a method names; empty if it names none.
+
+    >>> _paper("Train context vectors before every caption (arXiv 2109.01134).")
+    'arXiv 2109.01134'
+    """
+    found = re.search(r"arXiv [\d.]*\d", summary)
+    return found[0] if found else ""
 
 
 def _as_json(summary: str, options: dict[str, Any]) -> dict[str, Any]:

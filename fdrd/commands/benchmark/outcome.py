@@ -21,7 +21,7 @@ def print_results(outcome: Any, results: Path | str, json: bool) -> None:
     elif outcome.results:
         print_report(table(outcome.results))
         _print_few_images(outcome.results)
-        print_hint(f"Next:  fdrd report {results}        fdrd compare {results}")
+        print_hint(f"\nNext:  fdrd report {results}        fdrd compare {results}")
 
 
 def _print_few_images(results: Iterable[Any]) -> None:

@@ -44,7 +44,7 @@ def report(
             "--beside",
             metavar="FILE",
             help="Print recalls next to published ones from this JSON file instead, per domain and in the mean, "
-            "and how the protocols differ. docs/experiments.md describes the format.",
+            "and how the protocols differ. `paper` stands for those of DCAR. docs/experiments.md describes the format.",
         ),
     ] = None,
 ) -> None:
@@ -63,11 +63,12 @@ def report(
     if target and (html or published):
         raise FdrdError("--out writes what --format says; leave out --html and --beside")
     if published:
-        from benchmark.reporting.published import beside, read_published
+        from benchmark.reporting.published import PAPER, beside, read_published
         from benchmark.reporting.terminal import rendered
         from benchmark.result import read_results
 
-        out.print(rendered(beside(read_results(folder), read_published(published))))
+        file = PAPER if published == Path("paper") else published
+        out.print(rendered(beside(read_results(folder), read_published(file))))
         return
     text = build_report(folder, format=form, html=html, figures=figures)
     if target is not None:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fdrd.commands.console import err, shown
+from fdrd.commands.console import err
+from fdrd.progress import FINISHED
 
 if TYPE_CHECKING:
     from fdrd.progress import Progress
@@ -32,26 +33,17 @@ def print_plan(data: str, split: str, runs: Sequence[str], backbone: str, device
 
 
 def with_time_left(progress: Progress, runs: int) -> Progress:
-    """Return a progress that prints after each run how long the others may take.
-
-    A run is known by the text before ": " in the name of its stages.
-    """
-    started = time.monotonic()
-    seen: dict[str, None] = {}
+    """Return a progress that adds to the line of a finished run how long the others may take."""
+    started, finished = time.monotonic(), 0
 
     def report(stage: str, done: int, total: int) -> None:
-        run, colon, _ = stage.partition(": ")
-        if colon and run not in seen:
-            spent, finished = time.monotonic() - started, len(seen)
-            if shown.hints and 0 < finished < runs and spent >= 1:
+        nonlocal finished
+        if stage.partition(" | ")[0].endswith(f": {FINISHED}"):
+            finished += 1
+            spent = time.monotonic() - started
+            if finished < runs and spent >= 1:
                 left = duration(spent / finished * (runs - finished))
-                err.print(
-                    f"{finished} of {runs} runs done in {duration(spent)}; about {left} left if the "
-                    "others take as long",
-                    style="dim",
-                    soft_wrap=True,
-                )
-            seen[run] = None
+                stage += f" ({finished} of {runs}, about {left} left)"
         progress(stage, done, total)
 
     return report

@@ -57,11 +57,19 @@ def search(
     quiet_transformers()
     from dataclasses import asdict
 
+    from benchmark.checkpoint_files import find_checkpoint
+    from benchmark.models.backbone_names import check_backbone_name
+    from benchmark.models.devices import check_device
     from benchmark.registry import chosen_methods
     from fdrd.dataset import load_splits
 
     load_plugins(plugin)
     chosen_methods([method])
+    check_device(device)
+    if backbone:
+        check_backbone_name(backbone)
+    if checkpoint:
+        find_checkpoint(checkpoint)
     splits = load_splits(dataset, split, domain)  # before torch is imported
     from benchmark.dataset_search import search as run_search
     from fdrd.images.check import open_image

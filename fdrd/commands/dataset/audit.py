@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fdrd.commands.console import err, out, print_json, print_line, print_report, show_progress
+from fdrd.commands.console import (
+    err,
+    out,
+    print_json,
+    print_line,
+    print_report,
+    print_table,
+    show_progress,
+)
 from fdrd.commands.options import Json, dataset_folder, default_dataset
 from fdrd.errors import CheckError, FdrdError
 
@@ -62,7 +71,8 @@ def audit(
 
     The results are added to the card of a built dataset. A source is audited file by file after normalization. The
     number of times that each normalization rule applied is printed, and what the noise filters of `fdrd caption`
-    would reject.
+    would reject. For a dataset that was reviewed with `fdrd view`, what reviewers answered about hard negatives and
+    natural pairs is printed: whether they are false, fluent, and guessable.
 
     --list and --fail-on name the rows, and neither train the text-only baseline nor change the card.
 
@@ -97,18 +107,60 @@ def audit(
         _print_rows(records, rows, limits, json)
         return
     audits = audit_records(records, text_only=text_only)
+    shares = [] if is_source else _reviewed(folder, records)
     noise = _noise(folder, records, backbone, min_clip_score) if is_source else None
     if json:
         found = {"audits": [asdict(each) for each in audits], "rules": rules}
+        if shares:
+            found["reviewed"] = shares
         print_json(found | noise[0] if noise else found)
     else:
         print_report(tables(audits))
+        if shares:
+            print_table(
+                ("reviewed", "question", "answers", "yes", "95 % interval"),
+                [
+                    (each["kind"], each["question"], f"{each['answers']:,}", f"{each['yes']:.1%}",
+                     f"{each['interval'][0]:.1%} to {each['interval'][1]:.1%}")
+                    for each in shares
+                ],
+            )  # fmt: skip
         for rule, count in rules.items():
             out.print(f"{count:,} times: {rule}")
         if noise:
             _print_noise(*noise)
     if not is_source and text_only and card:
         err.print(f"Added to the card: {put_audit(folder, audits, digest)}", soft_wrap=True)
+
+
+def _reviewed(folder: Path, records: list[Any]) -> list[dict[str, Any]]:
+    """Return what reviewers answered about the negatives and pairs of a dataset (`fdrd view --review`)."""
+    import numpy as np
+
+    from benchmark.intervals import score_interval
+    from fdrd.curation.decisions import in_effect, read_decisions
+    from fdrd.curation.judgments import reviewed_shares
+
+    reviews = sorted(
+        folder.absolute().parent.glob(f"{escape(folder.name)}.review/*/decisions.jsonl")
+    )
+    decisions = [each for path in reviews for each in in_effect(read_decisions(path)[0])]
+    items = {
+        record.id: {
+            *(negative.caption for negative in record.negatives),
+            *(pair.id for pair in getattr(record, "natural_pairs", ())),
+        }
+        for record in (records if decisions else ())
+    }
+    found = []
+    for each in reviewed_shares(decisions, items):
+        columns = [np.array(values, float)[:, None] for values in (each.yes, each.count)]
+        interval = score_interval([(columns[0], columns[1])])
+        found.append(
+            {"kind": each.kind, "question": each.question, "answers": sum(each.count),
+             "yes": each.share, "interval": interval}
+        )  # fmt: skip
+    return found
 
 
 def _print_rows(records: list[Any], listed: bool, limits: dict[str, int], json: bool) -> None:

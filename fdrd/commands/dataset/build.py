@@ -33,6 +33,7 @@ def build(
     seed: options.Seed = 0,
     policy: options.PolicyOptions = None,
     decisions: options.Decisions = None,
+    only: options.Only = None,
     max_pixels: options.MaxPixels = 50_000_000,
     min_side: options.MinSide = 8,
     max_aspect: options.MaxAspect = 20,
@@ -94,7 +95,7 @@ def build(
     with show_progress(resume_hint(target)) as progress:
         built = run_build(
             folder, target, config=config, options=source_options, decisions=decisions,
-            replace=replace, workers=workers, engine=engine, tokens=tokens_of, progress=progress,
+            only=only, replace=replace, workers=workers, engine=engine, tokens=tokens_of, progress=progress,
         )  # fmt: skip
     print_build(built, json, on_hub())
 

@@ -95,3 +95,10 @@ Decisions = Annotated[
         metavar="FILE", help="Apply reviewers' decisions: the file that `fdrd view --review` wrote."
     ),
 ]
+Only = Annotated[
+    Path | None,
+    _rare(
+        metavar="FILE",
+        help="Keep only the records whose ids it lists, e.g. exported by `fdrd view`.",
+    ),
+]

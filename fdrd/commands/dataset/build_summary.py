@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fdrd.commands.console import err, out, print_hint, print_json, print_table
 from fdrd.errors import FdrdError
+from fdrd.record import SPLITS
 
 if TYPE_CHECKING:
     from fdrd.pipeline.builder import Build
@@ -71,19 +73,18 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
             }
         )
         return
-    records = manifest.records
-    rows = []
-    for file, entry in manifest.files.items():
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in entry.rejected.items())
-        rows.append((file, f"{entry.read:,}", f"{entry.kept:,}", reasons or "none"))
-    print_table(("annotations", "read", "kept", "rejected"), rows)
-    out.print(f"{records.read:,} read = {records.kept:,} kept + {records.rejected:,} rejected")
+    _print_counts(built)
+    if fewer := manifest.rules.get("negatives_fewer"):
+        out.print(
+            f"{fewer:,} of {manifest.records.kept:,} pairs have fewer than {manifest.config.negatives} hard "
+            "negatives: no other swap is plausible"
+        )
     if reviewed := manifest.decisions:
         verified = sum(sum(splits.values()) for splits in reviewed.verified.values())
-        out.print(
-            f"Review: {reviewed.applied:,} decisions applied, {reviewed.stale:,} not applied, "
-            f"{verified:,} records verified"
-        )
+        counts = {"decisions applied": reviewed.applied, "not applied": reviewed.stale}
+        counts["verified records"] = verified
+        parts = (f"{count:,} {what}" for what, count in counts.items() if count)
+        out.print(f"Review: {', '.join(parts) or 'no decisions'}")
         for decision, reason in built.stale[:10]:
             out.print(f"  not applied: {decision.action} on {decision.record}: {reason}")
     for file, why in built.unused[:10]:
@@ -135,13 +136,32 @@ def _print_splits(manifest: Manifest) -> None:
         out.print(few, soft_wrap=True)
 
 
+def _print_counts(built: Build) -> None:
+    """Print the records by annotation file, the split sizes, and where to look for those that were rejected."""
+    manifest = built.manifest
+    records, rejected = manifest.records, Counter[str]()
+    rows = []
+    for file, entry in manifest.files.items():
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in entry.rejected.items())
+        rejected.update(entry.rejected)
+        rows.append((file, f"{entry.read:,}", f"{entry.kept:,}", reasons or "none"))
+    print_table(("annotations", "read", "kept", "rejected"), rows)
+    line = f"{records.read:,} read = {records.kept:,} kept + {records.rejected:,} rejected"
+    out.print(f"{line}: {built.out / 'rejected.jsonl'}" if records.rejected else line)
+    sizes = Counter[str]()
+    for shard in manifest.shards:
+        sizes[shard.split] += shard.rows
+    out.print(f"Splits: {', '.join(f'{sizes[split]:,} {split}' for split in SPLITS)}")
+    if missing := rejected["caption_missing"]:
+        images = "image has" if missing == 1 else "images have"
+        out.print(f"{missing:,} {images} no caption; `fdrd caption SOURCE` writes captions")
+
+
 def _print_tokens(tokens: Tokens | None) -> None:
     """Print how many captions are truncated."""
     if tokens is None:
         return
     splits = [split for splits in tokens.splits.values() for split in splits.values()]
     longest, over = max(split.max for split in splits), sum(split.over for split in splits)
-    out.print(
-        f"Captions have up to {longest} tokens ({tokens.tokenizer}); {over:,} exceed the limit of "
-        f"{tokens.limit} and are truncated"
-    )
+    cut = f"; {over:,} exceed the limit of {tokens.limit} and are truncated" if over else ""
+    out.print(f"Captions have up to {longest} tokens ({tokens.tokenizer}){cut}")

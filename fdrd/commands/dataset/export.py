@@ -21,6 +21,7 @@ from fdrd.commands.console import (
 from fdrd.commands.options import Device, Json, SameTarget, Target, one_of
 from fdrd.errors import FdrdError
 from fdrd.exports.formats import FORMATS, Task, not_carried
+from fdrd.kinds import kind_of
 
 _OTHERS = {
     "features": "features of images and captions, for --backbone features:FOLDER",
@@ -114,6 +115,8 @@ def export(
         One parameter per option of the command line.
     """
     home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. -o wds/"))
+    if kind_of(home) == "dataset" and kind_of(Path(dataset)) != "dataset":
+        raise FdrdError(f"{home} is a dataset, which comes first: fdrd export {home} {dataset}")
     limits = {"split": split, "domain": domain}
     shards = {"task": task, "shard-mb": shard_mb}
     weights: dict[str, Any] = {"config": config, "activation": activation, "tokenizer": tokenizer}
@@ -174,9 +177,16 @@ def _write_features(
     dataset: str, home: Path, backbone: str | None, device: str | None, **limits: Any
 ) -> None:
     quiet_transformers()
+    from benchmark.models.backbone_names import check_backbone_name
+    from benchmark.models.devices import check_device
     from fdrd.dataset import load_splits
+    from fdrd.files.atomic import check_empty
 
-    splits = load_splits(dataset, **limits)  # before torch is imported
+    check_empty(home)
+    check_device(device)
+    if backbone:
+        check_backbone_name(backbone)
+    splits = load_splits(dataset, **limits)
     from benchmark.models.encoders.stored import write_features
     from benchmark.runner import open_backbone
 

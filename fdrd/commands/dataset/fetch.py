@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fdrd.commands.console import err, out, print_hint, print_table, show_progress
+from fdrd.commands.console import (
+    err,
+    out,
+    print_hint,
+    print_paragraph,
+    print_table,
+    show_progress,
+)
 from fdrd.commands.options import SameTarget
 from fdrd.errors import FdrdError
+
+if TYPE_CHECKING:
+    from fdrd.fetching.fetching_run import FetchOptions
+    from fdrd.fetching.table import Collection, PublicSet
 
 
 def fetch(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="Name of a set; without one, list the sets."),
+        typer.Argument(
+            metavar="NAME",
+            help="Name of a set, or fdrd for the nine sets of the paper; without one, list them.",
+        ),
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="FOLDER", help="New or empty folder; raw/NAME by default."),
+        typer.Argument(
+            metavar="FOLDER",
+            help="New or empty folder; raw/NAME by default, and raw for several sets.",
+        ),
     ] = None,
     out_folder: SameTarget = None,
     yes: Annotated[
@@ -43,52 +61,89 @@ def fetch(
         bool, typer.Option("--accept-unverified", help="Use files of which no digest is known.")
     ] = False,
 ) -> None:
-    """Download a public set of images, with the authors' captions if they are published.
+    """Download a public set of images, with the captions that were published, or several sets.
 
-    Shows license, size and terms, and asks first. Files are checked by digest, and an interrupted download
-    resumes. Files that need a form or a browser are named, with the place to get them.
+    Says first what only you can get and where to put it, then shows licenses, terms and sizes, and asks. Files are
+    checked by digest, and an interrupted download resumes. Sets that are in the folder already are kept.
 
     Examples:
         fdrd fetch caltech101 raw/caltech101
+        fdrd fetch fdrd raw
     """
-    from fdrd.fetching.fetching_run import FetchOptions, fetch_set, missing_by_hand, unverified
-    from fdrd.fetching.table import find_set, read_table
+    from fdrd.fetching.fetching_run import FetchOptions, fetch_set, fetch_sets, is_fetched
+    from fdrd.fetching.table import find_set, plain_name, read_collections, read_table
 
     if folder and out_folder:
         raise FdrdError("the folder is given twice; remove --out")
     table = read_table()
+    collections = read_collections(table)
     if name is None:
-        print_table(
-            ("name", "title", "license", "size"),
-            [
-                (
-                    each.name,
-                    each.title,
-                    each.license,
-                    f"{sum(file.mb for file in each.files):,.0f} MB",
-                )
-                for each in table.values()
-            ],
-        )
+        _print_sets(table.values(), collections.values())
         return
-    chosen = find_set(name, table)
     options = FetchOptions(local, mirror, accept_unverified)
-    size = sum(file.mb for file in chosen.files if not file.optional)
-    for line in (
-        chosen.title,
-        f"  license: {chosen.license}",
-        f"  terms:   {chosen.terms}",
-        f"  size:    about {size:,.0f} MB, and as much again unpacked",
-        f"  note:    {chosen.note}" if chosen.note else "",
-        *(f"  by hand: {each}" for each in missing_by_hand(chosen, options)),
-        *(f"  no known digest: {each}" for each in unverified(chosen, options)),
-    ):
-        if line:
-            err.print(line, soft_wrap=True)
-    if not yes:
+    collection = collections.get(plain_name(name))
+    chosen = collection.sets if collection else (find_set(name, table, collections),)
+    default = Path("raw") if collection else Path("raw") / chosen[0].name
+    target = folder or out_folder or default
+    wanted = [each for each in chosen if not collection or not is_fetched(each, target)]
+    _print_terms(wanted, options)
+    if wanted and not yes:
         typer.confirm("Do you accept these terms?", abort=True, err=True)
-    target = folder or out_folder or Path("raw") / chosen.name
     with show_progress("Run the same command again to resume.") as progress:
-        fetch_set(chosen, target, options, progress)
-    out.print(f"Fetched {chosen.title} into {target}")
+        if collection:
+            fetch_sets(chosen, target, options, progress)
+        else:
+            fetch_set(chosen[0], target, options, progress)
+    out.print(f"Fetched {collection.title if collection else chosen[0].title} into {target}")
     print_hint(f"Next:  fdrd build {target}")
+
+
+def _print_sets(sets: Iterable[PublicSet], collections: Iterable[Collection]) -> None:
+    """Print what each set holds, and which sets are fetched together."""
+    print_table(
+        ("name", "captions", "images", "size", "by hand", "license"),
+        [
+            (
+                each.name,
+                each.captions,
+                f"{each.images:,}",
+                f"{each.mb:,.0f} MB",
+                f"{by_hand} files"
+                if (by_hand := sum(not file.url for file in each.files))
+                else "-",
+                each.license,
+            )
+            for each in sets
+        ],
+    )
+    for collection in collections:
+        names = ", ".join(each.name for each in collection.sets)
+        size = sum(each.mb for each in collection.sets)
+        print_paragraph(f"{collection.name}: {collection.title}, {size:,.0f} MB: {names}")
+
+
+def _print_terms(sets: Sequence[PublicSet], options: FetchOptions) -> None:
+    """Print what the user must get or accept: first what no command can do."""
+    from fdrd.fetching.fetching_run import missing_by_hand, unverified
+
+    lines = [
+        f"By hand:  {each.name}: {line}" for each in sets for line in missing_by_hand(each, options)
+    ]
+    if names := [f"{each.name}/{name}" for each in sets for name in unverified(each, options)]:
+        consent = "" if options.accept_unverified else ", used with --accept-unverified only"
+        lines.append(f"No known digest{consent}: {', '.join(names)}")
+    for each in sets:
+        about = f"; license {each.captions_license}, see {each.captions_terms}"
+        lines += [
+            f"{each.title}: {each.images:,} images, about {each.mb:,.0f} MB, and as much again unpacked",
+            f"  license:  {each.license}",
+            f"  terms:    {each.terms}",
+            f"  captions: {each.captions}{about if each.captions_terms else ''}",
+            *([f"  note:     {each.note}"] if each.note else []),
+        ]
+    if len(sets) > 1:
+        lines.append(
+            f"Together about {sum(each.mb for each in sets):,.0f} MB, and as much again unpacked"
+        )
+    for line in lines:
+        err.print(line, soft_wrap=True)

@@ -20,6 +20,7 @@ def stats(dataset: OptionalFolder = None, json: Json = False) -> None:
     from dataclasses import asdict
 
     from fdrd.checks.statistics import stats as count
+    from fdrd.record import KINDS
 
     found = count(dataset or default_dataset())
     if json:
@@ -30,6 +31,13 @@ def stats(dataset: OptionalFolder = None, json: Json = False) -> None:
     out.print()
     headings = "domain split words/max tokens/max truncated negatives attributes"
     print_table(headings.split(), map(_texts, found))
+    if any(each for split in found for each in split.natural_pairs.values()):
+        out.print()
+        rows = [
+            [split.domain, split.split, *(f"{each:,}" for each in split.natural_pairs.values())]
+            for split in found
+        ]
+        print_table(["domain", "split", *(f"{kind} pairs" for kind in KINDS)], rows)
     if columns := [row for split in found for row in _columns(split)]:
         out.print()
         print_table("domain split column type distinct nulls range".split(), columns)

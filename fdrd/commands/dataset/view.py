@@ -36,6 +36,17 @@ def view(
             metavar="SOURCE", help="The raw source, to see the images that were rejected."
         ),
     ] = None,
+    drafts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Outputs of `fdrd caption`: drafts for images without a caption; repeatable.",
+        ),
+    ] = None,
+    before: Annotated[
+        Path | None,
+        typer.Option(metavar="DATASET", help="An earlier build, to see which records changed."),
+    ] = None,
     host: Annotated[
         str,
         typer.Option(
@@ -69,6 +80,7 @@ def view(
     import secrets
     import webbrowser
 
+    from fdrd.sources.single_file import as_folder
     from fdrd.viewer.context import open_context
     from fdrd.viewer.security import redirect_file
     from fdrd.viewer.server import is_local, serve
@@ -76,11 +88,6 @@ def view(
     if results:
         quiet_transformers()
         load_plugins(plugin)
-    with show_progress("The same command starts over.") as progress:
-        context = open_context(
-            dataset or default_dataset(), results=results or (), review=review, reviewer=reviewer or _login(),
-            source=source, progress=progress,
-        )  # fmt: skip
 
     def ready(address: str) -> None:
         if not is_local(host):
@@ -98,6 +105,12 @@ def view(
                 webbrowser.open(stack.enter_context(redirect_file(address)).as_uri())
 
     with ExitStack() as stack:
+        raw = stack.enter_context(as_folder(source)) if source else None
+        with show_progress("The same command starts over.") as progress:
+            context = open_context(
+                dataset or default_dataset(), results=results or (), review=review,
+                reviewer=reviewer or _login(), source=raw, drafts=drafts or (), before=before, progress=progress,
+            )  # fmt: skip
         serve(context, secrets.token_urlsafe(24), host, port, ready)
 
 

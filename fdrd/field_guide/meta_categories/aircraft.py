@@ -18,7 +18,7 @@ from fdrd.field_guide.traits import (
 # fmt: off
 
 TRAITS = (
-    Trait("colour", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("color", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("wings", "shape", "genus", one_of(
         straight=("[straight] wings",), swept=("[swept-back] wings", "[swept] wings"),
         delta=("[triangular] wings", "a [delta] wing"),
@@ -64,12 +64,12 @@ def sensible(signature: Signature) -> bool:
     """Require visible markings and tips, and none on unmarked wings."""
     if signature["emblem"] == "none" and signature["ink"] != "white":
         return False
-    return all(stands_out(signature[mark], signature["colour"]) for mark in ("tips", "ink"))
+    return all(stands_out(signature[mark], signature["color"]) for mark in ("tips", "ink"))
 
 
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw an aircraft that flies upward."""
-    coat = look.color("colour")
+    coat = look.color("color")
     ink = look.color("ink")
     flat = 0.66 if look["pose"] == "banking" else 1.0
     if look["extra"] == "smoke":

@@ -20,7 +20,7 @@ from fdrd.field_guide.traits import (
 # fmt: off
 
 TRAITS = (
-    Trait("colour", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("color", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("shape", "shape", "genus", one_of(
         round=("a [round] body", "a [dome-shaped] body"), oval=("an [oval] body",),
         long=("a [long narrow] body", "a [slender] body"),
@@ -66,12 +66,12 @@ def sensible(signature: Signature) -> bool:
     """Require markings that stand out from the wing cases, and none on plain ones."""
     if signature["spots"] == "plain" and signature["ink"] != "black":
         return False
-    return all(stands_out(signature[mark], signature["colour"]) for mark in ("ink", "shield"))
+    return all(stands_out(signature[mark], signature["color"]) for mark in ("ink", "shield"))
 
 
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a beetle that faces up."""
-    coat = look.color("colour")
+    coat = look.color("color")
     ink = look.color("ink")
     shield = shade(coat, 70) if look["shield"] == "same" else look.color("shield")
     half, top, low = {"round": (0.56, -0.2, 0.82), "oval": (0.44, -0.24, 0.88),

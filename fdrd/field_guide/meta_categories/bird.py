@@ -19,7 +19,7 @@ from fdrd.field_guide.traits import (
 # fmt: off
 
 TRAITS = (
-    Trait("colour", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("color", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("bill", "shape", "genus", one_of(
         short="a [short] bill", long=("a [long thin] bill", "a [long] bill"),
         hooked=("a [hooked] bill", "a [curved] bill"),
@@ -65,12 +65,12 @@ TRAITS = (
 
 def sensible(signature: Signature) -> bool:
     """Refuse a cap in the color of the bird, which would be invisible."""
-    return stands_out(signature["cap"], signature["colour"])
+    return stands_out(signature["cap"], signature["color"])
 
 
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a bird that faces right."""
-    coat = look.color("colour")
+    coat = look.color("color")
     feathers = shade(coat, 80)
     lean = 0.16 if look["pose"] == "leaning" else 0.0
     head = (0.46 + lean, -0.42 + 2 * lean)

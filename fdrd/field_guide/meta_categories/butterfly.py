@@ -22,7 +22,7 @@ from fdrd.field_guide.traits import (
 # fmt: off
 
 TRAITS = (
-    Trait("colour", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("color", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("wings", "shape", "genus", one_of(
         rounded=("[rounded] wings",), pointed=("[pointed] wings", "[sharp-tipped] wings"),
         scalloped=("[scalloped] wing edges", "[wavy] wing edges"),
@@ -65,7 +65,7 @@ def sensible(signature: Signature) -> bool:
     """Refuse tips in the color of the wings or their border, which would be invisible."""
     if signature["tips"] != "none" and signature["tips"] == signature["border"]:
         return False
-    return stands_out(signature["tips"], signature["colour"])
+    return stands_out(signature["tips"], signature["color"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _wings(shape: str) -> tuple[_Wing, _Wing]:
 
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a butterfly that faces up."""
-    coat = look.color("colour")
+    coat = look.color("color")
     folded = Sketch()
     hind, fore = _wings(look["wings"])
     _tails(folded, look, shade(coat, 78))
@@ -161,7 +161,7 @@ def _wing(sketch: Sketch, look: Look, wing: _Wing, color: Color, side: int, *, e
             vein = curve((0.04, 0.0), (x * 0.5, y * 0.6 - 0.02), (x, y), start=0.035, end=0.035)
             mark(vein, shade(color, 35))
     elif look["markings"] == "bands":
-        mark(curve(*wing.band, start=0.13, end=0.12), shade(look.color("colour"), 172))
+        mark(curve(*wing.band, start=0.13, end=0.12), shade(look.color("color"), 172))
     elif look["markings"] == "dots":
         for x, y in wing.dots:
             mark(ellipse(x, y, 0.05, 0.05, 0, 10), COLORS["white"])

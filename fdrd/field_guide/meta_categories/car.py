@@ -22,7 +22,7 @@ from fdrd.field_guide.traits import (
 # fmt: off
 
 TRAITS = (
-    Trait("colour", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("color", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("body", "shape", "genus", one_of(
         hatch=("a [short hatchback] body", "a [hatchback] shape"),
         saloon=("a [long saloon] body", "a [three-box] shape"),
@@ -72,7 +72,7 @@ def sensible(signature: Signature) -> bool:
     """Require visible trim and roof, and no trim without stripes."""
     if signature["stripe"] == "none" and signature["ink"] != "white":
         return False
-    return all(stands_out(signature[mark], signature["colour"]) for mark in ("ink", "roof"))
+    return all(stands_out(signature[mark], signature["color"]) for mark in ("ink", "roof"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ GROUND = 0.6
 
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a car that faces right."""
-    coat = look.color("colour")
+    coat = look.color("color")
     cabin = CABINS[look["body"]]
     radius = 0.27 if look["wheels"] == "large" else 0.18
     sill = GROUND - radius * 0.75

@@ -19,7 +19,7 @@ from fdrd.field_guide.traits import (
 # fmt: off
 
 TRAITS = (
-    Trait("colour", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("color", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("body", "shape", "genus", one_of(
         slender=("a [slender] body", "a [long slim] body"), oval=("an [oval] body",),
         deep=("a [deep] body", "a [tall round] body"),
@@ -62,12 +62,12 @@ def sensible(signature: Signature) -> bool:
     """Require visible fins and markings, and no markings on a plain fish."""
     if signature["pattern"] in ("plain", "tailspot") and signature["ink"] != "black":
         return False
-    return all(stands_out(signature[mark], signature["colour"]) for mark in ("fins", "ink"))
+    return all(stands_out(signature[mark], signature["color"]) for mark in ("fins", "ink"))
 
 
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a fish that faces right."""
-    coat = look.color("colour")
+    coat = look.color("color")
     fins = shade(coat, 68) if look["fins"] == "same" else look.color("fins")
     half = {"slender": 0.24, "oval": 0.38, "deep": 0.58}[look["body"]]
     _tail(sketch, look, fins)

@@ -14,7 +14,7 @@ from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value,
 CLOTH = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "black")
 
 TRAITS = (
-    Trait("colour", "color", "genus", colors(CLOTH, "[{}]"), slot="adjective", legible=0),
+    Trait("color", "color", "genus", colors(CLOTH, "[{}]"), slot="adjective", legible=0),
     Trait("cut", "shape", "genus", one_of(
         square=("a [rectangular] shape", "[square-cut] cloth"),
         swallow=("a [swallow-tailed] end", "a [notched] end"),
@@ -67,12 +67,12 @@ def sensible(signature: Signature) -> bool:
         return False
     if signature["sign"] == signature["second"] and "none" not in signature["emblem"]:
         return signature["layout"] == "plain"
-    return all(stands_out(signature[mark], signature["colour"]) for mark in ("second", "sign"))
+    return all(stands_out(signature[mark], signature["color"]) for mark in ("second", "sign"))
 
 
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a flag that blows to the right."""
-    cloth = look.color("colour")
+    cloth = look.color("color")
     second = look.color("second")
     deep = 0.1 if look["pose"] == "rippling" else 0.025
 

@@ -15,7 +15,7 @@ from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value,
 PETALS = ("red", "orange", "yellow", "teal", "blue", "purple", "pink", "white")
 
 TRAITS = (
-    Trait("colour", "color", "genus", colors(PETALS, "[{}]"), slot="adjective", legible=0),
+    Trait("color", "color", "genus", colors(PETALS, "[{}]"), slot="adjective", legible=0),
     Trait("petal", "shape", "genus", one_of(
         round=("[rounded] petals", "[broad round] petals"), pointed=("[pointed] petals",),
         narrow=("[narrow] petals", "[strap-like] petals"),
@@ -27,7 +27,7 @@ TRAITS = (
     Trait("petals", "count", "species", one_of(
         four="[four] petals", five="[five] petals", six="[six] petals", eight="[eight] petals",
     ), legible=50),
-    Trait("centre", "color", "species", one_of(
+    Trait("center", "color", "species", one_of(
         yellow=("a [yellow] centre", "a [yellow] eye"), black=("a [black] centre", "a [black] eye"),
         white=("a [white] centre", "a [white] eye"), red=("a [red] centre", "a [red] eye"),
         green=("a [green] centre", "a [green] eye"),
@@ -64,12 +64,12 @@ TRAITS = (
 
 def sensible(signature: Signature) -> bool:
     """Require a center that stands out from the petals."""
-    return stands_out(signature["centre"], signature["colour"])
+    return stands_out(signature["center"], signature["color"])
 
 
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a flower that grows upward."""
-    coat = look.color("colour")
+    coat = look.color("color")
     stem = (78, 136, 58)
     hx, hy = 0.0, -0.3
     sketch.body(curve((0.02, 1.0), (-0.06, 0.5), (hx, hy), start=0.11, end=0.08), stem)
@@ -115,7 +115,7 @@ def draw(sketch: Sketch, look: Look) -> None:
                     shade(coat, 45), inside=whole)
             elif look["markings"] == "tips":
                 sketch.fill(put(ellipse(0.0, -1.02, wide * 1.5, 0.26, 0, 16)),
-                    shade(coat, 178) if look["colour"] != "white" else (246, 170, 196),
+                    shade(coat, 178) if look["color"] != "white" else (246, 170, 196),
                     inside=whole)
             elif look["markings"] == "spots":
                 for x, y in ((-0.09, -0.5), (0.1, -0.62), (0.0, -0.78)):
@@ -124,12 +124,12 @@ def draw(sketch: Sketch, look: Look) -> None:
     if look["markings"] == "ring":
         sketch.fill(ellipse(hx, hy, 0.36, 0.36 * flat), shade(coat, 42))
     radius = 0.28 if look["disc"] == "large" else 0.15
-    eye = sketch.body(ellipse(hx, hy, radius, radius * flat), COLORS[look["centre"]])
+    eye = sketch.body(ellipse(hx, hy, radius, radius * flat), COLORS[look["center"]])
     for i in range(7):
         angle = i * TURN // 7
         sketch.fill(ellipse(hx + radius * 0.6 * cosine(angle),
             hy + radius * 0.6 * flat * sine(angle), 0.03, 0.03, 0, 8),
-            shade(COLORS[look["centre"]], 60 if look["centre"] != "black" else 160), inside=eye)
+            shade(COLORS[look["center"]], 60 if look["center"] != "black" else 160), inside=eye)
     if look["guest"] == "bee":
         sketch.body(ellipse(0.34, hy - 0.24, 0.1, 0.06, -120, 14), (226, 236, 244))
         bee = sketch.body(ellipse(0.4, hy - 0.14, 0.16, 0.1), COLORS["yellow"])

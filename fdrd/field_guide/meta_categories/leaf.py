@@ -24,7 +24,7 @@ from fdrd.field_guide.traits import (
 BLADES = ("green", "yellow", "red", "orange", "brown", "purple", "teal", "pink")
 
 TRAITS = (
-    Trait("colour", "color", "genus", colors(BLADES, "[{}]"), slot="adjective", legible=0),
+    Trait("color", "color", "genus", colors(BLADES, "[{}]"), slot="adjective", legible=0),
     Trait("outline", "shape", "genus", one_of(
         oval=("an [oval] blade",), lance=("a [narrow] blade", "a [lance-shaped] blade"),
         heart=("a [heart-shaped] blade",), lobed=("a [lobed] blade", "a [hand-shaped] blade"),
@@ -65,7 +65,7 @@ TRAITS = (
 
 def sensible(signature: Signature) -> bool:
     """Require veins that stand out from the blade."""
-    return stands_out(signature["veins"], signature["colour"])
+    return stands_out(signature["veins"], signature["color"])
 
 
 def _blade(outline: str, teeth: bool) -> tuple[tuple[float, float], ...]:
@@ -90,7 +90,7 @@ def _blade(outline: str, teeth: bool) -> tuple[tuple[float, float], ...]:
 
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a leaf that points up."""
-    coat = look.color("colour")
+    coat = look.color("color")
     veins = shade(coat, 42) if look["veins"] == "dark" else COLORS[look["veins"]]
     teeth = look["margin"] == "toothed"
     narrow = 0.6 if look["pose"] == "folded" else 1.0

@@ -13,7 +13,7 @@ from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value,
 # fmt: off
 
 TRAITS = (
-    Trait("colour", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("color", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("cap", "shape", "genus", one_of(
         domed=("a [domed] cap", "a [rounded] cap"),
         conical=("a [pointed] cap", "a [cone-shaped] cap"),
@@ -66,7 +66,7 @@ TRAITS = (
 
 def sensible(signature: Signature) -> bool:
     """Require different colors for stem and cap."""
-    return stands_out(signature["stem"], signature["colour"])
+    return stands_out(signature["stem"], signature["color"])
 
 
 def draw(sketch: Sketch, look: Look) -> None:
@@ -82,7 +82,7 @@ def draw(sketch: Sketch, look: Look) -> None:
     edge = _edge(look, cap)
     if look["guest"] == "bite":
         edge = pierced(edge, ellipse(cap.wide * 0.86, cap.rim - 0.06, 0.22, 0.2, 0, 16))
-    _pattern(sketch, look, cap, sketch.body(edge, look.color("colour")))
+    _pattern(sketch, look, cap, sketch.body(edge, look.color("color")))
     _guest(sketch, look, cap.rim - cap.rise)
 
 
@@ -102,7 +102,7 @@ def _young(sketch: Sketch, look: Look) -> None:
             COLORS[look["stem"]])
         sketch.body(smooth((x - 0.17 * size, y), (x - 0.1 * size, y - 0.16 * size),
             (x + 0.1 * size, y - 0.16 * size), (x + 0.17 * size, y), (x, y + 0.04)),
-            look.color("colour"))
+            look.color("color"))
 
 
 def _stem(sketch: Sketch, look: Look) -> None:
@@ -156,7 +156,7 @@ def _edge(look: Look, cap: _Cap) -> Floats:
 
 
 def _pattern(sketch: Sketch, look: Look, cap: _Cap, whole: int) -> None:
-    coat, wide, rim, rise, top = look.color("colour"), cap.wide, cap.rim, cap.rise, cap.rim - cap.rise
+    coat, wide, rim, rise, top = look.color("color"), cap.wide, cap.rim, cap.rise, cap.rim - cap.rise
     ink, marks = shade(coat, 45), list[Floats]()
     if look["pattern"] == "spots":
         ink, flat = COLORS["white"], 0.07 if rise > 0.4 else 0.045

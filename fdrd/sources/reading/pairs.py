@@ -172,7 +172,7 @@ def unknown_fields(fields: Mapping[str, Any], known: Collection[str]) -> dict[st
     if isinstance(record := fields.get("record"), dict):
         written = record.get("columns")
     columns = written if isinstance(written, dict) else {}
-    known = {*known, "record", "columns", "attributes", "negatives"}
+    known = {*known, "record", "columns", "attributes", "negatives", "natural_pairs"}
     return {name: value for name, value in fields.items() if name not in known} | columns
 
 

@@ -48,9 +48,9 @@
   document.addEventListener("htmx:afterSwap", () => { state = "settling"; });
   document.addEventListener("htmx:afterSettle", () => { state = "idle"; const key = waiting; waiting = ""; if (key) press(key); });
   for (const failed of ["htmx:responseError", "htmx:sendError", "htmx:swapError"]) document.addEventListener(failed, () => { state = "idle"; });
-  const press = (key) => document.querySelector(`[data-review] [data-key="${CSS.escape(key)}"]`)?.click();
+  const press = (key) => document.querySelector(`main [data-key="${CSS.escape(key)}"]`)?.click();
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest("input, textarea, select");
+    const typing = event.target.closest("input:not([type=radio], [type=checkbox]), textarea, select");
     if (typing && event.key === "Escape") { typing.blur(); return; }
     if (typing && event.key === "Enter" && (event.ctrlKey || event.metaKey) && typing.form) { event.preventDefault(); typing.form.requestSubmit(); return; }
     if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
@@ -60,8 +60,58 @@
       return;
     }
     const key = event.key.toLowerCase();
+    const judge = document.querySelector("[data-judge]");
+    if (judge && state === "idle" && (key === "y" || key === "n")) {
+      const open = [...judge.querySelectorAll("fieldset")].find((each) => !each.querySelector(":checked"));
+      if (open) { open.querySelector(`[value=${key === "y" ? "yes" : "no"}]`).checked = true; event.preventDefault(); }
+      if (judge.checkValidity()) judge.requestSubmit();
+      return;
+    }
     if (state === "settling") waiting = key;
-    else if (state === "idle" && document.querySelector(`[data-review] [data-key="${CSS.escape(key)}"]`)) { event.preventDefault(); press(key); }
+    else if (state === "idle" && document.querySelector(`main [data-key="${CSS.escape(key)}"]`)) { event.preventDefault(); press(key); }
+  });
+
+  // Selecting many: a range with Shift, the page, all of the filter; X and arrows on a focused record.
+  let lastPicked = null;
+  const picks = (form) => [...form.querySelectorAll("input[name=row]")];
+  const counted = (form) => {
+    const boxes = picks(form), picked = boxes.filter((box) => box.checked).length, all = form.querySelector("input[name=all]");
+    form.querySelector("[data-pick-page]").checked = picked === boxes.length;
+    const count = all?.checked ? Number(all.dataset.total) : picked;
+    form.querySelector("[data-count]").textContent = `${count.toLocaleString("en")} selected`;
+  };
+  const pick = (box, on, range) => {
+    const form = box.form, boxes = picks(form), from = boxes.indexOf(lastPicked), to = boxes.indexOf(box);
+    const chosen = range && from >= 0 ? boxes.slice(Math.min(from, to), Math.max(from, to) + 1) : [box];
+    for (const each of chosen) each.checked = on;
+    lastPicked = box;
+    const all = form.querySelector("input[name=all]");
+    if (all) all.checked = false;
+    counted(form);
+  };
+  document.addEventListener("click", (event) => {
+    const card = event.target.closest("[data-card]");
+    if (!card) return;
+    const box = card.querySelector("input[name=row]");
+    if (event.target === box) pick(box, box.checked, event.shiftKey);
+    else if (event.target.closest("a") && (event.shiftKey || event.ctrlKey || event.metaKey)) { event.preventDefault(); event.stopPropagation(); pick(box, event.shiftKey || !box.checked, event.shiftKey); }
+  }, true);
+  document.addEventListener("change", (event) => {
+    const form = event.target.closest("[data-selection]");
+    if (!form) return;
+    if (event.target.matches("[data-pick-page]")) for (const box of picks(form)) box.checked = event.target.checked;
+    if (event.target.matches("[data-pick-page], input[name=all]")) counted(form);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.closest(".with-button input")) { event.preventDefault(); event.target.nextElementSibling.click(); return; }
+    const card = event.target.closest("[data-card]");
+    if (!card || event.ctrlKey || event.metaKey || event.altKey) return;
+    const box = card.querySelector("input[name=row]"), key = event.key.toLowerCase();
+    if (key === "x") { event.preventDefault(); pick(box, event.shiftKey || !box.checked, event.shiftKey); return; }
+    const columns = getComputedStyle(card.parentElement).gridTemplateColumns.split(" ").length;
+    const step = { arrowright: 1, arrowleft: -1, arrowdown: columns, arrowup: -columns }[key];
+    const next = step && [...card.parentElement.children][[...card.parentElement.children].indexOf(card) + step];
+    if (next) { event.preventDefault(); next.querySelector("a").focus(); }
   });
 
   document.addEventListener("submit", (event) => {

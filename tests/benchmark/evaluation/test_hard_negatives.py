@@ -1,5 +1,6 @@
 """The true caption must be above all its negatives; a tie is a loss."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -65,3 +66,17 @@ def test_a_constant_scorer_gets_nothing(tiny_dataset):
 
 def test_a_dataset_without_negatives_has_no_shares(two_rows):
     assert shares(two_rows.select([2])) == {}
+
+
+def test_text_hard_rows_are_those_that_the_baseline_does_not_win(two_rows):
+    """The method wins the category of row 0 only; the baseline wins row 0, then row 1."""
+    for won, accuracy in (([True, False], 0), ([False, True], 1)):
+        (category,) = [
+            share
+            for name, share in shares(two_rows, text_only={"category": np.array(won)}).items()
+            if name == "category"
+        ]
+        assert (category.text_only, category.text_hard_rows) == (0.5, 1)
+        assert category.text_hard == accuracy
+    none = shares(two_rows, text_only={"category": np.array([True, True])})["category"]
+    assert (none.text_only, none.text_hard, none.text_hard_rows) == (1, None, 0)

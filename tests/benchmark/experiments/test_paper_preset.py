@@ -3,10 +3,15 @@
 import pytest
 
 import benchmark
-from benchmark.experiments.presets import paper_experiment
+from benchmark.experiments.preset_file import read_preset
+from benchmark.experiments.presets import describe_domains, paper_experiment
 from benchmark.experiments.state import states
+from benchmark.registry import method_options
 from benchmark.reporting.comparison import group_results
-from benchmark.reporting.tables import command
+from benchmark.reporting.sentences import command
+from benchmark.settings import TrainConfig
+from fdrd.errors import FdrdError
+from fdrd.options import read_options
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +72,63 @@ def test_rows_say_so_and_the_command_repeats_it(outcome):
     assert "loss" not in said
     assert "eval_every" not in said
     assert {state for _, state in states(experiment, given["data"])} == {"finished"}
+
+
+@pytest.fixture
+def uneven(two_domains):
+    """Return the splits of two domains, of which one is in the test split only and one in the training split only."""
+    return {
+        "train": two_domains["train"].of_domain("edged"),
+        "test": two_domains["test"].of_domain("round"),
+    }
+
+
+def test_a_domain_that_cannot_be_run_is_named_before_anything_starts(
+    uneven, two_domains, tiny_clip, tmp_path
+):
+    stages = []
+    experiment = paper_experiment(
+        "drawn", ["zero_shot", "coop"], backbone="tiny", seeds=[0], results=str(tmp_path)
+    )
+    found = benchmark.run_experiment(
+        experiment,
+        data={"drawn": uneven},
+        backbones={"tiny": tiny_clip},
+        progress=lambda stage, *_: stages.append(stage),
+    )
+    assert stages[:2] == [
+        "edged is left out: it has no test split",
+        "round: no training split, so it is left out of coop; 4 test pairs as gallery",
+    ]
+    assert found.failed == {}
+    assert [(r.settings.method, r.settings.domain) for r in found.results] == [
+        ("zero_shot", "round")
+    ]
+    lines = describe_domains(experiment, {"drawn": two_domains})
+    assert lines == [
+        "edged: 16 pairs to train on, 8 test pairs as gallery",
+        "round: 8 pairs to train on, 4 test pairs as gallery",
+    ]
+    only_coop = paper_experiment("drawn", ["coop"], seeds=[0], results=str(tmp_path))
+    with pytest.raises(FdrdError, match="no domain has training rows"):
+        only_coop.cells({"drawn": uneven})
+
+
+def test_a_domain_without_validation_rows_is_trained(two_domains, tiny_clip, tmp_path):
+    splits = {**two_domains, "validation": two_domains["validation"].of_domain("edged")}
+    experiment = paper_experiment(
+        "drawn", ["coop"], backbone="tiny", seeds=[0], train={"epochs": 1}, results=str(tmp_path)
+    )
+    found = benchmark.run_experiment(
+        experiment, data={"drawn": splits}, backbones={"tiny": tiny_clip}
+    )
+    assert found.failed == {}
+    assert {r.settings.domain for r in found.results} == {"round", "edged"}
+
+
+def test_the_preset_names_methods_and_options_that_exist():
+    preset = read_preset()
+    assert {*preset.methods, *preset.options} <= {*benchmark.method_names()}
+    for name, options in preset.options.items():
+        read_options(method_options(name), options, name)
+    TrainConfig().changed(preset.train)

@@ -1,7 +1,6 @@
 """A frozen tower encodes each item once, and invalid cache files are ignored."""
 
 import json
-from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
@@ -14,30 +13,7 @@ from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import Images
 from benchmark.models.step_numerics import step_numerics
 from fdrd.dataset import RetrievalDataset
-
-
-@contextmanager
-def counted(backbone):
-    """Count the items that go through each tower."""
-    seen = {"images": 0, "captions": 0}
-
-    def count(name, key):
-        def hook(_module, _args, kwargs):
-            seen[name] += len(kwargs[key])
-
-        return hook
-
-    towers = (
-        (backbone.model.vision_model, "images", "pixel_values"),
-        (backbone.model.text_model, "captions", "input_ids"),
-    )
-    handles = [
-        tower.register_forward_pre_hook(count(name, key), with_kwargs=True)
-        for tower, name, key in towers
-    ]
-    yield seen
-    for handle in handles:
-        handle.remove()
+from tests.encoding import counted
 
 
 def encode(backbone, dataset):

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import benchmark
+from benchmark.rank_metrics import MetricValues
 from benchmark.reporting.comparison import group_results
 from benchmark.reporting.examples import examples
 from benchmark.reporting.pages import html_page
@@ -69,7 +70,7 @@ def test_a_page_is_self_contained(results):
     read = Read(html_page(results))
     assert read.tags <= PLAIN
     assert {name for name, _ in read.attributes} <= {
-        *("lang", "charset", "name", "content", "http-equiv", "class", "src", "alt"),
+        *("lang", "charset", "name", "content", "http-equiv", "class", "src", "alt", "colspan"),
         *DRAWN,
     }
     assert all(
@@ -99,21 +100,53 @@ def test_the_page_tells_the_numbers_of_the_table_and_of_each_category(results):
         zero_shot.by_direction["image_to_text"]["MRR"],
         zero_shot.hard_negatives["all"].accuracy,
     ):
-        assert f"{100 * each:.2f}" in "".join(texts)
-    for name, sides in zero_shot.by_category.items():
-        mean = np.mean([side["MRR"] for side in sides.values()])
-        at = texts.index(name, texts.index("category"))
-        assert f"{100 * mean:.2f}" in texts[at : at + 8]
+        assert f"{100 * each:.0f}" in "".join(texts)
+    assert not any("MRR by category" in text for text in texts)  # none has 20 images
     assert any("ceiling" in text for text in texts)
     assert any("fdrd bench --method nnn" in text for text in texts)
 
 
-def test_the_best_cell_of_each_column_is_highlighted(results):
+def test_the_best_methods_are_highlighted_and_tested(results):
     zero_shot, random, _ = results
     written = html_page([zero_shot, random])
-    best = max(each.metrics.by_direction["image_to_text"]["R@10"] for each in (zero_shot, random))
-    assert f'<td class="best">{100 * best:.2f}' in written
-    assert 'class="best"' not in html_page([zero_shot])
+    assert '<td class="best">zero_shot</td>' in written
+    assert "MRR against zero_shot" in written
+    alone = html_page([zero_shot])
+    assert 'class="best"' not in alone
+    assert "MRR against" not in alone
+
+
+def test_the_page_says_what_was_measured_and_when(results):
+    early = dataclasses.replace(results[0], date="2026-01-31")
+    page = html_page(
+        [early, *(dataclasses.replace(each, date="2026-02-01") for each in results[1:])]
+    )
+    assert "<title>Results on drawn</title>" in page
+    assert "Measured on 2026-01-31 to 2026-02-01." in page
+    assert "n = 24 images, 24 captions; one gallery of all" in page
+    assert "Measured on" not in html_page([dataclasses.replace(each, date="") for each in results])
+
+
+def test_small_categories_share_a_row(results):
+    from benchmark.reporting.tables import category_table
+
+    def sized(result, sizes):
+        old = next(iter(result.metrics.by_category.values()))
+        by_category = {
+            name: {
+                way: MetricValues(size, {**side.values, "MRR": mrr}) for way, side in old.items()
+            }
+            for name, (size, mrr) in sizes.items()
+        }
+        metrics = dataclasses.replace(result.metrics, by_category=by_category)
+        return dataclasses.replace(result, metrics=metrics)
+
+    sizes = {"crow": (19, 0.5), "jay": (1, 1.0), "owl": (100, 0.25), "wren": (20, 0.5)}
+    (comparison,) = group_results([sized(results[0], sizes)])
+    rows = [["owl", "100", "25.0"], ["wren", "20", "50"], ["2 with fewer than 20", "20", "52"]]
+    assert category_table(comparison).rows == rows
+    (comparison,) = group_results([sized(results[0], {"crow": (19, 0.5), "owl": (20, 0.2)})])
+    assert [row[0] for row in category_table(comparison).rows] == ["crow", "owl"]
 
 
 @pytest.fixture

@@ -36,12 +36,18 @@ def published(tmp_path):
         "EdgedShapes": table(CLIP=20.0),
         "AVG": table(CLIP=99.0),
     }
-    (tmp_path / "p.json").write_text(json.dumps({"source": "a table", "domains": domains}))
+    content = {"source": "a table", "domains": domains, "ours": {"CLIP": "zero_shot"}}
+    (tmp_path / "p.json").write_text(json.dumps(content | {"test_pairs": {"Shapes": 30}}))
     return read_published(tmp_path / "p.json")
 
 
 def test_rows_hold_ours_theirs_and_the_difference_and_their_means(results, published):
-    edged, shapes, mean, notes = beside(results, published)
+    edged, unknown, shapes, gallery, mean, notes = beside(results, published)
+    assert gallery == (
+        "shapes: measured on 24 test pairs of 24 images; the published test split has 30 pairs; a smaller gallery "
+        "has higher recalls."
+    )
+    assert unknown.startswith("edged_shapes: measured on 24 test pairs of 24 images; the size of")
     recall = 100 * results[0].metrics.by_direction["image_to_text"]["R@1"]
     ours, theirs, gap = shapes.rows
     assert (shapes.title, ours[:3]) == (
@@ -70,11 +76,21 @@ def test_the_table_of_the_paper_has_its_nine_domains_and_means():
     assert [round(sum(v) / 9, 2) for v in zip(*found, strict=True)][::3] == [29.20, 17.34]
     assert paper.values("oxfordpets", "zero_shot")[0] == 40.77
     assert paper.values("oxfordpets", "negclip") is None
+    assert paper.values("pets", "zero_shot") == paper.values("oxfordpets", "zero_shot")
+    assert not paper.has_domain("AVG")
+
+
+def test_a_file_maps_names_to_those_of_the_paper_and_others_are_listed(results, tmp_path):
+    (tmp_path / "p.json").write_text('{"ours": {"StanfordCars": "shapes"}}')
+    cars, gallery, others, _ = beside(results, read_published(tmp_path / "p.json"))
+    assert cars.rows[1][2] == "25.88"
+    assert "published test split is not known" in gallery
+    assert others.startswith("Without published numbers: edged_shapes. `fdrd report --beside")
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b'{"domains": {}}', "source"), (b'{"source": "\xff", "domains": {}}', "utf-8")],
+    [(b'{"domains": {"DTD": {}}}', "source"), (b'{"source": "\xff", "domains": {}}', "utf-8")],
 )
 def test_a_file_of_another_form_is_an_error_with_its_name(tmp_path, data, message):
     (tmp_path / "p.json").write_bytes(data)

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 import benchmark
 from benchmark import load_method
-from benchmark.checkpoint import find_checkpoint, read_header
+from benchmark.checkpoint import read_header
+from benchmark.checkpoint_files import find_checkpoint
 from fdrd.commands import app
 from fdrd.errors import FdrdError
 

@@ -11,6 +11,7 @@ from benchmark.rank_metrics import MetricValues, by_part
 from benchmark.reporting.comparison import all_intervals, differences, group_results
 from benchmark.reporting.pages import markdown
 from benchmark.reporting.significance import compare
+from benchmark.reporting.tables import main_table
 from benchmark.reporting.terminal import significance_table
 from benchmark.result import DIRECTIONS, write_result
 from benchmark.settings import Named
@@ -76,12 +77,20 @@ def test_differences_without_significance_are_marked(measured, tmp_path):
     text = printed(significance_table(compare(written(tmp_path, *results))))
     assert text.count("no difference shown") == 3
     assert "1.0000" in text
-    row = next(line for line in markdown(results).splitlines() if line.startswith("| coop"))
-    assert row.count("75.00≈") == 2  # the MRR of each direction, and nothing else
-    assert row.count("≈") == 2
-    assert "≈ MRR not significantly different" in markdown(results)
-    apart = markdown([results[0], made(measured, "coop", [1] * 24)])
-    assert "≈" not in apart
+
+
+def test_every_method_that_does_not_differ_from_the_best_is_marked(measured):
+    """One query apart is no difference; all queries apart is one."""
+    ranks = {"zero_shot": [2] * 24, "vpt": [1] * 23 + [2], "coop": [1] * 24}
+    (comparison,) = group_results([made(measured, *each) for each in ranks.items()])
+    assert comparison.top == {"coop", "vpt"}
+    table = main_table(comparison)
+    assert [row[0] for row in table.rows] == ["coop", "vpt", "zero_shot"]  # by MRR
+    assert [row[1] for row in table.rows] == ["100*", "98*", "50"]
+    assert table.best == {(row, column) for row in (0, 1) for column in (0, 1)}
+    page = markdown([made(measured, *each) for each in ranks.items()])
+    assert "\\* the best MRR, and every MRR that does not differ" in page
+    assert "MRR against zero" in page  # the tests themselves
 
 
 def test_the_reference_does_not_depend_on_the_results(measured, tmp_path):
@@ -122,7 +131,7 @@ def test_seeds_are_averaged_query_by_query(measured, tmp_path):
     (found,) = tests.comparisons[0].differences
     assert found["mean"].value == pytest.approx((1 + 0.25) / 2 - 0.5)
     assert found["mean"].interval == pytest.approx((0.125, 0.125))  # every query gains the same
-    assert "62.50" in printed(significance_table(tests))
+    assert "62.5 " in printed(significance_table(tests))
 
 
 @pytest.mark.parametrize(
@@ -243,5 +252,5 @@ def test_intervals_over_seeds_and_categories_stand_beside_those_over_images(meas
     assert found.over_seeds == pytest.approx((-0.25, 0.5))
     assert found.over_categories[0] < found.over_categories[1] < 0
     shown = printed(significance_table(tests))
-    assert "[-25.00, +50.00]" in shown
-    assert "over seeds and images" in shown
+    assert "[-25.0, +50.0]" in shown
+    assert "seeds" in shown.partition("95 % intervals of the mean difference")[2]

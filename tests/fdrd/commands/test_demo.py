@@ -14,13 +14,15 @@ from typer.testing import CliRunner
 import fdrd.commands  # registers the commands
 import fdrd.commands.demo_plan
 from benchmark.experiments.plan import Experiment, MethodRow
-from benchmark.registry import method_options
+from benchmark.training.loop import steps_per_epoch
+from dcar.method import ADAPTER_BATCH
 from fdrd.commands import app
 from fdrd.commands.demo_plan import PLAN, DemoPlan
+from fdrd.field_guide import FLAWS, splits
 
 SMALL = DemoPlan(
     categories=4,
-    pairs=48,
+    pairs=96,
     methods=[
         "zero_shot",
         MethodRow(method="dcar", label="dcar", options={"n_ctx": 2, "depth": 1}),
@@ -52,13 +54,14 @@ def test_the_demo_prints_a_table_a_report_and_next_commands(elsewhere, monkeypat
     manifest = json.loads((home / "data" / "fdrd" / "manifest.json").read_text())
     assert manifest["backbone"] == "embedded"
 
-    table, _, after = first.stdout.partition("Report: ")
+    table, _, after = first.stdout.partition("Build: ")
     assert {"zero_shot", "dcar", "ceiling"} <= set(table.split())  # options stand in the report
-    assert after.startswith("my demo/report.html")
-    assert [line.split("#")[0].strip() for line in after.splitlines()[2:5]] == [
+    assert after.startswith("106 read = 86 kept + 20 rejected")
+    assert [line.split("#")[0].strip() for line in after.splitlines()[2:6]] == [
+        "fdrd view 'my demo/data/fdrd' --source 'my demo/raw' --results 'my demo/runs' --review demo",
         "fdrd compare 'my demo/runs'",
-        "fdrd bench 'my demo/data/fdrd' --method filip --results 'my demo/runs'",
-        "fdrd build your/images",
+        "python -m webbrowser 'my demo/report.html'",
+        "Next: fdrd build your/images",
     ]
     page = (home / "report.html").read_text()
     assert page.count("<img") >= 2
@@ -69,17 +72,24 @@ def test_the_demo_prints_a_table_a_report_and_next_commands(elsewhere, monkeypat
     assert {path: path.stat().st_mtime_ns for path in (home / "runs").iterdir()} == written
 
 
-def test_the_demo_has_valid_options_and_a_rival_with_as_many_epochs_as_dcar():
+def test_all_trained_methods_of_the_demo_take_equally_many_steps():
     rows = {
         row.label: row for row in Experiment(data="", methods=PLAN.methods, train=PLAN.train).rows()
     }
     assert list(rows) == ["zero_shot", "coop", "maple", "clip_adapter", "dcar"]
-    alone = method_options("dcar")["adapter_epochs"].default
-    assert rows["clip_adapter"].train == {
-        **PLAN.train,
-        "epochs": rows["dcar"].train["epochs"] + alone,
-    }
-    assert {"epochs", "batch_size"} <= set(PLAN.train)
+    assert not rows.pop("zero_shot").train
+    steps = {label: row.train["steps"] for label, row in rows.items()}
+    drawn = sum(
+        splits(PLAN.pairs // PLAN.categories + (position < PLAN.pairs % PLAN.categories)).count(
+            "train"
+        )
+        for position in range(PLAN.categories)
+    )
+    for rows_left in (drawn, drawn - len(FLAWS)):  # the build rejects some of the planted ones
+        alone = rows["dcar"].options["adapter_epochs"] * steps_per_epoch(rows_left, ADAPTER_BATCH)
+        assert steps["dcar"] + alone == steps["coop"]
+    assert steps["coop"] == steps["maple"] == steps["clip_adapter"]
+    assert all(row.train["optimizer"] == "adamw" for row in rows.values())
 
 
 @pytest.mark.slow
@@ -88,7 +98,7 @@ def test_the_demo_resumes_after_ctrl_c(tmp_path):
     small = (
         "import sys, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import fdrd.commands.demo_plan as p\n"
-        "p.PLAN = p.DemoPlan(4, 60, ['zero_shot', 'coop'], {'epochs': 40, 'batch_size': 8})\n"
+        "p.PLAN = p.DemoPlan(4, 96, ['zero_shot', 'coop'], {'epochs': 40, 'batch_size': 8})\n"
         "from fdrd.__main__ import main; sys.argv = ['fdrd', 'demo']; main()\n"
     )
     environment = {**os.environ, "FDRD_CACHE": str(tmp_path / "c"), "HF_HOME": str(tmp_path / "c")}

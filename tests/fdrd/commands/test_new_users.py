@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import subprocess
 import sys
 
@@ -15,32 +16,7 @@ from fdrd.commands import console
 from fdrd.fetching.table import read_table
 from fdrd.reasons import REASONS, RULES
 from fdrd.shadowing import hidden_packages
-
-CHECKED_FIRST = """
-import sys
-from fdrd.__main__ import main
-
-for arguments, expected in (
-    (["bench", "nope", "--method", "zero_shot"], 2),
-    (["bench", "data/fdrd", "--method", "zero_shot", "--split", "dev"], 2),
-    (["bench", "data/fdrd", "--method", "zero_shot", "-T", "rate=0.1"], 2),
-    (["bench", "data/fdrd", "--method", "zero_shot", "--gallery", "some"], 2),
-    (["bench", "data/fdrd", "--data", "data/fdrd", "--all"], 2),
-    (["bench", "--method", "coop", "--method", "nope"], 2),
-    (["bench"], 2),
-    (["bench", "--method", "nope", "--preset", "paper"], 2),
-    (["search", "data/fdrd", "a bird", "--method", "nope"], 2),
-    (["run", "experiment.toml"], 2),
-    (["stats", "fdrd"], 0),
-):
-    sys.argv = ["fdrd", *arguments]
-    try:
-        main()
-    except SystemExit as stopped:
-        assert (stopped.code or 0) == expected, (arguments, stopped.code)
-loaded = {"torch", "transformers"} & set(sys.modules)
-sys.exit(f"loaded {loaded}" if loaded else 0)
-"""
+from fdrd.text.grid import Grid
 
 
 @pytest.fixture
@@ -61,23 +37,6 @@ def project(birds, tmp_path, own_cache, monkeypatch):
     """Return a working folder with the source `raw`, its own caches, and no connection."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def test_mistakes_are_found_before_torch_is_imported(project, run):
-    assert run("build", "raw/", "--workers", "1", "--quiet")[0] == 0
-    (project / "experiment.toml").write_text('data = "fdrd"\nmethods = ["coop", "nope"]\n')
-    done = subprocess.run(
-        [sys.executable, "-c", CHECKED_FIRST], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    no_method = "fdrd has no method 'nope'; it has ce_clip, clip_adapter, "
-    messages = ("no dataset 'nope'", "unknown split 'dev'", "no option 'rate'", "--gallery some")
-    messages += ("twice", no_method, "give either --method", no_method, no_method)
-    messages += (f"experiment.toml: methods[1]: {no_method}",)
-    for line, expected in zip(done.stderr.splitlines(), messages, strict=True):
-        assert line.startswith("fdrd: ")
-        assert expected in line
-    assert "raw" in done.stdout  # `fdrd stats fdrd`: a registered name stands for its folder
 
 
 def test_a_script_without_a_main_guard_builds_with_several_workers(project):
@@ -156,6 +115,14 @@ def test_every_command_that_writes_takes_o(project, run):
         assert (code, "give one FOLDER" in stderr) == (2, True)
 
 
+def table_lines(text):
+    """Return the lines of tables: those around a rule, up to an empty line."""
+    blocks = ("\n".join(line.rstrip() for line in text.splitlines())).split("\n\n")
+    return [
+        line for block in blocks if "───" in block for line in block.splitlines() if "  " in line
+    ]
+
+
 EXPERIMENT = """
 data = "fdrd"
 methods = [{ method = "clip_adapter", options = { side = "both" }, train = { learning_rate = 0.001 } }]
@@ -188,27 +155,58 @@ def test_tables_of_every_command_fit_and_lose_no_word(project, run, monkeypatch,
     ):
         code, text, stderr = run(*command)
         assert code == 0, stderr
-        rows = [line for line in text.splitlines() if line.startswith(" ")]
-        assert rows, command
-        assert max(map(len, rows)) <= width
+        assert max(map(len, table_lines(text)), default=0) <= width, command
         assert "…" not in text
         for word in words.split() if isinstance(words, str) else words:
             assert word in text, (command, word)
 
 
-def test_tables_fit_80_columns_and_keep_the_verdict():
-    from benchmark.reporting.tables import Table
-    from benchmark.reporting.terminal import _Fitting
+@pytest.mark.parametrize("width", [120, 80, 50])
+def test_a_table_continues_in_blocks_where_the_terminal_is_narrow(width):
+    head = ["method", "", "MRR", "difference", "95 % interval", "p", "verdict"]
+    rows = [
+        ["coop (epochs=1)", "I2T", "34.1", "+5.7", "[+0.9, +10.9]", "0.0259", "no difference shown"]
+    ]
+    rows += [["", "T2I", "30.1", "+4.7", "[+0.1, +9.9]", "0.0001", "better"]]
+    written = io.StringIO()
+    Console(file=written, width=width).print(Grid(head, rows))
+    lines = written.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    blocks = sum("───" in line for line in lines)
+    assert blocks == {120: 1, 80: 1, 50: 2}[width]
+    words = written.getvalue().split()
+    for word in " ".join([*head, *map(" ".join, rows)]).split():
+        assert word in words
+    assert words.count("(epochs=1)") == blocks
 
-    head = ["method", "", "MRR", "against", "difference", "95 % interval", "p", "verdict"]
-    row = ["coop (epochs=1)", "I2T", "34.07", "28.36", "+5.71", "[+0.91, +10.89]", "0.0259"]
-    row += ["no difference shown"]
-    table = Table("", head, [row], text_columns=2, spare=("p", "95 % interval"))
-    for width, missing in ((120, set()), (80, {"p", "95 % interval"})):
+
+def test_the_foot_is_left_out_of_a_block_in_which_it_is_empty():
+    grid = Grid(
+        ["method", "MRR", "steps"], [["coop", "34.1", "96"], ["ceiling", "", "100"]], foot=1
+    )
+    for width, lines in ((40, 4), (18, 3 + 1 + 4)):
         written = io.StringIO()
-        Console(file=written, width=width).print(_Fitting(table))
-        lines = written.getvalue().splitlines()
-        assert max(map(len, lines)) <= width
-        shown = [name for name in head if name and name not in missing]
-        assert lines[0].split() == " ".join(shown).split()
-        assert lines[2].endswith("no difference shown")
+        Console(file=written, width=width).print(grid)
+        assert len(written.getvalue().splitlines()) == lines
+
+
+def test_the_summary_of_a_build_names_rejected_records_and_the_sizes_of_the_splits(project, run):
+    metadata = project / "raw" / "metadata.jsonl"
+    metadata.write_text("\n".join(metadata.read_text().splitlines()[3:]))
+    code, text, _ = run("build", "raw/", "--workers", "1", "--backbone", "embedded", "-o", "set")
+    assert code == 0
+    sizes = re.search(r"Splits: (\d+) train, (\d+) validation, (\d+) test", text)
+    kept = re.search(r"(\d+) read = (\d+) kept \+ (\d+) rejected: set/rejected.jsonl", text)
+    assert sum(map(int, sizes.groups())) == int(kept[2])
+    assert re.search(r"[1-9]\d* images? ha(s|ve) no caption; `fdrd caption SOURCE` writes", text)
+    assert "exceed the limit" not in text
+
+
+def test_an_export_of_features_looks_at_its_folder_before_anything_is_loaded(
+    project, run, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "benchmark.models.encoders.stored", None)
+    code, _, stderr = run("export", "nowhere", "raw", "--to", "features")
+    assert (code, "raw contains files already" in stderr) == (2, True)
+    code, _, stderr = run("export", "nowhere", "new", "--to", "features", "--device", "gpu")
+    assert (code, "--device gpu: not available" in stderr) == (2, True)

@@ -6,15 +6,18 @@ import re
 from rich.console import Console
 
 from fdrd.commands import console
+from fdrd.commands.benchmark import run_clock
 
 CALLS = [
-    ("coop 0: train | epoch 1 of 2, loss 1.500", 1, 4),
-    ("coop 0: train | epoch 1 of 2, loss 1.250", 2, 4),
-    ("coop 0: epoch 1 of 2 | validating", 0, 2),
-    ("coop 0: epoch 1 of 2 | loss 1.375, validation MRR 0.250", 2, 2),
-    ("coop 0: rank", 0, 1),
-    ("coop 0: rank", 1, 1),
-    ("coop 0: train | epoch 2 of 2, loss 1.000, validation MRR 0.250", 3, 4),
+    ("decoding images", 3, 3),
+    ("coop seed 0: train | epoch 1 of 2, loss 1.500", 1, 4),
+    ("coop seed 0: train | epoch 1 of 2, loss 1.250", 2, 4),
+    ("coop seed 0: epoch 1 of 2 | validating", 0, 2),
+    ("coop seed 0: epoch 1 of 2 | loss 1.375, validation MRR 0.250", 2, 2),
+    ("coop seed 0: rank", 0, 1),
+    ("coop seed 0: rank", 1, 1),
+    ("coop seed 0: finished | coop, seed 0: MRR 25.0, 4 steps, 3 s", 1, 1),
+    ("coop seed 1: train | epoch 2 of 2, loss 1.000, validation MRR 0.250", 3, 4),
 ]
 
 
@@ -28,21 +31,40 @@ def shown(monkeypatch, terminal):
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written.getvalue())
 
 
-def test_a_log_has_one_line_per_stage(monkeypatch):
+def test_a_log_has_one_line_per_run_and_per_stage_of_other_work(monkeypatch):
     assert shown(monkeypatch, terminal=False).splitlines() == [
-        "coop 0: epoch 1 of 2: 2  loss 1.375, validation MRR 0.250",
-        "coop 0: rank",
+        "decoding images: 3",
+        "coop, seed 0: MRR 25.0, 4 steps, 3 s",
     ]
 
 
-def test_a_terminal_shows_one_bar_with_a_changing_note(
-    monkeypatch,
-):
+def test_verbose_shows_the_stages_of_a_run(monkeypatch):
+    monkeypatch.setattr(console.shown, "tracebacks", True)
+    lines = shown(monkeypatch, terminal=False).splitlines()
+    assert lines[1:3] == [
+        "coop seed 0: epoch 1 of 2: 2  loss 1.375, validation MRR 0.250",
+        "coop seed 0: rank",
+    ]
+
+
+def test_a_terminal_shows_one_bar_with_a_changing_note_and_none_of_a_finished_run(monkeypatch):
     lines = shown(monkeypatch, terminal=True).splitlines()
-    assert "coop 0: epoch 1 of 2: 2  loss 1.375, validation MRR 0.250" in [
-        line.strip() for line in lines
-    ]
-    (bar,) = [line for line in lines[-2:] if line.startswith("coop 0: train")]
+    assert "coop, seed 0: MRR 25.0, 4 steps, 3 s" in [line.strip() for line in lines]
+    bar = [line for line in lines if line.startswith("coop seed 1: train")][-1]
     assert "3/4" in bar
     assert "epoch 2 of 2, loss 1.000, validation MRR 0.250" in bar
+    assert not any(line.startswith("coop seed 0") for line in lines[-2:])
     assert "validating" not in lines[-1]
+
+
+def test_the_line_of_a_finished_run_says_how_long_the_others_may_take(monkeypatch):
+    clock, seen = iter([0.0, 10.0, 16.0]), []
+    monkeypatch.setattr(run_clock.time, "monotonic", lambda: next(clock))
+    progress = run_clock.with_time_left(lambda stage, _done, _total: seen.append(stage), 2)
+    for stage in ("coop seed 0: rank", "coop seed 0: finished | MRR 1", "vpt: finished | MRR 2"):
+        progress(stage, 1, 1)
+    assert seen == [
+        "coop seed 0: rank",
+        "coop seed 0: finished | MRR 1 (1 of 2, about 10 s left)",
+        "vpt: finished | MRR 2",
+    ]

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import subprocess
 import sys
 import tarfile
@@ -16,25 +15,9 @@ import fdrd
 from fdrd.errors import FdrdError
 from fdrd.fetching import download, unpack
 from fdrd.fetching.fetching_run import FetchOptions, fetch_set, missing_by_hand
-from fdrd.fetching.table import PublicSet, RemoteFile, find_set, read_table
-
-CLASSES = ("wren", "robin")
-
-
-def archive(name, files):
-    """Return a zip or tar archive."""
-    buffer = io.BytesIO()
-    if name.endswith(".zip"):
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as zipped:
-            for path, content in files.items():
-                zipped.writestr(path, content)
-        return buffer.getvalue()
-    with tarfile.open(fileobj=buffer, mode="w" if name.endswith(".tar") else "w:gz") as tar:
-        for path, content in files.items():
-            info = tarfile.TarInfo(path)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
+from fdrd.fetching.table import PublicSet, RemoteFile, find_set, read_collections, read_table
+from fdrd.sources import find_domains
+from tests.fdrd.fetching.made_sets import archive, made_files, made_table
 
 
 def one_file(url, content, **fields):
@@ -108,7 +91,9 @@ def test_a_redirect_to_elsewhere_is_an_error(server, tmp_path, options, monkeypa
 
 def test_a_missing_file_is_an_error_that_names_the_options(server, tmp_path, options):
     chosen = one_file(f"{server.url}/gone.tar", b"")
-    with pytest.raises(FdrdError, match=r"gone.tar: download failed .*--mirror or --from"):
+    with pytest.raises(
+        FdrdError, match=r"gone.tar: download failed, the server answers 404; .*--mirror or --from"
+    ):
         fetch_set(chosen, tmp_path / "out", options)
 
 
@@ -199,194 +184,51 @@ def test_the_table_has_the_sets_and_only_plausible_facts():
     for each in table.values():
         assert each.terms.startswith("https://")
         assert len({file.name for file in each.files}) == len(each.files)
+        assert each.citation
+        assert each.captions
+        assert each.images
         for file in each.files:
             assert bool(file.url) != bool(file.by_hand)
-            length = {"md5": 32, "sha256": 64, "": 0}[file.digest.partition(":")[0]]
+            length = {"md5": 32, "git": 40, "": 0}[file.digest.partition(":")[0]]
+            assert file.name.endswith(".json") == file.digest.startswith("git:") or not file.digest
             assert len(file.digest.partition(":")[2]) == length
     assert find_set("Oxford-Pets", table).name == "oxfordpets"
     with pytest.raises(FdrdError, match="choose from caltech101"):
         find_set("imagenet", table)
     (advice,) = missing_by_hand(table["ucf101"], FetchOptions(local=Path("mine")))
     assert "drive.google.com" in advice
-    assert advice.endswith("Put it into mine and give --from mine.")
-
-
-def released(*keys):
-    return {
-        key: {"file_name": key, "file_path": "YOUR_IMAGE_PATH", "class_name": name}
-        | {"positive": f"A {name} on branch {number}.", "negative": []}
-        for number, (key, name) in enumerate(zip(keys, CLASSES * 2, strict=False))
-    }
-
-
-def zhou(*paths):
-    return {"train": [[paths[0], 0, "wren"]], "val": [], "test": [[paths[1], 1, "robin"]]}
-
-
-def karpathy(*images):
-    rows = [
-        {"filename": name, "filepath": folder, "split": split}
-        | {"sentences": [{"raw": f"A bird in {name}, {n}."} for n in range(5)]}
-        for (folder, name), split in zip(images, ("train", "test"), strict=True)
-    ]
-    return json.dumps({"images": rows, "dataset": "birds"}).encode()
-
-
-def set_files(draw):
-    """Return small files in the structure of the real sets: archive name -> members, JSON name -> value."""
-    return domain_files(draw(1), draw(2)) | caption_files(draw(1), draw(2), draw(3))
-
-
-def domain_files(one, two):
-    """Return the sets whose captions the authors released."""
-    objects = {"101_ObjectCategories/wren/image_0001.jpg": one}
-    objects["101_ObjectCategories/robin/image_0002.jpg"] = two
-    return {
-        "caltech101": {
-            "caltech-101.zip": {
-                "caltech-101/101_ObjectCategories.tar.gz": archive("a.tar.gz", objects),
-                "caltech-101/Annotations.tar": b"not unpacked",
-                "__MACOSX/._x": b"",
-            },
-            "inter_caltech-101_train.json": released("wren_image_0001.jpg"),
-            "inter_caltech-101_test.json": {
-                "robin_image_0002.jpg": released("x", "robin_image_0002.jpg")[
-                    "robin_image_0002.jpg"
-                ]
-            },
-        },
-        "oxfordpets": {
-            "images.tar.gz": {"images/wren_1.jpg": one, "images/robin_2.jpg": two},
-            "pets_test.json": released("wren_1.jpg", "robin_2.jpg"),
-        },
-        "stanfordcars": {
-            "cars_train.tgz": {"cars_train/00001.jpg": one, "cars_train/00002.jpg": two},
-            "inter_car_train.json": released("00001.jpg", "00002.jpg"),
-        },
-        "flowers102": {
-            "102flowers.tgz": {"jpg/image_00001.jpg": one, "jpg/image_00002.jpg": two},
-            "flower_test.json": released("image_00001.jpg", "image_00002.jpg"),
-        },
-        "food101": {
-            "food-101.tar.gz": {
-                "food-101/images/wren/1.jpg": one,
-                "food-101/images/robin/2.jpg": two,
-            }
-            | {"food-101/README.txt": b"Food"},
-            "split_zhou_Food101.json": zhou("wren/1.jpg", "robin/2.jpg"),
-        },
-        "fgvcaircraft": {
-            "fgvc-aircraft-2013b.tar.gz": {
-                "fgvc-aircraft-2013b/data/images/0001.jpg": one,
-                "fgvc-aircraft-2013b/data/images/0002.jpg": two,
-                "fgvc-aircraft-2013b/evaluation.m": b"%",
-            },
-            "plane_test.json": released("0001.jpg", "0002.jpg"),
-        },
-        "sun397": {
-            "SUN397.tar.gz": {"SUN397/a/wren/sun_1.jpg": one, "SUN397/a/robin/sun_2.jpg": two},
-            "split_zhou_SUN397.json": zhou("a/wren/sun_1.jpg", "a/robin/sun_2.jpg"),
-        },
-        "dtd": {
-            "dtd-r1.0.1.tar.gz": {
-                "dtd/images/wren/wren_1.jpg": one,
-                "dtd/images/robin/robin_2.jpg": two,
-            }
-            | {"dtd/imdb/imdb.mat": b"x"},
-            "inter_dtd_train.json": released("wren_1.jpg"),
-            "inter_dtd_test.json": released("wren_1.jpg", "robin_2.jpg"),
-        },
-        "ucf101": {
-            "UCF-101-midframes.zip": {
-                "UCF-101-midframes/Wren/v_Wren_g01_c01.jpg": one,
-                "UCF-101-midframes/Robin/v_Robin_g02_c01.jpg": two,
-            },
-            "inter_ucf101_train.json": released("v_Wren_g01_c01.jpg"),
-            "inter_ucf101_test.json": {
-                "v_Robin_g02_c01.jpg": released("x", "v_Robin_g02_c01.jpg")["v_Robin_g02_c01.jpg"]
-            },
-        },
-    }
-
-
-def caption_files(one, two, three):
-    """Return the sets that come with captions of their own."""
-    coco = ("COCO_val2014_1.jpg", "COCO_val2014_2.jpg")
-    return {
-        "coco5k": {
-            "val2014.zip": {f"val2014/{coco[0]}": one, f"val2014/{coco[1]}": two},
-            "caption_datasets.zip": {
-                "dataset_coco.json": karpathy(("val2014", coco[0]), ("val2014", coco[1])),
-                "dataset_flickr8k.json": b"{}",
-            },
-        },
-        "flickr30k": {
-            "flickr30k-images.tar.gz": {
-                "flickr30k-images/1.jpg": one,
-                "flickr30k-images/2.jpg": two,
-            },
-            "caption_datasets.zip": {
-                "dataset_flickr30k.json": karpathy(("", "1.jpg"), ("", "2.jpg"))
-            },
-        },
-        "cub": {
-            "CUB_200_2011.tgz": {
-                "attributes.txt": b"1 has_bill_shape::curved\n",
-                "CUB_200_2011/images.txt": b"1 001.Wren/wren_1.jpg\n2 002.Robin/robin_2.jpg\n",
-                "CUB_200_2011/classes.txt": b"1 001.Wren\n2 002.Robin\n",
-                "CUB_200_2011/image_class_labels.txt": b"1 1\n2 2\n",
-                "CUB_200_2011/train_test_split.txt": b"1 1\n2 0\n",
-                "CUB_200_2011/images/001.Wren/wren_1.jpg": one,
-                "CUB_200_2011/images/002.Robin/robin_2.jpg": three,
-            },
-            "cvpr2016_cub.tar.gz": {
-                "cvpr2016_cub/text_c10/001.Wren/wren_1.txt": b"a small brown wren\n",
-                "cvpr2016_cub/text_c10/002.Robin/robin_2.txt": b"a robin with a red breast\n",
-                "cvpr2016_cub/images/x.t7": b"x",
-            },
-        },
-    }
+    assert "Put it, or a folder UCF-101-midframes with its images, into mine/ucf101 and" in advice
+    (fdrd_sets,) = read_collections(table).values()
+    assert [each.name for each in fdrd_sets.sets] == nine.split()
+    assert {
+        each.name: each.captions for each in fdrd_sets.sets if each.captions != "train, test"
+    } == {"food101": "test"}
 
 
 @pytest.mark.parametrize("name", read_table())
 @pytest.mark.parametrize("way", ["mirror", "from"])
 def test_every_set_is_laid_out_for_the_build(server, tmp_path, draw, name, way):
-    from fdrd.sources import find_domains
-
-    contents = {
-        file: archive(file, value) if unpack.is_archive(file) else json.dumps(value).encode()
-        for file, value in set_files(draw)[name].items()
-    }
-    chosen = read_table()[name]
-    assert {file.name for file in chosen.files if not file.optional} == contents.keys()
-    files = [
-        replace(file, digest=f"md5:{hashlib.md5(contents[file.name]).hexdigest()}", mb=0)
-        for file in chosen.files
-        if file.name in contents
-    ]
-    chosen = replace(chosen, files=tuple(files))
+    contents = made_files(name, draw)
+    chosen = made_table({name: contents})[name]
+    assert {file.name for file in chosen.files} == contents.keys()
     if way == "mirror":
         server.files = {f"{name}/{file}": content for file, content in contents.items()}
-        options = FetchOptions(mirror=server.url, downloads=tmp_path / "downloads")
+        options = FetchOptions(None, server.url, True, tmp_path / "downloads")
     else:
         for file, content in contents.items():
             path = tmp_path / "mine" / file
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
-        options = FetchOptions(local=tmp_path / "mine")
+        options = FetchOptions(tmp_path / "mine", accept_unverified=True)
     raw = fetch_set(chosen, tmp_path / "raw", options)
-    wanted = {"coco5k": "karpathy", "flickr30k": "karpathy", "cub": "cub"}.get(name, "released")
-    wanted = "coop_splits" if name in ("food101", "sun397") else wanted
     (domain,) = find_domains(raw)
+    wanted = {"coco5k": "karpathy", "flickr30k": "karpathy", "cub": "cub"}.get(name, "released")
     assert domain.reader == wanted
-    if wanted == "coop_splits":
-        return  # without captions; `fdrd caption` comes first
-    fdrd.build(raw, tmp_path / "data", workers=1)
-    manifest = json.loads((tmp_path / "data/manifest.json").read_text())
-    kept = sum(shard["rows"] for shard in manifest["shards"])
-    assert kept == {"karpathy": 10, "cub": 2}.get(wanted, 2), (
-        tmp_path / "data/rejected.jsonl"
-    ).read_text()
+    assert (domain.about.homepage, domain.about.citation) == (chosen.terms, chosen.citation)
+    assert (domain.about.license or "unknown") == chosen.license
+    if way == "mirror" and wanted != "released":
+        built = fdrd.build(raw, tmp_path / "data", workers=1)
+        assert built.manifest.records.kept == {"karpathy": 10, "cub": 2}[wanted]
 
 
 def test_a_fetch_by_name_says_what_must_be_done_by_hand(tmp_path):

@@ -55,6 +55,7 @@ def test_the_name_of_the_folder_changes_the_domain_and_nothing_else(write, draw,
         built = build(tmp_path / name, tmp_path / f"built-{name}", workers=1)
         rows = [
             {**row, "id": row["id"].removeprefix(f"{name}/"), "domain": "", "image": None}
+            | {"natural_pairs": [each["id"].partition("/")[2] for each in row["natural_pairs"]]}
             for shard in built.manifest.shards
             for batch in read_batches(built.out / shard.path)
             for row in batch.to_pylist()
@@ -62,7 +63,48 @@ def test_the_name_of_the_folder_changes_the_domain_and_nothing_else(write, draw,
         drawn = TrainingNegatives(load_view(built.out, "train"), seed=0, size=4)
         found.append((rows, [drawn.draw(row, 0, 2, 1) for row in range(10)]))
     assert len({negative["caption"] for row in found[0][0] for negative in row["negatives"]}) > 50
+    assert any(row["natural_pairs"] for row in found[0][0])
     assert found[0] == found[1]
+
+
+def pairs_of(folder):
+    """Return the caption of the partner of each caption, by kind."""
+    rows = [
+        row
+        for path in sorted((folder / "data").rglob("*.arrow"))
+        for batch in read_batches(path, images=False)
+        for row in batch.to_pylist()
+    ]
+    caption = {row["id"]: row["caption"] for row in rows}
+    return {
+        (pair["kind"], row["caption"]): caption[pair["id"]]
+        for row in rows
+        for pair in row["natural_pairs"]
+    }
+
+
+def test_an_added_record_can_take_a_partner(write, draw, tmp_path):
+    """A shard depends on its natural pairs, so an incremental build equals a fresh one."""
+
+    def add(numbers, color, shed):
+        for number in numbers:
+            write(f"plane/{number}.png", draw(number))
+            write(
+                f"plane/{number}.txt", f"A plane with a {color} tail beside shed {number - shed}."
+            )
+
+    add(range(10), "red", 0)
+    add(range(10, 20), "blue", 0)
+    config = BuildConfig(shard_bytes=800, negatives=0, attribute_negatives=0)
+    source = tmp_path / "raw"
+    build(source, tmp_path / "out", config=config, workers=1)
+    before = pairs_of(tmp_path / "out")
+    add(range(20, 30), "green", 20)  # more like the red ones than the blue ones are
+    build(source, tmp_path / "out", config=config, workers=1)
+    build(source, tmp_path / "fresh", config=config, workers=1)
+    assert pairs_of(tmp_path / "out") == pairs_of(tmp_path / "fresh") != before
+    assert digests(tmp_path / "out") == digests(tmp_path / "fresh")
+    assert list(validate(tmp_path / "out")) == []
 
 
 def test_a_second_run_does_nothing(birds, tmp_path):

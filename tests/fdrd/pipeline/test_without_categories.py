@@ -20,7 +20,8 @@ def source(tmp_path, write, draw):
     lines = []
     for number in range(24):
         write(f"{number}.png", draw(number))
-        caption = f"A small red bird sits on branch {number} of a large green tree."
+        color = ("red", "blue", "green", "white")[number // 3 % 4]
+        caption = f"A small {color} bird sits on branch {number} of a large tree."
         split = ("train", "val", "test")[number % 3]
         lines.append({"file_name": f"{number}.png", "caption": caption, "split": split})
     write("metadata.jsonl", "\n".join(map(json.dumps, lines)))

@@ -134,3 +134,26 @@ def test_invalid_options_are_refused(options, message):
 def test_options_of_a_command_override_those_of_the_file():
     file = SourceOptions(separator=";", category_from="folder")
     assert SourceOptions(category="x").over(file) == SourceOptions(separator=";", category="x")
+
+
+def test_a_column_that_no_file_has_is_an_error(tmp_path, write, draw):
+    write("wren/1.png", draw(1))
+    write("wren/1.txt", "A wren.")
+    with pytest.raises(
+        FdrdError, match=r"^`columns` image=bild: no file of .*raw has it; it has no table"
+    ):
+        read_with(tmp_path, columns=["image=bild"])
+    write("wren/metadata.jsonl", '{"file_name": "1.png", "satz": "A bird."}')
+    with pytest.raises(
+        FdrdError, match=r"caption=text: no file .*; the columns are file_name, satz"
+    ):
+        read_with(tmp_path, columns=["caption=text"])
+    assert "A bird." in [each.caption for each in read_with(tmp_path, columns=["caption=Satz"])]
+
+
+def test_a_column_of_one_domain_may_be_missing_in_another(tmp_path, write, draw):
+    for name, column in (("birds", "bild"), ("fish", "image")):
+        write(f"{name}/1.png", draw(len(name)))
+        write(f"{name}/list.csv", f"{column},caption\n1.png,One of {name}.\n")
+    found = read_with(tmp_path, columns=["image=bild"])
+    assert "One of birds." in [getattr(each, "caption", "") for each in found]

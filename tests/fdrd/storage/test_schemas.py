@@ -13,6 +13,7 @@ from fdrd.columns import features
 from fdrd.record import (
     Attribute,
     ImageRef,
+    NaturalPair,
     Negative,
     Record,
     Source,
@@ -31,6 +32,7 @@ RECORD = Record(
     domain="birds",
     attributes=(Attribute("color", "brown", 2, 7),),
     negatives=(Negative("A brown robin.", "robin", "category"),),
+    natural_pairs=(NaturalPair("category", "birds/2"),),
     rules=("caption_glued",),
 )
 
@@ -46,6 +48,7 @@ def test_schema_properties_match_the_records():
     assert set(properties["source"]["properties"]) == names(Source)
     assert set(properties["attributes"]["items"]["properties"]) == names(Attribute)
     assert set(properties["negatives"]["items"]["properties"]) == names(Negative)
+    assert set(properties["natural_pairs"]["items"]["properties"]) == names(NaturalPair)
 
 
 def test_the_manifest_has_the_options_of_a_build_and_its_schema_is_that_of_its_type():
@@ -60,7 +63,9 @@ def test_dataset_columns_match_the_record():
 
 def test_a_record_round_trips_through_json():
     assert from_json(to_json(RECORD)) == RECORD
-    schema("record").validate(to_json(RECORD) | {"attributes": [], "negatives": [], "rules": []})
+    schema("record").validate(
+        to_json(RECORD) | {"attributes": [], "negatives": [], "natural_pairs": [], "rules": []}
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,17 +81,16 @@ def test_a_record_round_trips_through_json():
         (("attributes", 0, "start"), -1),
         (("attributes", 0, "value"), ""),
         (("negatives", 0, "kind"), "random"),
+        (("natural_pairs", 0, "kind"), "random"),
+        (("natural_pairs", 0, "id"), ""),
         (("width",), 1.5),
         (("surprise",), 1),
     ],
 )
 def test_an_invalid_record_is_rejected_at_the_field(path, value):
     record = copy.deepcopy(to_json(RECORD))
-    record["attributes"], record["negatives"] = (
-        list(record["attributes"]),
-        list(record["negatives"]),
-    )
-    record["rules"] = list(record["rules"])
+    for name in ("attributes", "negatives", "natural_pairs", "rules"):
+        record[name] = list(record[name])
     assert list(schema("record").iter_errors(record)) == []
     place = record
     for step in path[:-1]:

@@ -1,5 +1,6 @@
 """A small drawn dataset with results, and the viewer's server over it."""
 
+import shutil
 import threading
 import time
 from dataclasses import dataclass
@@ -45,6 +46,15 @@ class Site:
         assert answer.status == 200, answer.read()
         return answer.read().decode()
 
+    def ready(self, path, **values):
+        """Return a page once the features are there that it waits for."""
+        for _ in range(600):
+            page = self.text(path, **values)
+            if "Reading the images once" not in page:
+                return page
+            time.sleep(0.05)
+        raise AssertionError(page)
+
     def post(self, path, **values):
         return self.ask(path, "POST", urlencode(values), Origin=self.base)
 
@@ -58,6 +68,12 @@ def drawn(tmp_path_factory):
         sample(folder / "raw", 6, 90, size=48, workers=1)
         build(folder / "raw", folder / "set", workers=1)
     return folder
+
+
+@pytest.fixture
+def copied(drawn, tmp_path):
+    """A copy of the dataset without reviews; the reviews of a dataset are next to it."""
+    return shutil.copytree(drawn / "set", tmp_path / "copy" / "set")
 
 
 @pytest.fixture(scope="package")

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fdrd.viewer import facets
 from fdrd.viewer.facets import Columns, State, parse_state, select
 
 SPLITS, COLORS = ["train", "test"], ["red", "green", "blue"]
@@ -83,3 +84,14 @@ def test_a_value_that_does_not_exist_selects_nothing_and_can_be_taken_back():
     (split,) = (facet for facet in selection.facets if facet.name == "split")
     first = split.values[0]
     assert (first.label, first.count, first.chosen) == ("dev", 0, True)
+
+
+def test_choosing_a_value_leaves_the_others_of_its_facet_to_add(monkeypatch):
+    monkeypatch.setattr(facets, "MATCHES", 7)
+    table = columns([("train", 1, set()), ("test", 1, set())] * 10)
+    scores = np.arange(20, dtype=np.float32)
+    scores[19] = -np.inf
+    selection = select(table, State(chosen={"split": ("test",)}), None, {}, scores=scores)
+    assert selection.rows.tolist() == [17, 15, 13, 11, 9, 7, 5]
+    split = next(each for each in selection.facets if each.name == "split")
+    assert {value.label: value.count for value in split.values} == {"train": 4, "test": 3}

@@ -1,10 +1,7 @@
 """Results in the viewer: the queries are the records that were measured, and the top ten agrees with the ranks."""
 
-import html
-import re
 import time
 from importlib.resources import files
-from urllib.parse import parse_qsl
 from xml.etree import ElementTree
 
 import numpy as np
@@ -68,21 +65,6 @@ def test_the_pages_of_results_answer(measured, open_site):
         assert "Queries" in site.text("/results/queries", show=show, k=5, direction="image_to_text")
     assert "rank" in site.text("/results/query", n=2)
     assert "not measured" in site.text("/results", against="none-such")
-    for method, _ in site.context.runs.searchable()[:1]:
-        assert "the best matches first" in site.text("/", q="a blue fish", similar=method)
-    assert "no such method" in site.text("/", q="fish", similar="9.9")
-
-
-def test_a_record_links_to_a_search_with_its_image(measured, open_site):
-    site = open_site(measured / "set", results=[measured / "runs"])
-    index = site.context.library.current()
-    record = index.records([0], spans=False)[0]
-    page = html.unescape(site.text("/record", id=record["id"]))
-    link = re.search(r'href="/\?(similar=[^"]+)">Search with this image', page)
-    found = site.text("/", **dict(parse_qsl(link[1])))
-    assert "the best matches first" in found
-    assert 0 < found.count("<article") <= 24  # a page of browsing has more
-    assert "no such record" in site.text("/", similar=dict(parse_qsl(link[1]))["similar"], like="x")
 
 
 def test_results_of_other_data_are_told_apart(measured, birds, tmp_path, open_site):

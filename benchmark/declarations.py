@@ -1,0 +1,139 @@
+"""What a method declares about itself, read from the source of its module.
+
+So its options are checked, and methods are listed, without importing torch, which takes seconds.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+from fdrd.options import RESERVED, Option, documented
+
+_OWN = ("benchmark", "baselines", "dcar")
+"""Packages whose names are read from their source; those of others are imported."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """The decorator and the signature of a factory.
+
+    Attributes:
+        arguments: arguments of `benchmark.registry.method` by name.
+        parameters: names of the parameters of the factory.
+        options: options in its signature.
+        text: its docstring.
+        notes: the docstring of its module.
+    """
+
+    arguments: dict[str, Any]
+    parameters: frozenset[str]
+    options: dict[str, Option]
+    text: str
+    notes: str
+
+
+def declaration(module: str, name: str) -> Declaration | None:
+    """Return what a module declares of a method; None if its source does not say."""
+    try:
+        names = _names(module)
+        for node in names.tree.body:
+            for decorator in getattr(node, "decorator_list", ()):
+                if isinstance(node, ast.FunctionDef) and _registers(decorator, name):
+                    return _declared(node, decorator, names)
+    except (LookupError, NameError, SyntaxError, OSError):
+        return None
+    return None
+
+
+def _registers(decorator: ast.expr, name: str) -> bool:
+    match decorator:
+        case ast.Call(func=ast.Name(id="method"), args=[ast.Constant(value=value), *_]):
+            return bool(value == name)
+    return False
+
+
+def _declared(node: ast.FunctionDef, decorator: Any, names: _Names) -> Declaration:
+    arguments = {each.arg: names.value(each.value) for each in decorator.keywords}
+    if len(decorator.args) > 1:
+        arguments["ablations"] = names.value(decorator.args[1])
+    text = ast.get_docstring(node) or ""
+    lines, listed = documented(text), node.args
+    options = {
+        each.arg: Option(
+            each.arg, names.value(each.annotation), names.value(default), lines.get(each.arg, "")
+        )
+        for each, default in zip(listed.kwonlyargs, listed.kw_defaults, strict=True)
+        if default is not None and each.arg not in RESERVED
+    }
+    parameters = frozenset(
+        each.arg for each in (*listed.args, *listed.kwonlyargs, listed.kwarg) if each
+    )
+    return Declaration(arguments, parameters, options, text, ast.get_docstring(names.tree) or "")
+
+
+class _Names(dict[str, Any]):
+    """The names of a module, each evaluated from its source when it is first used. A class is imported."""
+
+    def __init__(self, module: str):
+        super().__init__()
+        spec = find_spec(module)
+        source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
+        if source is None:
+            raise LookupError(module)
+        self.module, self.tree = module, ast.parse(source)
+        self.nodes = {name: node for node in _statements(self.tree) for name in _bound(node)}
+
+    def __missing__(self, name: str) -> Any:
+        value = self[name] = self._found(name)
+        return value
+
+    def value(self, expression: ast.expr | None) -> Any:
+        """Return the value of an expression of the module."""
+        assert expression is not None
+        code = compile(ast.Expression(expression), self.module, "eval")
+        return eval(code, {"__builtins__": builtins}, self)
+
+    def _found(self, name: str) -> Any:
+        match self.nodes[name]:
+            case ast.ImportFrom(module=str(module), names=aliases):
+                known = next(each.name for each in aliases if name in (each.asname, each.name))
+                if module.partition(".")[0] in _OWN:
+                    return _names(module)[known]
+                return getattr(importlib.import_module(module), known)
+            case ast.Assign(targets=[ast.Tuple(elts=elements)], value=value):
+                ids = [element.id for element in elements if isinstance(element, ast.Name)]
+                return self.value(value)[ids.index(name)]
+            case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
+                return self.value(value)
+        return getattr(importlib.import_module(self.module), name)
+
+
+@cache
+def _names(module: str) -> _Names:
+    return _Names(module)
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
+    for node in tree.body:
+        yield from node.body if isinstance(node, ast.If) else (node,)
+
+
+def _bound(node: ast.stmt) -> list[str]:
+    """Return the names that a statement binds."""
+    match node:
+        case ast.ImportFrom(names=aliases):
+            return [each.asname or each.name for each in aliases]
+        case ast.Assign(targets=[ast.Tuple(elts=elements)]):
+            return [each.id for each in elements if isinstance(each, ast.Name)]
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return [name]
+        case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+            return [name]
+    return []

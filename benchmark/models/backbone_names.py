@@ -1,0 +1,77 @@
+"""Names of backbones, and what can be said against one without importing torch."""
+
+from __future__ import annotations
+
+import difflib
+from importlib.util import find_spec
+from pathlib import Path
+
+from fdrd.connection import guard_client, hub_answers
+from fdrd.errors import FdrdError
+from fdrd.kinds import refuse_other
+
+EMBEDDED = "embedded"
+PREFIXES = ("hf", "open_clip", "st", "features")
+_PACKAGES = {"open_clip": ("open_clip", "open-clip"), "st": ("sentence_transformers", "st")}
+"""Package and extra that a kind needs."""
+
+
+def split_name(spec: str) -> tuple[str, str]:
+    """Return the kind of a backbone and the rest of its name, which has no options.
+
+    >>> split_name("st:clip-ViT-B-32"), split_name("org/name"), split_name("load.py:clip")
+    (('st', 'clip-ViT-B-32'), ('hf', 'org/name'), ('function', 'load.py:clip'))
+    """
+    prefix, colon, rest = spec.partition(":")
+    if spec == EMBEDDED:
+        return EMBEDDED, ""
+    if colon and prefix in PREFIXES:
+        return prefix, rest
+    return ("function" if colon else "hf"), spec
+
+
+def check_backbone_name(spec: str) -> None:
+    """Refuse a backbone that cannot be loaded, as far as its name, its folder and the Hub say so.
+
+    Raises:
+        FdrdError: there is no such backbone, or its package is not installed.
+    """
+    kind, target = split_name(spec.partition("#")[0])
+    package, extra = _PACKAGES.get(kind, ("", ""))
+    if package and find_spec(package) is None:
+        raise FdrdError(
+            f"backbone {spec!r} needs {package}, which is not installed; run `pip install 'fdrd[{extra}]'`"
+        )
+    path = Path(target.partition(":")[0]).expanduser()
+    is_path = target.startswith((".", "/", "~")) or path.suffix == ".py" or kind == "features"
+    if is_path and not path.exists():
+        raise FdrdError(f"backbone {spec!r}: {path} does not exist")
+    if kind == "hf" and path.exists():
+        refuse_other(path, "a model", "model", "weights", "source")
+    elif kind == "hf" and "/" not in target:
+        meant = difflib.get_close_matches(target, [EMBEDDED], n=1)
+        hint = f"did you mean {EMBEDDED!r}? " if meant else ""
+        raise FdrdError(
+            f"no backbone {spec!r}; {hint}give `embedded`, a folder, ORG/NAME of the Hub or file.py:function"
+        )
+    elif kind == "hf":
+        _check_repository(spec, target)
+
+
+def _check_repository(spec: str, target: str) -> None:
+    from huggingface_hub import constants, hf_hub_download
+
+    guard_client()
+    name, _, revision = target.partition("@")
+    cached = constants.HF_HUB_OFFLINE or not hub_answers()
+    reasons = []
+    for file in ("config.json", "open_clip_config.json"):
+        try:
+            hf_hub_download(name, file, revision=revision or "main", local_files_only=cached)
+            return
+        except (OSError, ValueError) as error:  # those of the Hub's client are of these types
+            reasons.append(type(error).__name__)
+    raise FdrdError(
+        f"backbone {spec!r}: not a local folder, and downloading it from the Hub failed ({reasons[0]}); check the "
+        "name and the connection, or give `backbone` a local folder, a function, or `embedded`"
+    )

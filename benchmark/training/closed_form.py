@@ -1,0 +1,317 @@
+"""Linear maps of both sides of frozen features, solved in closed form from covariances of the training pairs.
+
+With the features of an image x and of its caption y centered, `A = (Cxx + lx tr(Cxx) / d I)^(-1/2)`, `B` likewise,
+and `A Cxy B = U diag(s) V'`, the score is the cosine of `(x - mx) A U s^p` and `(y - my) B V s^p`. That is regularized
+canonical correlation analysis. Everything happens in the basis of the eigenvectors of each side, so a pair of
+regularizers costs one more decomposition, of `A Cxy B`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from benchmark.evaluation.encoding import BATCH, ON_ACCELERATOR, encoded_in_batches
+from benchmark.evaluation.galleries import rank_galleries
+from benchmark.evaluation.metrics import mean_mrr
+from benchmark.models.backbone import Features
+from benchmark.models.image_batches import Images
+from benchmark.models.layers import BlockEncoder
+from benchmark.training.trained_method import cosine
+from fdrd.dataset import RetrievalDataset
+from fdrd.errors import FdrdError
+from fdrd.progress import Progress, silent
+
+Kind: TypeAlias = Literal["cca", "ridge", "procrustes"]
+"""Which maps: canonical correlation, regression of one side on the other, or a rotation."""
+
+STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
+"""Regularizers to choose from, as shares of the mean variance of a dimension."""
+
+FURTHEST = 10.5
+"""Largest ratio of the regularizers of both sides, because each pair costs a decomposition."""
+
+POWERS = (0.5, 0.75, 1.0, 1.25, 1.5)
+"""Exponents of the singular values to choose from."""
+
+VALIDATION_ROWS = 2000
+"""Most validation rows that choose; of more, rows at equal distances do."""
+
+ROWS = 4096
+"""Pairs whose features are held in double precision at a time."""
+
+NO_VARIANCE = 1e-12
+"""Share of the largest eigenvalue below which a direction has no variance."""
+
+UNCORRELATED = 1e-7
+"""Share of the largest singular value below which a direction is left out."""
+
+
+@dataclass(frozen=True)
+class Covariances:
+    """Moments of the features of N pairs, in double precision. An image counts once for each of its captions.
+
+    Attributes:
+        image_mean: (Dx,)
+        text_mean: (Dy,)
+        image: (Dx, Dx)
+        text: (Dy, Dy)
+        cross: (Dx, Dy)
+    """
+
+    image_mean: Tensor
+    text_mean: Tensor
+    image: Tensor
+    text: Tensor
+    cross: Tensor
+
+    def leading(self, image: int, text: int) -> Covariances:
+        """Return the moments of the first columns of each side."""
+        return Covariances(
+            self.image_mean[:image],
+            self.text_mean[:text],
+            self.image[:image, :image],
+            self.text[:text, :text],
+            self.cross[:image, :text],
+        )
+
+
+def covariances(
+    encoder: BlockEncoder, train: RetrievalDataset, progress: Progress = silent
+) -> Covariances:
+    """Return the covariances of the training pairs, which are encoded and added a few thousand at a time."""
+
+    def parts() -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, len(train), ROWS):
+            image, caption = train.pairs[start : start + ROWS].T
+            images, image = np.unique(image, return_inverse=True)
+            texts, caption = np.unique(caption, return_inverse=True)
+            x, y = encoded(
+                encoder, Images(train, images), [train.captions[number] for number in texts]
+            )
+            yield x[torch.from_numpy(image)], y[torch.from_numpy(caption)]
+            progress("covariances", min(start + ROWS, len(train)), len(train))
+
+    return covariances_of(parts())
+
+
+def encoded(
+    encoder: BlockEncoder, images: Images, captions: Sequence[str], progress: Progress = silent
+) -> tuple[Tensor, Tensor]:
+    """Return blocks (I, Dx) and (C, Dy) of some images and captions, encoded in batches."""
+    size = BATCH if encoder.encoder.device.type == "cpu" else ON_ACCELERATOR
+
+    def image_features(rows: slice) -> Features:
+        return Features(encoder.encode_image(images[rows]))
+
+    def text_features(rows: slice) -> Features:
+        return Features(encoder.encode_text(captions[rows]))
+
+    return (
+        encoded_in_batches("encode images", len(images), size, image_features, progress).pooled,
+        encoded_in_batches("encode captions", len(captions), size, text_features, progress).pooled,
+    )
+
+
+def covariances_of(parts: Iterable[tuple[Tensor, Tensor]]) -> Covariances:
+    """Return the covariances of pairs that come in parts: (B, Dx) features of images and (B, Dy) of their captions."""
+    count = 0
+    sums: list[Tensor] = []
+    for x, y in parts:
+        x, y = exact(x), exact(y)
+        found = [x.sum(0), y.sum(0), x.T @ x, y.T @ y, x.T @ y]
+        sums = [a.add_(b) for a, b in zip(sums, found, strict=True)] if sums else found
+        count += len(x)
+    mx, my, xx, yy, xy = (each / count for each in sums)
+    return Covariances(mx, my, xx - mx.outer(mx), yy - my.outer(my), xy - mx.outer(my))
+
+
+@dataclass(frozen=True)
+class Side:
+    """An affine map of the features of one side.
+
+    Attributes:
+        mean: (D,)
+        map: (D, k)
+    """
+
+    mean: Tensor
+    map: Tensor
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Return (B, k) unit features of (B, >= D), of which the first D columns count."""
+        width = len(self.mean)
+        return normalize((features[:, :width].to(self.map) - self.mean) @ self.map, dim=-1)
+
+
+class Maps(NamedTuple):
+    """Maps of both sides into one space."""
+
+    image: Side
+    text: Side
+
+
+class Spectrum:
+    """Eigenvectors and eigenvalues of the covariance of one side, without directions that have no variance."""
+
+    def __init__(self, covariance: Tensor):
+        values, vectors = torch.linalg.eigh(covariance)
+        kept = values > NO_VARIANCE * values[-1]
+        self.values, self.vectors = values[kept], vectors[:, kept]
+        self.mean = covariance.trace() / len(covariance)
+
+    def regularized(self, strength: float, power: float) -> Tensor:
+        """Return the eigenvalues of a power of the covariance whose diagonal is larger by a share of its mean."""
+        return torch.pow(self.values + strength * self.mean, power)
+
+
+class Candidate(NamedTuple):
+    """Maps whose k dimensions are yet to be weighed by a power of `values` (k,).
+
+    `powers` are those to choose from, `name` says how the maps were made.
+    """
+
+    maps: Maps
+    values: Tensor
+    powers: Sequence[float]
+    name: str
+
+    def weighed(self, power: float) -> Maps:
+        """Return the maps with the weights in them."""
+        weights = self.values**power
+        return Maps(*(Side(side.mean, side.map * weights) for side in self.maps))
+
+
+def candidates(kind: Kind, covariances: Covariances) -> Iterator[Candidate]:
+    """Yield the maps to choose from."""
+    mx, my = covariances.image_mean, covariances.text_mean
+    if kind == "procrustes":
+        u, s, v = singular(covariances.cross)
+        yield Candidate(Maps(Side(mx, u), Side(my, v)), torch.ones_like(s), (1.0,), "rotation")
+        return
+    x, y = Spectrum(covariances.image), Spectrum(covariances.text)
+    cross = x.vectors.T @ covariances.cross @ y.vectors
+    if kind == "cca":
+        for lx, ly in product(STRENGTHS, STRENGTHS):
+            if max(lx / ly, ly / lx) > FURTHEST:
+                continue
+            a, b = x.regularized(lx, -0.5)[:, None], y.regularized(ly, -0.5)[:, None]
+            u, s, v = singular(a * cross * b.T)
+            maps = Maps(Side(mx, x.vectors @ (a * u)), Side(my, y.vectors @ (b * v)))
+            yield Candidate(maps, s, POWERS, f"lx={lx:g}, ly={ly:g}")
+        return
+    of_image, of_text = torch.ones_like(mx), torch.ones_like(my)
+    for strength in STRENGTHS:
+        to_text = x.vectors @ (x.regularized(strength, -1)[:, None] * cross) @ y.vectors.T
+        maps = Maps(Side(mx, to_text), Side(my, of_text.diag()))
+        yield Candidate(maps, of_text, (1.0,), f"images to captions, lx={strength:g}")
+        to_image = y.vectors @ (y.regularized(strength, -1)[:, None] * cross.T) @ x.vectors.T
+        maps = Maps(Side(mx, of_image.diag()), Side(my, to_image))
+        yield Candidate(maps, of_image, (1.0,), f"captions to images, ly={strength:g}")
+
+
+def singular(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return U (n, k), s (k,) descending and V (m, k) of a matrix (n, m), without directions of which s is negligible.
+
+    By the eigenvectors of the smaller Gram matrix, several times faster than a general decomposition.
+    """
+    if matrix.shape[0] > matrix.shape[1]:
+        v, s, u = singular(matrix.T)
+        return u, s, v
+    squares, u = torch.linalg.eigh(matrix @ matrix.T)
+    s = squares.clamp_min(0).sqrt()
+    kept = (s > UNCORRELATED * s.amax()).nonzero()[:, 0].flip(0) if len(s) else []
+    s, u = s[kept], u[:, kept]
+    return u, s, matrix.T @ u / s
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What validation chose.
+
+    Attributes:
+        maps: of both sides; None if the joint space without a map is at least as good, or nothing correlates.
+        columns: image and text columns that count, one of `BlockEncoder.sets`.
+        name: how the maps were made.
+        mrr: mean MRR of the maps, or else of the joint space, on the validation split.
+        joint_mrr: mean MRR of the joint space; None if there is none.
+    """
+
+    maps: Maps | None
+    columns: tuple[int, int]
+    name: str
+    mrr: float
+    joint_mrr: float | None
+
+
+@torch.no_grad()
+def choose(
+    encoder: BlockEncoder,
+    train: RetrievalDataset,
+    validation: RetrievalDataset,
+    kind: Kind = "cca",
+    progress: Progress = silent,
+) -> Choice:
+    """Solve for the training pairs, and choose layers, regularizers and power by the MRR on the validation rows.
+
+    Raises:
+        FdrdError: there are fewer than 2 training pairs.
+    """
+    if len(train) < 2:
+        raise FdrdError(f"{train.name}: covariances need at least 2 pairs, got {len(train)}")
+    validation = choosing_rows(validation)
+    moments = covariances(encoder, train, progress)
+    x, y = map(exact, encoded(encoder, Images.of(validation), validation.captions, progress))
+
+    d = encoder.encoder.dim
+    joint = mrr(x[:, :d], y[:, :d], validation) if encoder.joint else None
+    best = Choice(None, encoder.sets[0], "joint space", joint or 0.0, joint)
+    for number, columns in enumerate(encoder.sets):
+        for each in candidates(kind, moments.leading(*columns)):
+            a, b = (
+                (features[:, : len(side.mean)] - side.mean) @ side.map
+                for features, side in zip((x, y), each.maps, strict=True)
+            )
+            for power in each.powers:
+                weights = each.values**power
+                found = mrr(a * weights, b * weights, validation)
+                if found > best.mrr:
+                    name = f"{encoder.names_of(columns)}; {each.name}, power {power:g}"
+                    best = Choice(each.weighed(power), columns, name, found, joint)
+        progress(
+            f"choose | {best.name}, validation MRR {best.mrr:.3f}", number + 1, len(encoder.sets)
+        )
+    return best
+
+
+def choosing_rows(validation: RetrievalDataset) -> RetrievalDataset:
+    """Return the validation rows that choose: all, or `VALIDATION_ROWS` of them."""
+    if len(validation) <= VALIDATION_ROWS:
+        return validation
+    return validation.select(np.linspace(0, len(validation) - 1, VALIDATION_ROWS).astype(np.int64))
+
+
+def mrr(images: Tensor, texts: Tensor, dataset: RetrievalDataset) -> float:
+    """Return the mean MRR of both directions by the cosines of (I, k) images and (C, k) captions of a split."""
+    ranks = rank_galleries(
+        cosine,
+        Features(normalize(images.float(), dim=-1)),
+        Features(normalize(texts.float(), dim=-1)),
+        dataset.pairs,
+        dataset.row_category,
+        dataset.image_domain,
+        "domain",
+    )
+    return mean_mrr(ranks)
+
+
+def exact(features: Tensor) -> Tensor:
+    """Return features in double precision, where the device has it."""
+    return (features if features.is_cuda else features.cpu()).double()

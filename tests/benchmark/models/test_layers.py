@@ -1,0 +1,216 @@
+"""Layers of the towers: the same as a plain forward pass with hidden states, without padding, encoded once."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_encoders import save
+from torch.nn.functional import normalize
+from transformers import AutoModel, AutoTokenizer
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
+from benchmark import FrozenFeatures, Images, Prompts, load_backbone
+from benchmark.models.backbone import LAYERS
+from benchmark.models.layers import BlockEncoder
+from fdrd.errors import FdrdError
+from tests.encoding import counted
+
+CAPTIONS = ["a red circle on the left", "a dog", "the big black square and a small dog"]
+IMAGES = [Image.radial_gradient("L").resize((40 + 30 * n, 64)).convert("RGB") for n in range(3)]
+CHOSEN = (2, 0, 3)
+"""In an order of its own: each must be found by its number."""
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory, clip_parts):
+    root = tmp_path_factory.mktemp("layers")
+    for part in clip_parts():
+        part.save_pretrained(root / "clip")
+    named = ("metaclip_2", "siglip", "siglip2", "align")
+    return {"clip": root / "clip", **{name: save(name, root / name) for name in named}}
+
+
+promptable = pytest.mark.parametrize("name", ["clip", "metaclip_2", "siglip", "siglip2"])
+
+
+def direct(tower, own, **inputs):
+    """Return (n, width) unit means of the states of one item at the positions `own`."""
+    with torch.no_grad():
+        states = tower(**inputs, output_hidden_states=True).hidden_states
+    return normalize(torch.stack([states[layer][0, own].mean(0) for layer in CHOSEN]), dim=-1)
+
+
+@promptable
+def test_layers_are_the_means_of_a_plain_forward_pass(name, folders):
+    model = AutoModel.from_pretrained(folders[name]).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folders[name])
+    processor = AutoImageProcessor.from_pretrained(folders[name], backend="pil")
+    encoder = load_backbone(str(folders[name]), device="cpu")
+    siglip = name.startswith("siglip")
+    first = 0 if siglip else 1  # behind BOS, or the class token
+
+    texts = encoder.encode_text(CAPTIONS, layers=CHOSEN)
+    images = encoder.encode_image(IMAGES, layers=CHOSEN)
+    for row, caption in enumerate(CAPTIONS):
+        words = len(tokenizer(caption, add_special_tokens=False)["input_ids"])
+        coded = tokenizer(
+            caption, padding="max_length" if siglip else False, max_length=24, return_tensors="pt"
+        )
+        found = direct(model.text_model, slice(first, first + words), **coded)
+        assert (texts.layers[row] - found).abs().max() < 1e-6
+    for row, image in enumerate(IMAGES):
+        inputs = dict(processor(image, return_tensors="pt"))
+        patches = slice(first, None)
+        if "spatial_shapes" in inputs:
+            patches = slice(0, int(inputs["spatial_shapes"][0].prod()))
+        found = direct(model.vision_model, patches, **inputs)
+        assert (images.layers[row] - found).abs().max() < 1e-6
+    assert torch.equal(texts.pooled, encoder.encode_text(CAPTIONS).pooled)
+    assert torch.equal(images.pooled, encoder.encode_image(IMAGES).pooled)
+
+
+@promptable
+def test_padding_and_batch_mates_do_not_leak_into_means(name, folders):
+    encoder = load_backbone(str(folders[name]), device="cpu")
+    together = encoder.encode_text(CAPTIONS, layers=CHOSEN).layers
+    for row, caption in enumerate(CAPTIONS):
+        alone = encoder.encode_text([caption], layers=CHOSEN).layers[0]
+        assert (alone - together[row]).abs().max() < 1e-6
+    with_tokens = encoder.encode_text(CAPTIONS, layers=CHOSEN, tokens=True)
+    assert (with_tokens.layers - together).abs().max() < 1e-6
+    again = encoder.encode_text(CAPTIONS[1:2] * 2 + CAPTIONS, layers=CHOSEN).layers
+    assert (again[2:] - together).abs().max() < 1e-6
+
+
+def blocks(backbone, layers, dataset):
+    encoder = BlockEncoder(backbone, layers)
+    return encoder.encode_image(Images.of(dataset)), encoder.encode_text(dataset.captions)
+
+
+def test_one_pass_gives_all_layers_and_a_second_run_encodes_nothing(
+    make_clip, tiny_dataset, tmp_path
+):
+    frozen, dataset = FrozenFeatures(tmp_path), tiny_dataset["test"]
+    backbone = make_clip(frozen)
+    with counted(backbone) as seen:
+        first = blocks(backbone, "joint,0,2,last", dataset)
+    assert seen == {"images": 24, "captions": 24}
+    frozen.flush()
+
+    backbone = make_clip(FrozenFeatures(tmp_path))
+    with counted(backbone) as seen:
+        again = blocks(backbone, "joint,0,2,last", dataset)
+        fewer = blocks(backbone, "joint,3", dataset)
+        joint = blocks(backbone, "joint", dataset)
+    assert seen == {"images": 0, "captions": 0}
+    computed = blocks(make_clip(), "joint,0,2,last", dataset)
+    for side in range(2):
+        assert torch.equal(first[side], again[side])
+        assert torch.equal(again[side], computed[side])
+        assert torch.equal(joint[side], again[side][:, :16])
+        width = (48, 32)[side]
+        last = torch.cat([again[side][:, :16], again[side][:, -width:]], dim=1)
+        assert torch.equal(fewer[side], last)
+    with counted(backbone) as seen:
+        blocks(backbone, "joint,0,1", dataset)
+    assert seen == {"images": 24, "captions": 24}
+
+
+def test_a_caption_cut_short_for_prompts_has_other_layers(make_clip, tmp_path):
+    caption = "a red circle on the left and a small dog with a big cat on the right of a white cat"
+    backbone = make_clip(FrozenFeatures(tmp_path))
+    encoder = BlockEncoder(backbone, "joint,0")
+    whole, cut = (encoder.encode_text([caption], reserve=reserve) for reserve in (0, 12))
+    short = encoder.encode_text([" ".join(caption.split()[:10])])
+    assert (cut - short).abs().max() < 1e-6
+    assert (whole - cut).abs().max() > 1e-3
+
+
+def test_blocks_have_unit_length_and_auto_nests_them(make_clip, tiny_dataset):
+    backbone = make_clip()
+    encoder = BlockEncoder(backbone, "auto")
+    assert encoder.sets == [(16, 16), (64, 48), (112, 80), (160, 112)]
+    assert encoder.names_of((112, 80)) == "joint,last,0"
+    for side, width in zip(blocks(backbone, "auto", tiny_dataset["test"]), (48, 32), strict=True):
+        for block in (side[:, :16], *side[:, 16:].split(width, dim=1)):
+            assert (block.norm(dim=1) - 1).abs().max() < 1e-6
+    fixed = BlockEncoder(backbone, "joint,last,0,middle")
+    assert fixed.sets == [(160, 112)]
+    assert fixed.names_of((160, 112)) == "joint,last,0,middle"
+    wanted = [backbone.encode_text(["a dog"], layers=[layer]).layers[0, 0] for layer in (3, 0, 1)]
+    assert torch.equal(fixed.encode_text(["a dog"])[0, 16:], torch.cat(wanted))
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ("joint,4", r"layers: 4 is none of backbone 'tiny'; its image tower has 0 .* to 3"),
+        ("0,joint", "give `joint`, then layers"),
+        ("joint,first", "give `joint`, then layers"),
+        ("joint,-1", "give `joint`, then layers"),
+        ("", "give `joint`, then layers"),
+        ("joint,3,last", r"image layers \(3, 3\) repeat"),
+    ],
+)
+def test_unknown_layers_are_one_line(layers, message, make_clip):
+    with pytest.raises(FdrdError, match=message):
+        BlockEncoder(make_clip(), layers)
+
+
+def test_an_encoder_without_layers_says_which_have_them(folders):
+    encoder = load_backbone(str(folders["align"]))
+    assert BlockEncoder(encoder).encode_text(["a"]).shape == (1, encoder.dim)
+    for layers in ("joint,0", "auto"):
+        with pytest.raises(FdrdError, match=r"offers the joint space only; .* CLIP, MetaCLIP 2"):
+            BlockEncoder(encoder, layers)
+
+
+def test_layers_are_read_without_prompts(make_clip):
+    clip = make_clip()
+    with pytest.raises(ValueError, match="without prompts"):
+        clip.encode_text(["a"], Prompts(text=[torch.zeros(1, 32)]), layers=[0])
+
+
+def store(folder, layers=(0, 6), texts=None):
+    """Store features of two items with (2, 3) images and (2, 3) texts, and layers of width 4 and 5."""
+    rows = np.random.default_rng(0)
+    for side, width in (("images", 4), ("texts", 5)):
+        (folder / f"{side}.json").write_text(json.dumps(["a", "b"]))
+        np.save(folder / f"{side}.npy", rows.normal(size=(2, 3)))
+        for layer in layers if side == "images" or texts is None else texts:
+            np.save(folder / f"{side}.layer-{layer}.npy", rows.normal(size=(2, width)))
+    return f"features:{folder}"
+
+
+def test_stored_features_have_an_array_per_layer(tmp_path):
+    encoder = load_backbone(store(tmp_path))
+    assert encoder.can == {LAYERS}
+    blocks = BlockEncoder(encoder, "joint,0,last")
+    assert (blocks.image_dim, blocks.text_dim) == (11, 13)
+    parts = [np.load(tmp_path / f"texts{each}.npy") for each in ("", ".layer-0", ".layer-6")]
+    expected = [part[1] / np.linalg.norm(part[1]) for part in parts]
+    assert blocks.encode_text(["b"])[0].numpy() == pytest.approx(np.concatenate(expected), abs=1e-6)
+    with pytest.raises(FdrdError, match="has no layer 3 of texts; it has 0, 6"):
+        BlockEncoder(encoder, "joint,middle").encode_text(["b"])
+    before = encoder.fingerprint
+    rows = np.load(tmp_path / "images.layer-6.npy")
+    np.save(tmp_path / "images.layer-6.npy", rows + 1)
+    assert load_backbone(f"features:{tmp_path}").fingerprint != before
+    rows[0, 0] = np.nan
+    np.save(tmp_path / "images.layer-6.npy", rows)
+    with pytest.raises(FdrdError, match=r"images\.layer-6\.npy has NaN"):
+        load_backbone(f"features:{tmp_path}")
+    np.save(tmp_path / "images.layer-6.npy", rows[:1])
+    with pytest.raises(FdrdError, match=r"images\.layer-6\.npy must have a row"):
+        load_backbone(f"features:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("layers", "texts", "message"),
+    [((0, 6), (0,), r"layers \[0, 6\], texts \[0\]"), (("x",), None, "does not name a layer")],
+)
+def test_stored_layers_that_do_not_fit_are_refused(layers, texts, message, tmp_path):
+    with pytest.raises(FdrdError, match=message):
+        load_backbone(store(tmp_path, layers, texts))

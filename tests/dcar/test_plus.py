@@ -1,0 +1,126 @@
+"""DCAR beyond its figure: maps of layers that start from the closed form, beside the frozen joint space."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import dcar.plus
+from benchmark import Images, TrainConfig, get_method
+from benchmark.models.layers import BlockEncoder
+from benchmark.models.plain_encoder import PlainEncoder
+from benchmark.training.closed_form import choose
+from benchmark.training.loop import batches, order_of_rows
+from dcar.plus import TRAIN
+from fdrd.errors import FdrdError
+
+SHORT = replace(TRAIN, steps=3, eval_every=3, batch_size=8, per_category=4)
+NONE = replace(SHORT, learning_rate=1e-30)
+"""Leaves the maps of the closed form as they are."""
+
+
+def fitted(backbone, splits, train=SHORT, **options):
+    method = get_method("dcar_plus")(backbone, train=train, **options)
+    return method, method.fit(splits["train"], splits["validation"])
+
+
+@torch.no_grad()
+def encoded(method, dataset):
+    return method.encode_image(Images.of(dataset)), method.encode_text(dataset.captions)
+
+
+def test_it_starts_from_the_closed_form(tiny_clip, tiny_dataset):
+    """The mapped part of the score is that of the chosen maps, up to the columns that are left out."""
+    method, _ = fitted(tiny_clip, tiny_dataset, NONE, layers="joint,0,last")
+    blocks = BlockEncoder(tiny_clip, "joint,0,last")
+    maps = choose(blocks, tiny_dataset["train"], tiny_dataset["validation"]).maps
+    assert maps is not None
+    images, _ = encoded(method, tiny_dataset["test"])
+    d = tiny_clip.dim
+    mapped = torch.nn.functional.normalize(images.pooled[:, d:], dim=1)
+    expected = maps.image(blocks.encode_image(Images.of(tiny_dataset["test"]))).float()
+    assert (mapped @ mapped.T - expected @ expected.T).abs().max() < 1e-4
+
+
+def test_the_score_is_the_weighted_mean_of_joint_and_mapped_cosines(tiny_clip, tiny_dataset):
+    method, _ = fitted(tiny_clip, tiny_dataset)
+    test = tiny_dataset["test"]
+    images, texts = encoded(method, test)
+    gamma = float(method.learner.gamma)
+    with torch.no_grad():
+        blocks = (
+            method.blocks.encode_image(Images.of(test)),
+            method.blocks.encode_text(test.captions),
+        )
+        joint = (
+            tiny_clip.encode_image(Images.of(test)).pooled
+            @ tiny_clip.encode_text(test.captions).pooled.T
+        )
+        mapped = method.learner.image(blocks[0]) @ method.learner.text(blocks[1]).T
+    found = method.similarity(images, texts)
+    assert (found - (joint + gamma * mapped) / (1 + gamma)).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("gammas", [(1e-9, 4.0), (4.0, 1e-9)])
+def test_validation_chooses_gamma(gammas, tiny_clip, tiny_dataset, monkeypatch):
+    """The joint space of an untrained model alone is worse than with the maps beside it."""
+    monkeypatch.setattr(dcar.plus, "GAMMAS", gammas)
+    method, _ = fitted(tiny_clip, tiny_dataset, NONE)
+    assert float(method.learner.gamma) == 4.0
+
+
+def test_training_changes_the_maps_and_keeps_the_last_state(tiny_clip, tiny_dataset):
+    method, log = fitted(tiny_clip, tiny_dataset)
+    start, _ = fitted(tiny_clip, tiny_dataset, NONE)
+    assert log.steps == log.best_step == 3
+    for side in ("image", "text"):
+        maps = [getattr(each.learner, side) for each in (method, start)]
+        assert (maps[0].map - maps[1].map).abs().max() > 1e-5
+        assert torch.equal(maps[0].mean, maps[1].mean)
+
+
+def test_the_category_loss_is_added(tiny_clip, tiny_dataset):
+    method, _ = fitted(tiny_clip, tiny_dataset, lambda_cate=1.0)
+    batch = next(batches(tiny_dataset["train"], 8, 0, 0))
+    whole = method.loss(batch).item()
+    method.candidates = None
+    assert whole > method.loss(batch).item() > 0
+
+
+def test_an_encoder_without_layers_has_the_joint_space(tiny_clip, tiny_dataset):
+    plain = PlainEncoder(
+        lambda images: tiny_clip.encode_image(images).pooled,
+        lambda captions: tiny_clip.encode_text(captions).pooled,
+        name="plain",
+        fingerprint="0" * 64,
+        dim=tiny_clip.dim,
+    )
+    method, _ = fitted(plain, tiny_dataset)
+    assert method.learner.image.map.shape[0] == tiny_clip.dim
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rank": 0}, "rank=0: must be at least 1"),
+        ({"n_attribute": 5}, "n_attribute=5: a caption has 4 negatives"),
+        ({"layers": "joint,9"}, "layers: 9 is none of"),
+    ],
+)
+def test_impossible_options_are_refused(options, message, tiny_clip):
+    with pytest.raises(FdrdError, match=message):
+        get_method("dcar_plus")(tiny_clip, **options)
+
+
+def test_rows_of_a_category_follow_each_other():
+    category = np.repeat(np.arange(5), 7)
+    order = order_of_rows(category, seed=1, epoch=2, per_category=3)
+    assert sorted(order) == list(range(35))
+    runs = np.flatnonzero(np.diff(category[order])) + 1
+    assert all(len(run) <= 7 for run in np.split(order, runs))
+    assert len(runs) + 1 <= 5 * 3  # groups of 3, 3 and 1
+    assert not np.array_equal(order, order_of_rows(category, seed=1, epoch=3, per_category=3))
+    shuffled = order_of_rows(category, seed=1, epoch=2)
+    assert len(np.flatnonzero(np.diff(category[shuffled]))) > len(runs)
+    assert TrainConfig().per_category == 0

@@ -1,0 +1,253 @@
+"""`fdrd fetch fdrd`: nine sets at once from a local server, killed and resumed, refused, built, and benchmarked."""
+
+import errno
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import fdrd
+import fdrd.__main__ as cli
+from fdrd.errors import FdrdError
+from fdrd.fetching import download
+from fdrd.fetching.fetching_run import FetchOptions, fetch_sets
+from fdrd.fetching.table import read_table
+from tests.fdrd.fetching.made_sets import DOMAINS, made_files, made_table
+from tests.folders import digests
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def contents(draw):
+    return {name: made_files(name, draw) for name in DOMAINS}
+
+
+@pytest.fixture
+def options(server, contents, tmp_path):
+    """Return options with a mirror that serves every file."""
+    for name, files in contents.items():
+        server.files |= {f"{name}/{file}": content for file, content in files.items()}
+    return FetchOptions(None, server.url, True, tmp_path / "downloads")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Return a function that runs the command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fdrd", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return stopped.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+def test_from_nothing_to_numbers_beside_those_of_the_paper(
+    server, contents, options, run, tmp_path, monkeypatch
+):
+    table = made_table(contents, server.url)
+    monkeypatch.setattr("fdrd.fetching.table.read_table", lambda: table)
+    fetch = ("fetch", "fdrd", "raw", "--yes", "--accept-unverified")
+    code, _, first = run(*fetch)
+    assert code == 2
+    by_hand = tmp_path / "cache/downloads"
+    lines = first.splitlines()
+    assert lines[0].startswith("By hand:  stanfordcars: cars_train.tgz")
+    assert f"into {by_hand}/stanfordcars and run" in lines[0]
+    assert lines[3].startswith("No known digest: fgvcaircraft/fgvc-aircraft-2013b.tar.gz, ucf101/")
+    assert "download dtd/inter_dtd_test.json" in first
+    assert [line.partition(": ")[0] for line in lines[-2:]] == ["fdrd", "ucf101"]
+    assert {path.name for path in (tmp_path / "raw").iterdir()} == {*DOMAINS} - {
+        "stanfordcars",
+        "ucf101",
+    }
+
+    for file in ("cars_train.tgz", "cars_test.tgz"):
+        (by_hand / "stanfordcars").mkdir(parents=True, exist_ok=True)
+        (by_hand / "stanfordcars" / file).write_bytes(contents["stanfordcars"][file])
+    (by_hand / "ucf101").mkdir(exist_ok=True)
+    packed = by_hand / "ucf101/UCF-101-midframes.zip"
+    packed.write_bytes(contents["ucf101"][packed.name])
+    shutil.unpack_archive(packed, by_hand / "ucf101")
+    packed.unlink()  # its folder stands for it
+    requests = len(server.ranges)
+    code, out, second = run(*fetch)
+    assert (code, out.splitlines()[-1]) == (0, "Next:  fdrd build raw")
+    assert len(server.ranges) - requests == 4
+    assert "dtd  is in raw already" in second
+    assert run("fetch", "fdrd", "raw")[0] == 0  # nothing is left to accept
+
+    built = fdrd.build("raw", "data/fdrd", workers=1)
+    assert (built.manifest.records.kept, built.manifest.records.rejected) == (34, 0)
+    about = {each.name: each for each in built.manifest.domains}
+    assert about.keys() == DOMAINS.keys()
+    assert about["caltech101"].license == "CC-BY-4.0"
+    assert all("arXiv:2508.04028" in each.citation for each in about.values())
+
+    methods = ("-m", "zero_shot", "-m", "clip_adapter", "-T", "epochs=1")
+    code, out, err = run("bench", "--preset", "paper", *methods, "--backbone", "embedded")
+    assert code == 0, err
+    assert "food101: no training split, so it is left out of clip_adapter; 2 test pairs" in err
+    assert "dtd: 2 pairs to train on, 2 test pairs as gallery" in err
+    assert "dtd: measured on 2 test pairs of 2 images; the published test split has 1,692" in out
+    assert out.count("next to arXiv 2508.04028") == 9
+    assert "Mean over caltech101, dtd, fgvcaircraft, flowers102, food101, oxfordpets" in out
+    assert "Mean over caltech101, dtd, fgvcaircraft, flowers102, oxfordpets" in out
+
+
+def test_a_fetch_that_is_killed_at_ten_points_resumes(contents, options, tmp_path):
+    chosen = [made_table(contents)[name] for name in ("dtd", "caltech101", "food101")]
+    fetch_sets(chosen, tmp_path / "wanted", replace(options, downloads=tmp_path / "others"))
+
+    def killed_at(point):
+        calls = []
+
+        def progress(*_):
+            calls.append(1)
+            if len(calls) == point:
+                os._exit(9)
+
+        fetch_sets(chosen, tmp_path / "raw", options, progress)
+        os._exit(0)
+
+    codes = []
+    for point in range(1, 11):
+        child = multiprocessing.get_context("fork").Process(target=killed_at, args=(point,))
+        child.start()
+        child.join()
+        codes.append(child.exitcode)
+    assert codes.count(9) >= 5
+    fetch_sets(chosen, tmp_path / "raw", options)
+    assert digests(tmp_path / "raw") == digests(tmp_path / "wanted")
+
+
+def test_a_download_that_is_cut_at_ten_offsets_is_complete(server, options, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    content = bytes(range(256)) * 44
+    server.files["birds/a.bin"], server.cuts = content, [1000] * 10
+    digest = f"git:{hashlib.sha1(b'blob %d' % len(content) + bytes(1) + content).hexdigest()}"
+    arguments = (f"{server.url}/birds/a.bin", "a.bin", digest, tmp_path / "birds", lambda *_: None)
+    for _ in range(10):
+        with pytest.raises(FdrdError, match="check the network and run the command again"):
+            download.download(*arguments)
+    assert download.download(*arguments).read_bytes() == content
+    assert server.ranges == [None, *(f"bytes={1000 * n}-" for n in range(1, 11))]
+
+
+def test_a_file_with_a_wrong_byte_is_refused_by_name_and_the_others_are_fetched(
+    server, contents, options, tmp_path
+):
+    file = "dtd/inter_dtd_train.json"
+    server.files[file] = server.files[file].replace(b"branch 1", b"branch 7")
+    chosen = [made_table(contents)[name] for name in ("dtd", "oxfordpets")]
+    with pytest.raises(
+        FdrdError, match=rf"^dtd: .*/{file}: the file does not have the digest git:"
+    ) as error:
+        fetch_sets(chosen, tmp_path / "raw", options)
+    assert len(str(error.value).splitlines()) == 1
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["oxfordpets"]
+    assert not (options.downloads / file).exists()
+    server.files[file] = contents["dtd"]["inter_dtd_train.json"]
+    fetch_sets(chosen, tmp_path / "raw", options)
+    assert len(list((tmp_path / "raw").iterdir())) == 2
+
+
+def test_a_server_that_is_not_there_is_one_line_per_set(contents, options, tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    chosen = [made_table(contents)[name] for name in ("dtd", "oxfordpets")]
+    with pytest.raises(FdrdError) as error:
+        fetch_sets(chosen, tmp_path / "raw", replace(options, mirror="http://127.0.0.1:9"))
+    lines = str(error.value).splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["dtd", "oxfordpets"]
+    assert all("download failed" in line and "check the network" in line for line in lines)
+
+
+@pytest.mark.parametrize("where", ["downloads", "raw"])
+def test_a_full_disk_names_the_file_and_stops_the_others(
+    contents, options, tmp_path, monkeypatch, run, where
+):
+    table = made_table(contents)
+    monkeypatch.setattr("fdrd.fetching.table.read_table", lambda: table)
+    opened = Path.open
+
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, _):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def full(path, mode="r", *arguments, **named):
+        file = opened(path, mode, *arguments, **named)
+        is_part = path.name.endswith(".part")
+        return Full(file) if "w" in mode and is_part == (where == "downloads") else file
+
+    monkeypatch.setattr(Path, "open", full)
+    code, _, err = run(
+        "fetch", "fdrd", "raw", "--yes", "--accept-unverified", "--mirror", options.mirror
+    )
+    assert code == 2
+    (line,) = [line for line in err.splitlines() if line.startswith("fdrd: ")]
+    assert "No space left on device" in line
+    assert ("FDRD_CACHE" if where == "downloads" else "free some space") in line
+    assert not list((tmp_path / "raw").glob("[!.]*"))
+
+
+def test_a_published_caption_file_has_the_object_id_of_git(tmp_path):
+    (tmp_path / "a.json").write_bytes(b"hello\n")  # $ echo hello | git hash-object --stdin
+    download.check_digest(tmp_path / "a.json", "git:ce013625030ba8dba906f756967f9e9ca394464a")
+    with pytest.raises(FdrdError, match="does not have the digest git:0"):
+        download.check_digest(tmp_path / "a.json", f"git:{'0' * 40}")
+
+
+def test_a_repacked_archive_may_be_unpacked(contents, tmp_path):
+    chosen = made_table(contents)["stanfordcars"]
+    mine = tmp_path / "mine/stanfordcars"
+    mine.mkdir(parents=True)
+    for file, content in contents["stanfordcars"].items():
+        (mine / file).write_bytes(content + b"repacked" * file.endswith("train.tgz"))
+    options = FetchOptions(tmp_path / "mine")
+    remedy = "or unpack it into a folder cars_train beside it and remove it"
+    with pytest.raises(FdrdError, match=f"cars_train.tgz does not have the digest .*{remedy}"):
+        fetch_sets([chosen], tmp_path / "raw", options)
+    (mine / "cars_train.tgz").unlink()
+    (mine / "cars_train").mkdir()
+    (mine / "cars_train/00001.jpg").write_bytes(b"an image")
+    with pytest.raises(FdrdError, match=r"no digest is known of .*/cars_train/, so"):
+        fetch_sets([chosen], tmp_path / "raw", options)
+    fetch_sets([chosen], tmp_path / "raw", replace(options, accept_unverified=True))
+    assert (tmp_path / "raw/stanfordcars/cars_train/00001.jpg").read_bytes() == b"an image"
+    assert (tmp_path / "raw/stanfordcars/cars_test/00003.jpg").is_file()
+
+
+def test_every_caption_file_is_pinned_to_a_commit_and_checked():
+    files = [
+        file for name in DOMAINS for file in read_table()[name].files if file.name.endswith("json")
+    ]
+    assert len(files) == 17
+    for file in files:
+        assert file.digest.startswith("git:")
+        assert len(file.url.split("/DCAR/")[1].split("/")[0]) == 40
+    assert json.dumps([file.name for file in files]).count("_test") == 9

@@ -1,0 +1,226 @@
+"""Swaps are plausible: captions of the domain use the value so, and no word of the caption contradicts the name."""
+
+import random
+from collections import Counter
+from itertools import cycle
+
+import pytest
+
+from fdrd.checks.text_only import text_only_accuracy
+from fdrd.negatives import draw_negatives, make_catalog
+from fdrd.negatives.annotate import AnnotateConfig, annotate
+from fdrd.record import ImageRef, Record, Source
+from fdrd.text.attributes import find_attributes
+
+
+def record(caption, category, number, meta_category=""):
+    return Record(
+        f"{category}/{number}", ImageRef("1.jpg"), caption, category, Source("1.jpg"),
+        meta_category=meta_category, attributes=find_attributes(caption, category),
+    )  # fmt: skip
+
+
+def records(**captions_of):
+    """Return three records of each caption."""
+    return [
+        record(caption.replace("_", " "), category.replace("_", " "), number)
+        for category, captions in captions_of.items()
+        for number, caption in enumerate(captions * 3)
+    ]
+
+
+def negatives(pairs, category=None, seeds=9, **options):
+    """Return the captions of the negatives of all records, or of those of a category, over some seeds."""
+    catalog = make_catalog(pairs)
+    return {
+        negative.caption
+        for pair in pairs
+        if category in (None, pair.category)
+        for seed in range(seeds)
+        for negative in draw_negatives(pair, [pair.caption], catalog, seed=seed, **options)
+    }
+
+
+def attribute_swaps(pairs, category=None):
+    return negatives(pairs, category, k=4, n_attribute=4) - negatives(pairs, category, k=4)
+
+
+POSES = {
+    "car": ["A car is parked on a road."],
+    "airplane": ["An airplane is parked on a road.", "An airplane is flying over a road."],
+    "bird": ["A bird is flying over a road.", "A bird is perched on a road."],
+}
+
+
+def test_no_car_flies_and_no_bird_is_parked():
+    pairs = records(**{name: texts * 4 for name, texts in POSES.items()})
+    pairs += records(car=["A car is flying over a road."])[:1]  # once is a mistake
+    assert not any("flying" in each for each in attribute_swaps(pairs, "car"))
+    assert not any("parked" in each for each in attribute_swaps(pairs, "bird"))
+
+
+COLORS = "red white yellow purple".split()
+
+
+@pytest.mark.parametrize(("times", "swapped"), [(2, False), (3, True)])
+def test_a_value_is_swapped_in_where_three_captions_use_it(times, swapped):
+    pairs = records(car=[f"A {color} car with a {color} hood." for color in COLORS * 3])
+    pairs += [record("A car with a green hood.", "car", f"g{number}") for number in range(times)]
+    found = attribute_swaps(pairs)
+    assert any("green hood" in each for each in found - {pair.caption for pair in pairs}) == swapped
+    assert not any("green car" in each for each in found)
+
+
+def test_a_value_is_known_from_the_meta_category():
+    described = {"pug": ["sitting", "lying"], "boxer": ["sitting"], "sphynx": ["sitting"]}
+    meta = {"pug": "dog", "boxer": "dog", "sphynx": "cat"}
+    pairs = [
+        record(f"A {name} is {pose} on grass.", name, number, meta[name])
+        for name, poses in described.items()
+        for number, pose in enumerate(poses * 10)
+    ]
+    assert any("lying" in each for each in negatives(pairs, "boxer", 90, k=4, n_attribute=4))
+    assert not any("lying" in each for each in attribute_swaps(pairs, "sphynx"))
+
+
+@pytest.mark.parametrize(("both", "swapped"), [(2, True), (10, False)])
+def test_values_that_captions_have_together_do_not_exclude_each_other(both, swapped):
+    worn = [["collar"]] * 10 + [["bandana"]] * 10 + [["collar", "bandana"]] * both
+    pairs = [
+        record(f"A pug with a {' and a '.join(items)}.", "pug", number)
+        for number, items in enumerate(worn)
+    ]
+    assert bool(attribute_swaps(pairs)) == swapped
+
+
+def test_a_value_that_everyone_expects_is_rarely_swapped():
+    """Where 19 of 20 leaves are green, a text-only model knows the true caption, so few swaps are drawn."""
+    draw = random.Random(0)
+    pairs = []
+    for number in range(600):
+        leaves = "brown" if draw.random() < 0.05 else "green"
+        text = (
+            f"A {draw.choice(COLORS)} flower with {leaves} leaves on a {draw.choice(COLORS)} table."
+        )
+        pairs.append(record(text, f"f{number % 3}", number))
+    catalog = make_catalog(pairs)
+    rows, swapped = [], Counter()
+    for pair in pairs:
+        drawn = draw_negatives(pair, [pair.caption], catalog, k=2, n_attribute=2)
+        drawn = [each for each in drawn if each.kind == "attribute"]
+        rows.append((pair.caption, [each.caption for each in drawn]))
+        before = {part for part in ("green", "brown") if f"{part} leaves" in pair.caption}
+        swapped[
+            bool(before) and all(f"{min(before)} leaves" in each.caption for each in drawn)
+        ] += 1
+    assert swapped[False] < 0.15 * len(pairs)  # it was a third of them
+    full = [row for row in rows if len(row[1]) == 2]
+    assert len(full) > 0.9 * len(rows)
+    for reader in ("words", "context"):
+        assert text_only_accuracy(full, reader).accuracy < 0.4  # chance is 1/3
+
+
+def test_a_body_type_that_contradicts_the_new_name_is_not_left():
+    kinds = {
+        "GMC_Canyon": "pickup truck", "Ford_Ranger": "pickup truck",
+        "Volvo_C30": "hatchback", "Mini_Cooper": "hatchback",
+    }  # fmt: skip
+    pairs = records(
+        **{name: [f"This is a {name}. A {color} {kind}." for color in COLORS * 2] for name, kind in kinds.items()}
+    )  # fmt: skip
+    found = negatives(pairs, k=4)
+    assert "This is a Ford Ranger. A red pickup truck." in found
+    assert not any("truck" in each and ("Volvo" in each or "Mini" in each) for each in found)
+    assert not any("hatchback" in each and ("GMC" in each or "Ford" in each) for each in found)
+
+
+def test_brand_and_model_move_together():
+    pairs = records(
+        Jeep_Patriot_SUV=["A Jeep Patriot SUV. A white Jeep."],
+        Infiniti_QX56_SUV=["An Infiniti QX56 SUV. A white Infiniti."],
+    )
+    pairs.append(record("A Jeep Patriot SUV. A silver Jeep Patriot.", "Jeep Patriot SUV", "once"))
+    found = {each for each in negatives(pairs, "Jeep Patriot SUV") if "silver" in each}
+    assert found == {"An Infiniti QX56 SUV. A silver Infiniti."}
+
+
+def test_a_capital_at_the_start_of_a_sentence_is_no_name():
+    pairs = records(Red_Carnation=["A Red Carnation. Red petals."], rose=["A rose. Red petals."])
+    assert negatives(pairs, "Red Carnation") == {"A rose. Red petals."}
+
+
+@pytest.mark.parametrize("caption", ["A fast Acura car.", "A silver Acura SUV.", "A new SUV."])
+def test_no_word_is_doubled(caption):
+    pairs = records(car=[caption.replace("Acura", "car")], Acura=["An Acura."], SUV=["An SUV."])
+    assert not {"A fast car car.", "A new SUV SUV."} & negatives(pairs)
+    pairs = [record("This car is an Acura car.", "Acura", 0), *records(fast_car=["A fast car."])]
+    assert negatives(pairs, "Acura") == set()
+
+
+LANGUAGES = {
+    "de": [("Katze", "Eine schwarze Katze liegt auf dem Sofa."), ("Kuh", "Eine braune Kuh steht auf der Wiese."),
+           ("Hund", "Ein brauner Hund sitzt im Gras."), ("Vogel", "Ein Vogel sitzt im Baum.")],
+    "zh": [("猫", "一只黑猫在沙发上睡觉。"), ("狗", "一只棕色的狗坐在草地上。"), ("马", "一匹棕色的马站在草地上。")],
+    "ar": [("قطة", "قطة سوداء تجلس على العشب."), ("كلب", "كلب بني يركض في الحديقة."), ("حصان", "حصان أبيض يقف.")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_captions_in_any_language_that_name_their_category_get_category_swaps(language):
+    pairs = [record(text, name, number) for number, (name, text) in enumerate(LANGUAGES[language])]
+    catalog = make_catalog(pairs)
+    for pair in pairs:
+        found = draw_negatives(pair, [pair.caption], catalog, k=2, n_attribute=2)
+        assert {each.kind for each in found} == {"category"}
+        assert len(found) == 2
+        for each in found:
+            other = catalog.categories[catalog.place[each.category]]
+            assert each.caption in {
+                pair.caption.replace(pair.category, spelling) for spelling in other.spellings
+            }
+
+
+def test_a_german_article_is_not_left_before_a_noun_of_another_gender():
+    """With enough captions: the article is a usual word of each category."""
+    rest = cycle("liegt hier. steht dort. wartet. schaut. sitzt oben. geht weg.".split(". "))
+    pairs = [
+        record(f"{article} {name} {next(rest)}.", name, number)
+        for article, names in (("Eine", ("Katze", "Kuh")), ("Ein", ("Hund", "Vogel")))
+        for name in names
+        for number in range(30)
+    ]
+    found = negatives(pairs, seeds=2, k=2)
+    assert any(each.startswith("Eine Kuh") for each in found)
+    assert not any(
+        each.startswith(("Eine Hund", "Eine Vogel", "Ein Katze", "Ein Kuh")) for each in found
+    )
+
+
+@pytest.mark.parametrize(("times", "excluded"), [(1, False), (2, True)])
+def test_a_name_that_captions_of_the_category_use_is_no_negative(times, excluded):
+    pairs = records(
+        perforated=["A perforated sheet."] * 3,
+        meshed=["A meshed sheet."],
+        dotted=["A dotted sheet."],
+    )
+    pairs += [record("A perforated metal mesh.", "perforated", f"mesh/{n}") for n in range(times)]
+    assert ("A meshed sheet." not in negatives(pairs, "perforated")) == excluded
+    assert ("A perforated sheet." not in negatives(pairs, "meshed")) == excluded
+    assert "A dotted sheet." in negatives(pairs, "perforated")
+
+
+def test_a_kind_of_the_category_is_no_negative():
+    pairs = records(
+        chair=["A chair."], windsor_chair=["A windsor chair."], chair_lift=["A chair lift."]
+    )
+    assert negatives(pairs, "chair") == {"A chair lift."}
+    assert negatives(pairs, "windsor chair") == {"A chair lift."}
+
+
+@pytest.mark.parametrize(("asked", "rules"), [(2, ()), (3, ("negatives_fewer",))])
+def test_a_record_with_fewer_negatives_than_asked_is_counted(asked, rules):
+    pairs = records(pug=["A pug."], boxer=["A boxer."], van=["A van."])
+    config = AnnotateConfig(seed=0, negatives=asked, attribute_negatives=0)
+    found = annotate(pairs, [set() for _ in pairs], make_catalog(pairs), config)
+    assert {each.rules for each in found} == {rules}
+    assert {len(each.negatives) for each in found} == {2}

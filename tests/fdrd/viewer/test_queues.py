@@ -1,0 +1,181 @@
+"""Queues of a review: what is likely wrong comes first, a queue shrinks, and judgments become rates."""
+
+import json
+import re
+import shutil
+from html import unescape
+from itertools import pairwise
+from urllib.parse import parse_qsl
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fdrd.commands import app
+from fdrd.curation.decisions import Decision, in_effect, value_flaw
+from fdrd.curation.judgments import reviewed_shares
+from fdrd.pipeline.builder import build
+
+
+def form(page, **values):
+    """Return the hidden fields of the record on a page."""
+    hidden = re.findall(
+        r'<input type="hidden" name="(record|digest|kind|item)" value="([^"]*)"', page
+    )
+    return {name: unescape(value) for name, value in hidden} | values
+
+
+def left(page):
+    return int(re.search(r"<strong>([\d,]+)</strong> of ([\d,]+) left", page)[1])
+
+
+def test_a_planted_category_leads_the_queue_and_the_right_one_is_offered(
+    drawn, tmp_path, open_site
+):
+    planted = {}
+    shutil.copytree(drawn / "raw", tmp_path / "raw")
+    file = next((tmp_path / "raw").rglob("metadata.jsonl"))
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    names = sorted({line["category"] for line in lines if "category" in line})
+    for line in lines[5::30]:
+        planted[line["file_name"]] = line["category"]
+        line["category"] = names[(names.index(line["category"]) + 1) % len(names)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    build(tmp_path / "raw", tmp_path / "set", workers=1)
+    site = open_site(tmp_path / "set", review="labels")
+    page = site.ready("/review", queue="mislabeled")
+    record = site.context.library.current().record(form(page)["record"])
+    assert record["file"] in planted
+    assert f"looks like <bdi>{unescape(planted[record['file']])}" in unescape(page)
+    before = left(page)
+    assert before < 45
+    site.post("/review/decide", **form(page, action="drop"))
+    assert left(site.text("/review", queue="mislabeled")) == before - 1
+
+
+def test_a_queue_shrinks_and_goes_back(copied, open_site):
+    site = open_site(copied, review="back")
+    first = site.text("/review")
+    assert left(first) == 90
+    assert "Previous" not in first
+    assert "A record is decided, and leaves all queues, once you accept or drop it" in first
+    site.post("/review/decide", **form(first, action="accept"))
+    site.post("/review/decide", **form(first, action="comment", value="?"))
+    second = site.text("/review")
+    assert left(second) == 89
+    previous = unescape(re.search(r'data-key="p" href="([^"]+)"', second)[1])
+    assert form(site.text(previous))["record"] == form(first)["record"]
+    skipped = unescape(re.search(r'data-key="s" href="([^"]+)"', second)[1])
+    assert left(site.text(skipped)) == 89
+    assert form(site.text(skipped))["record"] not in {
+        form(each)["record"] for each in (first, second)
+    }
+
+
+def test_the_hardest_query_comes_first(measured, open_site):
+    site = open_site(measured / "set", results=[measured / "runs"], review="hard")
+    runs, index = site.context.runs, site.context.library.current()
+    hardest, boundary = (runs.missed(index, hardest=each) for each in (True, False))
+    assert sorted(hardest.tolist()) == sorted(boundary.tolist())
+    assert (
+        form(site.text("/review", queue="hardest"))["record"]
+        == index.records([int(hardest[0])])[0]["id"]
+    )
+    ranks = [int(rank) for _, _, rank in runs.ranks_of(index, int(hardest[0]))]
+    assert max(ranks) >= max(int(rank) for _, _, rank in runs.ranks_of(index, int(boundary[0])))
+
+
+def test_negatives_are_judged_and_audited(copied, open_site):
+    site = open_site(copied, review="judge", reviewer="ann")
+    page = site.text("/review", queue="negatives")
+    count = left(page)
+    answers = [("yes", "yes", "no"), ("yes", "no", "no"), ("no", "yes", "yes")]
+    for false, fluent, guessable in answers:
+        page = site.text("/review", queue="negatives")
+        fields = form(page, action="judge", false=false, fluent=fluent, guessable=guessable)
+        assert fields["kind"] in ("category", "attribute")
+        assert "saved=judge" in site.post("/review/decide", **fields).headers["location"]
+    assert left(site.text("/review", queue="negatives")) == count - 3
+    assert left(site.text("/review")) == 90
+    untrue = fields
+    record = site.context.library.current().record(untrue["record"])
+    assert untrue["item"] in {each["caption"] for each in record["negatives"]}
+    assert [each.action for each in site.context.review.of(record["id"])] == ["judge", "negative"]
+    location = site.post("/review/decide", **form(page, action="judge", false="yes")).headers[
+        "location"
+    ]
+    assert "judgment" in dict(parse_qsl(location.partition("?")[2]))["problem"]
+
+    result = CliRunner().invoke(
+        app, ["audit", str(copied), "--no-text-only", "--no-card", "--json"]
+    )
+    reviewed = json.loads(result.stdout)["reviewed"]
+    false = [each for each in reviewed if each["question"] == "false"]
+    assert sum(each["answers"] for each in false) == 3
+    assert sum(each["answers"] * each["yes"] for each in false) == pytest.approx(2)
+    for each in reviewed:
+        assert 0 <= each["interval"][0] <= each["yes"] <= each["interval"][1] <= 1
+    site.post("/review/decide", action="undo")
+    assert [each.action for each in site.context.review.of(record["id"])] == []
+
+
+def test_the_last_judgment_counts_and_those_of_old_items_do_not():
+    def judge(item, false, reviewer="ann"):
+        value = {
+            "kind": "category",
+            "item": item,
+            "false": false,
+            "fluent": True,
+            "guessable": False,
+        }
+        return Decision("1", "d", reviewer, "2026-01-01T00:00:00Z", "judge", value)
+
+    unfit = Decision(
+        "1", "d", "ann", "2026-01-01T00:00:00Z", "judge", {"kind": "category", "item": "b"}
+    )
+    decisions = in_effect(
+        [judge("a", False), judge("a", True), judge("a", False, "bob"), judge("gone", True), unfit]
+    )
+    false, fluent, guessable = reviewed_shares(decisions, {"1": {"a", "b"}})
+    assert (false.yes, false.count, false.share) == ((1,), (2,), 0.5)
+    assert (fluent.share, guessable.share) == (1, 0)
+    assert reviewed_shares(decisions, {}) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, "x", [], {}, {"kind": "k", "item": "i", "false": 1, "fluent": True, "guessable": True},
+     {"kind": "k", "item": "i" * 20_001, "false": True, "fluent": True, "guessable": True},
+     {"kind": "k" * 1001, "item": "i", "false": True, "fluent": True, "guessable": True},
+     {"kind": "k", "item": [], "false": True, "fluent": True, "guessable": True},
+     {"kind": "k", "item": "i", "false": True, "fluent": True, "guessable": True, "more": True}],
+)  # fmt: skip
+def test_an_unfit_judgment_is_none(value):
+    assert value_flaw("judge", value)
+
+
+def test_natural_pairs_are_judged_where_the_dataset_has_them(copied, open_site, monkeypatch):
+    from fdrd.viewer import indexing
+
+    pairs = {}
+
+    def with_pairs(path, *arguments, **options):
+        for batch in read(path, *arguments, **options):
+            rows = batch.to_pylist()
+            for row, other in pairwise(rows):
+                row["natural_pairs"] = [{"kind": "category", "id": other["id"]}]
+                pairs[row["id"]] = other["id"]
+            yield type("Batch", (), {"to_pylist": lambda self, rows=rows: rows})()
+
+    site = open_site(copied, review="none")
+    assert "Natural pairs" not in site.text("/review")
+    read = indexing.read_batches
+    monkeypatch.setattr(indexing, "read_batches", with_pairs)
+    monkeypatch.setenv("FDRD_CACHE", str(copied.parent / "cache"))
+    site = open_site(copied, review="pairs")
+    page = site.text("/review", queue="pairs")
+    fields = form(page, action="judge", false="no", fluent="yes", guessable="no")
+    assert (fields["kind"], fields["item"]) == ("natural category pair", pairs[fields["record"]])
+    site.post("/review/decide", **fields)
+    assert [each.action for each in site.context.review.of(fields["record"])] == ["judge"]
+    assert left(site.text("/review", queue="pairs")) == np.count_nonzero([*pairs]) - 1

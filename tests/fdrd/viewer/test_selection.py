@@ -1,0 +1,145 @@
+"""Many records at once: what is decided for all of them, their tags, their export, and a build of them only."""
+
+import json
+import re
+from urllib.parse import parse_qs, parse_qsl, urlencode
+
+import pytest
+
+from fdrd.curation.decisions import read_selection
+from fdrd.errors import FdrdError
+from fdrd.pipeline.builder import build
+from fdrd.viewer import selection_pages
+
+
+def act(site, action, rows=(), **values):
+    """Send the form around the grid; return the message of the page that follows."""
+    version = site.context.library.current().version
+    fields = {"version": version, "back": "/", "action": action} | values
+    body = urlencode([*fields.items(), *(("row", row) for row in rows)])
+    answer = site.ask("/select", "POST", body, Origin=site.base)
+    if answer.status != 303:
+        return answer
+    return dict(parse_qsl(answer.headers["location"].partition("?")[2]))
+
+
+def counts(site, facet="verified", **values):
+    """Return the count of each value of a facet, as the page shows it."""
+    page = site.text("/", **values)
+    found = re.findall(rf'href="[^"]*{facet}=([^"&]+)".*?class="count">([\d,]+)', page, re.DOTALL)
+    return {parse_qs(f"v={label}")["v"][0]: int(count.replace(",", "")) for label, count in found}
+
+
+def test_one_decision_for_many_is_undone_at_once(copied, open_site):
+    site = open_site(copied, review="many", reviewer="ann")
+    assert act(site, "drop", range(20))["saved"] == "drop: 20 records"
+    assert counts(site)["dropped"] == 20
+    assert act(site, "accept", [20])["saved"] == "accept: 1 record"
+    assert act(site, "undo")["saved"] == "undid 1 record"
+    assert act(site, "undo")["saved"] == "undid 20 records"
+    assert counts(site)["not reviewed"] == 90
+    assert act(site, "undo")["problem"] == "there is nothing to undo"
+
+
+def test_all_of_a_filter_is_more_than_a_page(copied, open_site, monkeypatch):
+    site = open_site(copied, review="all")
+    index = site.context.library.current()
+    some = int(index.columns.mask("split", ["train", "test"]).sum())
+    assert 48 < some < 90
+    assert (
+        act(site, "accept", back="/?split=train&split=test&page=2", all="1")["saved"]
+        == f"accept: {some} records"
+    )
+    assert counts(site)["verified"] == some
+    monkeypatch.setattr(selection_pages, "MOST", some - 1)
+    assert (
+        f"at most {some - 1}"
+        in act(site, "drop", back="/?split=train&split=test", all="1")["problem"]
+    )
+    monkeypatch.setattr(selection_pages, "MOST", some)
+    assert "saved" in act(site, "drop", back="/?split=train&split=test", all="1")
+
+
+def test_a_category_is_set_and_what_does_not_fit_is_refused(copied, open_site):
+    site = open_site(copied, review="category")
+    index = site.context.library.current()
+    assert (
+        act(site, "category", [0, 1], category=" new  name ")["saved"]
+        == "category new name: 2 records"
+    )
+    record = index.records([0])[0]
+    assert "After the next build: <bdi>new name" in site.text("/record", id=record["id"])
+    assert act(site, "category", [0], category=" ")["problem"] == "Not saved: the category is empty"
+    assert "over 1,000 characters" in act(site, "tag", [0], tag="x" * 1001)["problem"]
+    assert act(site, "accept")["problem"] == "no record is selected"
+    assert (
+        act(site, "accept", ["-1", "90", "1e3", "9" * 5000, "x"])["problem"]
+        == "no record is selected"
+    )
+    assert act(site, "destroy", [0])["problem"] == "unknown action"
+    assert "has changed" in act(site, "accept", [0], version="0" * 16)["problem"]
+    assert len(site.context.review.decisions()) == 2
+
+
+def test_tags_are_filters_and_change_no_build(drawn, copied, open_site, tmp_path):
+    site = open_site(copied, review="tags")
+    assert "saved" in act(site, "tag", [1, 2, 3], tag="<b>odd</b>")
+    assert "saved" in act(site, "tag", [3], tag="second look")
+    assert "saved" in act(site, "untag", [1], tag="<b>odd</b>")
+    assert counts(site, "tag") == {"<b>odd</b>": 2, "second look": 1}
+    page = site.text("/", tag="<b>odd</b>")
+    assert "<strong>2</strong> records" in page
+    assert "<b>odd" not in page
+    file = site.context.review.path
+    built = build(drawn / "raw", tmp_path / "set", decisions=file, workers=1)
+    assert (built.manifest.records.kept, built.manifest.decisions.applied, built.stale) == (
+        90,
+        0,
+        [],
+    )
+
+
+def test_a_selection_is_exported_and_built(drawn, copied, open_site, tmp_path):
+    site = open_site(copied)
+    index = site.context.library.current()
+    assert act(site, "accept", [0]).status == 403
+    assert "Export ids" in site.text("/")
+    assert 'value="drop"' not in site.text("/")
+    ids = [record["id"] for record in index.records([3, 5, 8])]
+    answer = act(site, "ids", [3, 5, 8])
+    assert "attachment" in answer.headers["content-disposition"]
+    (tmp_path / "ids.txt").write_bytes(answer.read())
+    lines = act(site, "jsonl", back="/?split=test", all="1").read().splitlines()
+    assert len(lines) == int(index.columns.mask("split", ["test"]).sum())
+    assert json.loads(lines[0])["split"] == "test"
+    built = build(drawn / "raw", tmp_path / "few", only=tmp_path / "ids.txt", workers=1)
+    records = built.manifest.records
+    assert (records.kept, records.rejected, records.read) == (3, 87, 90)
+    kept = [each["id"] for split in built for each in built[split]]
+    assert sorted(kept) == sorted(ids)
+    again = build(drawn / "raw", tmp_path / "few", only=tmp_path / "ids.txt", workers=1)
+    assert again.nothing_to_do
+    (tmp_path / "ids.txt").write_text(ids[0] + "\n")
+    assert (
+        build(
+            drawn / "raw", tmp_path / "few", only=tmp_path / "ids.txt", workers=1
+        ).manifest.records.kept
+        == 1
+    )
+    (tmp_path / "ids.txt").write_text(f"{ids[0]}\nraw/none\n")
+    with pytest.raises(FdrdError, match="no record 'raw/none'"):
+        build(drawn / "raw", tmp_path / "few", only=tmp_path / "ids.txt", workers=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [('a/1\r\n\n"b\\n2"\n{"id": "c"}', {"a/1", "b\n2", "c"}), ('{"id": 1}\n', None), ("{}\n", None),
+     ("\n", None), ("\ud8ff", None), ('"' + "[" * 9999, None)],
+)  # fmt: skip
+def test_a_file_of_ids(tmp_path, text, found):
+    (tmp_path / "ids").write_text(text, errors="surrogatepass")
+    if found:
+        assert read_selection(tmp_path / "ids")[0] == found
+    else:
+        with pytest.raises(FdrdError, match=r"ids(: line 1)? names no record"):
+            read_selection(tmp_path / "ids")

@@ -183,6 +183,6 @@ def test_what_fdrd_writes_is_recognized(birds, tmp_path):
         found[form] = kind_of(tmp_path / form)
     assert found == {
         **{"raw": "source", "data": "dataset", "webdataset": "webdataset"},
-        **dict.fromkeys(("coco", "karpathy", "jsonl", "imagefolder"), "source"),
+        **dict.fromkeys(("parquet", "coco", "karpathy", "jsonl", "imagefolder"), "source"),
         **dict.fromkeys(("fiftyone", "label-studio", "mteb"), "export"),
     }

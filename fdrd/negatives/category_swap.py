@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from fdrd.negatives.catalog import Catalog
@@ -106,12 +107,9 @@ def _name(
 
 def _doubled(gaps: list[_Gap], names: list[str], rest: str) -> bool:
     """Check if a name repeats the word before or after it: "an Acura Acura", "an SUV SUV"."""
-    after = [*(gap.text for gap in gaps[1:]), rest]
-    return any(
-        _is_word(before.text.split()[-1:], name.split()[:1])
-        or _is_word(following.split()[:1], name.split()[-1:])
-        for before, name, following in zip(gaps, names, after, strict=True)
-    )
+    texts = [text for gap, name in zip(gaps, names, strict=True) for text in (gap.text, name)]
+    words = [found for text in [*texts, rest] if (found := text.split())]
+    return any(_is_word(one[-1:], other[:1]) for one, other in pairwise(words))
 
 
 def _is_word(one: list[str], other: list[str]) -> bool:

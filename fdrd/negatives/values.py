@@ -11,7 +11,9 @@ from functools import cache, lru_cache
 
 from fdrd.text.lexicon import entries
 
-_SHADE = re.compile(r"(?:light|lighter|dark|darker|bright|deep|pale|pastel)[ -]")
+_SHADE = re.compile(
+    r"(?:light|lighter|dark|darker|bright|deep|pale|pastel|reddish|yellowish|grayish|greyish)[ -]"
+)
 
 Contrasts = Mapping[str, tuple[tuple[int, int], ...]]
 """value -> (line, group in the line) for each line of a type that has it"""
@@ -37,7 +39,7 @@ def same_meaning(type_: str, value: str, other: str) -> bool:
     >>> same_meaning("color", "gray", "light grey"), same_meaning("color", "gray", "black")
     (True, False)
     """
-    return _base(value) == _base(other) or bool({*_groups(type_, value)} & {*_groups(type_, other)})
+    return base(value) == base(other) or bool({*_groups(type_, value)} & {*_groups(type_, other)})
 
 
 def swappable(type_: str, value: str) -> bool:
@@ -53,10 +55,10 @@ def contrasting_values() -> tuple[tuple[str, str], ...]:
 
 
 def _groups(type_: str, value: str) -> tuple[tuple[int, int], ...]:
-    return _contrasts().get(type_, {}).get(_base(value), ())
+    return _contrasts().get(type_, {}).get(base(value), ())
 
 
-def _base(value: str) -> str:
+def base(value: str) -> str:
     """Return a value without its shade: "light gray" is a gray."""
     return _SHADE.sub("", value)
 

@@ -109,11 +109,11 @@ def _doubled(gaps: list[_Gap], names: list[str], rest: str) -> bool:
     """Check if a name repeats the word before or after it: "an Acura Acura", "an SUV SUV"."""
     texts = [text for gap, name in zip(gaps, names, strict=True) for text in (gap.text, name)]
     words = [found for text in [*texts, rest] if (found := text.split())]
-    return any(_is_word(one[-1:], other[:1]) for one, other in pairwise(words))
+    return any(_alike(one[-1:], other[:1]) or _alike(one, other) for one, other in pairwise(words))
 
 
-def _is_word(one: list[str], other: list[str]) -> bool:
-    return bool(one and other) and key(one[0]).rstrip(",.;:!?") == key(other[0])
+def _alike(one: list[str], other: list[str]) -> bool:
+    return key(" ".join(one)).strip(",.;:!?") == key(" ".join(other)).strip(",.;:!?")
 
 
 class _Gap(NamedTuple):

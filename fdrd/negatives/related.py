@@ -71,7 +71,7 @@ def related_by_words(related: Sequence[set[int]], descriptions: Descriptions) ->
     known = np.array(
         [(one, other) for one, others in enumerate(related) for other in others if one < other]
     )
-    if len(known) < max(size, _PROPERTIES * size * (size - 1) / 2):
+    if len(known) < max(1, size, _PROPERTIES * size * (size - 1) / 2):
         return related
     similar = _similarity(descriptions, size)
     least = np.quantile(similar[tuple(known.T)], 0.25)

@@ -11,6 +11,13 @@ from functools import cache, lru_cache
 
 from fdrd.text.lexicon import entries
 
+_SHADES = {
+    "light": "white",
+    "lighter": "white",
+    "pale": "white",
+    "dark": "black",
+    "darker": "black",
+}
 _SHADE = re.compile(
     r"(?:light|lighter|dark|darker|bright|deep|pale|pastel|reddish|yellowish|grayish|greyish)[ -]"
 )
@@ -19,17 +26,21 @@ Contrasts = Mapping[str, tuple[tuple[int, int], ...]]
 """value -> (line, group in the line) for each line of a type that has it"""
 
 
+@lru_cache(maxsize=65_536)
 def contrasting(type_: str, value: str, other: str) -> bool:
     """Check if a caption with `other` is wrong where `value` is true.
 
     >>> contrasting("size", "large", "tiny"), contrasting("size", "large", "huge")
     (True, False)
-    >>> contrasting("color", "light gray", "dark blue"), contrasting("color", "gray", "light grey")
+    >>> contrasting("color", "light gray", "dark red"), contrasting("color", "gray", "light grey")
+    (True, False)
+    >>> contrasting("color", "dark brown", "white"), contrasting("color", "light brown", "white")
     (True, False)
     """
     groups, others = _groups(type_, value), dict(_groups(type_, other))
     shared = [others[line] == group for line, group in groups if line in others]
-    return bool(shared) and not any(shared)
+    is_shade = _SHADES.get(value.split()[0]) == other or _SHADES.get(other.split()[0]) == value
+    return bool(shared) and not any(shared) and not is_shade
 
 
 @lru_cache(maxsize=65_536)

@@ -23,6 +23,13 @@ Value = tuple[str, str]
 
 _OF_NEXT_NOUN = frozenset(["color", "count"])  # stand before what they describe
 _BETWEEN = _OF_NEXT_NOUN | {"pattern", "shape", "size", "material"}  # may stand between it and them
+_SHADES = {
+    "light": "white",
+    "lighter": "white",
+    "pale": "white",
+    "dark": "black",
+    "darker": "black",
+}
 _EXACT = frozenset("two three four five six seven eight nine ten".split())
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _NO_NOUN = frozenset(
@@ -125,9 +132,13 @@ def excluded(type_: str, value: str, other: str) -> bool:
         return False
     if type_ == "count":
         return {value, other} <= _EXACT
-    return type_ != "color" or not any({base(value), base(other)} <= line for line in _similar())
+    return type_ != "color" or not (
+        any({base(value), base(other)} <= line for line in _similar_colors())
+        or _SHADES.get(value.split()[0]) == other
+        or _SHADES.get(other.split()[0]) == value
+    )
 
 
 @cache
-def _similar() -> list[set[str]]:
+def _similar_colors() -> list[set[str]]:
     return [{each.strip() for each in line.split(",")} for line in entries("similar_colors")]

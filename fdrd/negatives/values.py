@@ -11,13 +11,6 @@ from functools import cache, lru_cache
 
 from fdrd.text.lexicon import entries
 
-_SHADES = {
-    "light": "white",
-    "lighter": "white",
-    "pale": "white",
-    "dark": "black",
-    "darker": "black",
-}
 _SHADE = re.compile(
     r"(?:light|lighter|dark|darker|bright|deep|pale|pastel|reddish|yellowish|grayish|greyish)[ -]"
 )
@@ -34,13 +27,10 @@ def contrasting(type_: str, value: str, other: str) -> bool:
     (True, False)
     >>> contrasting("color", "light gray", "dark red"), contrasting("color", "gray", "light grey")
     (True, False)
-    >>> contrasting("color", "dark brown", "white"), contrasting("color", "light brown", "white")
-    (True, False)
     """
     groups, others = _groups(type_, value), dict(_groups(type_, other))
     shared = [others[line] == group for line, group in groups if line in others]
-    is_shade = _SHADES.get(value.split()[0]) == other or _SHADES.get(other.split()[0]) == value
-    return bool(shared) and not any(shared) and not is_shade
+    return bool(shared) and not any(shared)
 
 
 @lru_cache(maxsize=65_536)

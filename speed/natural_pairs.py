@@ -13,8 +13,8 @@ import numpy as np
 from harness import own_bytes
 
 from fdrd.negatives import make_catalog
-from fdrd.negatives.natural_pairs import Captioned, natural_pairs, related_categories
-from fdrd.negatives.statements import Names, Statement, alike_names, state
+from fdrd.negatives.natural_pairs import Captioned, natural_pairs
+from fdrd.negatives.statements import Names, Statement, state
 from fdrd.record import TaggedCaption
 from fdrd.text.attributes import find_attributes
 from fdrd.text.keys import text_key
@@ -69,8 +69,7 @@ def main() -> None:
         read = time.process_time() - start
         records = captioned(statements, captions, names)
         before, start = own_bytes("VmRSS"), time.process_time()
-        related = related_categories(statements, records.category, alike_names(names))
-        found = natural_pairs(records, related)
+        found = natural_pairs(records, [each.same for each in names.categories])
         seconds, used = time.process_time() - start, own_bytes("VmHWM") - before
         counts = ", ".join(f"{np.count_nonzero(each >= 0) // 2:,}" for each in found.values())
         print(

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fdrd.engines import Engine
 from fdrd.files.struct_table import StructTable
@@ -14,6 +14,7 @@ from fdrd.negatives.category import Category, make_categories
 from fdrd.negatives.context import Descriptions, around
 from fdrd.negatives.edits import Edits, make_edits
 from fdrd.negatives.odds import Odds, make_odds
+from fdrd.negatives.related import related_by_words
 from fdrd.record import Record, TaggedCaption
 from fdrd.text.mentions import NameIndex, find_mentions, key
 
@@ -98,7 +99,12 @@ def _make_names(
         for record in of_category[category.name]
         if (mentions := find_mentions(record.caption, category.pattern))
     )
-    return categories, make_odds([sorted(category.same) for category in categories], descriptions)
+    related = related_by_words([set(each.same) for each in categories], descriptions)
+    categories = tuple(
+        replace(category, same=frozenset(others))
+        for category, others in zip(categories, related, strict=True)
+    )
+    return categories, make_odds([sorted(others) for others in related], descriptions)
 
 
 def _catalog(categories: tuple[Category, ...], odds: Odds, edits: Edits) -> Catalog:
@@ -118,7 +124,15 @@ def _catalog(categories: tuple[Category, ...], odds: Odds, edits: Edits) -> Cata
 def _digest(categories: Sequence[Category], odds: Odds, edits: Edits) -> str:
     names = [
         [
-            (c.name, c.spellings, c.frequency, c.countable, [*c.short.counts.items()], c.short.rare)
+            (
+                c.name,
+                c.spellings,
+                c.frequency,
+                c.countable,
+                [*c.short.counts.items()],
+                c.short.rare,
+                sorted(c.same),
+            )
             for c in categories
         ],
         list(odds.context.row),

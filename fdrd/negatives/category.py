@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import accumulate
 
+from fdrd.negatives.related import related_by_name
 from fdrd.negatives.short_names import ShortNames, find_short_names
 from fdrd.record import Record, TaggedCaption
 from fdrd.text.grammar import has_article, looks_plural, plural
@@ -20,11 +19,6 @@ from fdrd.text.mentions import (
     mention_pattern,
     spoken,
 )
-
-_WORD = re.compile(r"[^\W\d_]+")
-_SHORTEST, _ENDING = 4, 3  # letters of a stem, and those after it: "mesh" and "meshed"
-_SAMPLE = 100  # captions of each category that are searched for names of others
-_SHARE = 0.04  # of them that use the name of a category that is then true as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +39,8 @@ class Category:
     short: ShortNames
     """parts of the name that captions use alone"""
     same: frozenset[int]
-    """indices of names that are never negatives: this one, names that differ only in case, separators or number, kinds
-    of it ("chair", "windsor chair"), and names that its captions use"""
+    """indices of categories that may be true of its images (`fdrd.negatives.related`): this one, names that differ
+    only in case, separators or number, and related ones"""
 
 
 def make_categories(
@@ -60,14 +54,14 @@ def make_categories(
     patterns = list(map(mention_pattern, names, longer_names(names)))
     short = find_short_names(records, patterns)
     with_key, with_plural = _places(keys), _places(plurals)
-    alike = _alike(records, keys)
+    related = related_by_name(records)
     found = []
     for place, (name, pattern) in enumerate(zip(names, patterns, strict=True)):
         own, own_plural = keys[place], plurals[place]
         written, with_article = _spellings(records[name], pattern)
         spellings = tuple(sorted(written, key=lambda text: (-written[text], text)))
         spellings = spellings or (spoken(name) or name,)
-        same = {*with_key[own], *with_plural[own], *with_key[own_plural], *alike[place]}
+        same = {*with_key[own], *with_plural[own], *with_key[own_plural], *related[place]}
         found.append(
             Category(
                 name=name,
@@ -89,41 +83,6 @@ def _places(texts: Sequence[str]) -> Mapping[str, list[int]]:
     for place, text in enumerate(texts):
         places[text].append(place)
     return places
-
-
-def _alike(
-    records: Mapping[str, Sequence[Record | TaggedCaption]], keys: Sequence[str]
-) -> list[set[int]]:
-    """Return for each category those that do not exclude it.
-
-    One name ends with the other, or captions of one use the other, in any form: those of "perforated" say "mesh", so
-    "meshed" is no negative. This is for names of one word.
-    """
-    endings, stems = _places(keys), defaultdict(list)
-    for place, name in enumerate(keys):
-        if " " not in name and len(name) >= _SHORTEST:
-            stems[name[: max(_SHORTEST, len(name) - _ENDING)]].append(place)
-    lengths = sorted({len(stem) for stem in stems})
-    found: list[set[int]] = [set() for _ in keys]
-
-    @cache
-    def names(word: str) -> list[int]:
-        return [place for size in lengths for place in stems.get(word[:size], ())]
-
-    for place, (name, some) in enumerate(zip(keys, records.values(), strict=True)):
-        words = name.split()
-        others = {other for at in range(1, len(words)) for other in endings[" ".join(words[at:])]}
-        sample = some[:: 1 + len(some) // _SAMPLE]
-        times: Counter[int] = Counter()
-        for record in sample:
-            said = set(_WORD.findall(record.caption.lower())).difference(words)
-            times.update({other for word in said for other in names(word)})
-        least = max(2, _SHARE * len(sample))
-        others |= {other for other, count in times.items() if count >= least}
-        for other in others - {place}:
-            found[place].add(other)
-            found[other].add(place)
-    return found
 
 
 def _spellings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from fdrd.negatives.catalog import Catalog
@@ -106,16 +107,13 @@ def _name(
 
 def _doubled(gaps: list[_Gap], names: list[str], rest: str) -> bool:
     """Check if a name repeats the word before or after it: "an Acura Acura", "an SUV SUV"."""
-    after = [*(gap.text for gap in gaps[1:]), rest]
-    return any(
-        _is_word(before.text.split()[-1:], name.split()[:1])
-        or _is_word(following.split()[:1], name.split()[-1:])
-        for before, name, following in zip(gaps, names, after, strict=True)
-    )
+    texts = [text for gap, name in zip(gaps, names, strict=True) for text in (gap.text, name)]
+    words = [found for text in [*texts, rest] if (found := text.split())]
+    return any(_alike(one[-1:], other[:1]) or _alike(one, other) for one, other in pairwise(words))
 
 
-def _is_word(one: list[str], other: list[str]) -> bool:
-    return bool(one and other) and key(one[0]).rstrip(",.;:!?") == key(other[0])
+def _alike(one: list[str], other: list[str]) -> bool:
+    return key(" ".join(one)).strip(",.;:!?") == key(" ".join(other)).strip(",.;:!?")
 
 
 class _Gap(NamedTuple):

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from fdrd.negatives.context import STEP, Context, Descriptions, fit_context
 from fdrd.negatives.seeded_random import SeededRandom
-from fdrd.negatives.uses import BEFORE, CATEGORY, DESCRIBING, THING, describing, uses
+from fdrd.negatives.uses import BEFORE, CATEGORY, DESCRIBING, THING, describing, joined, uses
 from fdrd.negatives.values import contrasting, same_meaning, swappable
 from fdrd.record import Attribute, Record, TaggedCaption
 
@@ -91,8 +91,15 @@ class Edits:
         ]
 
     def spans(self, record: Record | TaggedCaption) -> tuple[list[Attribute], list[int]]:
-        """Return the attributes that can be edited, and the indices of their values."""
-        places = [self.place.get(_value(span), -1) for span in record.attributes]
+        """Return the attributes that can be edited, and the indices of their values.
+
+        Joined ones are not: something "red and white" has several colors, and captions do not name all.
+        """
+        several = joined(record)
+        places = [
+            -1 if span.start in several else self.place.get(_value(span), -1)
+            for span in record.attributes
+        ]
         return (
             [span for span, index in zip(record.attributes, places, strict=True) if index >= 0],
             [index for index in places if index >= 0],

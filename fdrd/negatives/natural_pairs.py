@@ -12,7 +12,7 @@ scores are integers or correctly rounded quotients of integers below 2**24, so t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,9 +53,7 @@ class Captioned:
     statements: Sequence[Statement]
 
 
-def natural_pairs(
-    records: Captioned, related: Mapping[int, frozenset[int]]
-) -> dict[Kind, Integers]:
+def natural_pairs(records: Captioned, related: Sequence[frozenset[int]]) -> dict[Kind, Integers]:
     """Return by kind the (n,) partner of each record, -1 for none; it does not depend on the order of the records.
 
     Args:
@@ -86,36 +84,6 @@ def natural_pairs(
         found[kind] = np.full(len(order), -1)
         found[kind][order] = np.where(partner >= 0, order[partner], -1)
     return found
-
-
-def related_categories(
-    statements: Sequence[Statement], category: Integers, names: Sequence[frozenset[int]]
-) -> dict[int, frozenset[int]]:
-    """Return by category the others that may be true of its images: by their names, or because captions name both.
-
-    Args:
-        statements: what the captions of the domain state.
-        category: the category of each, -1 for none.
-        names: for each category, those whose names are alike.
-    """
-    together: dict[tuple[int, int], int] = defaultdict(int)
-    for statement, own in zip(statements, category.tolist(), strict=True):
-        if own >= 0:
-            for other in statement.categories:
-                together[own, other] += 1
-    captions = np.bincount(category[category >= 0], minlength=len(names)).tolist()
-    found: dict[int, set[int]] = {place: set(alike) for place, alike in enumerate(names)}
-    for (own, other), times in together.items():
-        if times * _RARE >= captions[own]:
-            found[own].add(other)
-    for own, others in list(found.items()):
-        for other in others:
-            found[other].add(own)
-    return {own: frozenset(others) for own, others in found.items()}
-
-
-_RARE = 100
-"""Two categories are related if one of so many captions of the one names the other."""
 
 
 class _Words:
@@ -256,7 +224,7 @@ def _named(records: Captioned) -> Integers:
     return np.flatnonzero(named & (records.category >= 0))
 
 
-def _other_category(records: Captioned, related: Mapping[int, frozenset[int]]) -> Allowed:
+def _other_category(records: Captioned, related: Sequence[frozenset[int]]) -> Allowed:
     """Allow two records if the category that each caption names is surely false for the image of the other."""
     true: dict[int, set[int]] = defaultdict(set)
     for image, own, statement in zip(

@@ -12,10 +12,11 @@ from functools import cache, lru_cache
 from msgspec import Struct
 
 from fdrd.negatives.category import Category
-from fdrd.negatives.values import contrasting, same_meaning
+from fdrd.negatives.uses import JOINS
+from fdrd.negatives.values import base, contrasting
 from fdrd.record import Attribute, TaggedCaption
 from fdrd.text.lexicon import entries
-from fdrd.text.mentions import Mention, NameIndex, find_mentions, spoken
+from fdrd.text.mentions import Mention, NameIndex, find_mentions
 
 Value = tuple[str, str]
 """type and value of an attribute, in lower case"""
@@ -94,7 +95,7 @@ def _things(text: str, attributes: Sequence[Attribute]) -> list[tuple[str, str, 
         end, last = span.end, span
         for after in attributes[place + 1 :]:
             between = text[end : after.start].strip().lower()
-            joined = between in (",", "and", ", and", "or") and after.type == span.type
+            joined = between in JOINS and after.type == span.type
             if after.type not in _BETWEEN or not (joined or not between):
                 break
             end, last = after.end, after
@@ -124,7 +125,7 @@ def excluded(type_: str, value: str, other: str) -> bool:
 
     >>> excluded("color", "red", "blue"), excluded("color", "red", "orange")
     (True, False)
-    >>> excluded("count", "two", "three"), excluded("count", "two", "several")
+    >>> excluded("count", "two", "four"), excluded("count", "two", "several")
     (True, False)
     """
     if not contrasting(type_, value, other):
@@ -132,34 +133,12 @@ def excluded(type_: str, value: str, other: str) -> bool:
     if type_ == "count":
         return {value, other} <= _EXACT
     return type_ != "color" or not (
-        any(_among(value, line) and _among(other, line) for line in _similar_colors())
+        any({base(value), base(other)} <= line for line in _similar_colors())
         or _SHADES.get(value.split()[0]) == other
         or _SHADES.get(other.split()[0]) == value
     )
 
 
-def _among(color: str, colors: Sequence[str]) -> bool:
-    return any(same_meaning("color", color, each) for each in colors)
-
-
 @cache
-def _similar_colors() -> list[list[str]]:
-    return [[each.strip() for each in line.split(",")] for line in entries("similar_colors")]
-
-
-def alike_names(names: Names) -> list[frozenset[int]]:
-    """Return, for each category, those whose names contain its name or are contained in it, parts aside.
-
-    "crocodile head" is like "crocodile", and "cougar body" like "cougar face".
-    """
-    parts = frozenset(entries("part"))
-    whole = [spoken(each.name) for each in names.categories]
-    bare = [
-        " ".join(word for word in name.split() if word.lower() not in parts) or name
-        for name in whole
-    ]
-    index = NameIndex([tuple({*each}) for each in zip(whole, bare, strict=True)])
-    return [
-        frozenset({*category.same, *index.find(name)})
-        for category, name in zip(names.categories, whole, strict=True)
-    ]
+def _similar_colors() -> list[set[str]]:
+    return [{each.strip() for each in line.split(",")} for line in entries("similar_colors")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 
 from fdrd.record import Attribute, Record, TaggedCaption
 
@@ -15,6 +16,9 @@ DESCRIBING = frozenset("color pattern material size shape count light viewpoint"
 """types of values that describe a noun; the others describe the image's subject"""
 BEFORE, THING, CATEGORY = range(3)
 """places in the result of `uses`"""
+
+JOINS = frozenset([",", "and", ", and", "or", "&"])
+"""what stands between values of one thing"""
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _NEXT = re.compile(r"[\s,/-]*(?:(?:and|or|&)\s+)?([^\W_]+(?:['’-][^\W_]+)*)")
@@ -68,6 +72,21 @@ def uses(
 def describing(record: Record | TaggedCaption) -> dict[int, int]:
     """Return start -> end of the attributes that describe a noun."""
     return {span.start: span.end for span in record.attributes if span.type in DESCRIBING}
+
+
+def joined(record: Record | TaggedCaption) -> set[int]:
+    """Return the starts of the attributes of one type that a caption joins: "red, white and blue".
+
+    >>> joined(TaggedCaption("A red and white cat.", "cat", (Attribute(2, 5, "color", "red"),
+    ...     Attribute(10, 15, "color", "white"))))
+    {2, 10}
+    """
+    found: set[int] = set()
+    for one, other in pairwise(record.attributes):
+        between = record.caption[one.end : other.start].strip().lower()
+        if one.type == other.type and between in JOINS:
+            found |= {one.start, other.start}
+    return found
 
 
 def _object(caption: str, start: int, describing: Mapping[int, int]) -> str:

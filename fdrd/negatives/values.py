@@ -11,18 +11,21 @@ from functools import cache, lru_cache
 
 from fdrd.text.lexicon import entries
 
-_SHADE = re.compile(r"(?:light|lighter|dark|darker|bright|deep|pale|pastel)[ -]")
+_SHADE = re.compile(
+    r"(?:light|lighter|dark|darker|bright|deep|pale|pastel|reddish|yellowish|grayish|greyish)[ -]"
+)
 
 Contrasts = Mapping[str, tuple[tuple[int, int], ...]]
 """value -> (line, group in the line) for each line of a type that has it"""
 
 
+@lru_cache(maxsize=65_536)
 def contrasting(type_: str, value: str, other: str) -> bool:
     """Check if a caption with `other` is wrong where `value` is true.
 
     >>> contrasting("size", "large", "tiny"), contrasting("size", "large", "huge")
     (True, False)
-    >>> contrasting("color", "light gray", "dark blue"), contrasting("color", "gray", "light grey")
+    >>> contrasting("color", "light gray", "dark red"), contrasting("color", "gray", "light grey")
     (True, False)
     """
     groups, others = _groups(type_, value), dict(_groups(type_, other))
@@ -37,7 +40,7 @@ def same_meaning(type_: str, value: str, other: str) -> bool:
     >>> same_meaning("color", "gray", "light grey"), same_meaning("color", "gray", "black")
     (True, False)
     """
-    return _base(value) == _base(other) or bool({*_groups(type_, value)} & {*_groups(type_, other)})
+    return base(value) == base(other) or bool({*_groups(type_, value)} & {*_groups(type_, other)})
 
 
 def swappable(type_: str, value: str) -> bool:
@@ -53,10 +56,10 @@ def contrasting_values() -> tuple[tuple[str, str], ...]:
 
 
 def _groups(type_: str, value: str) -> tuple[tuple[int, int], ...]:
-    return _contrasts().get(type_, {}).get(_base(value), ())
+    return _contrasts().get(type_, {}).get(base(value), ())
 
 
-def _base(value: str) -> str:
+def base(value: str) -> str:
     """Return a value without its shade: "light gray" is a gray."""
     return _SHADE.sub("", value)
 

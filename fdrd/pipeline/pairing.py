@@ -12,8 +12,8 @@ from fdrd.curation.pair_table import Integers, Numbering, PairTable
 from fdrd.engines import Engine
 from fdrd.files.struct_table import BATCH, StructTable, arrow_array
 from fdrd.negatives import Catalog
-from fdrd.negatives.natural_pairs import Captioned, natural_pairs, related_categories
-from fdrd.negatives.statements import Names, Statement, alike_names, state
+from fdrd.negatives.natural_pairs import Captioned, natural_pairs
+from fdrd.negatives.statements import Names, Statement, state
 from fdrd.progress import Progress
 from fdrd.record import KINDS, Kind, NaturalPair, TaggedCaption
 
@@ -53,7 +53,7 @@ def partner_rows(
         statements = _statements(of_domain.texts, names, engine)
         numbers = [names.number.get(name, -1) for name in pairs.names["category"]]
         category = np.array(numbers, np.int64)[pairs["category"][of_domain.rows]]
-        related = related_categories(statements, category, alike_names(names))
+        related = [each.same for each in names.categories]
         splits = pairs.split[of_domain.rows]
         for split in np.unique(splits).tolist():
             progress("matching natural pairs", done, total)

@@ -7,8 +7,8 @@ import pytest
 
 from fdrd.negatives import make_catalog, natural_pairs
 from fdrd.negatives.given import plain
-from fdrd.negatives.natural_pairs import Captioned, related_categories
-from fdrd.negatives.statements import Names, alike_names, excluded, state
+from fdrd.negatives.natural_pairs import Captioned
+from fdrd.negatives.statements import Names, excluded, state
 from fdrd.record import ImageRef, Record, Source, TaggedCaption
 from fdrd.text.attributes import find_attributes
 from fdrd.text.keys import text_key
@@ -38,7 +38,7 @@ def matched(records):
         category=category,
         statements=statements,
     )
-    related = related_categories(statements, category, alike_names(names))
+    related = [each.same for each in names.categories]
     found = {}
     for kind, partner in natural_pairs.natural_pairs(captioned, related).items():
         for row, other in enumerate(partner.tolist()):

@@ -81,7 +81,7 @@ compare nowhere
 methods nope
 build nowhere
 build raw -o one --map image=x
-build raw -o one --map picture=x
+build raw -o one --map photo=x
 build raw -o one --layout folders
 validate raw
 stats nope

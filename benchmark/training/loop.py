@@ -94,7 +94,7 @@ def order_of_rows(category: Indices, seed: int, epoch: int, per_category: int = 
 
     >>> category = np.array([0, 1, 0, 1, 0, 1])
     >>> category[order_of_rows(category, seed=0, epoch=0, per_category=3)].tolist()
-    [0, 0, 0, 1, 1, 1]
+    [1, 1, 1, 0, 0, 0]
     """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(category))

@@ -58,7 +58,7 @@ def check(code, told, folder):
     assert f"{folder}: No space left on device; free some space" in errors[0]
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", sorted(FORMATS.keys() - {"parquet"}))  # Arrow opens its own files
 def test_an_export_ends_in_one_line(form, full, tmp_path):
     data = build_small(tmp_path)
     code, _, told = run_fdrd("export", data, full / "out", "--to", form)

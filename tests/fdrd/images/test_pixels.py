@@ -122,7 +122,8 @@ def test_the_benchmark_reads_every_kind_in_upright_rgb():
     rows = [
         {
             "id": kind, "image": {"bytes": data, "path": None}, "caption": kind, "category": 0, "meta_category": "",
-            "domain": "d", "attributes": [], "negatives": [], "group": kind, "width": 32, "height": 16,
+            "domain": "d", "attributes": [], "negatives": [], "natural_pairs": [], "group": kind,
+            "width": 32, "height": 16,
             "source": {"file": kind, "sha256": hashlib.sha256(data).hexdigest(), "license": "", "origin": ""},
         }
         for kind, (data, *_) in FILES.items()

@@ -127,4 +127,5 @@ class Rejection(Struct, frozen=True, gc=False):
             raise ValueError(f"unknown reason {self.reason!r}; add it to fdrd.reasons.REASONS")
 
     def __str__(self) -> str:
-        return f"{' '.join(filter(None, (self.file, self.key)))}: {self.detail}"
+        begin = f"{' '.join(filter(None, (self.file, self.key)))}: "
+        return f"{begin}{self.detail.removeprefix(begin)}"

@@ -108,7 +108,11 @@ def _smallest(name: str, split: str, domain: str | None) -> int | None:
     ]
     if not chosen:
         place = " of ".join(part for part in (split, domain) if part)
-        raise MissingSplitError(f"{name} has no {place}; its domains are {', '.join(domains)}")
+        others = {each for of, splits in domains.items() if domain in (None, of) for each in splits}
+        remedy = f"its domains are {', '.join(domains)}"
+        if others:
+            remedy = f"choose {' or '.join(filter(others.__contains__, SPLITS))} with `split`"
+        raise MissingSplitError(f"{name} has no {place}; {remedy}")
     return min(chosen)
 
 

@@ -21,7 +21,7 @@ from fdrd.pipeline.collect import checked_source
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, id_in_domain
-from fdrd.sources import Domain, find_domains, read_domain, unused_files
+from fdrd.sources import Domain, find_domains, read_domain, unused_text
 
 _SMALL_SOURCE = 512  # images; starting worker processes takes longer than decoding these
 
@@ -149,7 +149,7 @@ def _require_categories(root: Path, records: Sequence[Record], domains: Sequence
     missing = [record for record in records if not record.category]
     if not missing:
         return
-    unused = "".join(f". {file} was not used: {why}" for file, why in unused_files(root, domains))
+    unused = unused_text(root, domains)
     raise FdrdError(
         f"{root}: {len(missing):,} of {len(records):,} images have no category, which a caption has to name, "
         f"e.g. {missing[0].image}; give it in domain.toml with category = or category_from ={unused}"

@@ -60,15 +60,14 @@ def gaps(summaries: Iterable[Summary]) -> list[str]:
     """Return a sentence for each domain whose captions have hardly any attributes or hard negatives.
 
     >>> gaps([Summary("vögel", rows=80, english=2)])
-    ['vögel: 0 of 80 pairs have attributes, and 0 hard negatives were drawn. Most captions are not English, and the \
-word lists are.']
+    ['vögel: 0 of 80 pairs have attributes, and 0 hard negatives were drawn. Attributes need English words.']
     """
     found = []
     for each in summaries:
         negatives = each.negatives.total()
         if min(each.described, negatives) < _FEW * each.rows:
             foreign = each.english <= _ENGLISH_SHARE * each.rows
-            why = " Most captions are not English, and the word lists are." if foreign else ""
+            why = " Attributes need English words." if foreign else ""
             found.append(
                 f"{each.domain}: {each.described:,} of {each.rows:,} pairs have attributes, and {negatives:,} hard "
                 f"negatives were drawn.{why}"

@@ -143,7 +143,7 @@ class Edits:
     def _used(self, rows: Integers, column: Integers) -> npt.NDArray[np.bool_]:
         """Check if captions use values (N,) in the ways given by rows (N, 3)."""
         ways = self.used[rows.T, column] | ~_needed(self.values)[:, column]
-        found: npt.NDArray[np.bool_] = ways.all(axis=0)
+        found: npt.NDArray[np.bool_] = np.logical_and.reduce(ways, axis=0)
         return found
 
 
@@ -189,7 +189,8 @@ def _drawn(
 
     def frequency(two: Floats, three: Floats) -> Floats:
         """Return how often both are drawn, in any order, when the third of `v`, `one` and `two` is true."""
-        return (1 / (rest + two) + 1 / (rest + three)) / (rest + two + three)
+        drawn: Floats = (1 / (rest + two) + 1 / (rest + three)) / (rest + two + three)
+        return drawn
 
     share = np.minimum(1, all_ / (all_ - one + v))
     pair = frequency(one, two)
@@ -227,9 +228,9 @@ def make_edits(records: Sequence[Record | TaggedCaption]) -> Edits:
     used = np.concatenate([used, np.zeros((1, len(known)), np.bool_)])  # for unknown uses
     for category, meta in sorted({(each.category, each.meta_category) for each in records}):
         for mark in ("=", "~"):
-            one, wider = context.row.get(mark + category), context.row.get(mark * 2 + meta)
-            if meta and one is not None and wider is not None:
-                used[one] |= used[wider]
+            own, wider = context.row.get(mark + category), context.row.get(mark * 2 + meta)
+            if meta and own is not None and wider is not None:
+                used[own] |= used[wider]
     weighted = np.round(context.table * _WEIGHT).astype(np.int16)
     factor = np.zeros(len(known), np.int64)
     edits = Edits(known, place, tuple(others), same, used, factor, Context(context.row, weighted))

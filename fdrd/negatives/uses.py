@@ -77,8 +77,8 @@ def describing(record: Record | TaggedCaption) -> dict[int, int]:
 def joined(record: Record | TaggedCaption) -> set[int]:
     """Return the starts of the attributes of one type that a caption joins: "red, white and blue".
 
-    >>> joined(TaggedCaption("A red and white cat.", "cat", (Attribute(2, 5, "color", "red"),
-    ...     Attribute(10, 15, "color", "white"))))
+    >>> joined(TaggedCaption("A red and white cat.", "cat", (Attribute("color", "red", 2, 5),
+    ...     Attribute("color", "white", 10, 15))))
     {2, 10}
     """
     found: set[int] = set()

@@ -38,7 +38,7 @@ from fdrd.pipeline.stage import stage_shards
 from fdrd.policy import failing, policy_error
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Action, Rejection
-from fdrd.sources import READERS, Domain, SourceOptions, make_options, unused_files
+from fdrd.sources import READERS, Domain, SourceOptions, make_options, unused_files, unused_text
 from fdrd.sources.reading.options import NO_OPTIONS
 from fdrd.storage import publish, resume
 from fdrd.storage.file_states import record_states, refresh_states
@@ -371,5 +371,5 @@ class _Run:
         listed = write_rejected(publish.work_folder(self.out), rejected)
         if fails:
             raise policy_error(fails, listed)
-        unused = "".join(f". {file} was not used: {why}" for file, why in self.unused[:5])
+        unused = unused_text(self.folder, self.domains)
         raise FdrdError(f"{self.source}: {nothing_kept(rejected)}{unused}. See {listed}")

@@ -21,7 +21,7 @@ from fdrd.sources.domain_file import NO_INFO, DomainCompleter, DomainInfo, read_
 from fdrd.sources.readers import READERS
 from fdrd.sources.reading.columns import find_columns
 from fdrd.sources.reading.extra import within_limit
-from fdrd.sources.reading.names import SPLIT_OF_WORD
+from fdrd.sources.reading.names import SPLIT_OF_WORD, unread_format
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.sources.reading.tables import TABLES, columns_of_table
@@ -171,6 +171,8 @@ def near_misses(folder: SourceFolder) -> list[str]:
     found = [
         f"{name}: {why}" for name, reader in READERS.items() if (why := reader.near_miss(folder))
     ]
+    if not folder.images and (image := next(filter(unread_format, folder.files), "")):
+        found.append(f"{image}: {unread_format(image)} is not read; convert it to PNG or JPEG")
     for path in sorted(folder.root.iterdir()) if folder.root.is_dir() else ():
         if path.is_symlink() and not path.resolve().is_relative_to(folder.root.resolve()):
             found.append(

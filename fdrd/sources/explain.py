@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from fdrd.build_config import BuildConfig
@@ -12,6 +13,7 @@ from fdrd.images.check import check_image
 from fdrd.reasons import Rejection
 from fdrd.sources.domains import Domain, find_domains, near_misses, open_domain, read_domain
 from fdrd.sources.readers import READERS
+from fdrd.sources.reading.lines import load_json
 from fdrd.sources.reading.names import is_image, unread_format
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 from fdrd.sources.reading.source_folder import SourceFolder
@@ -19,6 +21,7 @@ from fdrd.sources.reading.source_folder import SourceFolder
 _SAMPLES = 3
 _STATS = "_stats.json"
 _REJECTED = "rejected_captions.jsonl"  # drafts that `fdrd caption` refused
+_NAMED = 5  # files in a message
 _FEW = 3  # files that are named one by one
 _LINK = "links to folders are not followed; move or copy the folder"
 _OBJECTS = (
@@ -66,6 +69,7 @@ def unused_files(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, s
             why = f"{unread_format(files[0])} is not read; convert it to PNG or JPEG"
             yield prefix + _common_name(files), why
         used = {*READERS[domain.reader].used_files(folder), *folder.archives}
+        yield from ((prefix + path, why) for path, why in _not_downloaded(folder, used))
         candidates = [
             path
             for path in folder.files
@@ -93,6 +97,37 @@ def unused_files(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, s
             elif b"<object>" in folder.start(path):
                 why = _OBJECTS
             yield prefix + _common_name(files), why
+
+
+def unused_text(root: Path, domains: Sequence[Domain]) -> str:
+    """Return sentences about the first files that are not read, for a message; each reason is there once."""
+    files_of: dict[str, list[str]] = defaultdict(list)
+    for file, why in islice(unused_files(root, domains), _NAMED):
+        files_of[why].append(file)
+    return "".join(f". Not used: {', '.join(files)}: {why}" for why, files in files_of.items())
+
+
+def _not_downloaded(folder: SourceFolder, used: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield how many images img2dataset reports as failed, unless their rows are read and rejected."""
+    reports = [
+        path
+        for path in folder.files
+        if path.endswith(_STATS) and f"{path.removesuffix(_STATS)}.parquet" not in used
+    ]
+    failed = 0
+    for path in reports:
+        try:
+            counts = load_json(folder.start(path))
+        except ValueError:
+            continue
+        if isinstance(counts, dict):
+            missed = (counts.get(name) for name in ("failed_to_download", "failed_to_resize"))
+            failed += sum(each for each in missed if isinstance(each, int))
+    if failed:
+        table = f"{reports[0].removesuffix(_STATS)}.parquet"
+        images = "1 image" if failed == 1 else f"{failed:,} images"
+        why = f"img2dataset failed to get {images}; error_message in {table} says why"
+        yield _common_name(reports), why
 
 
 def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:

@@ -93,7 +93,7 @@ def load(target: str, **setup: Unpack[EncoderSetup]) -> Encoder:
     except FdrdError:
         raise
     except Exception as error:  # the files of a stranger make `transformers` raise anything
-        raise FdrdError(f"backbone {name!r}: {first_line(error)}; {advice}") from error
+        raise FdrdError(f"backbone {name!r}: {first_line(error).rstrip('.')}; {advice}") from error
     return encoder(*parts, **setup)
 
 

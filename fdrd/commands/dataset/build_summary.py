@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from fdrd.commands.console import err, out, print_hint, print_json, print_table
 from fdrd.errors import FdrdError
-from fdrd.record import SPLITS
 
 if TYPE_CHECKING:
     from fdrd.pipeline.builder import Build
@@ -93,7 +92,8 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
         out.print(f"Nothing to do: {built.out} is up to date.")
     else:
         shards = len(manifest.shards)
-        out.print(f"Built {built.out}: {shards} shards, {built.shards_written} newly written.")
+        what = "shard" if shards == 1 else "shards"
+        out.print(f"Built {built.out}: {shards} {what}, {built.shards_written} newly written.")
     _print_tokens(manifest.tokens)
     _print_splits(manifest)
     for sentence in built.gaps:
@@ -122,8 +122,9 @@ def _print_splits(manifest: Manifest) -> None:
     tested = {domain: of["test"] for domain, of in counts.items() if of["test"]}
     if without:
         out.print(
-            f"No test split: {', '.join(without)}. The source names other splits only; measure with --split "
-            "validation, or take the split out of its file names and columns, and the build draws all three",
+            f"No test split: {', '.join(without)}. The source names other splits only, or has too few images. Measure "
+            "with --split validation, or take the split out of folders, file names and columns: then the build draws "
+            "all three",
             soft_wrap=True,
         )
     if images := manifest.rules.get("split_by_image"):
@@ -137,7 +138,7 @@ def _print_splits(manifest: Manifest) -> None:
 
 
 def _print_counts(built: Build) -> None:
-    """Print the records by annotation file, the split sizes, and where to look for those that were rejected."""
+    """Print the records by annotation file, and where to look for those that were rejected."""
     manifest = built.manifest
     records, rejected = manifest.records, Counter[str]()
     rows = []
@@ -148,10 +149,6 @@ def _print_counts(built: Build) -> None:
     print_table(("annotations", "read", "kept", "rejected"), rows)
     line = f"{records.read:,} read = {records.kept:,} kept + {records.rejected:,} rejected"
     out.print(f"{line}: {built.out / 'rejected.jsonl'}" if records.rejected else line)
-    sizes = Counter[str]()
-    for shard in manifest.shards:
-        sizes[shard.split] += shard.rows
-    out.print(f"Splits: {', '.join(f'{sizes[split]:,} {split}' for split in SPLITS)}")
     if missing := rejected["caption_missing"]:
         images = "image has" if missing == 1 else "images have"
         out.print(f"{missing:,} {images} no caption; `fdrd caption SOURCE` writes captions")

@@ -108,9 +108,7 @@ def _print_sets(sets: Iterable[PublicSet], collections: Iterable[Collection]) ->
                 each.captions,
                 f"{each.images:,}",
                 f"{each.mb:,.0f} MB",
-                f"{by_hand} files"
-                if (by_hand := sum(not file.url for file in each.files))
-                else "-",
+                _by_hand(each),
                 each.license,
             )
             for each in sets
@@ -120,6 +118,12 @@ def _print_sets(sets: Iterable[PublicSet], collections: Iterable[Collection]) ->
         names = ", ".join(each.name for each in collection.sets)
         size = sum(each.mb for each in collection.sets)
         print_paragraph(f"{collection.name}: {collection.title}, {size:,.0f} MB: {names}")
+
+
+def _by_hand(chosen: PublicSet) -> str:
+    """Return how many files no command can download."""
+    count = sum(not file.url for file in chosen.files)
+    return "-" if not count else "1 file" if count == 1 else f"{count} files"
 
 
 def _print_terms(sets: Sequence[PublicSet], options: FetchOptions) -> None:

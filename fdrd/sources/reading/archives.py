@@ -27,7 +27,7 @@ FREE_BYTES = 2**26
 _MAX_BYTES = 2**30  # uncompressed bytes that any member may have
 _MAX_RATIO = 1000  # larger members may have this many times their compressed size
 _MAX_IMAGE = 2**28  # bytes of an image
-_ANNOTATIONS = (".json", ".jsonl", ".csv", ".tsv", ".token", "images.txt", "captions.txt")
+ANNOTATIONS = (".json", ".jsonl", ".csv", ".tsv", ".token", "images.txt", "captions.txt")
 _LOCAL_HEADER = 30  # bytes before the name in a zip archive
 _TEXTS = {".txt", ".json", ".cls"}  # with an image of the same name: a sample of webdataset
 
@@ -146,7 +146,7 @@ class _Tar:
             stem in keys and PurePosixPath(name).suffix.lower() in _TEXTS
             for stem, name in zip(stems, others, strict=True)
         )
-        described = any(name.lower().endswith(_ANNOTATIONS) for name in others)
+        described = any(name.lower().endswith(ANNOTATIONS) for name in others)
         return paired or not described
 
     def open(self, name: str) -> IO[bytes]:

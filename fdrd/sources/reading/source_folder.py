@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from fdrd.errors import FdrdError
 from fdrd.files.safe_open import open_inside
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef
-from fdrd.sources.reading.archives import Archive, archives_in, open_archive
+from fdrd.sources.reading.archives import ANNOTATIONS, Archive, archives_in, open_archive
 from fdrd.sources.reading.names import is_image, leaves_root
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 
@@ -99,8 +100,14 @@ class SourceFolder:
         """Path -> the archive's path, the archive, and the member, for what is not on the disk."""
         found = dict(self._inherited)
         for name, archive in self.archives.items():
-            for member in archive.names:
-                found.setdefault(member.removeprefix("./"), (name, archive, member))
+            paths = {member.removeprefix("./"): member for member in archive.names}
+            for path in paths.keys() & found.keys():
+                if is_image(path) or path.lower().endswith(ANNOTATIONS):
+                    raise FdrdError(
+                        f"{self.root}: {found[path][0]} and {name} both hold {path}; unpack each into a folder of "
+                        "its own, or remove one"
+                    )
+            found |= {path: (name, archive, member) for path, member in paths.items()}
         for path in self._on_disk if found else ():
             found.pop(path, None)
         return found

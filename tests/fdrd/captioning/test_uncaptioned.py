@@ -18,7 +18,7 @@ def test_folders_that_are_not_categories_are_refused(tmp_path, write, draw):
     with pytest.raises(FdrdError) as raised:
         find_uncaptioned(tmp_path / "raw")
     assert "3 of 3 images have no category" in str(raised.value)
-    assert "boxes.csv was not used" in str(raised.value)
+    assert "Not used: boxes.csv: " in str(raised.value)
     assert "--map image=bild --map caption=beschreibung" in str(raised.value)
     write("domain.toml", 'category = "bird"')
     assert find_uncaptioned(tmp_path / "raw").categories == {"raw": ("bird",)}

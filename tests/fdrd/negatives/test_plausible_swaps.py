@@ -157,6 +157,27 @@ def test_no_word_is_doubled(caption):
     assert negatives(pairs, "Acura") == set()
 
 
+def test_no_name_is_doubled():
+    pairs = records(yorkshire_terrier=["A yorkshire terrier. The terrier."], pug=["A pug."])
+    pairs.append(record("A terrier yorkshire terrier.", "yorkshire terrier", "flaw"))
+    assert negatives(pairs, "yorkshire terrier") == {"A pug. The pug."}
+
+
+def test_one_of_several_colors_is_not_swapped():
+    """A bird that is "red and white" may be black, too."""
+    colors = ("red", "green", "black")
+    pairs = records(
+        bird=[f"A {one} and white bird with a {two} tail." for one in colors for two in colors]
+    )
+    catalog = make_catalog(pairs)
+    swapped = 0
+    for pair in pairs:
+        for each in draw_negatives(pair, [pair.caption], catalog, k=4, n_attribute=4):
+            assert each.caption.startswith(pair.caption[:12])
+            swapped += 1
+    assert swapped
+
+
 LANGUAGES = {
     "de": [("Katze", "Eine schwarze Katze liegt auf dem Sofa."), ("Kuh", "Eine braune Kuh steht auf der Wiese."),
            ("Hund", "Ein brauner Hund sitzt im Gras."), ("Vogel", "Ein Vogel sitzt im Baum.")],

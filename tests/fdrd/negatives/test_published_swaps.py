@@ -1,7 +1,8 @@
-"""Negatives of the published captions: no flaws, and what a reader said of a sample.
+"""Negatives and natural pairs of the published captions: no flaws, and what a reader said of a sample.
 
-`tests/data/swap_labels.json` has no text, only digests: `swap_digest` of a caption and its negative. `false` means that
-the negative is false for the image, as far as true caption and label tell, `fluent` that it is well-formed English.
+`tests/data/*_labels.json` have no text, only digests: `swap_digest` of a caption and its negative, or `pair_digest`.
+`false` means false for the (other) image, as far as caption and label tell, and for Caltech-101 the image;
+`fluent` that it is well-formed English.
 """
 
 import hashlib
@@ -17,14 +18,26 @@ from fdrd.negatives.given import plain
 from fdrd.record import ImageRef, Record, Source
 from fdrd.text.attributes import find_attributes
 from fdrd.text.normalize import normalize_caption
+from tests.fdrd.negatives.test_natural_pairs import matched
 from tests.real import REAL, needs_real
 
 FILES = ("pets_test", "flower_test", "inter_dtd_test", "inter_caltech-101_test")
-LABELS = json.loads((Path(__file__).parents[2] / "data" / "swap_labels.json").read_text())
+
+
+def labels_of(name):
+    return json.loads((Path(__file__).parents[2] / "data" / f"{name}_labels.json").read_text())
+
+
+def share(labels, verdict):
+    return sum(each[verdict] for each in labels) / len(labels)
 
 
 def swap_digest(caption, negative):
     return hashlib.sha256(f"{plain(caption)}\n{plain(negative)}".encode()).hexdigest()[:16]
+
+
+def pair_digest(*captions):
+    return swap_digest(*sorted(captions, key=plain))
 
 
 @cache
@@ -37,7 +50,14 @@ def published(file):
         caption = fix_articles(normalize_caption(fields["positive"])[0], category)
         attributes = find_attributes(caption, category)
         pairs.append(
-            Record(name, ImageRef(""), caption, category, Source(""), attributes=attributes)
+            Record(
+                name,
+                ImageRef(""),
+                caption,
+                category,
+                Source(name, sha256=name),
+                attributes=attributes,
+            )
         )
     catalog = make_catalog(pairs)
     return [
@@ -46,7 +66,7 @@ def published(file):
 
 
 @needs_real
-@pytest.mark.parametrize(("file", "share"), [*zip(FILES, (0.9, 0.9, 0.5, 0.5), strict=True)])
+@pytest.mark.parametrize(("file", "share"), [*zip(FILES, (0.9, 0.9, 0.5, 0.4), strict=True)])
 def test_negatives_of_the_published_captions_have_no_flaws(file, share):
     some = 0
     for pair, found in published(file):
@@ -62,8 +82,8 @@ def test_negatives_of_the_published_captions_have_no_flaws(file, share):
 @needs_real
 def test_a_reader_found_the_swaps_false_and_fluent():
     """Most of the labeled swaps are drawn today. After a change of the rules, label anew."""
-    labels = {each["sha256"]: each for each in LABELS}
-    assert len(labels) == 199  # two images share a caption and its negative
+    labels = {each["sha256"]: each for each in labels_of("swap")}
+    assert len(labels) == 200
     drawn = {
         swap_digest(pair.caption, negative.caption)
         for file in FILES
@@ -71,9 +91,24 @@ def test_a_reader_found_the_swaps_false_and_fluent():
         for negative in found
     }
     today = [each for digest, each in labels.items() if digest in drawn]
-    assert len(today) >= 150
-    assert sum(each["fluent"] for each in today) / len(today) >= 0.97
-    # The labels of DTD are not exclusive: a pleated material is grooved, too. Without them it is 145 of 150.
-    assert sum(each["false"] for each in today) / len(today) >= 0.93
-    clear = [each["false"] for each in today if each["domain"] != "inter_dtd_test"]
-    assert sum(clear) / len(clear) >= 0.96
+    assert len(today) >= 180
+    assert share(today, "fluent") >= 0.97
+    assert share([each for each in today if each["kind"] == "category"], "false") >= 0.96
+    # Below the goal of 0.97: captions do not name all colors, and some are mistaken. See docs/annotations.md.
+    assert share([each for each in today if each["kind"] == "attribute"], "false") >= 0.87
+
+
+@needs_real
+def test_a_reader_found_each_natural_pair_false_for_the_other_image():
+    labels = {each["sha256"]: each for each in labels_of("pair")}
+    assert len(labels) == 100
+    matched_today = {
+        pair_digest(*(by_id[each].caption for each in pair))
+        for file in FILES
+        for by_id in [{pair.id: pair for pair, _ in published(file)}]
+        for pairs in matched(list(by_id.values())).values()
+        for pair in pairs
+    }
+    today = [each for digest, each in labels.items() if digest in matched_today]
+    assert len(today) >= 90
+    assert share(today, "false") >= 0.97

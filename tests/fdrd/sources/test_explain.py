@@ -106,6 +106,7 @@ def test_folders_with_annotations_are_domains_instead_of_categories(tmp_path, wr
     [
         ("1.png", b"", "image_folder: 1.png has neither a metadata.jsonl nor"),
         ("a/b/c/d/1.png", b"", "image_folder: b/c/d/1.png is deeper"),
+        ("finch/1.jxl", b"", "finch: 1.jxl: JPEG XL is not read; convert it to PNG or JPEG"),
         ("labels.json", "{}", 'released: labels.json has no "positive"'),
         ("a.csv", "item,price\n", "table: a.csv has no image or caption column"),
         ("0.tar.gz", b"", "webdataset: 0.tar.gz is compressed; decompress it"),

@@ -6,8 +6,10 @@ import zipfile
 
 import pytest
 
+from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
 from fdrd.record import Attribute, Negative
+from fdrd.sources import find_domains, read_domain
 from fdrd.sources.layouts import image_folder
 from fdrd.sources.reading.source_folder import SourceFolder
 
@@ -60,6 +62,24 @@ def test_metadata_in_a_zip_describes_its_members_once(write, draw, found):
     assert items == [
         ("0.png", "Bird 0."), ("0.png#2", "Bird 1."), ("1.png", "Bird 2."), ("2.png", "")
     ]  # fmt: skip
+
+
+def test_archives_that_hold_the_same_image_are_refused(tmp_path, write, draw):
+    """The second would be left out without a word."""
+    for archive, image in (("one", "1.png"), ("two", "2.png"), ("three", "1.png")):
+        data = io.BytesIO()
+        with zipfile.ZipFile(data, "w") as packed:
+            packed.writestr("README", "Birds.")
+            packed.writestr(f"wren/{image}", draw(len(archive)))
+            packed.writestr(f"wren/{image[0]}.txt", f"A wren of {archive}.")
+        write(f"{archive}.zip", data.getvalue())
+    with pytest.raises(FdrdError, match=r"one.zip and three.zip both hold wren/1.png; unpack each"):
+        find_domains(tmp_path / "raw")
+    (tmp_path / "raw/three.zip").unlink()
+    captions = {
+        item.caption for item in read_domain(tmp_path / "raw", *find_domains(tmp_path / "raw"))
+    }
+    assert captions == {"A wren of one.", "A wren of two."}
 
 
 def test_folders_name_split_and_category(write, draw, found):

@@ -1,6 +1,7 @@
 """Every layout that people have builds to the same records, without options or with those that its error names."""
 
 import hashlib
+import json
 import shutil
 
 import pyarrow as pa
@@ -109,6 +110,19 @@ def test_an_image_that_img2dataset_could_not_download_is_counted(tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["img2dataset_files", "img2dataset_webdataset"])
+def test_images_that_img2dataset_did_not_write_are_named(tmp_path, name):
+    LAYOUTS[name].write(tmp_path, PAIRS)
+    counts = {"count": 11, "successes": 8, "failed_to_download": 2, "failed_to_resize": 1}
+    (tmp_path / "00000_stats.json").write_text(json.dumps(counts))
+    (tmp_path / "00001_stats.json").write_text('{"failed_to_download": "1"')
+    (found,) = unused_files(tmp_path, find_domains(tmp_path))
+    assert found == (
+        "*.json (2 files)",
+        "img2dataset failed to get 3 images; error_message in 00000.parquet says why",
+    )
+
+
 def test_cub_without_captions_keeps_categories_and_splits(tmp_path):
     """The files that CUB's authors publish, for `fdrd caption`."""
     root = tmp_path / "raw"
@@ -122,7 +136,9 @@ def test_cub_without_captions_keeps_categories_and_splits(tmp_path):
     assert [(item.category, item.split, item.caption) for item in items] == [
         (pair.category, "train" if pair.split == "train" else "test", "") for pair in PAIRS
     ]
-    with pytest.raises(FdrdError, match=r"8 caption_missing, .*`fdrd caption` writes captions"):
+    with pytest.raises(
+        FdrdError, match=r"8 caption_missing, .*`fdrd caption` and `fdrd view --review`"
+    ):
         build(root, tmp_path / "out", workers=1)
 
 
@@ -162,7 +178,7 @@ def test_pascal_voc_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(FdrdError) as raised:
         find_uncaptioned(tmp_path)
     assert str(raised.value).count(".xml") == 1
-    assert "Annotations/*.xml (8 files) was not used: it lists objects (Pascal" in str(raised.value)
+    assert "Not used: Annotations/*.xml (8 files): it lists objects (Pascal" in str(raised.value)
 
 
 def test_a_flat_folder_of_images_can_be_captioned_if_it_names_the_category(tmp_path):

@@ -53,7 +53,7 @@ def check_runs(
         if any(takes(run.method, "backbone") for run in runs if run.backbone == backbone):
             check_backbone_name(backbone)
     for run in _distinct(
-        run.changed(options={}, train={}, seed=0, label="", search=None, preset=None)
+        run.changed(options={}, train={}, seed=0, label="", search=None)
         for run in runs
     ):
         _check_rows(run, (data or {}).get(run.data, run.data))
@@ -71,7 +71,8 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
 
 def _check_rows(run: Run, data: Data) -> None:
     parts = [(run.split, run.domain)]
-    if run.checkpoint is None and takes(run.method, "train"):
+    # A preset says itself which domains cannot be trained on.
+    if run.checkpoint is None and run.preset is None and takes(run.method, "train"):
         source = training_domain(run.domain, run.train_domain)
         parts += [("train", source), ("validation", source)]
     if isinstance(data, Mapping):

@@ -104,7 +104,7 @@ def bench(
         (
             Run(
                 method=each, data=name, backbone=backbone, options=given.get(each, {}), train=train, split=split,
-                domain=domain, train_domain=train_domain, shots=shots, gallery=size,
+                domain=domain, train_domain=train_domain, shots=shots, gallery=size, preset=preset,
             )
             for each in names or ["zero_shot"]  # a checkpoint trains nothing, either
         ),

@@ -154,11 +154,11 @@ def test_an_unfit_judgment_is_none(value):
 
 
 def test_natural_pairs_are_judged_where_the_dataset_has_them(copied, open_site):
-    (dataset,) = [fdrd.load(copied)]
+    dataset = fdrd.load(copied)
     pairs = {
         row["id"]: [pair["id"] for pair in row["natural_pairs"]]
-        for split in dataset.values()
-        for row in split.remove_columns("image")
+        for split in dataset
+        for row in dataset[split].remove_columns("image")
     }
     paired = {name: partners for name, partners in pairs.items() if partners}
     assert paired

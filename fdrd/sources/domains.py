@@ -171,7 +171,8 @@ def near_misses(folder: SourceFolder) -> list[str]:
     found = [
         f"{name}: {why}" for name, reader in READERS.items() if (why := reader.near_miss(folder))
     ]
-    if not folder.images and (image := next(filter(unread_format, folder.files), "")):
+    unread = (path for path in folder.files if unread_format(path) and path.count("/") != 1)
+    if not folder.images and (image := next(unread, "")):  # one folder below names it itself
         found.append(f"{image}: {unread_format(image)} is not read; convert it to PNG or JPEG")
     for path in sorted(folder.root.iterdir()) if folder.root.is_dir() else ():
         if path.is_symlink() and not path.resolve().is_relative_to(folder.root.resolve()):

@@ -34,7 +34,9 @@ _ANNOTATIONS = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".token", ".xml",
 def unread_folders(root: Path, domains: Sequence[Domain]) -> Iterator[Rejection]:
     """Yield a rejection for each folder with images next to the domains whose layout is unknown."""
     for name, folder in folders_beside(root, domains):
-        if image := next(filter(is_image, folder.files), None):
+        if image := next(
+            (path for path in folder.files if is_image(path) or unread_format(path)), None
+        ):
             detail = (
                 f"it holds {image}, and no reader knows its layout; "
                 "`fdrd build --explain` says which layouts are close"
@@ -124,10 +126,11 @@ def _not_downloaded(folder: SourceFolder, used: set[str]) -> Iterator[tuple[str,
             missed = (counts.get(name) for name in ("failed_to_download", "failed_to_resize"))
             failed += sum(each for each in missed if isinstance(each, int))
     if failed:
-        table = f"{reports[0].removesuffix(_STATS)}.parquet"
         images = "1 image" if failed == 1 else f"{failed:,} images"
-        why = f"img2dataset failed to get {images}; error_message in {table} says why"
-        yield _common_name(reports), why
+        why = (
+            f"img2dataset failed to get {images}; error_message in the .parquet beside it says why"
+        )
+        yield reports[0] if len(reports) == 1 else f"*{_STATS} ({len(reports):,} files)", why
 
 
 def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:

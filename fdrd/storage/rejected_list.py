@@ -27,6 +27,8 @@ def nothing_kept(rejected: Sequence[Rejection]) -> str:
 
     >>> nothing_kept([Rejection("pets.json", "x_1", "image_missing", "x_1.jpg")])
     'all 1 records were rejected: 1 image_missing, e.g. pets.json x_1: x_1.jpg'
+    >>> nothing_kept([Rejection("1.jpg", "", "caption_missing", "1.jpg: no caption")])
+    'all 1 records were rejected: 1 caption_missing, e.g. 1.jpg: no caption'
     """
     reasons = Counter(rejection.reason for rejection in rejected).most_common(3)
     examples = {rejection.reason: rejection for rejection in reversed(rejected)}

@@ -121,9 +121,10 @@ def _print_splits(manifest: Manifest) -> None:
     without = [domain for domain, of in counts.items() if not of["test"]]
     tested = {domain: of["test"] for domain, of in counts.items() if of["test"]}
     if without:
+        other = max(manifest.splits[without[0]])
         out.print(
             f"No test split: {', '.join(without)}. The source names other splits only, or has too few images. Measure "
-            "with --split validation, or take the split out of folders, file names and columns: then the build draws "
+            f"with --split {other}, or take the split out of folders, file names and columns: then the build draws "
             "all three",
             soft_wrap=True,
         )

@@ -101,7 +101,7 @@ class SourceFolder:
         found = dict(self._inherited)
         for name, archive in self.archives.items():
             paths = {member.removeprefix("./"): member for member in archive.names}
-            for path in paths.keys() & found.keys():
+            for path in sorted(paths.keys() & found.keys()):
                 if is_image(path) or path.lower().endswith(ANNOTATIONS):
                     raise FdrdError(
                         f"{self.root}: {found[path][0]} and {name} both hold {path}; unpack each into a folder of "

@@ -118,8 +118,8 @@ def test_images_that_img2dataset_did_not_write_are_named(tmp_path, name):
     (tmp_path / "00001_stats.json").write_text('{"failed_to_download": "1"')
     (found,) = unused_files(tmp_path, find_domains(tmp_path))
     assert found == (
-        "*.json (2 files)",
-        "img2dataset failed to get 3 images; error_message in 00000.parquet says why",
+        "*_stats.json (2 files)",
+        "img2dataset failed to get 3 images; error_message in the .parquet beside it says why",
     )
 
 

@@ -167,8 +167,6 @@ def test_natural_pairs_are_judged_where_the_dataset_has_them(copied, open_site, 
                 pairs[row["id"]] = other["id"]
             yield type("Batch", (), {"to_pylist": lambda self, rows=rows: rows})()
 
-    site = open_site(copied, review="none")
-    assert "Natural pairs" not in site.text("/review")
     read = indexing.read_batches
     monkeypatch.setattr(indexing, "read_batches", with_pairs)
     monkeypatch.setenv("FDRD_CACHE", str(copied.parent / "cache"))

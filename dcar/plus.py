@@ -36,8 +36,9 @@ from benchmark.registry import Needs
 from benchmark.training.closed_form import Maps, Side, choose, choosing_rows, mrr
 from benchmark.training.losses import contrastive_loss
 from benchmark.training.trained_method import TrainedMethod, cosine
-from dcar.candidates import NEGATIVES, CandidateCaptions
+from dcar.candidates import CandidateCaptions
 from dcar.category_loss import category_aware_loss
+from dcar.options import NEGATIVES
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 

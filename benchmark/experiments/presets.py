@@ -63,10 +63,10 @@ def describe_domains(plan: Experiment, given: Mapping[str, Data]) -> list[str]:
             if not test:
                 lines.append(f"{domain} is left out: it has no test split")
                 continue
-            line = f"{domain}: {train + validation:,} pairs to train on, {test:,} test pairs as gallery"
+            line = f"{domain} has {train + validation:,} pairs to train on, {test:,} test pairs as gallery"
             if trained and "each" in chosen and not train + validation:
                 without = f"no training split, so it is left out of {', '.join(trained)}"
-                line = f"{domain}: {without}; {test:,} test pairs as gallery"
+                line = f"{domain} has {without}; {test:,} test pairs as gallery"
             lines.append(line)
     return lines
 

@@ -53,8 +53,7 @@ def check_runs(
         if any(takes(run.method, "backbone") for run in runs if run.backbone == backbone):
             check_backbone_name(backbone)
     for run in _distinct(
-        run.changed(options={}, train={}, seed=0, label="", search=None)
-        for run in runs
+        run.changed(options={}, train={}, seed=0, label="", search=None) for run in runs
     ):
         _check_rows(run, (data or {}).get(run.data, run.data))
     if results is not None:

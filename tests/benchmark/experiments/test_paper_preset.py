@@ -98,7 +98,7 @@ def test_a_domain_that_cannot_be_run_is_named_before_anything_starts(
     )
     assert stages[:2] == [
         "edged is left out: it has no test split",
-        "round: no training split, so it is left out of coop; 4 test pairs as gallery",
+        "round has no training split, so it is left out of coop; 4 test pairs as gallery",
     ]
     assert found.failed == {}
     assert [(r.settings.method, r.settings.domain) for r in found.results] == [
@@ -106,8 +106,8 @@ def test_a_domain_that_cannot_be_run_is_named_before_anything_starts(
     ]
     lines = describe_domains(experiment, {"drawn": two_domains})
     assert lines == [
-        "edged: 16 pairs to train on, 8 test pairs as gallery",
-        "round: 8 pairs to train on, 4 test pairs as gallery",
+        "edged has 16 pairs to train on, 8 test pairs as gallery",
+        "round has 8 pairs to train on, 4 test pairs as gallery",
     ]
     only_coop = paper_experiment("drawn", ["coop"], seeds=[0], results=str(tmp_path))
     with pytest.raises(FdrdError, match="no domain has training rows"):

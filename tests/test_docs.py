@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import results_page
 import site_pages
 import typer
 from hub_server import Hub
@@ -152,3 +153,10 @@ def test_every_direct_dependency_has_its_reason():
 def test_the_citation_has_the_version_of_the_package():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_tables_of_the_results_page_are_those_of_its_files():
+    text = results_page.PAGE.read_text(encoding="utf-8")
+    assert results_page.page(text) == text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(text.split()) - len(" ".join(tables).split()) <= 1200

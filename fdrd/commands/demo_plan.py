@@ -2,7 +2,7 @@
 
 All methods share optimizer and number of steps. All but DCAR share batch size and learning rate: its adapter
 trains alone first, for 48 of the 72 steps, in batches of 256, and DCAR has a rate of its own, of which the adapter has
-a fifth. Other options are defaults; DCAR's had more trials than the others' (see docs/results.md).
+a fifth. Other options are defaults; DCAR's had more trials than the others' (see dcar/README.md).
 Tune on the validation split only, never on the test split.
 """
 

@@ -101,7 +101,7 @@ def test_from_nothing_to_numbers_beside_those_of_the_paper(
     code, out, err = run("bench", "--preset", "paper", *methods, "--backbone", "embedded")
     assert code == 0, err
     assert "food101 has no training split, so it is left out of clip_adapter; 2 test pairs" in err
-    assert "dtd: 2 pairs to train on, 2 test pairs as gallery" in err
+    assert "dtd has 2 pairs to train on, 2 test pairs as gallery" in err
     assert "dtd: measured on 2 test pairs of 2 images; the published test split has 1,692" in out
     assert out.count("next to arXiv 2508.04028") == 9
     assert "Mean over caltech101, dtd, fgvcaircraft, flowers102, food101, oxfordpets" in out

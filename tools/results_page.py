@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
@@ -32,12 +32,11 @@ Rows = list[dict[str, str]]
 
 
 def collect(runs: Path, name: str) -> None:
-    """Write one CSV row per run, and the paired differences to the best row by name, `dcar_plus`."""
-    from benchmark.reporting.significance import compare, verdict
+    """Write one CSV row per run, and the paired differences to `dcar_plus`."""
     from benchmark.result import open_results
 
-    rows = []
-    for result in open_results([runs]):
+    results, rows = open_results([runs]), []
+    for result in results:
         settings, steps = result.settings, result.fit.steps if result.fit else 0
         batch = settings.train.batch_size if settings.train else 0
         options = ", ".join(f"{k}={v}" for k, v in sorted(settings.options_given.items()))
@@ -46,21 +45,30 @@ def collect(runs: Path, name: str) -> None:
         rows.append({
             "method": label, "shots": settings.shots or ALL, "half": settings.half or "", "seed": settings.seed or 0,
             "parameters": result.learned_parameters, "steps": steps, "pairs seen": steps * batch,
-            "seconds": f"{result.seconds_fit:.1f}" if settings.train else "", **numbers,
+            "seconds": f"{result.seconds['fit']:.1f}" if settings.train else "", **numbers,
         })  # fmt: skip
     key = ("half", "shots", "method", "seed")
     _write(FOLDER / f"{name}.csv", sorted(rows, key=lambda row: [str(row[name]) for name in key]))
-    differences = []
-    for tested in compare(runs, "dcar_plus").comparisons:
-        for row, parts in zip(tested.others, tested.differences, strict=True):
-            found = parts["mean"]
-            low, high = found.over_seeds or found.interval
-            differences.append({
-                "method": row.label, "shots": tested.settings.shots or ALL, "half": tested.settings.half or "",
-                "difference": f"{found.value:.4f}", "low": f"{low:.4f}", "high": f"{high:.4f}",
-                "p": f"{found.holm:.4f}", "verdict": verdict(found),
-            })  # fmt: skip
-    _write(FOLDER / f"{name}-differences.csv", differences)
+    _write(FOLDER / f"{name}-differences.csv", [*_differences(results)])
+
+
+def _differences(results: Sequence[BenchResult]) -> Iterator[dict[str, object]]:
+    """Yield the paired differences to `dcar_plus`, with equally many images per category."""
+    from benchmark.reporting.comparison import label
+    from benchmark.reporting.significance import compare, verdict
+
+    for half, shots in dict.fromkeys((r.settings.half, r.settings.shots) for r in results):
+        some = [r for r in results if (r.settings.half, r.settings.shots) == (half, shots)]
+        against = {label(r.settings) for r in some if r.settings.method == "dcar_plus"}
+        for tested in compare(some, *against).comparisons:
+            for row, parts in zip(tested.others, tested.differences, strict=True):
+                found = parts["mean"]
+                low, high = found.over_seeds or found.interval
+                yield {
+                    "method": row.label.removesuffix(f" (shots={shots})"), "shots": shots or ALL, "half": half or "",
+                    "difference": f"{found.value:.4f}", "low": f"{low:.4f}", "high": f"{high:.4f}",
+                    "p": f"{found.holm:.4f}", "verdict": verdict(found),
+                }  # fmt: skip
 
 
 def main_table(rows: Rows, shots: str) -> str:
@@ -105,7 +113,7 @@ def differences_table(rows: Rows) -> str:
             f"{100 * float(row['low']):+.1f} to {100 * float(row['high']):+.1f}",
             row["verdict"],
         ]
-        for row in rows
+        for row in sorted(rows, key=lambda row: (row["shots"] == ALL, row["shots"].zfill(4)))
     ]
     head = ("method", "images", "difference", "95 % interval", "verdict")
     return markdown_table(head, lines, 1)

@@ -257,10 +257,12 @@ def test_a_caption_is_written_for_a_rejected_image_and_negatives_are_judged_by_k
     page.locator(".card a").first.click()
     page.get_by_role("link", name="Next").wait_for()
     first = page.url
+    page.wait_for_load_state("networkidle")  # a key that comes before the script is lost
     page.keyboard.press("ArrowRight")
-    page.wait_for_url(lambda url: url != first)
+    expect(page).not_to_have_url(first)
+    page.wait_for_load_state("networkidle")
     page.keyboard.press("ArrowLeft")
-    page.wait_for_url(first)
+    expect(page).to_have_url(first)
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 360)])

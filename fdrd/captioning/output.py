@@ -29,6 +29,9 @@ from fdrd.storage.publish import link_or_copy
 
 SUMMARY = "captioning.json"
 REJECTED = "rejected_captions.jsonl"
+DAMAGE = ValueError, LookupError, TypeError, AttributeError, RecursionError
+"""What reading the JSON of a damaged file raises."""
+
 _MEMBER_SUFFIX = ".jpg"  # name of an image from an archive; its bytes decide the format
 
 
@@ -98,29 +101,41 @@ def write_captions(
     for file, text in texts.items():
         write_text(file, text)
     gone = (file for file in out.glob(f"*/{DOMAIN_FILE}") if file.parent.name not in source.folders)
-    for file in (*_annotations(out), *gone):
+    for file in (*annotations(out), *gone):
         if file not in texts:
             file.unlink()
     write_text(out / SUMMARY, dump(summary))
     return removed
 
 
-def _annotations(out: Path) -> list[Path]:
-    return [*out.glob("*/captions*.json"), *out.glob(f"*/{REJECTED}")]
+def annotations(out: Path) -> list[Path]:
+    """Return the files with captions and rejected drafts of a run, sorted."""
+    return sorted([*out.glob("*/captions*.json"), *out.glob(f"*/{REJECTED}")])
+
+
+def read_captions(file: Path) -> list[tuple[str, str]]:
+    """Return path in the domain's folder and caption of each image in one of the `annotations`.
+
+    Raises:
+        One of `DAMAGE`: the file is not what a run wrote.
+    """
+    text = file.read_text(encoding="utf-8")
+    if file.name == REJECTED:
+        lines = [json.loads(line) for line in text.splitlines()]
+        found = [(line["image"], line["draft"]) for line in lines]
+    else:
+        found = [(each["file_path"], each["positive"]) for each in json.loads(text).values()]
+    if not all(isinstance(part, str) for pair in found for part in pair):
+        raise TypeError("a path or caption is no text")
+    return found
 
 
 def _remove_images(out: Path, kept: Set[Path]) -> int:
     """Remove images that the annotations of an earlier run name, except those to keep. Return their number."""
     images: set[Path] = set()
-    damage = ValueError, LookupError, TypeError, AttributeError, RecursionError
-    for file in _annotations(out):
-        with suppress(*damage):
-            text = file.read_text(encoding="utf-8")
-            if file.name == REJECTED:
-                paths = [json.loads(line)["image"] for line in text.splitlines()]
-            else:
-                paths = [entry["file_path"] for entry in json.loads(text).values()]
-            images.update(file.parent / path for path in paths)
+    for file in annotations(out):
+        with suppress(*DAMAGE):
+            images.update(file.parent / path for path, _ in read_captions(file))
     removed = 0
     for image in images - kept:
         with suppress(OSError, ValueError):
@@ -169,7 +184,7 @@ def _history(state: ImageState) -> dict[str, Any]:
 
 
 def _rejection(state: ImageState, path: str) -> str:
-    """Return a line of `rejected_captions.jsonl`. No key is a column of an annotation table."""
+    """Return a line of `rejected_captions.jsonl`. It has no caption, so `fdrd build` takes the file for no table."""
     line = {
         "key": id_in_domain(state.image.record),
         "image": path,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from fdrd.captioning.output import REJECTED, SUMMARY, image_path
+from fdrd.captioning.output import DAMAGE, SUMMARY, annotations, image_path, read_captions
 from fdrd.errors import FdrdError
 from fdrd.record import ImageRef
 from fdrd.sources import Domain, find_domains
@@ -33,9 +31,9 @@ class Drafts:
                 raise FdrdError(
                     f"{folder} has no {SUMMARY}; --drafts takes an output of `fdrd caption`"
                 )
-            for domain in self._domains:
-                for image, text in _captions(folder / domain.name):
-                    self._texts[domain.name, image].append((folder.name, text))
+            for file in annotations(folder):
+                for image, text in _read(file):
+                    self._texts[file.parent.name, image].append((folder.name, text))
 
     def of(self, rejected: Iterable[Rejected]) -> dict[int, list[tuple[str, str]]]:
         """Return the name of the run and the text of each draft, by the number of the rejected record."""
@@ -51,32 +49,12 @@ class Drafts:
         return found
 
 
-def _captions(folder: Path) -> Iterable[tuple[str, str]]:
-    """Yield path and caption of each image of a domain, those that the filters of the run refused included."""
-    for file in sorted([*folder.glob("captions*.json"), folder / REJECTED]):
-        try:
-            if not file.is_file() or file.stat().st_size > _MAX_BYTES:
-                continue
-            text = file.read_text(encoding="utf-8")
-            if file.name == REJECTED:
-                lines = [json.loads(line) for line in text.splitlines()]
-                pairs: list[tuple[Any, Any]] = [(line["picture"], line["draft"]) for line in lines]
-            else:
-                entries = json.loads(text).values()
-                pairs = [(entry["file_path"], entry["positive"]) for entry in entries]
-        except (
-            OSError,
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-        ) as error:
-            raise FdrdError(f"{file} is damaged ({type(error).__name__}); caption again") from None
-        for image, caption in pairs:
-            if (
-                isinstance(image, str)
-                and isinstance(caption, str)
-                and 0 < len(caption) <= MAX_CAPTION
-            ):
-                yield image, caption
+def _read(file: Path) -> list[tuple[str, str]]:
+    """Return path and caption of each image, also of drafts that the filters of the run refused."""
+    if file.stat().st_size > _MAX_BYTES:
+        raise FdrdError(f"{file} has more than {_MAX_BYTES} bytes; leave it out")
+    try:
+        found = read_captions(file)
+    except (OSError, *DAMAGE) as error:
+        raise FdrdError(f"{file} is damaged ({type(error).__name__}); caption again") from None
+    return [(image, text) for image, text in found if 0 < len(text) <= MAX_CAPTION]

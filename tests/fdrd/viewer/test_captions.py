@@ -1,7 +1,6 @@
 """Captions for images that have none: written in the viewer, or taken from a draft, and used by the next build."""
 
 import io
-import json
 import re
 import tarfile
 from html import unescape
@@ -9,6 +8,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+from fdrd.captioning import caption
 from fdrd.curation.decisions import Decision, to_line
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
@@ -113,19 +113,23 @@ def test_images_in_an_archive_are_shown_and_captioned(draw, tmp_path, open_site)
 
 
 def test_drafts_stand_side_by_side_and_one_is_taken(bare, open_site):
-    for name, text in (("model-a", "A brown <b>wren</b>."), ("model-b", "A wren on a post.")):
-        folder = bare / name / "raw"
-        folder.mkdir(parents=True)
-        (bare / name / "captioning.json").write_text("{}")
-        entry = {"file_path": "train/wren/2.png", "positive": text}
-        (folder / "captions_train.json").write_text(json.dumps({"2": entry}))
-    line = {"picture": "train/wren/4.png", "draft": "Refused by the filters."}
-    (bare / "model-b" / "raw" / "rejected_captions.jsonl").write_text(json.dumps(line) + "\n")
-    drafts = [bare / "model-a", bare / "model-b"]
+    texts = (
+        "A brown <b>{category}</b>.",
+        "A {category} on a post.",
+        "I'm sorry, but I cannot describe it.",
+    )
+    for number, text in enumerate(texts):
+        caption(
+            bare / "raw", bare / f"model-{number}", captioner="template", options={"text": text}
+        )
+    assert (bare / "model-2" / "raw" / "rejected_captions.jsonl").is_file()
+    drafts = [bare / f"model-{number}" for number in range(3)]
     site = open_site(bare / "set", source=bare / "raw", review="drafts", drafts=drafts)
     page = site.text("/rejected", reason="caption_missing")
     forms = re.findall(r'<form class="draft".*?</form>', page, re.DOTALL)
-    assert len(forms) == 3
+    assert (
+        len(forms) == 2 * 3
+    )  # two images without a caption; the filters refused one draft of each
     assert "<b>" not in page
     hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', forms[1]))
     site.post("/review/decide", **{name: unescape(value) for name, value in hidden.items()})

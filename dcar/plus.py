@@ -54,7 +54,7 @@ class DCARPlusConfig:
 
     Attributes:
         layers: joint, or blocks such as joint,0,middle,last; auto chooses how many on validation.
-        rank: width of the space that both sides are mapped to.
+        rank: width of the space that both sides are mapped to, if that is more than the joint space has.
         lambda_cate: weight of the category-aware loss.
         epsilon: relevance that other captions of the image's category share in that loss.
         n_attribute: number of its four negatives that swap an attribute; the others swap the category.
@@ -78,19 +78,21 @@ class DCARPlusConfig:
 
 
 class LinearMap(nn.Module):
-    """Map features (B, D) to (B, k) unit features. Initially it keeps the first k columns.
+    """Map features (B, D) to (B, k) unit features. Initially it keeps the joint space, the first d columns.
 
     Args:
-        inputs: D.
-        outputs: k.
+        dim: d.
+        inputs: D, at least d.
+        outputs: k, at least d.
     """
 
     mean: Tensor
 
-    def __init__(self, inputs: int, outputs: int):
+    def __init__(self, dim: int, inputs: int, outputs: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(inputs))
-        self.map = nn.Parameter(torch.eye(inputs, outputs))
+        joint = torch.eye(dim)
+        self.map = nn.Parameter(pad(joint, (0, outputs - dim, 0, inputs - dim)))
 
     @torch.no_grad()
     def start_from(self, side: Side) -> None:
@@ -112,10 +114,10 @@ class Learner(nn.Module):
 
     gamma: Tensor
 
-    def __init__(self, image_inputs: int, text_inputs: int, outputs: int):
+    def __init__(self, dim: int, image_inputs: int, text_inputs: int, outputs: int):
         super().__init__()
-        self.image = LinearMap(image_inputs, outputs)
-        self.text = LinearMap(text_inputs, outputs)
+        self.image = LinearMap(dim, image_inputs, outputs)
+        self.text = LinearMap(dim, text_inputs, outputs)
         self.register_buffer("gamma", torch.tensor(GAMMAS[0]))
 
     def start_from(self, maps: Maps) -> None:
@@ -147,7 +149,7 @@ class DCARPlus(TrainedMethod):
         inputs = self.blocks.image_dim, self.blocks.text_dim
         super().__init__(
             backbone,
-            Learner(*inputs, min(options.rank, *inputs)),
+            Learner(backbone.dim, *inputs, min(max(options.rank, backbone.dim), *inputs)),
             train,
             seed,
             encode_image=self._encode_image,

@@ -88,6 +88,19 @@ def test_the_category_loss_is_added(tiny_clip, tiny_dataset):
     assert whole > method.loss(batch).item() > 0
 
 
+@pytest.mark.parametrize("rank", [1, 10_000])
+def test_without_a_better_map_it_starts_from_the_joint_space(rank, tiny_clip, tiny_dataset):
+    """Neither a part of it, nor with layers of both towers side by side, which have nothing to do with each other."""
+    method = get_method("dcar_plus")(tiny_clip, rank=rank)
+    test = tiny_dataset["test"]
+    images, texts = encoded(method, test)
+    joint = (
+        tiny_clip.encode_image(Images.of(test)).pooled
+        @ tiny_clip.encode_text(test.captions).pooled.T
+    )
+    assert (method.similarity(images, texts) - joint).abs().max() < 1e-6
+
+
 def test_an_encoder_without_layers_has_the_joint_space(tiny_clip, tiny_dataset):
     plain = PlainEncoder(
         lambda images: tiny_clip.encode_image(images).pooled,

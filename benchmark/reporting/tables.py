@@ -280,14 +280,16 @@ def negatives_parts(comparison: Comparison) -> list[Table | str]:
 
     shown = {row.label: accuracy(row) for row in comparison.ranked}
     shown |= {"text-only baseline": text_only, "guessing": chance}
-    sizes = {kind: shares[0].rows for kind, shares in known.items()}
+    kinds = {kind: known[kind][0].rows for kind in ("all", *KINDS) if kind in known}
+    types = {kind: shares[0].rows for kind, shares in known.items() if kind not in kinds}
     hard = {
         kind + _HARD: known[kind][0].text_hard_rows
-        for kind in ("all", *KINDS)
-        if kind in known and text_only(kind) is not None and known[kind][0].text_hard_rows
+        for kind in kinds
+        if text_only(kind) is not None and known[kind][0].text_hard_rows
     }
     alone = {kind: text_only(kind) for kind in known}
-    rows = [*_breakdown(sizes, shown), *_breakdown(hard, shown, least=0)]
+    rows = [each for sizes in (kinds, hard) for each in _breakdown(sizes, shown, least=0)]
+    rows += _breakdown(types, shown)
     table = Table("Accuracy on hard negatives", ["kind", "rows", *shown], rows)
     return [table, NEGATIVES, *_text_alone(known, alone)]
 

@@ -84,3 +84,11 @@ def test_compare_shows_them(result):
     )
     parts = significance_parts(compare([result, other], "zero_shot"))
     assert [part.title for part in parts if not isinstance(part, str)][-1] == "Natural pairs"
+
+
+def test_small_types_share_a_row_and_kinds_do_not(result):
+    """A row of categories and attributes together would say nothing of either."""
+    table, *_ = table_of(negatives_parts, result)
+    names = [line[0] for line in table.rows]
+    assert {"all", "category", "attribute"} <= set(names)
+    assert not [name for name in names if "fewer" in name and name != names[-1]]

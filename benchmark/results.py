@@ -148,11 +148,11 @@ class Results(Mapping[str, MethodResults]):
             KeyError: there are none, or several rows of the method.
         """
         rows = self._rows()
-        found = {row: of for row, of in rows.items() if of[0].settings.method == name}
+        found = {row: runs for row, runs in rows.items() if runs[0].settings.method == name}
         found = {name: rows[name]} if name in rows else found
         if len(found) == 1:
-            ((row, of),) = found.items()
-            return MethodResults(row, tuple(of), self.folder)
+            ((row, runs),) = found.items()
+            return MethodResults(row, tuple(runs), self.folder)
         if found:
             raise KeyError(f"{len(found)} rows are of {name}: {', '.join(found)}")
         raise KeyError(str(self.failed.get(name) or unknown("method", name, rows, "evaluate")))
@@ -167,10 +167,10 @@ class Results(Mapping[str, MethodResults]):
         rows: dict[str, list[BenchResult]] = {}
         for result in self.results:
             rows.setdefault(label(result.settings), []).append(result)
-        methods = Counter(of[0].settings.method for of in rows.values())
+        methods = Counter(runs[0].settings.method for runs in rows.values())
         return {
-            method if methods[method := of[0].settings.method] == 1 else row: of
-            for row, of in rows.items()
+            method if methods[method := runs[0].settings.method] == 1 else row: runs
+            for row, runs in rows.items()
         }
 
     def __repr__(self) -> str:

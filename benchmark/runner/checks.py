@@ -108,7 +108,9 @@ def _smallest(name: str, split: str, domain: str | None) -> int | None:
     ]
     if not chosen:
         place = " of ".join(part for part in (split, domain) if part)
-        others = {each for of, splits in domains.items() if domain in (None, of) for each in splits}
+        others = {
+            each for known, splits in domains.items() if domain in (None, known) for each in splits
+        }
         remedy = f"its domains are {', '.join(domains)}"
         if others:
             remedy = f"choose {' or '.join(filter(others.__contains__, SPLITS))} with `split`"

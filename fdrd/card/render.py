@@ -58,7 +58,7 @@ def render_card(manifest: Manifest, audits: Sequence[Audit], summaries: Sequence
         for reason, count in reasons.items()
     ]
     versions = [(escape(name), escape(each)) for name, each in sorted(manifest.libraries.items())]
-    images = sum(split.images for of in manifest.splits.values() for split in of.values())
+    images = sum(split.images for splits in manifest.splits.values() for split in splits.values())
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         front_matter=dump(front_matter(manifest, summaries)),
         name=manifest.name,

@@ -170,7 +170,9 @@ def _check_sums(folder: Path, manifest: Manifest) -> Iterator[Problem]:
         if entry.read != entry.kept + sum(entry.rejected.values()):
             yield Problem("manifest.json", f"{file}: records read are not kept + rejected")
     totals = {
-        "pairs": sum(split.pairs for of in manifest.splits.values() for split in of.values()),
+        "pairs": sum(
+            split.pairs for splits in manifest.splits.values() for split in splits.values()
+        ),
         "rows of the shards": sum(shard.rows for shard in manifest.shards),
         "kept by file": sum(entry.kept for entry in manifest.files.values()),
     }

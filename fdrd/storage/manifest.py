@@ -97,7 +97,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _inconsistency(manifest: Manifest) -> str:
     """Return what is wrong between the parts of a manifest, or an empty text."""
-    counted = {(domain, split) for domain, of in manifest.splits.items() for split in of}
+    counted = {(domain, split) for domain, known in manifest.splits.items() for split in known}
     for shard in manifest.shards:
         if not shard.path.startswith(f"data/{shard.domain}/{shard.split}-"):
             return f"the shard {shard.path} is listed for another domain or split"

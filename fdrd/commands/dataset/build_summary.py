@@ -102,7 +102,7 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
         out.print(f'Load it in any project on this machine:  fdrd.load("{name}")')
     if built.configs and not on_hub:
         print_hint(f'datasets.load_dataset("{name}") works too, unless the Hub has that name.')
-    splits = [split for of in manifest.splits.values() for split in of]
+    splits = [split for known in manifest.splits.values() for split in known]
     other = "" if "test" in splits else f" --split {max(splits)}"  # validation before train
     print_hint(f"Next:  fdrd bench {built.out} --method zero_shot{other}")
 
@@ -113,13 +113,13 @@ def _print_splits(manifest: Manifest) -> None:
 
     names = ("train", "validation", "test")
     counts = {
-        domain: {name: of[name].images if name in of else 0 for name in names}
-        for domain, of in manifest.splits.items()
+        domain: {name: known[name].images if name in known else 0 for name in names}
+        for domain, known in manifest.splits.items()
     }
-    rows = [(domain, *(f"{of[name]:,}" for name in names)) for domain, of in counts.items()]
+    rows = [(domain, *(f"{sizes[name]:,}" for name in names)) for domain, sizes in counts.items()]
     print_table(("images of", *names), rows)
-    without = [domain for domain, of in counts.items() if not of["test"]]
-    tested = {domain: of["test"] for domain, of in counts.items() if of["test"]}
+    without = [domain for domain, sizes in counts.items() if not sizes["test"]]
+    tested = {domain: sizes["test"] for domain, sizes in counts.items() if sizes["test"]}
     if without:
         other = max(manifest.splits[without[0]])
         out.print(

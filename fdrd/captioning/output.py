@@ -101,20 +101,20 @@ def write_captions(
     for file, text in texts.items():
         write_text(file, text)
     gone = (file for file in out.glob(f"*/{DOMAIN_FILE}") if file.parent.name not in source.folders)
-    for file in (*annotations(out), *gone):
+    for file in (*annotation_files(out), *gone):
         if file not in texts:
             file.unlink()
     write_text(out / SUMMARY, dump(summary))
     return removed
 
 
-def annotations(out: Path) -> list[Path]:
+def annotation_files(out: Path) -> list[Path]:
     """Return the files with captions and rejected drafts of a run, sorted."""
     return sorted([*out.glob("*/captions*.json"), *out.glob(f"*/{REJECTED}")])
 
 
 def read_captions(file: Path) -> list[tuple[str, str]]:
-    """Return path in the domain's folder and caption of each image in one of the `annotations`.
+    """Return path in the domain's folder and caption of each image in one of the `annotation_files`.
 
     Raises:
         One of `DAMAGE`: the file is not what a run wrote.
@@ -133,7 +133,7 @@ def read_captions(file: Path) -> list[tuple[str, str]]:
 def _remove_images(out: Path, kept: Set[Path]) -> int:
     """Remove images that the annotations of an earlier run name, except those to keep. Return their number."""
     images: set[Path] = set()
-    for file in annotations(out):
+    for file in annotation_files(out):
         with suppress(*DAMAGE):
             images.update(file.parent / path for path, _ in read_captions(file))
     removed = 0

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from fdrd.captioning.output import DAMAGE, SUMMARY, annotations, image_path, read_captions
+from fdrd.captioning.output import DAMAGE, SUMMARY, annotation_files, image_path, read_captions
 from fdrd.errors import FdrdError
 from fdrd.record import ImageRef
 from fdrd.sources import Domain, find_domains
@@ -31,7 +31,7 @@ class Drafts:
                 raise FdrdError(
                     f"{folder} has no {SUMMARY}; --drafts takes an output of `fdrd caption`"
                 )
-            for file in annotations(folder):
+            for file in annotation_files(folder):
                 for image, text in _read(file):
                     self._texts[file.parent.name, image].append((folder.name, text))
 

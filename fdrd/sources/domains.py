@@ -18,7 +18,7 @@ from fdrd.kinds import SOURCES, refuse_other
 from fdrd.reasons import CAPTION_FROM_REVIEW, Rejection
 from fdrd.record import ImageRef, Record
 from fdrd.sources.domain_file import NO_INFO, DomainCompleter, DomainInfo, read_domain_file
-from fdrd.sources.readers import READERS
+from fdrd.sources.layouts import READERS
 from fdrd.sources.reading.columns import find_columns
 from fdrd.sources.reading.extra import within_limit
 from fdrd.sources.reading.names import SPLIT_OF_WORD, unread_format
@@ -55,16 +55,15 @@ def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain
             no domain has a column that `options` names.
     """
     domains = _domains_of(root, options)
-    _check_columns(root, domains, options)
+    if options.columns:
+        _check_columns(root, domains, options)
     return domains
 
 
 def _check_columns(root: Path, domains: list[Domain], options: SourceOptions) -> None:
     """Raise `FdrdError` if no file has a column of these options. Columns of JSON are known once it is read."""
     folders = [(READERS[each.reader], open_domain(root, each)) for each in domains]
-    files = [
-        (folder, file) for reader, folder in folders for file in reader.used_files(folder)
-    ] if options.columns else []  # fmt: skip
+    files = [(folder, file) for reader, folder in folders for file in reader.used_files(folder)]
     if any(not file.lower().endswith((*TABLES, ".txt")) for _, file in files):
         return
     tables = [each for each in files if not each[1].lower().endswith(".txt")]

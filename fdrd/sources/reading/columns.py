@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -40,7 +41,7 @@ _NUMBERED = re.compile(r"(caption|text|sentence|description|comment)_?\d{1,2}")
 
 
 def find_columns(
-    names: Iterable[str], options: SourceOptions = NO_OPTIONS
+    columns: Iterable[str], options: SourceOptions = NO_OPTIONS
 ) -> dict[str, tuple[str, ...]]:
     """Return the columns that hold each field: one, or several for captions.
 
@@ -49,18 +50,17 @@ def find_columns(
     >>> find_columns(["path", "caption_1", "caption_2"])["caption"]
     ('caption_1', 'caption_2')
     """
-    by_plain = {_plain(name): name for name in reversed(list(names))}
+    by_plain = {_plain(name): name for name in reversed(list(columns))}
     mapped = dict(options.columns)
     found = {}
     for field, known in COLUMNS.items():
-        if field in mapped:
-            wanted = [by_plain[_plain(name)] for name in mapped[field] if _plain(name) in by_plain]
-        else:
-            wanted = [by_plain[name] for name in known if name in by_plain][:1]
-        if field == "caption" and field not in mapped and not wanted:
-            wanted = [
-                name for plain, name in reversed(by_plain.items()) if _NUMBERED.fullmatch(plain)
-            ]
+        names = map(_plain, mapped.get(field, known))
+        wanted = [by_plain[name] for name in names if name in by_plain]
+        if field not in mapped:
+            wanted = wanted[:1]
+            if field == "caption" and not wanted:
+                numbered = filter(_NUMBERED.fullmatch, reversed(by_plain))
+                wanted = [by_plain[name] for name in numbered]
         if wanted:
             found[field] = tuple(wanted)
     return found
@@ -118,22 +118,16 @@ def suggest_options(rows: Iterable[Mapping[str, Any]], missing: Iterable[str]) -
     >>> suggest_options([{"url": "x"}], ["caption"])
     '--map caption=COLUMN'
     """
-    images: dict[str, int] = {}
-    lengths: dict[str, int] = {}
-    for row in rows:
-        for name, value in row.items():
-            text = (
-                max(value, key=lambda each: len(str(each)), default="")
-                if isinstance(value, list)
-                else value
-            )
-            if isinstance(text, str) and is_image(text):
-                images[name] = images.get(name, 0) + 1
-            elif isinstance(text, str) and " " in text.strip():
-                lengths[name] = lengths.get(name, 0) + len(text)
-    likely = {"image": max(images, key=images.__getitem__, default="COLUMN"),
-              "caption": max(lengths, key=lengths.__getitem__, default="COLUMN")}  # fmt: skip
-    return " ".join(f"--map {field}={likely.get(field, 'COLUMN')}" for field in missing)
+    likely: dict[str, Counter[str]] = {"image": Counter(), "caption": Counter()}
+    for name, value in (item for row in rows for item in row.items()):
+        listed = value if isinstance(value, list) else [value]
+        text = max(listed, key=lambda each: len(str(each)), default="")
+        if isinstance(text, str) and is_image(text):
+            likely["image"][name] += 1
+        elif isinstance(text, str) and " " in text.strip():
+            likely["caption"][name] += len(text)
+    best = {field: counts.most_common(1)[0][0] for field, counts in likely.items() if counts}
+    return " ".join(f"--map {field}={best.get(field, 'COLUMN')}" for field in missing)
 
 
 def _plain(name: str) -> str:

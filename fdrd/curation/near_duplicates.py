@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fdrd.engines import available_cores
-from fdrd.images.near_search import Hashes, Indices, pairs_between, pairs_within
+from fdrd.images.near_search import Hashes, Indices, near_pairs
 from fdrd.images.perceptual import (
     MIN_CONTRAST,
     Features,
@@ -176,10 +176,10 @@ def _candidates(found: Hashes) -> list[Indices]:
     def add(move: Indices | int, one: Indices, other: Indices) -> None:
         keys.append(((move * count + one) * count + other)[one != other])
 
-    for first, second in pairs_within(unmoved, RADIUS):
+    for first, second in near_pairs(unmoved, RADIUS):
         first, second = first % count, second % count
         add(0, np.minimum(first, second), np.maximum(first, second))
-    for first, second in pairs_between(moved, unmoved, RADIUS):
+    for first, second in near_pairs(moved, RADIUS, unmoved):
         add(first // count + 1, second % count, first % count)
     move, pair = np.divmod(np.unique(np.concatenate(keys)), count * count)
     return [np.stack(np.divmod(pair[move == number], count)) for number in range(1 + len(_MOVES))]

@@ -56,9 +56,9 @@ class Collection:
     sets: tuple[PublicSet, ...]
 
 
-def read_table(text: str | None = None) -> dict[str, PublicSet]:
-    """Return the sets by name, by default those of `sources.toml`."""
-    tables = _tables(text)
+def read_table() -> dict[str, PublicSet]:
+    """Return the sets by name."""
+    tables = _tables()
     shared = {name: fields for fields in tables.values() for name in fields.get("sets", ())}
     return {
         name: _public_set(name, fields, shared.get(name, {}))
@@ -67,11 +67,11 @@ def read_table(text: str | None = None) -> dict[str, PublicSet]:
     }
 
 
-def read_collections(table: dict[str, PublicSet], text: str | None = None) -> dict[str, Collection]:
+def read_collections(table: dict[str, PublicSet]) -> dict[str, Collection]:
     """Return the collections by name, with sets of the table."""
     return {
         name: Collection(name, fields["title"], tuple(table[each] for each in fields["sets"]))
-        for name, fields in _tables(text).items()
+        for name, fields in _tables().items()
         if "sets" in fields
     }
 
@@ -103,18 +103,14 @@ def plain_name(name: str) -> str:
 
 def _public_set(name: str, fields: dict[str, Any], collection: dict[str, Any]) -> PublicSet:
     """Return a set, completed by what its collection says about the captions."""
-    named = [
+    named = tuple(
         RemoteFile(**{"name": each.get("url", "").rpartition("/")[2], **each})
         for each in fields["files"]
-    ]
+    )
     citation = f"{fields.get('citation', '')} {collection.get('citation', '')}".strip()
-    about = {
-        f"captions_{key}": collection[key] for key in ("license", "terms") if key in collection
-    }
-    return PublicSet(name, **{**fields, **about, "files": tuple(named), "citation": citation})
+    about = {f"captions_{key}": collection[key] for key in ("license", "terms") if collection}
+    return PublicSet(name, **{**fields, **about, "files": named, "citation": citation})
 
 
-def _tables(text: str | None) -> dict[str, dict[str, Any]]:
-    if text is None:
-        text = (files("fdrd.fetching") / "sources.toml").read_text("utf-8")
-    return tomllib.loads(text)
+def _tables() -> dict[str, dict[str, Any]]:
+    return tomllib.loads((files("fdrd.fetching") / "sources.toml").read_text("utf-8"))

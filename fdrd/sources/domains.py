@@ -19,8 +19,7 @@ from fdrd.reasons import CAPTION_FROM_REVIEW, Rejection
 from fdrd.record import ImageRef, Record
 from fdrd.sources.domain_file import NO_INFO, DomainCompleter, DomainInfo, read_domain_file
 from fdrd.sources.layouts import READERS
-from fdrd.sources.reading.columns import find_columns
-from fdrd.sources.reading.extra import within_limit
+from fdrd.sources.reading.columns import find_columns, within_limit
 from fdrd.sources.reading.names import SPLIT_OF_WORD, unread_format
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 from fdrd.sources.reading.source_folder import SourceFolder
@@ -62,12 +61,14 @@ def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain
 
 def _check_columns(root: Path, domains: list[Domain], options: SourceOptions) -> None:
     """Raise `FdrdError` if no file has a column of these options. Columns of JSON are known once it is read."""
-    folders = [(READERS[each.reader], open_domain(root, each)) for each in domains]
-    files = [(folder, file) for reader, folder in folders for file in reader.used_files(folder)]
-    if any(not file.lower().endswith((*TABLES, ".txt")) for _, file in files):
-        return
-    tables = [each for each in files if not each[1].lower().endswith(".txt")]
-    columns = dict.fromkeys(name for each in tables for name in columns_of_table(*each))
+    columns: dict[str, None] = {}
+    for domain in domains:
+        folder = open_domain(root, domain)
+        for file in READERS[domain.reader].used_files(folder):
+            if file.lower().endswith(TABLES):
+                columns |= dict.fromkeys(columns_of_table(folder, file))
+            elif not file.lower().endswith(".txt"):
+                return
     found = find_columns(columns, options)
     for field, names in options.columns:
         if field not in found:

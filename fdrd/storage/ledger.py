@@ -41,7 +41,7 @@ def read_ledger(file: Path) -> dict[ImageRef, tuple[Stamp, ImageCheck]]:
         try:
             image = ImageRef(line.pop("path"), line.pop("member"))
             before = (line.pop("size"), line.pop("mtime_ns"))
-            check = ImageCheck.from_json(line)
+            check = msgspec.convert(line, ImageCheck)
             if check.reason not in ("read_error", "image_too_large"):
                 known[image] = (before, check)
         except (KeyError, TypeError, ValueError):

@@ -20,7 +20,7 @@ from fdrd.commands.console import (
 )
 from fdrd.commands.options import Device, Json, SameTarget, Target, one_of
 from fdrd.errors import FdrdError
-from fdrd.exports.formats import FORMATS, Task, not_carried
+from fdrd.exports.formats import FORMATS, Task, format_module
 from fdrd.kinds import kind_of
 
 _OTHERS = {
@@ -156,7 +156,7 @@ def _write_dataset(
             progress=progress,
             **limits,
         )
-    err.print(f"Wrote {home}. Not carried over: {not_carried(to)}", soft_wrap=True)
+    err.print(f"Wrote {home}. Not carried over: {format_module(to).NOT_CARRIED}", soft_wrap=True)
     if json:
         print_json([asdict(split) for split in splits])
         return

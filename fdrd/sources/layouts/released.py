@@ -16,7 +16,7 @@ from typing import Any
 
 from fdrd.reasons import Rejection
 from fdrd.record import Negative, Record, Source, Split
-from fdrd.sources.reading.extra import LEFT_OUT, extra_columns
+from fdrd.sources.reading.columns import LEFT_OUT, extra_columns
 from fdrd.sources.reading.image_search import ImagesByName, find_image, index_images, stem
 from fdrd.sources.reading.lines import Line, each_file, each_line
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME, clip_group, split_in_name

@@ -14,7 +14,7 @@ from typing import Any
 
 from fdrd.reasons import Rejection
 from fdrd.record import KINDS, Attribute, ImageRef, Negative, Record, Scalar, Source, Split
-from fdrd.sources.reading.extra import LEFT_OUT, extra_columns
+from fdrd.sources.reading.columns import LEFT_OUT, extra_columns
 from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME, SPLIT_OF_WORD
 from fdrd.sources.reading.options import SourceOptions

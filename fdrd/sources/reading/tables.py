@@ -22,8 +22,14 @@ from pyarrow import types
 
 from fdrd.files.safe_open import resolve_inside
 from fdrd.reasons import Rejection
-from fdrd.sources.reading.columns import find_columns, flaw_of_columns, known_fields, merge
-from fdrd.sources.reading.extra import MAX_COLUMNS, NESTED
+from fdrd.sources.reading.columns import (
+    MAX_COLUMNS,
+    NESTED,
+    find_columns,
+    flaw_of_columns,
+    known_fields,
+    merge,
+)
 from fdrd.sources.reading.lines import (
     DELIMITERS,
     Line,
@@ -257,7 +263,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _is_scalar(kind: pa.DataType) -> bool:
-    """Return whether a column may be an extra column (`reading.extra`)."""
+    """Return whether a column may be an extra column (`reading.columns`)."""
     return any(getattr(types, f"is_{name}")(_plain_type(kind)) for name in _SCALARS)
 
 

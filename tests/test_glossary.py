@@ -16,7 +16,6 @@ KEYS = set(
 )
 DATA = (
     "fdrd/field_guide/",
-    "tools/train_embedded.py",
     "fdrd/captioning/prompts.py",
     "fdrd/captioning/noise.py",
     "fdrd/captioning/wording.py",

@@ -19,7 +19,7 @@ from fdrd.images.containers import tar_member
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Split
 from fdrd.sources.reading.columns import known_fields
-from fdrd.sources.reading.lines import Line, as_object, each_file, each_line, load_json
+from fdrd.sources.reading.lines import Line, each_file, each_line, load_json
 from fdrd.sources.reading.names import (
     SPLIT_OF_WORD,
     is_absolute,
@@ -169,7 +169,10 @@ def _pairs_of(
 def _fields(folder: SourceFolder, texts: dict[str, bytes], classes: list[str]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if "json" in texts:
-        value = as_object(load_json(texts["json"]))
+        value = load_json(texts["json"])
+        if not isinstance(value, dict):
+            detail = f"the JSON is a {type(value).__name__}, not an object"
+            raise RejectedError("unreadable_annotations", detail)
         if _is_export(value):
             return {_ROWS: [_exported(row, folder.options) for row in value[_ROWS]]}
         fields = known_fields(value, folder.options)

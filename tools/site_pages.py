@@ -209,7 +209,7 @@ def collect(target: Path) -> None:
     seen = set(waiting)
     while waiting:
         source = waiting.pop()
-        page = target / place(source)
+        page = target / page_path(source)
         page.parent.mkdir(parents=True, exist_ok=True)
         if source.suffix != ".md":
             shutil.copyfile(source, page)
@@ -225,7 +225,7 @@ def collect(target: Path) -> None:
             (target / folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
-def place(source: Path) -> Path:
+def page_path(source: Path) -> Path:
     """Return the path of a repository file in the site."""
     path = source.relative_to(ROOT)
     if path == Path("README.md"):
@@ -245,7 +245,9 @@ def relink(text: str, source: Path) -> str:
     def moved(link: re.Match[str]) -> str:
         path = linked_file(source, link[0])
         return (
-            Path(os.path.relpath(place(path), place(source).parent)).as_posix() if path else link[0]
+            Path(os.path.relpath(page_path(path), page_path(source).parent)).as_posix()
+            if path
+            else link[0]
         )
 
     return LINK.sub(moved, text)

@@ -110,8 +110,8 @@ def size_category(rows: int) -> str:
     if rows < 1000:
         return "n<1K"
     steps = ["1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T"]
-    place = len(str(rows)) - 4
-    return f"{steps[place]}<n<{steps[place + 1]}" if place < len(steps) - 1 else "n>1T"
+    step = len(str(rows)) - 4
+    return f"{steps[step]}<n<{steps[step + 1]}" if step < len(steps) - 1 else "n>1T"
 
 
 def _parse(card: str, where: str) -> RepoCard:
@@ -148,20 +148,17 @@ def _shards_of_configs(manifest: Manifest) -> dict[str, dict[str, list[Shard]]]:
 
 def _configs(manifest: Manifest) -> list[dict[str, Any]]:
     """Return the file patterns of each config and split."""
-    return [
-        {
-            "config_name": config,
-            **({"default": True} if config == "default" else {}),
-            "data_files": [
-                # The number of shards is part of the pattern, so that no other file matches.
-                {"split": split, "path": list(dict.fromkeys(
-                    re.sub(r"-\d{5}-of-", "-*-of-", shard.path) for shard in shards
-                ))}
-                for split, shards in splits.items()
-            ],
+    configs = []
+    for config, splits in _shards_of_configs(manifest).items():
+        # The number of shards is part of the pattern, so that no other file matches.
+        patterns = {
+            split: dict.fromkeys(re.sub(r"-\d{5}-of-", "-*-of-", shard.path) for shard in shards)
+            for split, shards in splits.items()
         }
-        for config, splits in _shards_of_configs(manifest).items()
-    ]  # fmt: skip
+        files = [{"split": split, "path": list(paths)} for split, paths in patterns.items()]
+        default = {"default": True} if config == "default" else {}
+        configs.append({"config_name": config, **default, "data_files": files})
+    return configs
 
 
 def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:

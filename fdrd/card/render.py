@@ -164,7 +164,7 @@ def _distributions(summaries: Sequence[Summary]) -> str:
         ("hard negatives by swap", "negatives", negatives.most_common()),
     )
     return "\n\n".join(
-        markdown_table((head, count), [(escape(name), f"{number:,}") for name, number in rows], 1)
+        markdown_table((head, count), [(escape(name), f"{times:,}") for name, times in rows], 1)
         for head, count, rows in tables
         if rows
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -76,29 +75,18 @@ def read_collections(table: dict[str, PublicSet]) -> dict[str, Collection]:
     }
 
 
-def find_set(name: str, table: dict[str, PublicSet], others: Iterable[str] = ()) -> PublicSet:
-    """Return a set by name; case, spaces and hyphens do not matter.
-
-    Args:
-        name: name of the set.
-        table: sets by name.
-        others: further names that the caller accepts, for the message.
+def find(name: str) -> PublicSet | Collection:
+    """Return a set or collection by name; case, spaces and hyphens do not matter.
 
     Raises:
-        FdrdError: there is no such set.
+        FdrdError: there is none.
     """
-    if plain_name(name) not in table:
-        raise FdrdError(f"no public set {name!r}; choose from {', '.join([*others, *table])}")
-    return table[plain_name(name)]
-
-
-def plain_name(name: str) -> str:
-    """Return the spelling of the table.
-
-    >>> plain_name("Oxford-Pets")
-    'oxfordpets'
-    """
-    return "".join(letter for letter in name.lower() if letter.isalnum())
+    table = read_table()
+    known = {**read_collections(table), **table}
+    plain = "".join(letter for letter in name.lower() if letter.isalnum())
+    if plain not in known:
+        raise FdrdError(f"no public set {name!r}; choose from {', '.join(known)}")
+    return known[plain]
 
 
 def _public_set(name: str, fields: dict[str, Any], collection: dict[str, Any]) -> PublicSet:

@@ -61,11 +61,11 @@ class LocalFile:
             raise FdrdError(f"{content} is missing; run `fdrd build` again")
         return cls(path, content, content.stat().st_size, sha256_of(content))
 
-    def matches(self, remote: RepoFile | None) -> bool:
+    def matches(self, remote: RepoFile) -> bool:
         """Return whether a file in the repository has the same size and digest."""
         from huggingface_hub.utils.sha import git_hash
 
-        if remote is None or remote.size != self.size:
+        if remote.size != self.size:
             return False
         if remote.lfs:
             return bool(remote.lfs.sha256 == self.sha256)
@@ -168,7 +168,29 @@ def prepare(publication: Publication, options: PushOptions, *, dry_run: bool = F
         raise FdrdError("--pr targets main; remove --revision")
     api = open_client(must_write=not dry_run)
     with readable_errors(publication.repo_id), quiet_client():
-        return _plan(api, publication, options)
+        head, new_branch = _head(api, publication, options)
+        remote, card = _repository(api, publication, head) if head else ({}, None)
+    merged = merge_cards(
+        publication.card, card, publication.generated_keys, f"{CARD} of {publication.repo_id}"
+    )
+    files = [LocalFile.read(CARD, merged.encode()), *publication.files()]
+    same = {file.path: file.matches(remote[file.path]) for file in files if file.path in remote}
+    extra = sorted(remote.keys() - {file.path for file in files})
+    # Without a manifest the repository was not created by `fdrd push`, and nothing in it is ours.
+    owned = publication.owned if publication.owned and "manifest.json" in remote else "(?!)"
+    delete = [path for path in extra if re.fullmatch(owned, path)]
+    return PushPlan(
+        publication=publication,
+        options=options,
+        head=head,
+        new_branch=new_branch,
+        files=files,
+        upload=[file.path for file in files if file.path not in remote],
+        replace=[path for path in same if not same[path]],
+        unchanged=[path for path in same if same[path]],
+        delete=delete,
+        foreign=[path for path in extra if path not in (*delete, ".gitattributes")],
+    )
 
 
 def execute(plan: PushPlan, *, progress: Progress = silent) -> PushResult:
@@ -203,34 +225,6 @@ def execute(plan: PushPlan, *, progress: Progress = silent) -> PushResult:
     return PushResult(publication.url, commit, pull_request)
 
 
-def _plan(api: HfApi, publication: Publication, options: PushOptions) -> PushPlan:
-    """Return what it takes to make the current repository hold the publication."""
-    head, new_branch = _head(api, publication, options)
-    remote = _files_at(api, publication, head) if head else {}
-    card = _card_at(api, publication, head) if head and CARD in remote else None
-    merged = merge_cards(
-        publication.card, card, publication.generated_keys, f"{CARD} of {publication.repo_id}"
-    )
-    files = [LocalFile.read(CARD, merged.encode()), *publication.files()]
-    same = {file.path: file.matches(remote[file.path]) for file in files if file.path in remote}
-    extra = sorted(remote.keys() - {file.path for file in files})
-    # Without a manifest the repository was not created by `fdrd push`, and nothing in it is ours.
-    owned = publication.owned if publication.owned and "manifest.json" in remote else "(?!)"
-    delete = [path for path in extra if re.fullmatch(owned, path)]
-    return PushPlan(
-        publication=publication,
-        options=options,
-        head=head,
-        new_branch=new_branch,
-        files=files,
-        upload=[file.path for file in files if file.path not in remote],
-        replace=[path for path in same if not same[path]],
-        unchanged=[path for path in same if same[path]],
-        delete=delete,
-        foreign=[path for path in extra if path not in (*delete, ".gitattributes")],
-    )
-
-
 def _head(api: HfApi, publication: Publication, options: PushOptions) -> tuple[str | None, bool]:
     """Return the commit to compare with, and whether the branch must be created."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
@@ -259,21 +253,21 @@ def _head(api: HfApi, publication: Publication, options: PushOptions) -> tuple[s
     return str(info.sha), new_branch
 
 
-def _files_at(api: HfApi, publication: Publication, revision: str) -> dict[str, RepoFile]:
-    """Return the files of a commit by path, with sizes and digests."""
+def _repository(
+    api: HfApi, publication: Publication, commit: str
+) -> tuple[dict[str, RepoFile], str | None]:
+    """Return the files of a commit by path, with sizes and digests, and its card, without the client's cache."""
     from huggingface_hub.hf_api import RepoFile
 
-    tree = api.list_repo_tree(**publication.repo, recursive=True, revision=revision)
-    return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
-
-
-def _card_at(api: HfApi, publication: Publication, revision: str) -> str:
-    """Return the card of a commit, bypassing the client's cache."""
+    tree = api.list_repo_tree(**publication.repo, recursive=True, revision=commit)
+    files = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+    if CARD not in files:
+        return files, None
     with tempfile.TemporaryDirectory() as folder:
         path = api.hf_hub_download(
-            **publication.repo, filename=CARD, revision=revision, cache_dir=folder
+            **publication.repo, filename=CARD, revision=commit, cache_dir=folder
         )
-        return Path(path).read_text(encoding="utf-8")
+        return files, Path(path).read_text(encoding="utf-8")
 
 
 def _upload(api: HfApi, plan: PushPlan, progress: Progress) -> list[Any]:

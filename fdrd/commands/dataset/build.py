@@ -88,7 +88,7 @@ def build(
     if explain:
         _explain(folder, source_options)
         return
-    from fdrd.hub.name_check import start_name_check
+    from fdrd.hub.client import start_name_check
     from fdrd.pipeline.builder import build as run_build
 
     on_hub = start_name_check(name)

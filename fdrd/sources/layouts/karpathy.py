@@ -65,12 +65,12 @@ def _sentences(line: Line) -> Iterator[dict[str, object]]:
     if not isinstance(sentences, list) or not any(map(_has_fields, sentences)):
         sentences = [sentences]
     for sentence in sentences:
-        own = unknown_fields(sentence, _SENTENCE) if isinstance(sentence, dict) else {}
+        unknown = unknown_fields(sentence, _SENTENCE) if isinstance(sentence, dict) else {}
         yield {
             **shared,
             **exported_fields(sentence),
             "caption": sentence,
-            "extra": {**extra, **own},
+            "extra": {**extra, **unknown},
         }
 
 

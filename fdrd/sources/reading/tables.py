@@ -153,8 +153,8 @@ def _open_arrow(path: Path, stack: ExitStack) -> _Table:
     opened = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
 
     def batches(_: list[str]) -> Iterator[pa.RecordBatch]:
-        numbers = range(opened.num_record_batches) if is_file else ()
-        for batch in map(opened.get_batch, numbers) if is_file else opened:
+        indices = range(opened.num_record_batches) if is_file else ()
+        for batch in map(opened.get_batch, indices) if is_file else opened:
             # Offsets in an untrusted file may point anywhere; image bytes are not read for this.
             batch.validate(full=True)
             yield from (batch.slice(start, ROWS) for start in range(0, batch.num_rows, ROWS))

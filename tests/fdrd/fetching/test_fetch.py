@@ -15,7 +15,7 @@ import fdrd
 from fdrd.errors import FdrdError
 from fdrd.fetching import download, unpack
 from fdrd.fetching.fetching_run import FetchOptions, fetch_set, missing_by_hand
-from fdrd.fetching.table import PublicSet, RemoteFile, find_set, read_collections, read_table
+from fdrd.fetching.table import PublicSet, RemoteFile, find, read_collections, read_table
 from fdrd.sources import find_domains
 from tests.fdrd.fetching.made_sets import archive, made_files, made_table
 
@@ -192,9 +192,9 @@ def test_the_table_has_the_sets_and_only_plausible_facts():
             length = {"md5": 32, "git": 40, "": 0}[file.digest.partition(":")[0]]
             assert file.name.endswith(".json") == file.digest.startswith("git:") or not file.digest
             assert len(file.digest.partition(":")[2]) == length
-    assert find_set("Oxford-Pets", table).name == "oxfordpets"
+    assert find("Oxford-Pets").name == "oxfordpets"
     with pytest.raises(FdrdError, match="choose from caltech101"):
-        find_set("imagenet", table)
+        find("imagenet")
     (advice,) = missing_by_hand(table["ucf101"], FetchOptions(local=Path("mine")))
     assert "drive.google.com" in advice
     assert "Put it, or a folder UCF-101-midframes with its images, into mine/ucf101 and" in advice

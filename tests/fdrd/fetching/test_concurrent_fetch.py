@@ -8,10 +8,8 @@ import threading
 import pytest
 
 from fdrd.errors import FdrdError
-from fdrd.fetching.download import download
 from fdrd.fetching.fetching_run import FetchOptions, fetch_set
 from fdrd.fetching.table import PublicSet, RemoteFile
-from fdrd.progress import silent
 from tests.folders import digests
 
 FILES = {f"{number:03}.txt": bytes([number]) * 3000 for number in range(60)}
@@ -90,14 +88,3 @@ def test_of_eight_fetches_at_once_all_succeed_and_one_downloads(birds, server, t
         thread.join()
     assert all(complete(tmp_path / f"out{number}") for number in range(8))
     assert server.ranges == [None]
-
-
-def test_what_a_killed_download_left_is_completed(server, tmp_path):
-    folder = tmp_path / "downloads/birds"
-    folder.mkdir(parents=True)
-    (folder / ".a.json.part").write_bytes(b"[1,")
-    server.files["a.json"] = b"[1, 2]"
-    path = download(f"{server.url}/a.json", "a.json", "", folder, silent)
-    assert path.read_bytes() == b"[1, 2]"
-    assert server.ranges == ["bytes=3-"]
-    assert [path.name for path in folder.iterdir()] == ["a.json"]

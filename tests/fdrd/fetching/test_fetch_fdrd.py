@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import json
 import multiprocessing
 import os
 import shutil
@@ -17,7 +16,6 @@ import fdrd.__main__ as cli
 from fdrd.errors import FdrdError
 from fdrd.fetching import download
 from fdrd.fetching.fetching_run import FetchOptions, fetch_sets
-from fdrd.fetching.table import read_table
 from tests.fdrd.fetching.made_sets import DOMAINS, made_files, made_table
 from tests.folders import digests
 
@@ -240,14 +238,3 @@ def test_a_repacked_archive_may_be_unpacked(contents, tmp_path):
     fetch_sets([chosen], tmp_path / "raw", replace(options, accept_unverified=True))
     assert (tmp_path / "raw/stanfordcars/cars_train/00001.jpg").read_bytes() == b"an image"
     assert (tmp_path / "raw/stanfordcars/cars_test/00003.jpg").is_file()
-
-
-def test_every_caption_file_is_pinned_to_a_commit_and_checked():
-    files = [
-        file for name in DOMAINS for file in read_table()[name].files if file.name.endswith("json")
-    ]
-    assert len(files) == 17
-    for file in files:
-        assert file.digest.startswith("git:")
-        assert len(file.url.split("/DCAR/")[1].split("/")[0]) == 40
-    assert json.dumps([file.name for file in files]).count("_test") == 9

@@ -38,7 +38,7 @@ from fdrd.pipeline.stage import stage_shards
 from fdrd.policy import failing, policy_error
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Action, Rejection
-from fdrd.sources import READERS, Domain, SourceOptions, make_options, unused_files, unused_text
+from fdrd.sources import Domain, SourceOptions, make_options, unused_files, unused_text
 from fdrd.sources.reading.options import NO_OPTIONS
 from fdrd.storage import publish, resume
 from fdrd.storage.file_states import record_states, refresh_states
@@ -195,7 +195,7 @@ def _changed(
     ours = {field.name for field in fields(BuildConfig)}
     given: Any = {name: value for name, value in settings.items() if name in ours}
     of_source: Any = {name: value for name, value in settings.items() if name not in ours}
-    return with_fields(config, **given), make_options(**of_source, layouts=READERS).over(options)
+    return with_fields(config, **given), make_options(**of_source).over(options)
 
 
 @dataclass(frozen=True, slots=True)

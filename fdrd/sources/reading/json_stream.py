@@ -10,7 +10,7 @@ from typing import IO, Any
 import ijson
 
 from fdrd.reasons import Rejection
-from fdrd.sources.reading.lines import Line, as_object, each_file, repeated_key
+from fdrd.sources.reading.lines import Line, each_file, object_line, repeated_key
 from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 
 _MAX_DEPTH = 100
@@ -39,7 +39,7 @@ class Element(Line):
         """
         if isinstance(self.value, RejectedError):
             raise self.value
-        return Line(self.file, self.key, as_object(self.value))
+        return object_line(self.file, self.key, self.value)
 
 
 def stream_elements(

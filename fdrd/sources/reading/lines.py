@@ -40,6 +40,13 @@ class Line:
         return Rejection(self.file, self.key, reason, detail)
 
 
+def object_line(file: str, key: str, value: object) -> Line:
+    """Return a JSON object as a line. Raise `RejectedError` if the value is something else."""
+    if isinstance(value, dict):
+        return Line(file, key, value)
+    raise RejectedError("bad_field", f"a {type(value).__name__}, not an object")
+
+
 def each_line(
     lines: Iterable[Line | Rejection], read: Callable[[Line], Iterable[T]]
 ) -> Iterator[T | Rejection]:
@@ -92,22 +99,11 @@ def repeated_key(key: str) -> RejectedError:
     return RejectedError("bad_field", f"the key {key[:80]!r} occurs twice")
 
 
-def as_object(value: object) -> dict[str, Any]:
-    """Return a value that is a JSON object.
-
-    Raises:
-        RejectedError: it is something else.
-    """
-    if isinstance(value, dict):
-        return value
-    raise RejectedError("bad_field", f"a {type(value).__name__}, not an object")
-
-
 def read_jsonl(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
     """Yield the objects of a JSON lines file."""
 
     def parsed(line: Line) -> Iterator[Line]:
-        yield Line(file, line.key, as_object(load_json(line.fields["raw"])))
+        yield object_line(file, line.key, load_json(line.fields["raw"]))
 
     return each_line(_raw_lines(folder, file), parsed)
 

@@ -110,15 +110,12 @@ def make_options(
     separator: str | None = None,
     category: str | None = None,
     category_from: str | None = None,
-    layouts: Iterable[str] = (),
 ) -> SourceOptions:
     """Return checked options, as the command line and `domain.toml` give them.
 
     Raises:
         FdrdError: a value is unknown; the message lists the known ones.
     """
-    if layout and layouts and layout not in layouts:
-        raise FdrdError(f"`layout` {layout!r}: choose from {', '.join(sorted(layouts))}")
     if category and category_from:
         raise FdrdError("`category` and `category_from` exclude each other; keep one")
     kind, _, argument = (category_from or "").partition(":")

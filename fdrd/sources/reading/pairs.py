@@ -261,13 +261,9 @@ def _negative(fields: dict[str, Any]) -> Negative:
     kind = fields.get("kind") or "category"
     if kind not in KINDS:
         raise ValueError(f"the kind of a negative is {' or '.join(KINDS)}, not {str(kind)[:80]!r}")
-    caption = fields["caption"]
-    if not isinstance(caption, str) or not caption.strip() or len(caption) > MAX_CAPTION:
-        raise ValueError(f"a negative is a text of 1 to {MAX_CAPTION} characters")
-    if has_too_many_marks(caption):
-        raise ValueError(f"a negative has over {MAX_MARKS} combining marks in a row")
-    normal = normalize_caption(caption)[0]
-    if not normal:
+    if flaw := text_flaw("caption", fields["caption"], MAX_CAPTION):
+        raise ValueError(f"in a negative, {flaw}")
+    if not (normal := normalize_caption(fields["caption"])[0]):
         raise ValueError("a negative has no visible text")
     category = str(fields.get("category") or "")
     attribute_type = str(fields.get("attribute_type") or "")

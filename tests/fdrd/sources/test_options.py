@@ -118,7 +118,6 @@ def test_an_absolute_path_outside_the_source_is_rejected(tmp_path, write, draw):
         ({"columns": ["picture=x"]}, "choose a field from image"),
         ({"columns": {"image": "a,b"}}, "only captions"),
         ({"separator": "ab"}, "one character"),
-        ({"layout": "x", "layouts": ["table"]}, "choose from table"),
     ],
 )
 def test_invalid_options_are_refused(options, message):

@@ -25,6 +25,7 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _DELIMITERS = (",", "\t", ";", "|")
 
 T = TypeVar("T")
+AnyLine = TypeVar("AnyLine", bound="Line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def object_line(file: str, key: str, value: object) -> Line:
 
 
 def each_line(
-    lines: Iterable[Line | Rejection], read: Callable[[Line], Iterable[T]]
+    lines: Iterable[AnyLine | Rejection], read: Callable[[AnyLine], Iterable[T]]
 ) -> Iterator[T | Rejection]:
     """Yield what `read` yields for each line. A `RejectedError` that it raises rejects the line."""
     for line in lines:

@@ -181,7 +181,7 @@ def test_the_table_has_the_sets_and_only_plausible_facts():
             if file.digest.startswith("git:"):  # captions are pinned to a commit
                 assert len(file.url.split("/DCAR/")[1].split("/")[0]) == 40
     assert find("Oxford-Pets").name == "oxfordpets"
-    with pytest.raises(FdrdError, match="choose from caltech101"):
+    with pytest.raises(FdrdError, match="choose from fdrd, caltech101"):
         find("imagenet")
     (advice,) = missing_by_hand(table["ucf101"], FetchOptions(local=Path("mine")))
     assert "drive.google.com" in advice

@@ -31,11 +31,11 @@ from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_folder
 from fdrd.hub.publisher import (
     CARD,
-    LocalFile,
     Publication,
     PushOptions,
     PushResult,
     execute,
+    local_file,
     prepare,
 )
 from fdrd.progress import Progress, silent
@@ -140,7 +140,7 @@ def _method_publication(checkpoint: Path, repo_id: str) -> Publication:
             {"library_name": "fdrd"},
         ),
         generated_keys=("model-index",),
-        files=lambda: [LocalFile.read(path, data) for path, data in content.items()],
+        files=lambda: [local_file(path, data) for path, data in content.items()],
         note="\n".join(notes),
         usage=f"fdrd bench --checkpoint {repo_id}",
     )  # fmt: skip
@@ -169,7 +169,7 @@ def _model_publication(folder: Path, repo_id: str) -> Publication:
             {"library_name": "transformers", "pipeline_tag": "zero-shot-image-classification"},
         ),
         generated_keys=("model-index",),
-        files=lambda: [LocalFile.read(name, path) for name, path in files.items()],
+        files=lambda: [local_file(name, path) for name, path in files.items()],
         usage=f"fdrd bench --method zero_shot --backbone {repo_id}",
     )  # fmt: skip
 

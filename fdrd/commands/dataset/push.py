@@ -116,7 +116,7 @@ def _print_plan(plan: PushPlan) -> None:
     if plan.head:
         state = f"at {plan.head[:12]}" + (", in a new branch" if plan.new_branch else "")
     lines = [f"{where}: {state}"]
-    sizes = {file.path: file.size for file in plan.files}
+    sizes = _sizes(plan)
     for action, paths in {**_changes(plan), "keep": plan.foreign}.items():
         size = sum(sizes.get(path, 0) for path in paths) / 1e6
         detail = ", ".join(paths[:5]) + (f", {len(paths) - 5} more" if len(paths) > 5 else "")
@@ -147,6 +147,10 @@ def _print_result(plan: PushPlan, result: PushResult) -> None:
     out.print(f"Use it:  {f'{command}{at}' if command else load}")
 
 
+def _sizes(plan: PushPlan) -> dict[str, int]:
+    return {file.path_in_repo: file.upload_info.size for file in plan.files}
+
+
 def _changes(plan: PushPlan) -> dict[str, list[str]]:
     return {"upload": plan.upload, "replace": plan.replace, "delete": plan.delete}
 
@@ -159,6 +163,6 @@ def _as_json(plan: PushPlan, result: PushResult | None) -> dict[str, Any]:
         **_changes(plan),
         "unchanged": plan.unchanged,
         "foreign": plan.foreign,
-        "files": {file.path: file.size for file in plan.files},
+        "files": _sizes(plan),
         "pushed": asdict(result) if result else None,
     }

@@ -113,12 +113,8 @@ def _not_downloaded(folder: SourceFolder, used: set[str]) -> Iterator[tuple[str,
     if failed:
         images = "1 image" if failed == 1 else f"{failed:,} images"
         name = reports[0] if len(reports) == 1 else f"*{_STATS} ({len(reports):,} files)"
-        yield (
-            name,
-            (
-                f"img2dataset failed to get {images}; error_message in the .parquet beside it says why"
-            ),
-        )
+        where = "error_message in the .parquet beside it says why"
+        yield name, f"img2dataset failed to get {images}; {where}"
 
 
 def _grouped(paths: Iterable[str], prefix: str) -> Iterator[tuple[str, str]]:

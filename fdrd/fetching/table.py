@@ -82,7 +82,7 @@ def find(name: str) -> PublicSet | Collection:
         FdrdError: there is none.
     """
     table = read_table()
-    known = {**read_collections(table), **table}
+    known: dict[str, PublicSet | Collection] = {**read_collections(table), **table}
     plain = "".join(letter for letter in name.lower() if letter.isalnum())
     if plain not in known:
         raise FdrdError(f"no public set {name!r}; choose from {', '.join(known)}")

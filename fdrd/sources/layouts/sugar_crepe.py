@@ -53,8 +53,9 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
 
 
 def _captions(row: Line) -> list[str]:
-    captions = [row.fields.get("caption"), row.fields.get("caption2") or ""]
-    for caption in captions:
+    captions: list[str] = []
+    for caption in (row.fields.get("caption"), row.fields.get("caption2") or ""):
         if not isinstance(caption, str):
             raise RejectedError("bad_field", f'"caption" is a {type(caption).__name__}')
+        captions.append(caption)
     return captions if captions[1] else captions[:1]  # SugarCrepe has no second caption

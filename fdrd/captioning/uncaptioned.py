@@ -124,8 +124,8 @@ def find_uncaptioned(
         open_engine("local", None if len(wanted) > _SMALL_SOURCE else 1) as engine,
         TemporaryDirectory() as folder,
         checked_source(
-            Path(folder), root, records, max_pixels, _ledger(root, Path(folder)), engine, progress,
-            expected=len(wanted),
+            Path(folder), root, records, max_pixels, engine, progress,
+            ledger=_ledger(root, Path(folder)), expected=len(wanted),
         ) as contents,
     ):  # fmt: skip
         checks = {each.image: each.check for each in contents.images}

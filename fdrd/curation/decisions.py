@@ -345,7 +345,7 @@ def _key(record: Record) -> str:
     return f"{file}: {key}"
 
 
-def decisions_entry(digest: str, reviewed: Reviewed, kept: Iterable[Record]) -> dict[str, Any]:
+def review_counts(digest: str, reviewed: Reviewed, kept: Iterable[Record]) -> dict[str, Any]:
     """Return what the manifest says about a review: digest of its file, counts, verified records."""
     verified: dict[str, dict[str, int]] = {}
     for record in kept:

@@ -22,7 +22,7 @@ Stamp = tuple[int, int]
 """Size in bytes, modification time in nanoseconds."""
 
 
-def stamp(root: Path, image: ImageRef) -> Stamp:
+def stamp(root: str, image: ImageRef) -> Stamp:
     """Return size and modification time of the file that contains an image, or zeros without one."""
     try:
         status = os.stat(f"{root}/{image.path}")  # noqa: PTH116 - called once per image

@@ -128,7 +128,7 @@ def make_manifest(
         rejected: all rejections.
         shards: entries from `fdrd.storage.shards.write_shard`.
         tokens: caption lengths, from `fdrd.text.tokens.summary`.
-        decisions: counts of a review, from `fdrd.curation.decisions.decisions_entry`.
+        decisions: counts of a review, from `fdrd.curation.decisions.review_counts`.
         extra: types of the extra columns.
     """
     rules = pairs.rule_counts()

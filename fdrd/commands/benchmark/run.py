@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.benchmark.bench_options import Track
 from fdrd.commands.benchmark.outcome import print_results, raise_failed
 from fdrd.commands.console import print_json, print_table, quiet_transformers, show_progress
-from fdrd.commands.options import Device, Jobs, Json, Plugins, load_plugins
+from fdrd.commands.options import Device, Json, Plugins, Track, load_plugins
 
 
 def run(
@@ -20,7 +19,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the cells and which have a result; run nothing.")
     ] = False,
-    jobs: Jobs = 1,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Number of processes.")] = 1,
     backbone: Annotated[
         str | None,
         typer.Option(

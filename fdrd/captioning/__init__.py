@@ -11,13 +11,13 @@ from fdrd.captioning.interface import (
     Captioner,
     Failure,
     Question,
+    Spending,
     captioner,
     captioner_names,
     captioner_options,
     captioner_summary,
 )
 from fdrd.captioning.rounds import CaptionSettings
-from fdrd.captioning.spending import Spending
 from fdrd.captioning.uncaptioned import UncaptionedImage
 
 __all__ = [

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from fdrd.captioning import captioners  # noqa: F401 - registers the built-in captioners
-from fdrd.captioning.answer_cache import AnswerCache, default_cache
-from fdrd.captioning.interface import Captioner, make_captioner
+from fdrd.captioning.answer_cache import AnswerCache, CaptioningSession, Score, default_cache
+from fdrd.captioning.interface import Captioner, Spending, make_captioner
 from fdrd.captioning.output import check_out, write_captions
 from fdrd.captioning.rounds import CaptionSettings, ImageState, caption_images
-from fdrd.captioning.session import CaptioningSession, Score
-from fdrd.captioning.spending import Spending
 from fdrd.captioning.uncaptioned import CaptionSource, UncaptionedImage, find_uncaptioned
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sole_writer

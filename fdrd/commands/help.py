@@ -11,13 +11,13 @@ import logging
 import os
 import re
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from textwrap import fill as wrap
-from typing import Annotated, Any
+from textwrap import indent
+from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from fdrd.commands.console import err, shown
 from fdrd.errors import FdrdError
@@ -58,7 +58,7 @@ class HelpCommand(TyperCommand):
             names = ", ".join(param.opts[0].removeprefix("--") for param in rare)
             parts.append(fill(f"{RARE}, see docs/command-line.md: {names}."))
         if self.epilog:
-            parts.append(f"{_bold('Examples:')}\n{_indented(self.epilog)}")
+            parts.append(f"{_bold('Examples:')}\n{indent(self.epilog, '  ')}")
         formatter.write("\n\n".join(parts) + "\n")
 
 
@@ -115,41 +115,28 @@ def split_docstring(command: Callable[..., None]) -> tuple[str, str]:
     return re.sub(r"(?<!\n)\n(?!\n)", " ", text), "\n".join(lines)
 
 
-def _set_quiet(quiet: bool) -> None:
-    err.quiet, shown.hints = quiet, not quiet
-
-
-def _set_verbose(verbose: bool) -> None:
-    shown.tracebacks = verbose
-    if verbose:
-        logging.basicConfig(level=logging.INFO)
-
-
-@cache
-def _switches() -> list[Any]:
+def _switches() -> list[TyperOption]:
     """Return the options that every command has."""
 
-    def no_command(
-        quiet: Annotated[
-            bool,
-            typer.Option(
-                "--quiet", "-q", help="Print results and errors only.", callback=_set_quiet,
-                expose_value=False, rich_help_panel=_GENERAL,
-            ),
-        ] = False,
-        verbose: Annotated[
-            bool,
-            typer.Option(
-                "--verbose", "-v", help="Print the log of every library, and tracebacks.",
-                callback=_set_verbose, expose_value=False, rich_help_panel=_GENERAL,
-            ),
-        ] = False,
-    ) -> None:  # fmt: skip
-        """Hold the two options."""
+    def set_quiet(_context: Any, _option: Any, quiet: bool) -> None:
+        err.quiet, shown.hints = quiet, not quiet
 
-    app = typer.Typer(add_completion=False)
-    app.command()(no_command)
-    return list(get_command(app).params)
+    def set_verbose(_context: Any, _option: Any, verbose: bool) -> None:
+        shown.tracebacks = verbose
+        if verbose:
+            logging.basicConfig(level=logging.INFO)
+
+    general: Any = {"is_flag": True, "expose_value": False, "rich_help_panel": _GENERAL}
+    log = "Print the log of every library, and tracebacks."
+    return [
+        TyperOption(
+            param_decls=["--quiet", "-q"],
+            help="Print results and errors only.",
+            callback=set_quiet,
+            **general,
+        ),
+        TyperOption(param_decls=["--verbose", "-v"], help=log, callback=set_verbose, **general),
+    ]
 
 
 def _usage(command: Any, ctx: Any) -> str:
@@ -192,10 +179,6 @@ def heading(param: Any, typed: str) -> str:
 
 def _text(text: str) -> str:
     return "\n\n".join(fill(paragraph) for paragraph in text.split("\n\n"))
-
-
-def _indented(lines: str) -> str:
-    return "\n".join(f"  {line}" for line in lines.splitlines())
 
 
 def _bold(text: str) -> str:

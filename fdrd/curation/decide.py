@@ -17,21 +17,20 @@ from fdrd.curation.filters import (
 from fdrd.curation.leaks import (
     assign_groups,
     no_caption_in_two_splits,
-    no_leaks,
+    no_group_in_two_splits,
+    no_image_in_two_splits,
     no_near_image_in_a_split,
+    no_near_image_in_two_splits,
 )
 from fdrd.curation.near_duplicates import NearImages, link_near_images
 from fdrd.curation.pair_table import PairTable
 from fdrd.curation.splitting import assign_splits
-from fdrd.progress import Progress, silent
+from fdrd.progress import Progress
 from fdrd.text.tokens import TokenLengths
 
 
 def decide(
-    pairs: PairTable,
-    config: BuildConfig,
-    lengths: TokenLengths,
-    progress: Progress = silent,
+    pairs: PairTable, config: BuildConfig, lengths: TokenLengths, progress: Progress
 ) -> None:
     """Decide about all pairs."""
     unique_ids(pairs)
@@ -41,7 +40,11 @@ def decide(
     within_tokens(pairs, lengths, config.policy)
     graphs = _near_images(pairs, progress)
     assign_splits(pairs, graphs, config.seed)
-    no_leaks(pairs, graphs, config.policy)
+    # A record with several problems is reported for the first one.
+    no_image_in_two_splits(pairs, config.policy)
+    for near in graphs:
+        no_near_image_in_two_splits(pairs, near, config.policy)
+    no_group_in_two_splits(pairs, config.policy)
     unique_pairs(pairs, config.policy)
     no_caption_in_two_splits(pairs, config.policy)
     for near in graphs:

@@ -65,11 +65,8 @@ def link_near_images(
 ) -> tuple[NearImages[Image], NearImages[Image]]:
     """Find the images that look alike, and those that look alike after one is mirrored, or turned by quarters.
 
-    Two images that look alike either way, e.g. of a symmetric object, are in the first graph only.
-
-    Args:
-        names: of the images. Their order does not depend on the source.
-        features: (N, 14, 14) of the images (`fdrd.images.perceptual`).
+    Two images that look alike either way, e.g. of a symmetric object, are in the first graph only. The order of `names`
+    must not depend on the source. `features` are (N, 14, 14) (`fdrd.images.perceptual`).
     """
     with ThreadPoolExecutor(available_cores()) as threads:  # NumPy works outside of the lock
         found, has_contrast = _hashed(features, threads)
@@ -164,10 +161,7 @@ def _first_nearly_equal(features: Features, full: Hashes) -> Indices:
 def _candidates(found: Hashes) -> list[Indices]:
     """Return (2, P) pairs of images with near hashes, and for each move those with one near the moved other.
 
-    Pairs are sorted and distinct. Borders may be left out.
-
-    Args:
-        found: (5, N) hashes: as it is, without border, moved.
+    Pairs are sorted and distinct. `found` are (5, N) hashes: as it is, without border, moved.
     """
     count = max(found.shape[1], 1)
     unmoved, moved = found[:2].ravel(), found[2:].ravel()

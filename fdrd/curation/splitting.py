@@ -125,8 +125,8 @@ def _chosen(
     for begin in sorted(
         begins.tolist(), key=lambda row: pairs.names["category"][int(category[row])]
     ):
-        own = category == category[begin] if not remaining[category[begin]] else ()
-        if len(own) and chosen[unit[own]].all():
-            groups = np.unique(unit[own])
-            chosen[groups[values[groups].argmax()]] = False
+        if not remaining[category[begin]]:
+            units_here = np.unique(unit[category == category[begin]])
+            if chosen[units_here].all():
+                chosen[units_here[values[units_here].argmax()]] = False
     return rows[chosen[unit]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, Protocol, TypeVar
 
@@ -10,38 +11,44 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 TASKS_AHEAD = 4
-"""Usual number of tasks in flight per worker: enough to keep it busy, few enough to bound memory."""
+"""Number of tasks in flight per worker: enough to keep it busy, few enough to bound memory."""
 
 
 class Engine(Protocol):
-    """Runs tasks. Use it as a context manager: its processes end with the block."""
+    """Runs tasks. Use it as a context manager: its processes end with the block.
+
+    Tasks that have not started when the block ends are canceled. Functions must be importable by name. Paths in tasks
+    are absolute, because a worker may have another working folder.
+    """
 
     workers: int
 
     def run(
-        self,
-        function: Callable[..., Result],
-        tasks: Iterable[Task],
-        *common: Any,
-        ahead: int = TASKS_AHEAD,
+        self, function: Callable[..., Result], tasks: Iterable[Task], *common: Any
     ) -> Generator[Result, None, None]:
         """Yield `function(task, *common)` for each task, in task order.
 
-        `function` must be importable by name. Paths in tasks are absolute, because a worker may have another
-        working folder. `common` is sent to each worker once. Only `ahead` tasks per worker are in flight at a time.
-        Tasks may come from the results of another `run`, which shares the workers.
-        Stopping early (an exception, Ctrl-C, a closed iterator) cancels tasks that have not started.
+        `common` is sent to each worker once. Only `TASKS_AHEAD` tasks per worker are in flight at a time.
         """
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Callable[[], Result]:
-        """Start a task, and return a function that waits for its result.
-
-        The caller bounds the number of tasks in flight. Those that have not started when the block of the engine ends
-        by an exception are canceled.
-        """
+        """Start a task, and return a function that waits for its result. The caller bounds the tasks in flight."""
 
     def prepare(self, function: Callable[..., Any]) -> None:
         """Start the workers and let them import what `function` needs, while this process does other work."""
+
+
+def in_order(
+    submit: Callable[[Task], Callable[[], Result]], tasks: Iterable[Task], workers: int
+) -> Generator[Result, None, None]:
+    """Yield the results of tasks in their order, with `TASKS_AHEAD` tasks per worker in flight."""
+    running: deque[Callable[[], Result]] = deque()
+    for task in tasks:
+        running.append(submit(task))
+        if len(running) >= TASKS_AHEAD * workers:
+            yield running.popleft()()
+    while running:
+        yield running.popleft()()
 
 
 def available_cores() -> int:

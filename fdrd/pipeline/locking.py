@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fdrd.errors import FdrdError
-from fdrd.files.disk_errors import remedy_of
+from fdrd.files.atomic import remedy_of
 from fdrd.sources import Domain, SourceOptions, find_domains
 from fdrd.sources.single_file import as_folder
 from fdrd.storage.publish import work_folder

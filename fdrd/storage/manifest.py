@@ -116,20 +116,13 @@ def make_manifest(
     rejected: list[Rejection],
     shards: list[Shard],
     tokens: dict[str, Any],
-    decisions: dict[str, Any] | None = None,
-    extra: Mapping[str, str] | None = None,
+    decisions: dict[str, Any] | None,
+    extra: Mapping[str, str],
 ) -> Manifest:
     """Return the manifest of a build.
 
-    Args:
-        config: the options.
-        domains: domains of the source.
-        pairs: the records; the kept ones are in the shards.
-        rejected: all rejections.
-        shards: entries from `fdrd.storage.shards.write_shard`.
-        tokens: caption lengths, from `fdrd.text.tokens.summary`.
-        decisions: counts of a review, from `fdrd.curation.decisions.review_counts`.
-        extra: types of the extra columns.
+    `tokens` is from `fdrd.text.tokens.summary`, `decisions` from `fdrd.curation.decisions.review_counts`, and `extra`
+    are the extra columns of the shards.
     """
     rules = pairs.rule_counts()
     for shard in shards:
@@ -141,7 +134,7 @@ def make_manifest(
         config=Config(**asdict(config)),
         libraries=library_versions(),
         backbone=config.backbone,
-        domains=[_domain_entry(domain) for domain in domains],
+        domains=[DomainEntry(each.name, each.reader, **each.about.to_json()) for each in domains],
         records=RecordCounts(kept + len(rejected), kept, len(rejected)),
         files=_account(pairs, rejected),
         rejected=_counted(rejection.reason for rejection in rejected),
@@ -154,7 +147,7 @@ def make_manifest(
         shards=shards,
         digest=digest_of_shards(shards),
         decisions=msgspec.convert(decisions, ReviewCounts) if decisions else None,
-        columns=cast("dict[str, ColumnType]", dict(extra or {})),
+        columns=cast("dict[str, ColumnType]", dict(extra)),
     )
 
 
@@ -162,11 +155,6 @@ def digest_of_shards(shards: Iterable[Shard]) -> str:
     """Return the digest of a dataset, computed from the paths and digests of its shards."""
     digests = "".join(f"{shard.path} {shard.sha256}\n" for shard in shards)
     return hashlib.sha256(digests.encode()).hexdigest()
-
-
-def _domain_entry(domain: Domain) -> DomainEntry:
-    about = {key: value for key, value in domain.about.to_json().items() if value}
-    return DomainEntry(domain.name, domain.reader, **about)
 
 
 def _counted(values: Iterable[str]) -> dict[str, int]:
@@ -212,6 +200,6 @@ def library_versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES}
 
 
-def dump(value: Manifest | Mapping[str, Any]) -> str:
+def dump(value: msgspec.Struct | Mapping[str, Any]) -> str:
     """Format JSON as in the files of a dataset folder."""
     return json.dumps(msgspec.to_builtins(value), indent=1, ensure_ascii=False) + "\n"

@@ -48,17 +48,14 @@ def make_rows(
 ) -> tuple[pa.RecordBatch, Counter[str]]:
     """Return the rows of a task (`waiting_schema`), and how often each rule fixed or dropped a given negative.
 
-    Args:
-        task: records of one domain.
-        catalogs: by domain, the captions that negatives are drawn from.
-        true_texts: returns the true texts of the image of a record, as `annotate` needs them.
-        count: called with each record as written.
+    `catalogs` are, by domain, the captions that negatives are drawn from. `true_texts` returns the true texts of the
+    image of a record, as `annotate` needs them. `count` is called with each record as written.
 
     Raises:
         FdrdError: this machine does not see the records.
     """
     names = sorted(task.labels.values())
-    number = {label: index for index, label in enumerate(names)}
+    index = {label: position for position, label in enumerate(names)}
     rules: Counter[str] = Counter()
     lines = []
     records = list(task.records)
@@ -69,7 +66,7 @@ def make_rows(
         rules.update(record.rules[len(before.rules) :])
         count(record)
         row = _row(record, task.labels)
-        row["category"] = number.get(task.labels.get((record.domain, record.category), ""))
+        row["category"] = index.get(task.labels.get((record.domain, record.category), ""))
         image = record.image
         row["image"] = {"path": member_name(image.member) or image.path.rpartition("/")[2]}
         row |= extra_row(record.extra, task.extra)
@@ -96,11 +93,7 @@ def text_bytes(text: bytes) -> int:
 def _row(record: Record, labels: Labels) -> dict[str, Any]:
     """Return the columns of `fdrd.columns.features` except the image; negatives use class labels."""
     row = to_json(record)
-    for column in (
-        "split",
-        "rules",
-        "extra",
-    ):  # the shard has the split, the manifest counts the rules
+    for column in ("split", "rules", "extra"):  # others have the first two, `extra_row` the last
         del row[column]
     for negative in row["negatives"]:
         named = (record.domain, negative["category"])

@@ -48,18 +48,10 @@ class ShardPlan:
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """Everything that a worker needs to write one shard.
+    """Everything that a worker needs to write the shard `path` in the stage folder `folder`.
 
-    Attributes:
-        path: file of the shard inside the folder.
-        domain: domain of all rows.
-        split: split of all rows.
-        rows: Arrow file of the rows, which wait for their images (`fdrd.storage.rows`).
-        root: folder of the images.
-        rules: counts of the fixes of given negatives.
-        key: key of the shard.
-        folder: stage folder.
-        schema: serialized Arrow schema.
+    `rows` is an Arrow file of its rows, which wait for their images (`fdrd.storage.rows`) below `root`. `rules` are
+    counts of the fixes of given negatives, and `schema` is the serialized Arrow schema.
     """
 
     path: str
@@ -73,24 +65,18 @@ class ShardTask:
     schema: bytes
 
 
-def plan_shards(pairs: PairTable, shard_bytes: int, format: str = "arrow") -> list[ShardPlan]:
-    """Return shards of about `shard_bytes` image bytes, ordered by domain, split and number.
-
-    Args:
-        pairs: the kept ones are planned.
-        shard_bytes: wanted size of a shard.
-        format: extension of the files.
-    """
+def plan_shards(pairs: PairTable, shard_bytes: int, format: str) -> list[ShardPlan]:
+    """Return shards of the kept pairs with about `shard_bytes` image bytes, ordered by domain, split and index."""
     plans = []
     for (domain, split), rows in pairs.by_split().items():
         rows = rows[np.lexsort((pairs["then_order"][rows], pairs["order"][rows]))]
         total = int(pairs.images.sizes[pairs["digest"][rows]].sum())
         count = max(1, -(-total // shard_bytes))
         begins = [-(-(part << 60) // count) << 4 for part in range(1, count)]
-        places = np.searchsorted(pairs["order"][rows], np.array(begins, np.uint64))
-        parts = [part for part in np.split(rows, places) if len(part)]
-        for number, part in enumerate(parts):
-            path = f"data/{domain}/{split}-{number:05d}-of-{len(parts):05d}.{format}"
+        starts = np.searchsorted(pairs["order"][rows], np.array(begins, np.uint64))
+        parts = [part for part in np.split(rows, starts) if len(part)]
+        for index, part in enumerate(parts):
+            path = f"data/{domain}/{split}-{index:05d}-of-{len(parts):05d}.{format}"
             plans.append(ShardPlan(path, domain, cast("SplitName", split), part))
     return plans
 
@@ -136,16 +122,14 @@ def read_records(folder: Path, manifest: Manifest) -> Iterator[Record]:
     Raises:
         DamageError: a shard is missing or damaged.
     """
+    categories = manifest.categories
     for shard in manifest.shards:
-        path, categories = folder / shard.path, manifest.categories
-        for batch in read_checked(path, shard, categories, images=False):
+        for batch in read_checked(folder / shard.path, shard, categories, images=False):
             for row in batch.to_pylist():
-                row["category"] = category_name(row["category"], manifest.categories)
-                image = {"path": row["source"]["file"], "member": ""}
-                extra = extra_of(row)
-                yield from_json(
-                    {**row, "image": image, "split": shard.split, "rules": (), "extra": extra}
-                )
+                row["extra"] = extra_of(row)
+                row["category"] = category_name(row["category"], categories)
+                row["image"] = {"path": row["source"]["file"], "member": ""}
+                yield from_json({**row, "split": shard.split, "rules": ()})
 
 
 def _batches(rows: pa.Table, root: str) -> Iterator[tuple[pa.Table, list[bytes]]]:

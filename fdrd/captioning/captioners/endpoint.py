@@ -15,8 +15,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from fdrd.captioning.interface import Answer, Failure, Keep, Question, captioner
-from fdrd.captioning.spending import Spending
+from fdrd.captioning.interface import Answer, Failure, Keep, Question, Spending, captioner
 from fdrd.errors import FdrdError, first_line
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from fdrd.captioning.interface import Answer, Failure, Keep, Question, captioner
-from fdrd.captioning.spending import Spending
+from fdrd.captioning.interface import Answer, Failure, Keep, Question, Spending, captioner
 from fdrd.captioning.wording import fill
 from fdrd.errors import FdrdError
 from fdrd.images.containers import path_in_source

@@ -9,8 +9,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from fdrd.commands.benchmark.outcome import print_results, raise_failed
-from fdrd.commands.benchmark.run_clock import planned_runs, print_plan, with_time_left
+from fdrd.commands.benchmark.outcome import (
+    planned_runs,
+    print_plan,
+    print_results,
+    raise_failed,
+    with_time_left,
+)
 from fdrd.commands.console import err, out, print_report, quiet_transformers, show_progress
 from fdrd.commands.help import RARE
 from fdrd.commands.options import (
@@ -28,6 +33,7 @@ from fdrd.options import MOST_SEED, MOST_SEEDS
 WITH_PRESET = {
     *("dataset", "data", "method", "method_option", "train_option", "epochs", "lr", "batch_size"),
     *("domain", "seed", "seeds", "preset", "results", "backbone", "device", "plugin", "json"),
+    *("quiet", "verbose"),
 }
 """Parameters that a preset leaves open; it decides all others."""
 
@@ -176,7 +182,9 @@ def bench(
     short = [f"{name}={value}" for name, value in shortcuts.items() if value is not None]
     train = split_assignments([*(train_option or ()), *short], "-T")
     assigned = split_assignments(method_option or (), "-M")
-    size = _gallery(gallery)
+    if gallery not in ("domain", "joint") and not gallery.isdigit():
+        raise FdrdError(f"--gallery {gallery}: give domain, joint or a number of images")
+    size: Any = int(gallery) if gallery.isdigit() else gallery
     load_plugins(plugin)
     if checkpoint:
         find_checkpoint(checkpoint)
@@ -230,8 +238,13 @@ def bench(
             progress=with_time_left(progress, len(runs)),
         )  # fmt: skip
     print_results(outcome, results, json)
-    if not json:
-        _print_notes(outcome, ablate)
+    if outcome.truncated and not json:
+        out.print(outcome.truncated)
+    if ablate and not json:
+        from benchmark.reporting.significance import ablation
+        from benchmark.reporting.terminal import significance_table
+
+        print_report(significance_table(ablation(outcome.results, outcome.full)))
     raise_failed(outcome)
 
 
@@ -300,25 +313,6 @@ def _refuse_with_preset(context: typer.Context, preset: str) -> None:
         if param.name not in WITH_PRESET
         and (source := context.get_parameter_source(str(param.name)))
         and source.name == "COMMANDLINE"
-        and param.name not in ("quiet", "verbose")
     ]
     if refused:
         raise FdrdError(f"--preset {preset} decides this; leave out {' and '.join(refused)}")
-
-
-def _print_notes(outcome: Any, ablate: str | None) -> None:
-    from benchmark.reporting.significance import ablation
-    from benchmark.reporting.terminal import significance_table
-
-    if outcome.truncated:
-        out.print(outcome.truncated)
-    if ablate:
-        print_report(significance_table(ablation(outcome.results, outcome.full)))
-
-
-def _gallery(given: str) -> Any:
-    if given in ("domain", "joint"):
-        return given
-    if not given.isdigit():
-        raise FdrdError(f"--gallery {given}: give domain, joint or a number of images")
-    return int(given)

@@ -138,8 +138,7 @@ def _reviewed(folder: Path, records: list[Any]) -> list[dict[str, Any]]:
     import numpy as np
 
     from benchmark.intervals import score_interval
-    from fdrd.curation.decisions import in_effect, read_decisions
-    from fdrd.curation.judgments import reviewed_shares
+    from fdrd.curation.decisions import in_effect, read_decisions, reviewed_shares
 
     reviews = sorted(
         folder.absolute().parent.glob(f"{escape(folder.name)}.review/*/decisions.jsonl")

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fdrd.commands.console import out, print_hint, print_json, print_options, show_progress
+from fdrd.commands.console import (
+    out,
+    print_hint,
+    print_json,
+    print_options,
+    quiet_transformers,
+    show_progress,
+)
 from fdrd.commands.help import RARE
 from fdrd.commands.options import Json, Plugins, one_of
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
-    from fdrd.captioning import CaptioningRun, CaptionSettings
+    from fdrd.captioning import CaptioningRun
+    from fdrd.captioning.answer_cache import Score
+    from fdrd.text.tokens import TokenCounter
 
 
 _rare = partial(typer.Option, rich_help_panel=RARE)
@@ -124,33 +132,53 @@ def caption(
     Note:
         One parameter per option of the command line.
     """
-    load_captioners(plugin or ())
+    from fdrd.plugins import load_plugin
+
+    for module in plugin or ():
+        load_plugin(module)
     if listed:
         _print_captioners(json)
         return
+    from fdrd.captioning import CaptionSettings
     from fdrd.captioning import caption as caption_source
+    from fdrd.captioning.prompts import QUESTIONS, read_questions
+    from fdrd.captioning.rounds import DEFAULT_TOKENS
     from fdrd.hub.source import local_source
     from fdrd.options import split_assignments
     from fdrd.sources.single_file import as_folder
 
-    given = one_of(positional, source, "give one SOURCE, e.g. fdrd caption raw/ --captioner template")
+    given = one_of(
+        positional, source, "give one SOURCE, e.g. fdrd caption raw/ --captioner template"
+    )
     if captioner is None:
         raise FdrdError("give --captioner NAME; `fdrd caption --list` lists them")
-    settings = _settings(backbone, questions, rounds=rounds, opening=opening,
-        without=frozenset(without), min_clip_score=min_clip_score, sample=sample,
-        max_pixels=max_pixels)  # fmt: skip
-
+    settings = CaptionSettings(
+        rounds=rounds,
+        questions=read_questions(questions) if questions else QUESTIONS,
+        opening=opening,
+        without=frozenset(without),
+        min_clip_score=min_clip_score,
+        tokens=_tokens(backbone) or DEFAULT_TOKENS,
+        sample=sample,
+        max_pixels=max_pixels,
+    )
     with (
         show_progress("All answers are stored: the same command resumes.") as progress,
         as_folder(local_source(given)) as folder,
     ):
         run = caption_source(
-            folder, target, captioner=captioner,
-            options=split_assignments(option, "-C"), evaluator=evaluator,
-            evaluator_options=split_assignments(evaluator_option, "-E"), settings=settings,
-            score=_scorer(backbone) if backbone else None, budget=budget, cache=answers_file,
+            folder,
+            target,
+            captioner=captioner,
+            options=split_assignments(option, "-C"),
+            evaluator=evaluator,
+            evaluator_options=split_assignments(evaluator_option, "-E"),
+            settings=settings,
+            score=_scorer(backbone) if backbone else None,
+            budget=budget,
+            cache=answers_file,
             progress=progress,
-        )  # fmt: skip
+        )
     if json:
         print_json(
             {**run.summary, "stopped": run.stopped, "asked": run.usage, "removed": run.removed}
@@ -190,29 +218,14 @@ def _print_captioners(json: bool) -> None:
             out.print(f"    {code}  {meaning}")
 
 
-def load_captioners(plugins: Iterable[str]) -> None:
-    """Import the modules of `--plugin`."""
-    from fdrd.plugins import load_plugin
-
-    for plugin in plugins:
-        load_plugin(plugin)
-
-
-def _settings(backbone: str | None, questions: Path | None, **values: object) -> CaptionSettings:
-    from fdrd.captioning import CaptionSettings
-    from fdrd.captioning.prompts import read_questions
+def _tokens(backbone: str | None) -> TokenCounter | None:
     from fdrd.commands.dataset.build_summary import tokens_of
 
-    if questions:
-        values["questions"] = read_questions(questions)
-    if backbone and ":" not in backbone and (tokens := tokens_of(backbone)):  # not a function
-        values["tokens"] = tokens
-    return CaptionSettings(**values)  # type: ignore[arg-type]
+    return tokens_of(backbone) if backbone and ":" not in backbone else None  # not a function
 
 
-def _scorer(backbone: str):  # type: ignore[no-untyped-def]
+def _scorer(backbone: str) -> Score:
     from benchmark.models.clip_score import caption_scorer
-    from fdrd.commands.console import quiet_transformers
 
     quiet_transformers()
     return caption_scorer(backbone, allow_code=True)

@@ -17,7 +17,6 @@ from typing import Any
 from fdrd.captioning.interface import Answer, Captioner, Failure, Question, Spending
 from fdrd.captioning.uncaptioned import UncaptionedImage
 from fdrd.errors import FdrdError, first_line
-from fdrd.files.cache import cache_folder
 
 _VERSION = 1
 _BUSY_SECONDS = 60
@@ -27,11 +26,6 @@ CREATE TABLE IF NOT EXISTS answers (
     cut INTEGER NOT NULL, model TEXT NOT NULL
 ) WITHOUT ROWID
 """
-
-
-def default_cache() -> Path:
-    """Return the cache file in the user's cache folder."""
-    return cache_folder() / "captions.sqlite"
 
 
 def question_key(identity: Mapping[str, Any], question: Question) -> str:
@@ -79,10 +73,8 @@ class AnswerCache:
 
     def get(self, key: str) -> Answer | None:
         """Return the cached answer, or None."""
-        columns = "text, input_tokens, output_tokens, cut"
-        for text, read, written, cut in self._execute(
-            f"SELECT {columns} FROM answers WHERE key = ?", key
-        ):
+        select = "SELECT text, input_tokens, output_tokens, cut FROM answers WHERE key = ?"
+        for text, read, written, cut in self._execute(select, key):
             return Answer(text, read, written, bool(cut))
         return None
 
@@ -130,16 +122,6 @@ class CaptioningSession:
     answered: int = 0
     stopped: str = ""
 
-    def usage(self) -> dict[str, Any]:
-        """Return what the session has asked and spent, as JSON."""
-        return {
-            "cached": self.cached,
-            "answered": self.answered,
-            "input_tokens": self.spending.input_tokens,
-            "output_tokens": self.spending.output_tokens,
-            "spent": self.spending.spent,
-        }
-
     def ask(
         self,
         captioner: Captioner,
@@ -150,9 +132,8 @@ class CaptioningSession:
         identity = captioner.identity
 
         def key_of(question: Question) -> str:
-            if captioner.free:  # a look-up may depend on the name of an image
-                return question.image.record.id
-            return question_key(identity, question)
+            # A look-up may depend on the name of an image.
+            return question.image.record.id if captioner.free else question_key(identity, question)
 
         keys = [key_of(question) for question in questions]
         waiting = dict(zip(keys, questions, strict=True))  # equal questions are asked once

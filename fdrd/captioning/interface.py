@@ -160,26 +160,15 @@ def make_captioner(name: str, options: Mapping[str, Any], spending: Spending) ->
     Raises:
         FdrdError: The name or an option is unknown, or an option value is invalid.
     """
-    values = read_options(captioner_options(name), options, name)
-    return _CAPTIONERS[name](spending, **values)
-
-
-def captioner_names() -> list[str]:
-    """Return all registered names, sorted."""
-    return sorted(_CAPTIONERS)
-
-
-def captioner_options(name: str) -> dict[str, Option]:
-    """Return the options of a captioner.
-
-    Raises:
-        FdrdError: The name is unknown.
-    """
     if name not in _CAPTIONERS:
         raise FdrdError(unknown("captioner", name, _CAPTIONERS, "fdrd"))
-    return options_of(_CAPTIONERS[name])
+    factory = _CAPTIONERS[name]
+    return factory(spending, **read_options(options_of(factory), options, name))
 
 
-def captioner_summary(name: str) -> str:
-    """Return the first line of a captioner's docstring."""
-    return (inspect.getdoc(_CAPTIONERS[name]) or "").partition("\n")[0]
+def described_captioners() -> dict[str, tuple[str, dict[str, Option]]]:
+    """Return the first line of the docstring and the options of each registered captioner, sorted by name."""
+    return {
+        name: ((inspect.getdoc(factory) or "").partition("\n")[0], options_of(factory))
+        for name, factory in sorted(_CAPTIONERS.items())
+    }

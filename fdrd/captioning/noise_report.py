@@ -6,25 +6,18 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from fdrd.captioning.noise import FILTERS, Draft
 from fdrd.captioning.wording import describe_directly
 from fdrd.record import Record
 from fdrd.text.tokens import estimate_clip_tokens
 
-if TYPE_CHECKING:
-    from rich.console import Group
-
 EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class FilterCount:
-    """Rows that a filter rejects, that `fdrd caption` would fix, and that no other filter rejects.
-
-    `examples` are pairs of caption digest and record key.
-    """
+    """Rows that a filter rejects, that `fdrd caption` would fix, that no other filter rejects; digests and keys."""
 
     rows: int
     fixed: int
@@ -62,59 +55,25 @@ def digest(caption: str) -> str:
     return hashlib.sha256(caption.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def noise_tables(reports: Iterable[NoiseReport]) -> Group:
-    """Return one table per report for the terminal."""
-    from rich.console import Group
-
-    from fdrd.text.grid import Grid
-
-    head = ("filter", "rows", "share", "fixed", "alone", "example digests and keys")
-    tables = []
-    for report in reports:
-        title = (
-            f"{report.domain or '-'}: {report.rejected:,} of {report.rows:,} rows "
-            f"({report.rejected / report.rows:.1%}) would be rejected; as `fdrd caption` words them "
-            f"{report.after:,} ({report.after / report.rows:.1%})"
-        )
-        rows = [
-            (
-                name,
-                *(f"{count.rows:,}", f"{count.rows / report.rows:.1%}"),
-                *(f"{count.fixed:,}", f"{count.alone:,}"),
-                ", ".join(map(" ".join, count.examples)),
-            )
-            for name, count in report.filters.items()
-        ]
-        tables.append(Grid(head, rows, title))
-    return Group(*tables)
-
-
 def _count_domain(
     domain: str, rows: Sequence[tuple[Record, float | None]], min_score: float | None
 ) -> NoiseReport:
     categories = tuple(sorted({record.category for record, _ in rows}))
     judged: list[tuple[Record, list[str], list[str]]] = []
     for record, score in rows:
-        caption, tokens = record.caption, estimate_clip_tokens(record.caption)
-        draft = Draft(
-            caption, record.category, categories, tokens, score=score, min_score=min_score
-        )
+        text, tokens = record.caption, estimate_clip_tokens(record.caption)
+        draft = Draft(text, record.category, categories, tokens, score=score, min_score=min_score)
         before = _rejecting(draft)
-        reworded = replace(draft, caption=describe_directly(caption))
+        reworded = replace(draft, caption=describe_directly(text))
         judged.append((record, before, _rejecting(reworded) if before else []))
     filters = {}
     for name in FILTERS:
         found = [row for row in judged if name in row[1]]
         cited = {digest(record.caption): record.source.origin for record, *_ in found}
-        filters[name] = FilterCount(
-            rows=len(found),
-            fixed=sum(name not in after for *_, after in found),
-            alone=sum(before == [name] for _, before, _ in found),
-            examples=tuple(
-                (caption, origin.partition(": ")[2])
-                for caption, origin in sorted(cited.items())[:EXAMPLES]
-            ),
-        )
+        keys = [(each, cited[each].partition(": ")[2]) for each in sorted(cited)[:EXAMPLES]]
+        fixed = sum(name not in after for *_, after in found)
+        alone = sum(before == [name] for _, before, _ in found)
+        filters[name] = FilterCount(len(found), fixed, alone, tuple(keys))
     rejected = sum(bool(before) for _, before, _ in judged)
     return NoiseReport(domain, len(rows), rejected, sum(bool(row[2]) for row in judged), filters)
 

@@ -120,15 +120,14 @@ def find_uncaptioned(
     records = [bare[image] for image in wanted]
     _require_categories(root, records, domains)
     _require_keys(root, (*pairs, *records))
-    with (
-        open_engine("local", None if len(wanted) > _SMALL_SOURCE else 1) as engine,
-        TemporaryDirectory() as folder,
-        checked_source(
-            Path(folder), root, records, max_pixels, engine, progress,
-            ledger=_ledger(root, Path(folder)), expected=len(wanted),
-        ) as contents,
-    ):  # fmt: skip
-        checks = {each.image: each.check for each in contents.images}
+    workers = None if len(wanted) > _SMALL_SOURCE else 1
+    with TemporaryDirectory() as name, open_engine("local", workers) as engine:
+        work, total = Path(name), len(wanted)
+        ledger = _ledger(root, work)
+        with checked_source(
+            work, root, records, max_pixels, engine, progress, ledger=ledger, expected=total
+        ) as contents:
+            checks = {each.image: each.check for each in contents.images}
     for record in records:
         check = checks[record.image]
         if check.reason:

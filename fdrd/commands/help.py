@@ -11,13 +11,14 @@ import logging
 import os
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from textwrap import fill as wrap
 from textwrap import indent
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from fdrd.commands.console import err, shown
 from fdrd.errors import FdrdError
@@ -115,28 +116,32 @@ def split_docstring(command: Callable[..., None]) -> tuple[str, str]:
     return re.sub(r"(?<!\n)\n(?!\n)", " ", text), "\n".join(lines)
 
 
-def _switches() -> list[TyperOption]:
+def _set_quiet(quiet: bool) -> None:
+    err.quiet, shown.hints = quiet, not quiet
+
+
+def _set_verbose(verbose: bool) -> None:
+    shown.tracebacks = verbose
+    if verbose:
+        logging.basicConfig(level=logging.INFO)
+
+
+@cache
+def _switches() -> list[Any]:
     """Return the options that every command has."""
-
-    def set_quiet(_context: Any, _option: Any, quiet: bool) -> None:
-        err.quiet, shown.hints = quiet, not quiet
-
-    def set_verbose(_context: Any, _option: Any, verbose: bool) -> None:
-        shown.tracebacks = verbose
-        if verbose:
-            logging.basicConfig(level=logging.INFO)
-
-    general: Any = {"is_flag": True, "expose_value": False, "rich_help_panel": _GENERAL}
+    switch = partial(typer.Option, expose_value=False, rich_help_panel=_GENERAL)
+    quiet = switch(
+        False, "--quiet", "-q", help="Print results and errors only.", callback=_set_quiet
+    )
     log = "Print the log of every library, and tracebacks."
-    return [
-        TyperOption(
-            param_decls=["--quiet", "-q"],
-            help="Print results and errors only.",
-            callback=set_quiet,
-            **general,
-        ),
-        TyperOption(param_decls=["--verbose", "-v"], help=log, callback=set_verbose, **general),
-    ]
+    verbose = switch(False, "--verbose", "-v", help=log, callback=_set_verbose)
+
+    def no_command(quiet: bool = quiet, verbose: bool = verbose) -> None:
+        """Hold the two options."""
+
+    app = typer.Typer(add_completion=False)
+    app.command()(no_command)
+    return list(get_command(app).params)
 
 
 def _usage(command: Any, ctx: Any) -> str:

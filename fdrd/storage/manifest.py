@@ -25,19 +25,8 @@ from fdrd.errors import FdrdError, first_line
 from fdrd.kinds import refuse_other
 from fdrd.reasons import REASONS, Rejection
 from fdrd.record import class_labels
-from fdrd.storage.manifest_types import (
-    ColumnType,
-    Config,
-    DomainEntry,
-    FileCounts,
-    Manifest,
-    RecordCounts,
-    ReviewCounts,
-    Shard,
-    SplitCounts,
-    SplitName,
-    Tokens,
-)
+from fdrd.storage import manifest_types as types
+from fdrd.storage.manifest_types import Manifest, Shard, SplitCounts, SplitName
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -131,23 +120,25 @@ def make_manifest(
     return Manifest(
         schema_version=SCHEMA_VERSION,
         name=config.name,
-        config=Config(**asdict(config)),
+        config=types.Config(**asdict(config)),
         libraries=library_versions(),
         backbone=config.backbone,
-        domains=[DomainEntry(each.name, each.reader, **each.about.to_json()) for each in domains],
-        records=RecordCounts(kept + len(rejected), kept, len(rejected)),
+        domains=[
+            types.DomainEntry(each.name, each.reader, **each.about.to_json()) for each in domains
+        ],
+        records=types.RecordCounts(kept + len(rejected), kept, len(rejected)),
         files=_account(pairs, rejected),
         rejected=_counted(rejection.reason for rejection in rejected),
         rules={rule: rules[rule] for rule in sorted(rules) if rule not in REASONS},
         reported={reason: rules[reason] for reason in sorted(rules) if reason in REASONS},
         licenses=dict(sorted(pairs.count("license").items())),
         splits=_split_counts(pairs),
-        tokens=msgspec.convert(tokens, Tokens),
+        tokens=msgspec.convert(tokens, types.Tokens),
         categories=sorted(class_labels(pairs.named_categories()).values()),
         shards=shards,
         digest=digest_of_shards(shards),
-        decisions=msgspec.convert(decisions, ReviewCounts) if decisions else None,
-        columns=cast("dict[str, ColumnType]", dict(extra)),
+        decisions=msgspec.convert(decisions, types.ReviewCounts) if decisions else None,
+        columns=cast("dict[str, types.ColumnType]", dict(extra)),
     )
 
 
@@ -161,14 +152,14 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items()))
 
 
-def _account(pairs: PairTable, rejected: Iterable[Rejection]) -> dict[str, FileCounts]:
+def _account(pairs: PairTable, rejected: Iterable[Rejection]) -> dict[str, types.FileCounts]:
     """Count records read, kept, and rejected by reason, for each annotation file."""
     files_kept = pairs.count("file")
     reasons: dict[str, list[str]] = {file: [] for file in files_kept}
     for rejection in rejected:
         reasons.setdefault(annotation_file(rejection.file), []).append(rejection.reason)
     return {
-        file: FileCounts(
+        file: types.FileCounts(
             read=files_kept[file] + len(reasons[file]),
             kept=files_kept[file],
             rejected=_counted(reasons[file]),

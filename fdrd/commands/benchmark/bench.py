@@ -195,12 +195,12 @@ def bench(
     else:
         names = [] if checkpoint else chosen_methods(method, everything, ablate)
     name = named or str(default_dataset())
-    given = distribute(names, assigned)
+    of_method = distribute(names, assigned)
     rows = {name: limited(name, limit)} if limit else {}
     check_runs(
         (
             Run(
-                method=each, data=name, backbone=backbone, options=given.get(each, {}), train=train, split=split,
+                method=each, data=name, backbone=backbone, options=of_method.get(each, {}), train=train, split=split,
                 domain=domain, train_domain=train_domain, shots=shots, gallery=size, preset=preset,
             )
             for each in names or ["zero_shot"]  # a checkpoint trains nothing, either
@@ -209,7 +209,7 @@ def bench(
     )  # fmt: skip
     if preset:
         _run_preset(
-            name, names, given, train, results, json, domain=domain, seeds=range(seed, seed + seeds),
+            name, names, of_method, train, results, json, domain=domain, seeds=range(seed, seed + seeds),
             backbone=backbone, plugins=plugin or (), device=device,
         )  # fmt: skip
         return
@@ -272,7 +272,7 @@ def _data_and_methods(
 def _run_preset(
     data: str,
     methods: Sequence[str],
-    given: dict[str, dict[str, Any]],
+    options: dict[str, dict[str, Any]],
     train: dict[str, str],
     results: Path,
     json: bool,
@@ -288,7 +288,7 @@ def _run_preset(
     from benchmark.reporting.published import PAPER, beside, read_published
     from benchmark.reporting.terminal import rendered
 
-    rows = [MethodRow(method=name, options=given[name]) for name in dict.fromkeys(methods)]
+    rows = [MethodRow(method=name, options=options[name]) for name in dict.fromkeys(methods)]
     plan = paper_experiment(data, rows, train=dict(train), results=str(results), **chosen)
     with show_progress(
         f"Finished runs and unfinished training are saved in {results}; the same command continues."

@@ -171,7 +171,7 @@ def build(
     from fdrd.policy import parse
     from fdrd.sources import make_options
 
-    given = one_of(positional, source, "give one SOURCE, e.g. fdrd build raw/")
+    location = one_of(positional, source, "give one SOURCE, e.g. fdrd build raw/")
     source_options = make_options(
         layout=layout, columns=map or (), separator=separator,
         category=category, category_from=category_from,
@@ -183,7 +183,7 @@ def build(
         policy=parse(policy or []),
     )  # fmt: skip
     with show_progress("Run the same command again to resume.") as progress:
-        folder = local_source(given, progress)
+        folder = local_source(location, progress)
     if explain:
         _explain(folder, source_options)
         return

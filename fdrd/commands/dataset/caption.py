@@ -147,7 +147,7 @@ def caption(
     from fdrd.options import split_assignments
     from fdrd.sources.single_file import as_folder
 
-    given = one_of(
+    location = one_of(
         positional, source, "give one SOURCE, e.g. fdrd caption raw/ --captioner template"
     )
     if captioner is None:
@@ -164,7 +164,7 @@ def caption(
     )
     with (
         show_progress("All answers are stored: the same command resumes.") as progress,
-        as_folder(local_source(given)) as folder,
+        as_folder(local_source(location)) as folder,
     ):
         run = caption_source(
             folder,
@@ -191,16 +191,13 @@ def caption(
 
 def _print_captioners(json: bool) -> None:
     """Print captioners and their options, noise filters, and why an image gets no caption."""
-    from fdrd.captioning import captioner_names, captioner_options, captioner_summary
-    from fdrd.captioning.interface import FAILURES
+    from fdrd.captioning.interface import FAILURES, described_captioners
     from fdrd.captioning.noise import FILTERS
     from fdrd.captioning.prompts import VERDICTS
 
     filters = {name: feedback for name, (feedback, _) in FILTERS.items()}
     reasons = {"filters": filters, "verdicts of an evaluator": VERDICTS, "failures": FAILURES}
-    captioners = {
-        name: (captioner_summary(name), captioner_options(name)) for name in captioner_names()
-    }
+    captioners = described_captioners()
     if json:
         listed = {
             name: {"summary": summary, "options": {key: one.doc for key, one in options.items()}}

@@ -15,7 +15,7 @@ from fdrd import __main__ as cli
 from fdrd.commands import console
 from fdrd.fetching.table import read_table
 from fdrd.reasons import REASONS, RULES
-from fdrd.shadowing import hidden_packages
+from fdrd.lazy import hidden_packages
 from fdrd.text.grid import Grid
 
 

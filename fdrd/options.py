@@ -26,14 +26,7 @@ RESERVED = frozenset({"train", "seed"})
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a method or of the training.
-
-    Attributes:
-        name: as in `-M name=value`.
-        type: annotated type.
-        default: default value.
-        doc: one line from the docstring.
-    """
+    """One option of a method or of the training: `-M name=value`, its annotated type, and one line of the docstring."""
 
     name: str
     type: Any

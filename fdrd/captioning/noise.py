@@ -56,14 +56,10 @@ _META = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The input of a filter.
+    """The input of a filter: a caption, normalized as in a build, and what it must fit.
 
-    Attributes:
-        caption: Normalized as in a build.
-        categories: All categories of the domain.
-        tokens: Caption length, at most `max_tokens`.
-        cut: The answer ended at the token limit.
-        score: Cosine of image and caption under a backbone, at least `min_score`.
+    `categories` are all of the domain. `cut` says that the answer ended at the token limit. `score` is the cosine of
+    image and caption under a backbone.
     """
 
     caption: str

@@ -84,13 +84,8 @@ class CaptionSettings:
 class ImageState:
     """The state of one image: its latest draft, and why it is rejected.
 
-    Attributes:
-        caption: The latest draft; empty if there is none.
-        reason: Name of a filter, or a key of `FAILURES` or `VERDICTS`. Empty for a good draft.
-        problems: The problems of each round.
-        question: Digest of the latest question.
-        score: CLIP score, if there is a backbone.
-        feedback: What the next round tells the captioner.
+    `reason` is the name of a filter, or a key of `FAILURES` or `VERDICTS`, and empty for a good draft. `problems` are
+    those of each round, `question` is the digest of the latest one, and `feedback` is for the next round.
     """
 
     image: UncaptionedImage

@@ -64,14 +64,10 @@ class UncaptionedImage:
 
 @dataclass(frozen=True, slots=True)
 class CaptionSource:
-    """A source to caption.
+    """A source to caption: images without a caption, pairs that have one, and unusable images and annotations.
 
-    Attributes:
-        images: Images without a caption.
-        captioned: Pairs that already have a caption.
-        rejected: Unusable images and annotations.
-        categories: Sorted category names of each domain.
-        folders: Folder of each domain below the root; `.` for the root itself.
+    `categories` are the sorted category names of each domain. `folders` has the folder of each domain below the root;
+    `.` for the root itself.
     """
 
     images: tuple[UncaptionedImage, ...]

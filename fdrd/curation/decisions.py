@@ -425,13 +425,9 @@ def _parse_line(line: bytes, index: int) -> Decision:
 
 @dataclass(frozen=True, slots=True)
 class ReviewedShare:
-    """How often reviewers said yes to a question about a kind of items.
+    """How often reviewers said yes to a question about a kind of items, e.g. `attribute` or `natural category pair`.
 
-    Attributes:
-        kind: kind of the items, e.g. `attribute` or `natural category pair`.
-        question: one of `QUESTIONS`.
-        yes: for each record, the answers that say yes.
-        count: for each record, all answers.
+    `yes` and `count` have, for each record, the number of answers that say yes, and of all answers.
     """
 
     kind: str

@@ -242,20 +242,10 @@ def return_freed_memory() -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One build of a locked folder.
+    """One build of the locked folder `out`.
 
-    Attributes:
-        source: what the user named.
-        folder: folder of the source.
-        domains: domains of the source.
-        out: folder of the dataset.
-        config: options that determine the bytes.
-        engine: runs the tasks.
-        progress: called for each step.
-        tokens: counts the tokens of captions.
-        decisions: reviewers' decisions.
-        decisions_digest: digest of their file; empty without one.
-        only: ids of the records to keep; None for all.
+    `source` is what the user named, and `folder` the folder of it. `decisions_digest` is empty without a file of
+    decisions. `only` are the ids of the records to keep, or None for all.
     """
 
     source: str | Path

@@ -5,31 +5,79 @@ Workers decode images and parse captions while the annotations are still being r
 
 from __future__ import annotations
 
+import os
 import platform
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from msgspec.structs import replace
+import msgspec
+from msgspec.structs import asdict, replace
 
 from fdrd.curation.filters import encodable
 from fdrd.curation.source_contents import CheckedImage, Item, SourceContents, SourceWriter
 from fdrd.engines import TASKS_AHEAD, Engine
 from fdrd.errors import FdrdError
+from fdrd.files.atomic import name_in_errors
 from fdrd.files.struct_table import StructWriter
 from fdrd.images.check import ImageCheck, check_images
 from fdrd.progress import Progress
 from fdrd.record import Attribute, ImageRef, Record
 from fdrd.sources import Domain, read_domain, unread_folders
-from fdrd.storage.ledger import Stamp, append_ledger, read_ledger, stamp
 from fdrd.text.attributes import find_attributes
 
 IMAGES = 64
 """Images per task: enough to make its overhead negligible."""
 CAPTIONS = 8 * IMAGES
+
+
+Stamp = tuple[int, int]
+"""Size in bytes, modification time in nanoseconds."""
+
+
+def stamp(root: str, image: ImageRef) -> Stamp:
+    """Return size and modification time of the file that contains an image, or zeros without one."""
+    try:
+        status = os.stat(f"{root}/{image.path}")  # noqa: PTH116 - called once per image
+    except OSError:
+        return (0, 0)
+    return (status.st_size, status.st_mtime_ns)
+
+
+def read_ledger(file: Path) -> dict[ImageRef, tuple[Stamp, ImageCheck]]:
+    """Return the last check of each image with its stamp; a file that did not change is not decoded twice.
+
+    The file has one JSON line per image. Read errors and images over the pixel limit are left out, because they may
+    pass this time.
+    """
+    known: dict[ImageRef, tuple[Stamp, ImageCheck]] = {}
+    if not file.is_file():
+        return known
+    with file.open("rb") as lines:
+        for line in lines:
+            # A kill truncates a line, which the next run continues. Another version of fdrd may have written it.
+            with suppress(KeyError, TypeError, ValueError, RecursionError):
+                row = msgspec.json.decode(line, type=dict[str, Any])
+                image = ImageRef(row.pop("path"), row.pop("member"))
+                before = (row.pop("size"), row.pop("mtime_ns"))
+                check = ImageCheck.from_json(row)
+                if check.reason not in ("read_error", "image_too_large"):
+                    known[image] = (before, check)
+    return known
+
+
+def append_ledger(file: Path, checks: Iterable[tuple[ImageRef, Stamp, ImageCheck]]) -> None:
+    """Append checks in a single write: a kill truncates at most one line."""
+    rows = [
+        {**asdict(image), "size": size, "mtime_ns": mtime_ns, **asdict(check)}
+        for image, (size, mtime_ns), check in checks
+    ]
+    with name_in_errors(file), file.open("ab") as ledger:
+        ledger.write(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +138,8 @@ def checked_source(
 ) -> Iterator[SourceContents]:
     """Check the images of all items, and yield the items and checks until the block ends.
 
-    Images in the ledger are not decoded again; new ones are added to it.
-
-    Args:
-        work: folder for the files of the contents.
-        root: folder of the source.
-        found: the items, which are processed while they are read.
-        max_pixels: limit of width times height of an image.
-        engine: runs the checks.
-        progress: called after each task.
-        ledger: file of earlier checks, created if it is missing.
-        expected: approximate number of images, for the progress only.
+    The items are processed while they are read. Images in the ledger, a file that is created if it is missing, are not
+    decoded again; new ones are added to it. `expected` is the approximate number of images, for the progress only.
     """
     with (
         SourceWriter(work / "records.partial") as items,

@@ -94,14 +94,8 @@ def write_documents(
 ) -> list[Summary]:
     """Write README.md and croissant.json, and return the counts of each domain.
 
-    The audit leaves out the text-only baselines, which take longer than everything else.
-
-    Args:
-        folder: folder of the dataset.
-        manifest: its content.
-        progress: called after each shard.
-        engine: reads the shards that are not counted yet; by default this process does.
-        counted: counts of shards by path.
+    The audit leaves out the text-only baselines, which take longer than everything else. The engine, by default this
+    process, reads the shards whose path is not in `counted`.
     """
     engine, counted, folder = engine or LocalEngine(1), counted or {}, folder.absolute()
     shards = manifest.shards

@@ -25,12 +25,7 @@ Partners = Mapping[Kind, Integers]
 
 @dataclass(frozen=True, slots=True)
 class DomainCaptions:
-    """The captions of the kept records of a domain.
-
-    Attributes:
-        rows: (n,) their rows in the source.
-        texts: their captions.
-    """
+    """The captions of the kept records of a domain, and (n,) their rows in the source."""
 
     rows: Integers
     texts: StructTable[TaggedCaption]

@@ -6,10 +6,12 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from fdrd.errors import FdrdError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 ALIASES = {"lr": "learning_rate"}
 """Other names of options. Result files keep the name that an option has."""
@@ -54,6 +56,26 @@ def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
         for name, parameter in inspect.signature(factory).parameters.items()
         if parameter.default is not parameter.empty and name not in RESERVED
     }
+
+
+def shows_keywords(keywords: type, owner: type) -> Callable[[F], F]:
+    """Let `inspect.signature`, and so help and TAB of a notebook, show each keyword of the `**settings` of a function.
+
+    `keywords` is their `TypedDict`, and `owner` the dataclass that has their defaults.
+    """
+    defaults = {each.name: each.default for each in fields(owner) if each.default is not MISSING}
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        *named, _ = signature.parameters.values()
+        for name, hint in keywords.__annotations__.items():
+            text, default = getattr(hint, "__forward_arg__", hint), defaults.get(name)
+            kind = inspect.Parameter.KEYWORD_ONLY
+            named.append(inspect.Parameter(name, kind, default=default, annotation=text))
+        function.__signature__ = signature.replace(parameters=named)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
 
 
 def read_options(

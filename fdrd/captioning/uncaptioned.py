@@ -120,9 +120,8 @@ def find_uncaptioned(
     with TemporaryDirectory() as name, open_engine("local", workers) as engine:
         work, total = Path(name), len(wanted)
         ledger = _ledger(root, work)
-        with checked_source(
-            work, root, records, max_pixels, engine, progress, ledger=ledger, expected=total
-        ) as contents:
+        checked = checked_source(work, root, records, max_pixels, engine, progress, ledger, total)
+        with checked as contents:
             checks = {each.image: each.check for each in contents.images}
     for record in records:
         check = checks[record.image]

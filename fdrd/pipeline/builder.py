@@ -31,7 +31,7 @@ from fdrd.engines import Engine, open_engine
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
 from fdrd.images.containers import remove_unpacked
-from fdrd.options import unknown
+from fdrd.options import shows_keywords, unknown
 from fdrd.pipeline.collect import checked_source, read_items
 from fdrd.pipeline.documents import make_counted, nothing_kept, write_documents, write_rejected
 from fdrd.pipeline.locking import check_outside, lock_output, open_source
@@ -117,6 +117,7 @@ class BuildSettings(TypedDict, total=False):
     category_from: str
 
 
+@shows_keywords(BuildSettings, BuildConfig)
 def build(
     source: str | Path,
     out: str | Path | None = None,
@@ -160,20 +161,18 @@ def build(
     with open_source(Path(source), options) as (folder, domains), ExitStack() as stack:
         fingerprint = resume.fingerprint_source(folder)
         origin = Origin(str(Path(source).resolve()), fingerprint.lasting)
-        target, instead_of = Path(out or DEFAULT_OUT), None
-        if out is None:
-            target, name = choose_default(origin, replace)
-            instead_of = None if target == DEFAULT_OUT else DEFAULT_OUT
-            if instead_of and config.name == DEFAULT_NAME:
-                config = with_fields(config, name=name)
+        target, name = choose_default(origin, replace) if out is None else (Path(out), config.name)
+        instead_of = DEFAULT_OUT if out is None and target != DEFAULT_OUT else None
+        if instead_of and config.name == DEFAULT_NAME:
+            config = with_fields(config, name=name)
         check_outside(target, Path(source))
         target = stack.enter_context(lock_output(target))
         opened = stack.enter_context(open_engine(engine, workers))
-        read, read_digest = read_decisions(Path(decisions)) if decisions else ([], "")
+        read, sha256 = read_decisions(Path(decisions)) if decisions else ([], "")
         ids, ids_digest = read_selection(Path(only)) if only else (None, "")
         counter = counter_for(config.backbone, tokens)
         inputs: list[Any] = [asdict(config), counter.name]
-        inputs += [read_digest] if read_digest else []
+        inputs += [sha256] if sha256 else []
         inputs += [{"only": ids_digest}] if ids_digest else []
         digest = resume.inputs_digest(inputs, domains, fingerprint.digest)
         publish.recover(target)
@@ -195,7 +194,7 @@ def build(
                 progress,
                 counter,
                 read,
-                read_digest,
+                sha256,
                 ids,
             )
             built = run.build(digest, origin, fingerprint.files)
@@ -266,10 +265,10 @@ class _Run:
         out, work = self.out, publish.work_folder(self.out)
         with ExitStack() as stack:
             items = read_items(self.folder, self.domains, written_captions(self.decisions))
+            limit, ledger = self.config.max_pixels, publish.ledger_path(out)
             checked = checked_source(
-                work, self.folder, items, self.config.max_pixels, self.engine, self.progress,
-                ledger=publish.ledger_path(out), expected=files,
-            )  # fmt: skip
+                work, self.folder, items, limit, self.engine, self.progress, ledger, files
+            )
             contents = stack.enter_context(checked)
             return_freed_memory()  # of the names of all files and images
             # Workers import what they need while this process decides.

@@ -132,7 +132,6 @@ def checked_source(
     max_pixels: int,
     engine: Engine,
     progress: Progress,
-    *,
     ledger: Path,
     expected: int,
 ) -> Iterator[SourceContents]:

@@ -109,6 +109,11 @@ def test_signatures_are_true():
         assert signature.return_annotation in ("BenchResult", "Results")
     config = set(inspect.signature(TrainConfig).parameters)
     assert set(TrainOptions.__annotations__) == config | ALIASES.keys()
+    shown = inspect.signature(benchmark.evaluate).parameters
+    assert config < shown.keys()
+    assert shown["epochs"].default == TrainConfig().epochs
+    shown = inspect.signature(fdrd.build).parameters
+    assert (shown["seed"].default, shown["layout"].annotation) == (0, "str")
 
 
 @pytest.mark.parametrize(

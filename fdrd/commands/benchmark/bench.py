@@ -14,9 +14,10 @@ from fdrd.commands.benchmark.outcome import (
     print_plan,
     print_results,
     raise_failed,
+    show_runs,
     with_time_left,
 )
-from fdrd.commands.console import err, out, print_report, quiet_transformers, show_progress
+from fdrd.commands.console import err, out, print_report, quiet_transformers
 from fdrd.commands.help import RARE
 from fdrd.commands.options import (
     Backbone,
@@ -225,9 +226,7 @@ def bench(
     runs = planned_runs(() if ablate else names or method, seeds)
     tower = backbone or (checkpoint and f"the backbone of {checkpoint}") or default_backbone(name)
     print_plan(name, split, runs or [ablate or "the checkpoint"], tower, str(chosen_device(device)))
-    with show_progress(
-        f"Finished runs and unfinished training are saved in {results}; the same command continues."
-    ) as progress:
+    with show_runs(results) as progress:
         outcome = run_selected(
             method, rows.get(name, name), everything=everything,
             ablate=ablate, options=assigned, seeds=range(seed, seed + seeds), split=split,
@@ -290,9 +289,7 @@ def _run_preset(
 
     rows = [MethodRow(method=name, options=options[name]) for name in dict.fromkeys(methods)]
     plan = paper_experiment(data, rows, train=dict(train), results=str(results), **chosen)
-    with show_progress(
-        f"Finished runs and unfinished training are saved in {results}; the same command continues."
-    ) as progress:
+    with show_runs(results) as progress:
         outcome = run_experiment(
             plan, plugins=plugins, device=device, allow_code=True, progress=progress
         )

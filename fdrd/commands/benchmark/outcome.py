@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from fdrd.commands.console import err, out, print_hint, print_json, print_report
+from fdrd.commands.console import err, out, print_hint, print_json, print_report, show_progress
 from fdrd.errors import FdrdError
 from fdrd.progress import FINISHED, Progress
 
@@ -30,6 +31,13 @@ def print_plan(data: str, split: str, runs: Sequence[str], backbone: str, device
     methods = ", ".join(dict.fromkeys(runs))
     line = f"{data}, {split}: {plan} of {methods}; {backbone} on {device}"
     err.print(line, soft_wrap=not err.is_terminal)
+
+
+def show_runs(results: Path | str) -> AbstractContextManager[Progress]:
+    """Show the progress of runs; Ctrl-C says where their results are."""
+    return show_progress(
+        f"Finished runs and unfinished training are saved in {results}; the same command continues."
+    )
 
 
 def with_time_left(progress: Progress, runs: int) -> Progress:

@@ -209,11 +209,11 @@ def _print_noise(found: dict[str, Any], reports: Any) -> None:
             style="bold",
             soft_wrap=True,
         )
-        rows = [
-            (name, f"{each.rows:,}", f"{each.rows / report.rows:.1%}", f"{each.fixed:,}", f"{each.alone:,}",
-             ", ".join(map(" ".join, each.examples)))
-            for name, each in report.filters.items()
-        ]  # fmt: skip
+        rows = []
+        for name, each in report.filters.items():
+            counts = f"{each.rows:,}", f"{each.rows / report.rows:.1%}", f"{each.fixed:,}"
+            examples = ", ".join(map(" ".join, each.examples))
+            rows.append((name, *counts, f"{each.alone:,}", examples))
         print_table(("filter", "rows", "share", "fixed", "alone", "example digests and keys"), rows)
     for share, score in found["clip_score"].items():
         out.print(f"CLIP score: {share} of the captions are below {score:.4f}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
-from fdrd.engines.protocol import Result, Task, available_cores, in_order
+from fdrd.engines import Result, Task, available_cores, in_order
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:

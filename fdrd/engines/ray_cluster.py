@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, Self
 
-from fdrd.engines.protocol import Result, Task, available_cores, in_order
+from fdrd.engines import Result, Task, available_cores, in_order
 from fdrd.errors import FdrdError
 
 _PASSED_ON = frozenset({"PYTHONPATH", "FDRD_CACHE"})

@@ -22,15 +22,16 @@ from fdrd.card.summary import Summary
 from fdrd.checks.audit_records import named_records
 from fdrd.checks.audits import report
 from fdrd.checks.tally import KeySet, Tally, TrueTexts, true_key
-from fdrd.engines import Engine, LocalEngine
+from fdrd.engines import Engine
+from fdrd.engines.local import LocalEngine
 from fdrd.files.atomic import write_text
 from fdrd.negatives import Catalog
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.storage.manifest_types import Manifest, Shard
-from fdrd.storage.rows import RowsTask, make_rows
 from fdrd.storage.shard_file import read_batches
+from fdrd.storage.shards import RowsTask, make_rows
 
 TrueCaptions = Mapping[str, KeySet]
 """By domain, the keys of its normalized captions (`fdrd.checks.tally.true_captions`)."""

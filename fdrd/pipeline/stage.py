@@ -34,9 +34,8 @@ from fdrd.record import Labels, Record, Scalar, TaggedCaption, class_labels
 from fdrd.storage import publish, resume
 from fdrd.storage.manifest import library_versions
 from fdrd.storage.manifest_types import Shard
-from fdrd.storage.rows import RowsTask
 from fdrd.storage.shard_file import PARQUET
-from fdrd.storage.shards import ShardPlan, ShardTask, plan_shards, start_key, write_shard
+from fdrd.storage.shards import RowsTask, ShardPlan, ShardTask, plan_shards, start_key, write_shard
 
 ROWS = 256
 """Rows per task: few, so that no worker is left with much at the end."""

@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 import benchmark
+import fdrd
 from benchmark.models import loading
 from benchmark.registry import make_method
 from benchmark.settings import TrainConfig, TrainOptions

@@ -186,7 +186,7 @@ def _noise(
     """Return what noise filters would reject and quantiles of CLIP scores as JSON, and the former as counts."""
     from dataclasses import asdict
 
-    from fdrd.captioning.noise_report import count_noise
+    from fdrd.captioning.noise import count_noise
 
     scores: list[float] = []
     if backbone:

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from fdrd.engines import LocalEngine
+from fdrd.engines.local import LocalEngine
 from fdrd.errors import FdrdError
 from fdrd.pipeline import builder
 from fdrd.pipeline.collect import CheckTask, run_check_task
-from fdrd.storage.rows import RowsTask
-from fdrd.storage.shards import ShardTask
+from fdrd.storage.shards import RowsTask, ShardTask
 from tests.folders import digests
 
 

@@ -125,25 +125,41 @@ def caption_images(
         if session.stopped:
             return
         states = [ImageState(image) for image in images[start : start + BATCH]]
-        rounds = settings.rounds if session.captioner.converses else 1
-        active, unfinished = states, list[ImageState]()
-        for round_ in range(1, rounds + 1):
 
-            def show(step: str, done: int, asked: int, round_: int = round_) -> None:
-                report(f"{step} {round_}: {done:,} of {asked:,}", start)  # noqa: B023 - called at once
+        def show(text: str, start: int = start) -> None:
+            report(text, start)
 
-            _draft(active, categories, settings, session, show)
-            _evaluate([state for state in active if state.is_good], settings, session, show)
-            again = [state for state in active if state.caption and state.reason]
-            if session.stopped:
-                unfinished = [state for state in active if state.reason == session.stopped]
-                unfinished += again if round_ < rounds else []
-            if session.stopped or not again:
-                break
-            active = again
-        finished = [state for state in states if state not in unfinished]
+        finished = _finished(states, categories, settings, session, show)
         _score([state for state in finished if state.is_good], settings, session)
         yield from finished
+
+
+def _finished(
+    states: list[ImageState],
+    categories: Mapping[str, tuple[str, ...]],
+    settings: CaptionSettings,
+    session: CaptioningSession,
+    show: Callable[[str], None],
+) -> list[ImageState]:
+    """Return the images that went through all rounds that they need."""
+    rounds = settings.rounds if session.captioner.converses else 1
+    active = states
+    for round_ in range(1, rounds + 1):
+
+        def show_step(step: str, done: int, asked: int, round_: int = round_) -> None:
+            show(f"{step} {round_}: {done:,} of {asked:,}")
+
+        _draft(active, categories, settings, session, show_step)
+        _evaluate([state for state in active if state.is_good], settings, session, show_step)
+        again = [state for state in active if state.caption and state.reason]
+        if session.stopped:
+            unfinished = [state for state in active if state.reason == session.stopped]
+            unfinished += again if round_ < rounds else []
+            return [state for state in states if state not in unfinished]
+        if not again:
+            break
+        active = again
+    return states
 
 
 def _draft(

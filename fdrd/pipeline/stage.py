@@ -81,7 +81,8 @@ def stage_shards(
     with StructWriter(work / "rows.partial", Record) as writer:
         keys = _write_records(pairs, plans, settings, catalogs, partners, writer)
         records = writer.finish()
-        entries, missing, tasks, start = [], [], [], 0
+        entries, missing, start = [], [], 0
+        tasks: list[RowsTask] = []
         for plan, key in zip(plans, keys, strict=True):
             part = records.part(start, start + len(plan.rows))
             start += len(plan.rows)
@@ -90,8 +91,8 @@ def stage_shards(
             else:
                 missing.append((plan, key))
                 tasks += _rows_tasks(plan, part, labels, annotating, extra)
-        made = engine.run(make_counted, tasks, catalogs, true, of_images)
-        made = _reported(made, progress, sum(entry.rows for entry in entries), len(pairs.rows))
+        found = engine.run(make_counted, tasks, catalogs, true, of_images)
+        made = _reported(found, progress, sum(entry.rows for entry in entries), len(pairs.rows))
         with ShardWriter(out, pairs.contents.root, schema, engine) as shards:
             for plan, key in missing:
                 shards.write(plan, key, islice(made, -(-len(plan.rows) // ROWS)))

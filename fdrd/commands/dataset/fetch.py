@@ -109,8 +109,8 @@ def _print_sets(sets: Iterable[PublicSet], collections: Iterable[Collection]) ->
     print_table(("name", "captions", "images", "size", "by hand", "license"), rows)
     for collection in collections:
         names = ", ".join(each.name for each in collection.sets)
-        size = sum(each.mb for each in collection.sets)
-        print_paragraph(f"{collection.name}: {collection.title}, {size:,.0f} MB: {names}")
+        total = sum(each.mb for each in collection.sets)
+        print_paragraph(f"{collection.name}: {collection.title}, {total:,.0f} MB: {names}")
 
 
 def _print_terms(sets: Sequence[PublicSet], options: FetchOptions) -> None:

@@ -133,9 +133,10 @@ class Results(Mapping[str, MethodResults]):
             }
         )
 
-    def report(self, html: str | Path | None = None) -> str:
-        """Return the report as Markdown, or write it as an HTML file and return its text."""
-        return report(self.results, html=html)
+    def report(self, html: str | Path | None = None) -> str | Path:
+        """Return the report as Markdown, or write it as an HTML file and return its path."""
+        text = report(self.results, html=html)
+        return text if html is None else Path(html)
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame with a row per result."""

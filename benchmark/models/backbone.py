@@ -54,7 +54,7 @@ class Prompts:
         return replace(self, text=text, vision=vision, token_weights=weights)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Features:
     """Output of a tower for B images or captions.
 
@@ -78,6 +78,11 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.pooled)
+
+    def __repr__(self) -> str:
+        tensors = {"pooled": self.pooled, "tokens": self.tokens, "layers": self.layers}
+        shapes = (f"{name} {(*x.shape,)}" for name, x in tensors.items() if x is not None)
+        return f"Features({', '.join(shapes)})"
 
     def __getitem__(self, rows: slice | Tensor | Indices) -> Features:
         if isinstance(rows, np.ndarray):

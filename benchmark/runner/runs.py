@@ -35,7 +35,7 @@ from benchmark.training.resumable import resumable
 from benchmark.training.row_selection import Data, split_of
 from benchmark.training.tracking import tracked
 from fdrd.errors import FdrdError
-from fdrd.options import read_options
+from fdrd.options import read_options, shows_keywords
 from fdrd.progress import FINISHED, Progress, silent
 
 OneMethod = str | tuple[str, Mapping[str, Any]]
@@ -227,6 +227,7 @@ def answering(
     return changed
 
 
+@shows_keywords(TrainOptions, TrainConfig)
 def evaluate(
     methods: Methods,
     data: Data,

@@ -8,21 +8,13 @@ Tune on the validation split only, never on the test split.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from benchmark.experiments.plan import MethodRow, Options
 
 
-@dataclass(frozen=True)
-class DemoPlan:
-    """Size of the data, and the methods in the order in which they run.
-
-    Attributes:
-        categories: number of fine categories.
-        pairs: images, each with a caption; a fifth is for test, a tenth for validation.
-        methods: rows of the experiment.
-        train: training options of all methods.
-    """
+class DemoPlan(NamedTuple):
+    """Numbers of categories and images, methods in the order in which they run, and training options of all."""
 
     categories: int
     pairs: int

@@ -183,7 +183,8 @@ def _lay_out(
     else:
         url = f"{options.mirror.rstrip('/')}/{chosen.name}/{file.name}"
         url = url if options.mirror else file.url
-        path = download(url, file.name, file.digest, options.downloads / chosen.name, progress)
+        folder = options.downloads / chosen.name
+        path = download(url, file.name, file.digest, folder, progress, file.mb)
     if not is_archive(file.name):
         shutil.copyfile(path, stage / file.name)
         return

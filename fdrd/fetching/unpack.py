@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from fdrd.errors import FdrdError
-from fdrd.files.disk_errors import DISK_FULL
+from fdrd.files.atomic import DISK_FULL
 from fdrd.progress import Progress, silent
 from fdrd.sources.reading.names import is_absolute, leaves_root
 

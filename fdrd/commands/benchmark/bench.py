@@ -3,58 +3,154 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from fdrd.commands.benchmark import bench_options as options
-from fdrd.commands.benchmark.outcome import print_results, raise_failed
-from fdrd.commands.benchmark.run_clock import planned_runs, print_plan, with_time_left
-from fdrd.commands.console import err, out, print_report, quiet_transformers, show_progress
+from fdrd.commands.benchmark.outcome import (
+    planned_runs,
+    print_plan,
+    print_results,
+    raise_failed,
+    show_runs,
+    with_time_left,
+)
+from fdrd.commands.console import err, out, print_report, quiet_transformers
+from fdrd.commands.help import RARE
 from fdrd.commands.options import (
     Backbone,
     Device,
     Json,
     Plugins,
+    Track,
     default_dataset,
     load_plugins,
 )
 from fdrd.errors import FdrdError
+from fdrd.options import MOST_SEED, MOST_SEEDS
 
 WITH_PRESET = {
     *("dataset", "data", "method", "method_option", "train_option", "epochs", "lr", "batch_size"),
     *("domain", "seed", "seeds", "preset", "results", "backbone", "device", "plugin", "json"),
+    *("quiet", "verbose"),
 }
 """Parameters that a preset leaves open; it decides all others."""
 
 
+_methods = partial(typer.Option, rich_help_panel="Methods")
+_rows = partial(typer.Option, rich_help_panel="Data")
+_training = partial(typer.Option, rich_help_panel="Training")
+_rare = partial(typer.Option, rich_help_panel=RARE)
+
+
 def bench(
     context: typer.Context,
-    dataset: options.DatasetAndMethods = None,
-    method: options.Methods = None,
-    everything: options.Everything = False,
-    checkpoint: options.Checkpoint = None,
-    method_option: options.MethodOptions = None,
-    data: options.Data = None,
-    split: options.Split = "test",
-    domain: options.Domain = None,
-    shots: options.Shots = None,
-    limit: options.Limit = None,
-    gallery: options.GalleryOption = "domain",
-    preset: options.Preset = None,
-    seeds: options.Seeds = 1,
-    train_option: options.TrainOptions = None,
-    epochs: options.Epochs = None,
-    lr: options.LearningRate = None,
-    batch_size: options.BatchSize = None,
-    ablate: options.Ablate = None,
-    train_domain: options.TrainDomain = None,
-    categories: options.Categories = None,
-    hard_negatives: options.HardNegatives = True,
-    seed: options.Seed = 0,
-    track: options.Track = None,
-    results: options.Results = Path("runs"),
+    dataset: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="DATASET|METHOD",
+            help="Folder, registered name or Hub id of a dataset (default: data/fdrd, else the only dataset in data), "
+            "and names from `fdrd methods`.",
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        _methods("--method", "-m", metavar="NAME", help="The same as METHOD; repeatable."),
+    ] = None,
+    everything: Annotated[bool, _methods("--all", help="Run every method.")] = False,
+    checkpoint: Annotated[
+        str | None,
+        _methods(
+            metavar="FILE",
+            help="Use this checkpoint instead of training: a .safetensors file that a bench wrote, or a "
+            "Hub model as ORG/NAME or ORG/NAME@REVISION. It names its method and backbone.",
+        ),
+    ] = None,
+    method_option: Annotated[
+        list[str] | None,
+        _methods(
+            "--method-option",
+            "-M",
+            metavar="NAME=VALUE",
+            help="Option of every method that has it, or of one with METHOD.NAME=VALUE; repeatable.",
+        ),
+    ] = None,
+    data: Annotated[str | None, _rows(hidden=True)] = None,
+    split: Annotated[str, _rows(help="Split to measure: test, validation or train.")] = "test",
+    domain: Annotated[str | None, _rows(help="Use only this domain, also for training.")] = None,
+    shots: Annotated[
+        int | None, _rows(metavar="N", min=1, help="Images per category to train on.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        _rows(
+            metavar="N", min=2, help="Use only this many images of each split, for a quick trial."
+        ),
+    ] = None,
+    gallery: Annotated[
+        str, _rows("--gallery", help="domain, joint, or a number of images per gallery.")
+    ] = "domain",
+    preset: Annotated[
+        Literal["paper"] | None,
+        _rows(
+            metavar="NAME",
+            help="paper: the protocol of DCAR. One model per domain learns from train and validation rows, its last "
+            "step is measured on the whole test split, and published numbers are printed beside.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int,
+        _training(metavar="N", min=1, max=MOST_SEEDS, help="Number of seeds to run."),
+    ] = 1,
+    train_option: Annotated[
+        list[str] | None,
+        _training(
+            "--train-option",
+            "-T",
+            metavar="NAME=VALUE",
+            help="Option of the training, e.g. epochs=5, learning_rate=0.002, batch_size=64 or "
+            "optimizer=adamw; `fdrd methods training` lists them; repeatable.",
+        ),
+    ] = None,
+    epochs: Annotated[str | None, typer.Option(metavar="N", hidden=True)] = None,
+    lr: Annotated[str | None, typer.Option("--lr", metavar="RATE", hidden=True)] = None,
+    batch_size: Annotated[str | None, typer.Option(metavar="N", hidden=True)] = None,
+    ablate: Annotated[
+        str | None,
+        _rare(metavar="NAME", help="Run every variant of this method, with and without each part."),
+    ] = None,
+    train_domain: Annotated[
+        str | None,
+        _rare(
+            metavar="DOMAIN",
+            help="Train on this domain instead, or on all (joint training). With --domain: measure transfer.",
+        ),
+    ] = None,
+    categories: Annotated[
+        Path | None,
+        _rare(
+            metavar="FILE",
+            help="Base-to-new: a text file with one category per line. Train on these only; measure "
+            "them (base) and all others (new), each with its own gallery.",
+        ),
+    ] = None,
+    hard_negatives: Annotated[
+        bool,
+        _rare(
+            "--hard-negatives/--no-hard-negatives",
+            help="Measure hard-negative accuracy, which has several times as many captions to encode.",
+        ),
+    ] = True,
+    seed: Annotated[
+        int,
+        _rare(metavar="N", min=0, max=MOST_SEED, help="Seed of training and of the few-shot draw."),
+    ] = 0,
+    track: Track = None,
+    results: Annotated[
+        Path, typer.Option("--results", "-o", metavar="FOLDER", help="Folder of result files.")
+    ] = Path("runs"),
     backbone: Backbone = None,
     device: Device = None,
     plugin: Plugins = None,
@@ -87,7 +183,9 @@ def bench(
     short = [f"{name}={value}" for name, value in shortcuts.items() if value is not None]
     train = split_assignments([*(train_option or ()), *short], "-T")
     assigned = split_assignments(method_option or (), "-M")
-    size = _gallery(gallery)
+    if gallery not in ("domain", "joint") and not gallery.isdigit():
+        raise FdrdError(f"--gallery {gallery}: give domain, joint or a number of images")
+    size: Any = int(gallery) if gallery.isdigit() else gallery
     load_plugins(plugin)
     if checkpoint:
         find_checkpoint(checkpoint)
@@ -98,12 +196,12 @@ def bench(
     else:
         names = [] if checkpoint else chosen_methods(method, everything, ablate)
     name = named or str(default_dataset())
-    given = distribute(names, assigned)
+    of_method = distribute(names, assigned)
     rows = {name: limited(name, limit)} if limit else {}
     check_runs(
         (
             Run(
-                method=each, data=name, backbone=backbone, options=given.get(each, {}), train=train, split=split,
+                method=each, data=name, backbone=backbone, options=of_method.get(each, {}), train=train, split=split,
                 domain=domain, train_domain=train_domain, shots=shots, gallery=size, preset=preset,
             )
             for each in names or ["zero_shot"]  # a checkpoint trains nothing, either
@@ -112,7 +210,7 @@ def bench(
     )  # fmt: skip
     if preset:
         _run_preset(
-            name, names, given, train, results, json, domain=domain, seeds=range(seed, seed + seeds),
+            name, names, of_method, train, results, json, domain=domain, seeds=range(seed, seed + seeds),
             backbone=backbone, plugins=plugin or (), device=device,
         )  # fmt: skip
         return
@@ -128,9 +226,7 @@ def bench(
     runs = planned_runs(() if ablate else names or method, seeds)
     tower = backbone or (checkpoint and f"the backbone of {checkpoint}") or default_backbone(name)
     print_plan(name, split, runs or [ablate or "the checkpoint"], tower, str(chosen_device(device)))
-    with show_progress(
-        f"Finished runs and unfinished training are saved in {results}; the same command continues."
-    ) as progress:
+    with show_runs(results) as progress:
         outcome = run_selected(
             method, rows.get(name, name), everything=everything,
             ablate=ablate, options=assigned, seeds=range(seed, seed + seeds), split=split,
@@ -141,8 +237,13 @@ def bench(
             progress=with_time_left(progress, len(runs)),
         )  # fmt: skip
     print_results(outcome, results, json)
-    if not json:
-        _print_notes(outcome, ablate)
+    if outcome.truncated and not json:
+        out.print(outcome.truncated)
+    if ablate and not json:
+        from benchmark.reporting.significance import ablation
+        from benchmark.reporting.terminal import significance_table
+
+        print_report(significance_table(ablation(outcome.results, outcome.full)))
     raise_failed(outcome)
 
 
@@ -170,7 +271,7 @@ def _data_and_methods(
 def _run_preset(
     data: str,
     methods: Sequence[str],
-    given: dict[str, dict[str, Any]],
+    options: dict[str, dict[str, Any]],
     train: dict[str, str],
     results: Path,
     json: bool,
@@ -186,11 +287,9 @@ def _run_preset(
     from benchmark.reporting.published import PAPER, beside, read_published
     from benchmark.reporting.terminal import rendered
 
-    rows = [MethodRow(method=name, options=given[name]) for name in dict.fromkeys(methods)]
+    rows = [MethodRow(method=name, options=options[name]) for name in dict.fromkeys(methods)]
     plan = paper_experiment(data, rows, train=dict(train), results=str(results), **chosen)
-    with show_progress(
-        f"Finished runs and unfinished training are saved in {results}; the same command continues."
-    ) as progress:
+    with show_runs(results) as progress:
         outcome = run_experiment(
             plan, plugins=plugins, device=device, allow_code=True, progress=progress
         )
@@ -211,25 +310,6 @@ def _refuse_with_preset(context: typer.Context, preset: str) -> None:
         if param.name not in WITH_PRESET
         and (source := context.get_parameter_source(str(param.name)))
         and source.name == "COMMANDLINE"
-        and param.name not in ("quiet", "verbose")
     ]
     if refused:
         raise FdrdError(f"--preset {preset} decides this; leave out {' and '.join(refused)}")
-
-
-def _print_notes(outcome: Any, ablate: str | None) -> None:
-    from benchmark.reporting.significance import ablation
-    from benchmark.reporting.terminal import significance_table
-
-    if outcome.truncated:
-        out.print(outcome.truncated)
-    if ablate:
-        print_report(significance_table(ablation(outcome.results, outcome.full)))
-
-
-def _gallery(given: str) -> Any:
-    if given in ("domain", "joint"):
-        return given
-    if not given.isdigit():
-        raise FdrdError(f"--gallery {given}: give domain, joint or a number of images")
-    return int(given)

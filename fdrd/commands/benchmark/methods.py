@@ -79,14 +79,8 @@ def _paper(summary: str) -> str:
 
 
 def _as_json(summary: str, options: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "summary": summary,
-        "options": {
-            option.name: {
-                "default": option.default,
-                "values": option.values,
-                "doc": option.doc,
-            }
-            for option in options.values()
-        },
+    listed = {
+        name: {"default": each.default, "values": each.values, "doc": each.doc}
+        for name, each in options.items()
     }
+    return {"summary": summary, "options": listed}

@@ -117,23 +117,22 @@ def export(
     home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. -o wds/"))
     if kind_of(home) == "dataset" and kind_of(Path(dataset)) != "dataset":
         raise FdrdError(f"{home} is a dataset, which comes first: fdrd export {home} {dataset}")
+    if to not in FORMATS | _OTHERS:
+        raise FdrdError(f"--to {to}: choose from {', '.join(FORMATS | _OTHERS)}")
     limits = {"split": split, "domain": domain}
     shards = {"task": task, "shard-mb": shard_mb}
     weights: dict[str, Any] = {"config": config, "activation": activation, "tokenizer": tokenizer}
+    encoder = {"backbone": backbone, "device": device}
     if to == "features":
         _refuse(to, shards | weights)
-        _write_features(dataset, home, backbone, device, **limits)
+        _write_features(dataset, home, **encoder, **limits)
     elif to == "transformers":
         _refuse(to, limits | shards | {"device": device})
         _convert(Path(dataset), home, backbone, **weights)
-    elif to in FORMATS:
-        others = weights | {"backbone": backbone, "device": device}
-        _refuse(to, others if to == "webdataset" else others | shards)
-        _write_dataset(
-            dataset, home, to, task or "zeroshot_retrieval", shard_mb or 1000, json, **limits
-        )
     else:
-        raise FdrdError(f"--to {to}: choose from {', '.join(FORMATS | _OTHERS)}")
+        _refuse(to, weights | encoder | ({} if to == "webdataset" else shards))
+        task, shard_mb = task or "zeroshot_retrieval", shard_mb or 1000
+        _write_dataset(dataset, home, to, task, shard_mb, json, **limits)
 
 
 def _refuse(to: str, options: dict[str, Any]) -> None:
@@ -147,15 +146,8 @@ def _write_dataset(
     from fdrd.exports.writing import export as write_export
 
     with show_progress("Nothing was written; run the command again to start over.") as progress:
-        splits = write_export(
-            dataset,
-            home,
-            to=to,
-            task=task,
-            shard_bytes=shard_mb * 10**6,
-            progress=progress,
-            **limits,
-        )
+        limits |= {"task": task, "shard_bytes": shard_mb * 10**6}
+        splits = write_export(dataset, home, to=to, progress=progress, **limits)
     err.print(f"Wrote {home}. Not carried over: {format_module(to).NOT_CARRIED}", soft_wrap=True)
     if json:
         print_json([asdict(split) for split in splits])
@@ -197,29 +189,20 @@ def _write_features(
     print_hint(f"Next:  fdrd bench --method zero_shot --backbone features:{home}")
 
 
-def _convert(
-    weights: Path,
-    home: Path,
-    backbone: str | None,
-    config: Path | None,
-    activation: str | None,
-    tokenizer: str | None,
-) -> None:
+def _convert(weights: Path, home: Path, backbone: str | None, **description: Any) -> None:
     quiet_transformers()
     from benchmark.checkpoint import is_checkpoint
     from benchmark.models.conversion import convert
     from benchmark.reporting.publishing import export_model
 
+    push = ""
     if is_checkpoint(weights):
-        _refuse(
-            "transformers of a checkpoint",
-            {"config": config, "activation": activation, "tokenizer": tokenizer},
-        )
+        _refuse("transformers of a checkpoint", description)
         export_model(weights, home, backbone)
         push = f"        fdrd push {home} --repo-id ORG/NAME"
     else:
+        activation = description.pop("activation")
         quick = None if activation is None else activation == "quick_gelu"
-        convert(weights, home, config=config, quick_gelu=quick, tokenizer=tokenizer)
-        push = ""
+        convert(weights, home, quick_gelu=quick, **description)
     out.print(f"Wrote {home}")
     print_hint(f"Next:  fdrd bench --method zero_shot --backbone {home}{push}")

@@ -100,30 +100,17 @@ def fetch(
 
 def _print_sets(sets: Iterable[PublicSet], collections: Iterable[Collection]) -> None:
     """Print what each set holds, and which sets are fetched together."""
-    print_table(
-        ("name", "captions", "images", "size", "by hand", "license"),
-        [
-            (
-                each.name,
-                each.captions,
-                f"{each.images:,}",
-                f"{each.mb:,.0f} MB",
-                _by_hand(each),
-                each.license,
-            )
-            for each in sets
-        ],
-    )
+    rows = []
+    for each in sets:
+        count = sum(not file.url for file in each.files)  # files that no command can download
+        by_hand = "-" if not count else "1 file" if count == 1 else f"{count} files"
+        size = f"{each.mb:,.0f} MB"
+        rows.append((each.name, each.captions, f"{each.images:,}", size, by_hand, each.license))
+    print_table(("name", "captions", "images", "size", "by hand", "license"), rows)
     for collection in collections:
         names = ", ".join(each.name for each in collection.sets)
-        size = sum(each.mb for each in collection.sets)
-        print_paragraph(f"{collection.name}: {collection.title}, {size:,.0f} MB: {names}")
-
-
-def _by_hand(chosen: PublicSet) -> str:
-    """Return how many files no command can download."""
-    count = sum(not file.url for file in chosen.files)
-    return "-" if not count else "1 file" if count == 1 else f"{count} files"
+        total = sum(each.mb for each in collection.sets)
+        print_paragraph(f"{collection.name}: {collection.title}, {total:,.0f} MB: {names}")
 
 
 def _print_terms(sets: Sequence[PublicSet], options: FetchOptions) -> None:

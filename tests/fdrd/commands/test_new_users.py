@@ -14,8 +14,8 @@ from benchmark.models.loading import KINDS
 from fdrd import __main__ as cli
 from fdrd.commands import console
 from fdrd.fetching.table import read_table
+from fdrd.lazy import hidden_packages
 from fdrd.reasons import REASONS, RULES
-from fdrd.shadowing import hidden_packages
 from fdrd.text.grid import Grid
 
 

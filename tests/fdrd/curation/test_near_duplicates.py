@@ -255,7 +255,7 @@ def test_a_thousand_nearly_equal_frames_are_not_compared_pairwise(monkeypatch):
     }
     compared = []
     monkeypatch.setattr(
-        "fdrd.curation.near_duplicates.alike", lambda a, b: compared.append(len(a)) or alike(a, b)
+        "fdrd.images.perceptual.alike", lambda a, b: compared.append(len(a)) or alike(a, b)
     )
     near, _ = find_near_images(frames)
     assert len(near.node) == 1000

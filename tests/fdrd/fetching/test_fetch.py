@@ -13,7 +13,7 @@ import pytest
 
 import fdrd
 from fdrd.errors import FdrdError
-from fdrd.fetching import unpack
+from fdrd.fetching import download, unpack
 from fdrd.fetching.fetching_run import FetchOptions, fetch_set, missing_by_hand
 from fdrd.fetching.table import PublicSet, RemoteFile, find, read_collections, read_table
 from fdrd.sources import find_domains
@@ -62,6 +62,22 @@ def test_a_wrong_digest_is_refused_and_nothing_is_kept(server, tmp_path, options
     (tmp_path / "mine/a.tar").write_bytes(content)
     with pytest.raises(FdrdError, match="replace it by the original"):
         fetch_set(chosen, tmp_path / "out", replace(options, local=tmp_path / "mine"))
+
+
+@pytest.mark.parametrize("digest", [{}, {"digest": ""}])
+def test_a_file_that_is_far_larger_than_the_table_says_ends_early(
+    server, tmp_path, options, monkeypatch, digest
+):
+    content = archive("a.tar", {"1.txt": bytes(500_000)})
+    server.files["a.tar"] = content
+    chosen = one_file(f"{server.url}/a.tar", content, mb=0.1, **digest)
+    options = replace(options, accept_unverified=True)
+    monkeypatch.setattr(download, "SPARE_BYTES", len(content) - 200_001)
+    with pytest.raises(FdrdError, match=r"a.tar: the file has over .* bytes, so it was deleted"):
+        fetch_set(chosen, tmp_path / "out", options)
+    assert not list((tmp_path / "downloads/birds").iterdir())
+    monkeypatch.setattr(download, "SPARE_BYTES", len(content) - 200_000)
+    fetch_set(chosen, tmp_path / "out", options)
 
 
 @pytest.mark.parametrize(

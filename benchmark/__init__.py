@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from benchmark.experiments.execution import run_experiment
     from benchmark.experiments.plan import (
         Experiment,
-        MethodRow,
         Protocols,
         read_experiment,
         to_experiment,
@@ -51,13 +50,15 @@ if TYPE_CHECKING:
     from benchmark.result import (
         BenchResult,
         FitLog,
-        RetrievalMetrics,
         read_result,
         read_results,
         to_json,
     )
     from benchmark.results import MethodResults, Plots, Results
-    from benchmark.runner import Resources, Run, evaluate, execute, open_backbone, run
+    from benchmark.retrieval_metrics import RetrievalMetrics
+    from benchmark.runner.description import Resources, Run
+    from benchmark.runner.plan import open_backbone
+    from benchmark.runner.runs import evaluate, execute
     from benchmark.settings import LossDirection, PairLoss, Settings, TrainConfig
     from benchmark.train_context import TrainContext
     from benchmark.training.adapters import Adapter, AdapterForm
@@ -83,7 +84,7 @@ __all__, __getattr__, __dir__ = lazy_exports(
         "benchmark.dataset_search": "Hit search",
         "benchmark.evaluation.base_to_new": "CategoryList read_categories",
         "benchmark.experiments.execution": "run_experiment",
-        "benchmark.experiments.plan": "Experiment MethodRow Protocols read_experiment to_experiment",
+        "benchmark.experiments.plan": "Experiment Protocols read_experiment to_experiment",
         "benchmark.models.backbone": "Backbone Encoder Features Prompts",
         "benchmark.models.clip": "CLIPBackbone",
         "benchmark.models.frozen_features": "FrozenFeatures default_cache",
@@ -95,9 +96,12 @@ __all__, __getattr__, __dir__ = lazy_exports(
         "benchmark.reporting.records": "to_csv to_pandas",
         "benchmark.reporting.significance": "SignificanceTests compare",
         "benchmark.reporting.terminal": "table",
-        "benchmark.result": "BenchResult FitLog RetrievalMetrics read_result read_results to_json",
+        "benchmark.result": "BenchResult FitLog read_result read_results to_json",
+        "benchmark.retrieval_metrics": "RetrievalMetrics",
         "benchmark.results": "MethodResults Plots Results",
-        "benchmark.runner": "Resources Run evaluate execute open_backbone run",
+        "benchmark.runner.description": "Resources Run",
+        "benchmark.runner.plan": "open_backbone",
+        "benchmark.runner.runs": "evaluate execute",
         "benchmark.settings": "LossDirection PairLoss Settings TrainConfig",
         "benchmark.training.adapters": "Adapter AdapterForm",
         "benchmark.training.collator": "ClipCollator",

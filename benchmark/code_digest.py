@@ -35,12 +35,7 @@ _LRU_CACHE = type(lru_cache(len))
 
 
 class NoIdentityError(Exception):
-    """A value cannot be compared with that of another session, e.g. a lock.
-
-    Args:
-        kind: type of the value.
-        name: under which the method refers to it, if it is known.
-    """
+    """A value cannot be compared with that of another session, e.g. a lock."""
 
     def __init__(self, kind: str, name: str = ""):
         super().__init__(f"{name}, a value of type {kind}" if name else f"a value of type {kind}")

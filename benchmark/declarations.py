@@ -8,13 +8,13 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from typing import Any
 
-from fdrd.options import RESERVED, Option, documented
+from fdrd.options import RESERVED, Option, documented, options_of
 
 _OWN = ("benchmark", "baselines", "dcar")
 """Packages whose names are read from their source; those of others are imported."""
@@ -22,60 +22,73 @@ _OWN = ("benchmark", "baselines", "dcar")
 
 @dataclass(frozen=True)
 class Declaration:
-    """The decorator and the signature of a factory.
+    """What a method says about itself, before it is built.
 
     Attributes:
-        arguments: arguments of `benchmark.registry.method` by name.
+        argument: argument of `benchmark.registry.method` with this name; None if it is left out.
+        signature: options in the signature of the factory.
         parameters: names of the parameters of the factory.
-        options: options in its signature.
-        text: its docstring.
-        notes: the docstring of its module.
+        text: docstring of the factory.
+        notes: docstring of its module.
     """
 
-    arguments: dict[str, Any]
+    argument: Callable[[str], Any]
+    signature: Callable[[], dict[str, Option]]
     parameters: frozenset[str]
-    options: dict[str, Option]
     text: str
     notes: str
 
+    @cached_property
+    def options(self) -> dict[str, Option]:
+        """The options of the method."""
+        make = self.argument("options")
+        return options_of(make) if make else self.signature()
+
 
 def declaration(module: str, name: str) -> Declaration | None:
-    """Return what a module declares of a method; None if its source does not say."""
+    """Return what a module declares of a method; None without its source. Values are read when they are asked for."""
     try:
         names = _names(module)
-        for node in names.tree.body:
-            for decorator in getattr(node, "decorator_list", ()):
-                if isinstance(node, ast.FunctionDef) and _registers(decorator, name):
-                    return _declared(node, decorator, names)
-    except (LookupError, NameError, SyntaxError, OSError):
+    except LookupError:
         return None
+    for node in names.tree.body:
+        for decorator in getattr(node, "decorator_list", ()):
+            if isinstance(node, ast.FunctionDef) and _registers(decorator, name):
+                return _declared(node, decorator, names)
     return None
 
 
 def _registers(decorator: ast.expr, name: str) -> bool:
     match decorator:
-        case ast.Call(func=ast.Name(id="method"), args=[ast.Constant(value=value), *_]):
+        case ast.Call(func=ast.Name(id="method"), args=[ast.Constant(value=value)]):
             return bool(value == name)
     return False
 
 
 def _declared(node: ast.FunctionDef, decorator: Any, names: _Names) -> Declaration:
-    arguments = {each.arg: names.value(each.value) for each in decorator.keywords}
-    if len(decorator.args) > 1:
-        arguments["ablations"] = names.value(decorator.args[1])
-    text = ast.get_docstring(node) or ""
-    lines, listed = documented(text), node.args
-    options = {
-        each.arg: Option(
-            each.arg, names.value(each.annotation), names.value(default), lines.get(each.arg, "")
-        )
-        for each, default in zip(listed.kwonlyargs, listed.kw_defaults, strict=True)
-        if default is not None and each.arg not in RESERVED
-    }
-    parameters = frozenset(
-        each.arg for each in (*listed.args, *listed.kwonlyargs, listed.kwarg) if each
+    arguments = {each.arg: each.value for each in decorator.keywords}
+    listed, text = node.args, ast.get_docstring(node) or ""
+
+    def options() -> dict[str, Option]:
+        lines = documented(text)
+        return {
+            each.arg: Option(
+                each.arg,
+                names.value(each.annotation),
+                names.value(default),
+                lines.get(each.arg, ""),
+            )
+            for each, default in zip(listed.kwonlyargs, listed.kw_defaults, strict=True)
+            if default is not None and each.arg not in RESERVED
+        }
+
+    return Declaration(
+        lambda key: names.value(arguments[key]) if key in arguments else None,
+        options,
+        frozenset(e.arg for e in (*listed.args, *listed.kwonlyargs, listed.kwarg) if e),
+        text,
+        ast.get_docstring(names.tree) or "",
     )
-    return Declaration(arguments, parameters, options, text, ast.get_docstring(names.tree) or "")
 
 
 class _Names(dict[str, Any]):

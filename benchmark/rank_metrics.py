@@ -1,7 +1,7 @@
 """Every metric of ranks, each a function from the ranks of the queries of one direction to a value per query.
 
 A metric is added here and nowhere else: `@metric` registers it, and results, tables, CSV, pandas and cards have
-it. `benchmark.run` computes the metrics of a run here, and reading a result file computes them again, to compare
+it. The metrics of a run are computed here, and reading a result file computes them again, to compare
 them with those that the file states. This module imports no model code.
 """
 
@@ -314,12 +314,7 @@ class QueryGroups:
 def rank_metrics(
     ranks: Mapping[str, RankArrays], groups: QueryGroups
 ) -> tuple[dict[str, MetricValues], list[dict[str, MetricValues]]]:
-    """Return all metrics that these ranks determine, by direction and for both; and those of each domain.
-
-    Args:
-        ranks: known fields of the ranks, by direction.
-        groups: the domain and image of each query.
-    """
+    """Return all metrics that these ranks determine, by direction and for both; and those of each domain."""
     parts = groups.averaged()
     values = {
         direction: {
@@ -368,10 +363,6 @@ def by_part(
     ranks: Mapping[str, RankArrays], parts: Iterable[Sequence[Mask]]
 ) -> list[dict[str, MetricValues]]:
     """Return the metrics of strict ranks of parts of the queries, by direction.
-
-    Args:
-        ranks: fields of the ranks, by direction.
-        parts: which queries of both directions belong to each part; at least one of each.
 
     Raises:
         ValueError: a part has no queries.

@@ -25,7 +25,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from benchmark.code_digest import NoIdentityError, code_digest
-from benchmark.declarations import declaration
+from benchmark.declarations import Declaration, declaration
 from benchmark.result import FitLog
 from fdrd.errors import FdrdError
 from fdrd.options import Option, options_of, read_options, unknown
@@ -100,32 +100,19 @@ class Needs:
     unless: Mapping[str, Any] = field(default_factory=dict)
     joint: bool = True
 
+    @property
+    def remedy(self) -> str:
+        """The options with which it needs nothing, as the command line takes them."""
+        return " ".join(f"-M {key}={value:g}" for key, value in self.unless.items())
+
 
 Role = Literal["reference", "floor", ""]
 """`reference`: others are compared with it by default. `floor`: finds images by chance, so it is no competitor."""
 
 
-@dataclass(frozen=True)
-class _About:
-    """What is known of a method without building it; the first four attributes are those of `method`."""
-
-    ablations: Ablations
-    needs: Needs
-    role: Role
-    trains: str
-    options: dict[str, Option]
-    make: Callable[..., Any] | None
-    """dataclass of the options, which checks them"""
-    parameters: frozenset[str]
-    text: str
-    """docstring of the factory"""
-    notes: str
-    """docstring of its module"""
-
-
 class _Registered(NamedTuple):
     factory: Callable[..., Method]
-    about: _About
+    declaration: Declaration
 
 
 _METHODS: dict[str, _Registered] = {}
@@ -139,6 +126,7 @@ OTHER_NAMES = {
 
 def method(
     name: str,
+    *,
     ablations: Ablations | None = None,
     options: Callable[..., Any] | None = None,
     needs: str | Needs = "",
@@ -158,43 +146,41 @@ def method(
     Raises:
         ValueError: another factory has the name.
     """
+    arguments = {
+        "ablations": ablations,
+        "options": options,
+        "needs": needs,
+        "role": role,
+        "trains": trains,
+    }
 
     def register(factory: Factory) -> Factory:
-        known = built_in().get(name) if name not in _METHODS else None
-        if known is not None and known.module != factory.__module__:
-            importlib.import_module(known.module)
+        module = built_in().get(name) if name not in _METHODS else None
+        if module is not None and module != factory.__module__:
+            importlib.import_module(module)
         owner = _METHODS.get(name)
         if owner is not None and _location(owner.factory) != _location(factory):
             raise ValueError(
                 f"two methods are called {name!r}: {_location(owner.factory)} and {_location(factory)}"
             )
-        module = inspect.getmodule(factory)
-        about = _About(
-            ablations or {}, _needs(needs), role, trains, options_of(options or factory), options,
+        declared = Declaration(
+            arguments.get,
+            lambda: options_of(factory),
             frozenset(inspect.signature(factory).parameters),
-            inspect.getdoc(factory) or "", (inspect.getdoc(module) or "") if module else "",
-        )  # fmt: skip
-        _METHODS[name] = _Registered(factory, about)
+            inspect.getdoc(factory) or "",
+            inspect.getdoc(inspect.getmodule(factory)) or "",
+        )
+        _METHODS[name] = _Registered(factory, declared)
         return factory
 
     return register
 
 
-class BuiltIn(NamedTuple):
-    """Where a built-in method is defined, and its role."""
-
-    module: str
-    role: Role
-
-
 @cache
-def built_in() -> dict[str, BuiltIn]:
-    """Return the built-in methods by name, without importing torch."""
-    methods: dict[str, BuiltIn] = {}
-    for package in map(importlib.import_module, BUILT_IN):
-        for name, module in package.METHODS.items():
-            methods[name] = BuiltIn(module, getattr(package, "ROLES", {}).get(name, ""))
-    return methods
+def built_in() -> dict[str, str]:
+    """Return the modules of the built-in methods by name, without importing torch."""
+    packages = map(importlib.import_module, BUILT_IN)
+    return {name: module for each in packages for name, module in each.METHODS.items()}
 
 
 def chosen_methods(
@@ -217,33 +203,28 @@ def chosen_methods(
     return names
 
 
-def _needs(needs: str | Needs) -> Needs:
-    return needs if isinstance(needs, Needs) else Needs(frozenset({needs} - {""}))
-
-
-def _about(name: str) -> _About:
+def _about(name: str) -> Declaration:
     """Return what is known of a method: of a built-in one from its source, so that torch is not imported.
 
     Raises:
         FdrdError: there is no such method.
     """
     chosen_methods([name])
-    return _METHODS[name].about if name in _METHODS else _from_source(name)
+    return _METHODS[name].declaration if name in _METHODS else _from_source(name)
 
 
 @cache
-def _from_source(name: str) -> _About:
-    found = declaration(built_in()[name].module, name)
+def _from_source(name: str) -> Declaration:
+    found = declaration(built_in()[name], name)
     if found is None:  # e.g. an installation without sources
         get_method(name)
-        return _METHODS[name].about
-    given = found.arguments
-    make = given.get("options")
-    return _About(
-        given.get("ablations") or {}, _needs(given.get("needs", "")), given.get("role", ""),
-        given.get("trains", ""), options_of(make) if make else found.options, make,
-        found.parameters, found.text, found.notes,
-    )  # fmt: skip
+        return _METHODS[name].declaration
+    return found
+
+
+def _needs(name: str) -> Needs:
+    needs = _about(name).argument("needs") or ""
+    return needs if isinstance(needs, Needs) else Needs(frozenset({needs} - {""}))
 
 
 def load_plugin(module: str) -> None:
@@ -266,7 +247,7 @@ def get_method(name: str) -> Callable[..., Method]:
     """
     chosen_methods([name])
     if name not in _METHODS:
-        importlib.import_module(built_in()[name].module)
+        importlib.import_module(built_in()[name])
     return _METHODS[name].factory
 
 
@@ -276,17 +257,17 @@ def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]
     Raises:
         FdrdError: there is no such method, or it defines no variants.
     """
-    ablations = _about(name).ablations
+    ablations: Ablations | None = _about(name).argument("ablations")
     if not ablations:
-        having = ", ".join(known for known in method_names() if _about(known).ablations)
+        having = ", ".join(each for each in method_names() if _about(each).argument("ablations"))
         raise FdrdError(
             f"`ablate` {name}: it defines no variants; these methods do: {having or 'none'}"
         )
-    found: dict[str, dict[str, Any]] = {}
-    for variant, own in ablations.items():
-        if (options := {**given, **own}) not in found.values():
-            found[variant] = options
-    return found
+    variants: dict[str, dict[str, Any]] = {}
+    for variant, changes in ablations.items():
+        if (options := {**given, **changes}) not in variants.values():
+            variants[variant] = options
+    return variants
 
 
 def method_names() -> list[str]:
@@ -296,10 +277,7 @@ def method_names() -> list[str]:
 
 def role_of(name: str) -> Role:
     """Return the role of a method, without importing it; a method that is not known here has none."""
-    if name in _METHODS:
-        return _METHODS[name].about.role
-    known = built_in().get(name)
-    return known.role if known else ""
+    return (_about(name).argument("role") or "") if name in method_names() else ""
 
 
 def method_options(name: str) -> dict[str, Option]:
@@ -315,8 +293,8 @@ def check_options(name: str, given: Mapping[str, Any]) -> None:
     """
     about = _about(name)
     values = read_options(about.options, given, name)
-    if about.make is not None:
-        about.make(**values)
+    if make := about.argument("options"):
+        make(**values)
     needed = re.search(r"needs `(\w+)`", summary(name))
     if needed and find_spec(needed[1]) is None:
         raise FdrdError(
@@ -331,7 +309,7 @@ def summary(name: str) -> str:
 
 def trains(name: str) -> str:
     """Return what a method trains, as a noun phrase; empty if it does not say."""
-    return _about(name).trains
+    return _about(name).argument("trains") or ""
 
 
 def notes(name: str) -> list[str]:
@@ -352,15 +330,14 @@ def takes(name: str, argument: str) -> bool:
 
 def obstacle(name: str, options: Mapping[str, Any], can: frozenset[str]) -> str:
     """Return why a method does not work on a backbone with these capabilities; empty if it does."""
-    needs = _about(name).needs
+    needs = _needs(name)
     if needs.joint and _apart(can):
         return "needs one space of images and captions"
     missing = sorted(needs.capabilities - can)
     chosen = complete_options(name, options)
     if not missing or (needs.unless and all(chosen[k] == v for k, v in needs.unless.items())):
         return ""
-    remedy = " ".join(f"-M {key}={value:g}" for key, value in needs.unless.items())
-    return f"needs {' and '.join(missing)}" + (f" unless {remedy}" if remedy else "")
+    return f"needs {' and '.join(missing)}" + (f" unless {needs.remedy}" if needs.unless else "")
 
 
 def _apart(can: frozenset[str]) -> bool:
@@ -373,12 +350,6 @@ def check_backbone(
     name: str, options: Mapping[str, Any], can: frozenset[str], backbone: str
 ) -> None:
     """Refuse a method that does not work on a backbone.
-
-    Args:
-        name: of the method.
-        options: of the method.
-        can: capabilities of the backbone.
-        backbone: its name.
 
     Raises:
         FdrdError: it does not work; the message lists the methods that do.
@@ -401,11 +372,10 @@ def works_with(name: str, can: frozenset[str]) -> str | None:
     """Return the options with which a method works on a backbone, None if it does not work at all."""
     if not takes(name, "backbone") or not obstacle(name, {}, can):
         return ""
-    needs = _about(name).needs
+    needs = _needs(name)
     if needs.joint and _apart(can):
         return None
-    unless = needs.unless
-    return " ".join(f"-M {key}={value:g}" for key, value in unless.items()) or None
+    return needs.remedy or None
 
 
 def remarks_of(method: Method) -> dict[str, str]:

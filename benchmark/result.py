@@ -21,8 +21,10 @@ from msgspec import Meta
 
 from benchmark.rank_metrics import (
     BOTH,
+    DIRECTIONS,
     METRICS,
     PAIRS,
+    RECALLS,
     ByDirection,
     Count,
     CountFromZero,
@@ -36,13 +38,7 @@ from benchmark.rank_metrics import (
     rank_metrics,
     require,
 )
-from benchmark.rank_metrics import DIRECTIONS as DIRECTIONS
-from benchmark.rank_metrics import KS as KS
-from benchmark.rank_metrics import RECALLS as RECALLS
-from benchmark.rank_metrics import Interval as Interval
-from benchmark.retrieval_metrics import RetrievalMetrics as RetrievalMetrics
-from benchmark.retrieval_metrics import Share as Share
-from benchmark.retrieval_metrics import columns, main_columns
+from benchmark.retrieval_metrics import RetrievalMetrics, Share, columns, main_columns
 from benchmark.settings import SCHEMA_VERSION, Digest, Gallery, OptionValue, Settings
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write

@@ -11,11 +11,12 @@ from statistics import fmean
 from typing import Any
 
 from benchmark.reporting.comparison import group_results, label
-from benchmark.reporting.pages import html_parts, main_parts, report
+from benchmark.reporting.pages import html_parts, report
 from benchmark.reporting.plots import FORMATS, Plot, inline_svg, write_plot
 from benchmark.reporting.records import to_pandas
 from benchmark.reporting.result_plots import plots_of
 from benchmark.reporting.significance import SignificanceTests, compare
+from benchmark.reporting.tables import main_parts
 from benchmark.result import BenchResult
 from fdrd.errors import FdrdError
 from fdrd.options import unknown
@@ -83,7 +84,7 @@ class MethodResults(Sequence[BenchResult]):
         return f"{visible(self.name)}: MRR {100 * self.mrr:.2f} %, {_counted(len(self), 'result')}"
 
     def _repr_html_(self) -> str:
-        return html_parts(main_parts(self.results))
+        return html_parts(main_parts(self.results, tests=True))
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,16 +102,6 @@ class Results(Mapping[str, MethodResults]):
     results: list[BenchResult] = field(default_factory=list)
     failed: dict[str, FdrdError] = field(default_factory=dict)
     folder: Path | None = None
-
-    def checked(self) -> Results:
-        """Return the results.
-
-        Raises:
-            FdrdError: every method failed; the first error.
-        """
-        if self.failed and not self.results:
-            raise next(iter(self.failed.values()))
-        return self
 
     def compare(self, against: str | None = None) -> SignificanceTests:
         """Test methods against one of them, query by query.
@@ -181,7 +172,7 @@ class Results(Mapping[str, MethodResults]):
 
     def _repr_html_(self) -> str:
         errors = [f"{name} failed: {error}" for name, error in self.failed.items()]
-        return html_parts([*main_parts(self.results), *errors])
+        return html_parts([*main_parts(self.results, tests=True), *errors])
 
 
 @dataclass(frozen=True, repr=False)

@@ -27,13 +27,6 @@ def encoded_in_batches(
 ) -> Features:
     """Return features of `count` items. A batch that does not fit in memory is halved, as are all later ones.
 
-    Args:
-        stage: name for the progress, which also reports items per second.
-        count: number of items.
-        size: size of the first batch.
-        encode: features of the items of a slice.
-        progress: receives each batch.
-
     Raises:
         FdrdError: the device has no room for a single item.
     """

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.evaluation.ranking import BothRanks, Ranks, Similarity, rank
 from benchmark.models.backbone import Features
-from benchmark.result import KS
+from benchmark.rank_metrics import KS
 from benchmark.settings import Gallery, check_gallery
 from fdrd.dataset import Indices
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from benchmark.evaluation.ranking import BothRanks
 from benchmark.rank_metrics import DIRECTIONS, PAIRS, QueryGroups, by_part, rank_metrics
-from benchmark.result import PairWins, RetrievalMetrics, Share
+from benchmark.result import PairWins
+from benchmark.retrieval_metrics import RetrievalMetrics, Share
 from benchmark.settings import Gallery
 from fdrd.dataset import RetrievalDataset
 from fdrd.record import Kind

@@ -20,14 +20,7 @@ from fdrd.record import Kind
 def natural_pair_wins(
     similarity: Similarity, images: Features, texts: Features, dataset: RetrievalDataset
 ) -> dict[Kind, PairWins]:
-    """Return by kind which natural pairs of a dataset are won; a tie is a loss.
-
-    Args:
-        similarity: scores of images with captions.
-        images: features of the dataset's I images.
-        texts: features of its C captions.
-        dataset: rows with their natural pairs.
-    """
+    """Return by kind which natural pairs of a dataset are won; a tie is a loss."""
     found: dict[Kind, PairWins] = {}
     for kind, pairs in dataset.natural_pairs.items():
         scores = np.array(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from benchmark.result import DIRECTIONS, Interval
+from benchmark.rank_metrics import DIRECTIONS, Interval
 
 if TYPE_CHECKING:  # these import torch
     from benchmark.evaluation.score_tiles import Floats
@@ -132,12 +132,6 @@ def seed_intervals(
 
     Each sample draws seeds of either method, independently of each other, and then images. With few seeds the
     interval is still too narrow, because a bootstrap of S values has (S - 1) / S of their variance.
-
-    Args:
-        reference: one per seed.
-        other: one per seed.
-        clusters: images of the queries, as in `paired_differences`.
-        draws: bootstrap samples.
     """
     sums = np.stack([_sums(each, clusters) for each in (*other, *reference)], axis=1)
     of_seed = _bootstrap(sums, _counts(clusters), clusters.group_of_image, draws)

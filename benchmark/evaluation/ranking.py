@@ -34,7 +34,7 @@ from benchmark.evaluation.score_tiles import (
     count_tiles,
 )
 from benchmark.models.backbone import TENSORS, Features
-from benchmark.result import KS
+from benchmark.rank_metrics import KS
 from fdrd.dataset import Indices
 from fdrd.errors import FdrdError
 

@@ -129,13 +129,7 @@ class Counts(NamedTuple):
 
 
 def count_tiles(matrix: ScoreMatrix, by_row: Side, by_column: Side) -> tuple[Counts, Counts]:
-    """Return the counts of both directions from one visit of each tile.
-
-    Args:
-        matrix: the scores.
-        by_row: the queries are vectors of rows, the items have vectors of columns.
-        by_column: the other way around.
-    """
+    """Return the counts of both directions from one visit of each tile."""
     counters = _Counter(by_row), _Counter(by_column)
     for rows, columns in matrix.tiles():
         scores = matrix.tile(rows, columns)

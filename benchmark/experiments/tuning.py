@@ -42,12 +42,6 @@ class _Stopped(Exception):  # noqa: N818  # not an error
 def tuned_run(run: Run, tuning: Tuning, folder: Path, run_trial: RunTrial) -> tuple[Run, TuningLog]:
     """Return a run with the options that are best on validation, and how they were chosen.
 
-    Args:
-        run: one that measures the validation split, with a search space.
-        tuning: the budget.
-        folder: of the journals and results of trials.
-        run_trial: runs one trial.
-
     Raises:
         FdrdError: Optuna is not installed, or no trial finished.
     """

@@ -208,6 +208,46 @@ Write = Callable[[Tensor, Tensor], Tensor]
 
 
 @contextmanager
+def vision_prompts(tower: Any, prompts: Prompts, n_vis: int) -> Iterator[None]:
+    """Insert visual tokens behind the patches of a vision tower while it runs."""
+
+    def enter(hidden: Tensor, prompt: Tensor) -> Tensor:
+        return torch.cat([hidden, _rows_of(prompt, hidden)], dim=1)
+
+    def replace(hidden: Tensor, prompt: Tensor) -> Tensor:
+        return enter(hidden[:, : hidden.shape[1] - n_vis], prompt)
+
+    with inject(tower.embeddings, tower.encoder.layers, prompts.vision, enter, replace):
+        yield
+
+
+@contextmanager
+def text_prompts(
+    tower: Any, prompts: Prompts, n_ctx: int, *, start: int, causal: bool
+) -> Iterator[None]:
+    """Insert context vectors into a text tower at position `start` while it runs, and weigh its tokens."""
+
+    def write(hidden: Tensor, prompt: Tensor) -> Tensor:
+        slots = _rows_of(prompt, hidden)
+        return torch.cat([hidden[:, :start], slots, hidden[:, start + n_ctx :]], dim=1)
+
+    embed, layers, text = tower.embeddings.token_embedding, tower.encoder.layers, prompts.text
+    late = first_layer(text) > 0
+    with (
+        weigh_tokens(embed, prompts.token_weights, n_ctx, start=start),
+        join(layers, tower.final_layer_norm, text, start, causal=causal)
+        if late
+        else inject(embed, layers, text, write, write),
+    ):
+        yield
+
+
+def _rows_of(prompt: Tensor, hidden: Tensor) -> Tensor:
+    """Return the prompt of each row: (n, width) or (B, n, width) -> (B, n, width)."""
+    return prompt.to(hidden.dtype).expand(len(hidden), -1, -1)
+
+
+@contextmanager
 def inject(
     embed: nn.Module, layers: nn.ModuleList, prompts: Sequence[Tensor], enter: Write, replace: Write
 ) -> Iterator[None]:

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.models.backbone import Features, Prompts, first_layer, inject, join, weigh_tokens
+from benchmark.models.backbone import Features, Prompts, text_prompts, vision_prompts
 from benchmark.models.encoder_options import EncoderOptions
-from benchmark.models.promptable import PromptableBackbone, fingerprint, rows_of, unit
+from benchmark.models.promptable import PromptableBackbone, fingerprint, unit
 from fdrd.errors import FdrdError
 
 _PREPROCESSING = (
@@ -45,13 +45,7 @@ class CLIPTowers:
         """Return features of preprocessed images; visual tokens follow the patches."""
         tower = self.model.vision_model
 
-        def enter(hidden: Tensor, prompt: Tensor) -> Tensor:
-            return torch.cat([hidden, rows_of(prompt, hidden)], dim=1)
-
-        def replace(hidden: Tensor, prompt: Tensor) -> Tensor:
-            return enter(hidden[:, : hidden.shape[1] - n_vis], prompt)
-
-        with inject(tower.embeddings, tower.encoder.layers, prompts.vision, enter, replace):
+        with vision_prompts(tower, prompts, n_vis):
             out = tower(pixel_values=pixels)
         pooled = unit(self.model.visual_projection(out.pooler_output))
         if prompts.readout is not None:
@@ -68,20 +62,9 @@ class CLIPTowers:
     def encode_ids(self, ids: Tensor, prompts: Prompts, n_ctx: int, tokens: bool) -> Features:
         """Return features of tokenized captions; context vectors follow BOS."""
         tower = self.model.text_model
-        embed = tower.embeddings.token_embedding
         # A slot holds BOS until the hook overwrites it. Any id works except EOS, where CLIP pools.
         slots = ids.new_full((len(ids), n_ctx), self.bos)
-
-        def write(hidden: Tensor, prompt: Tensor) -> Tensor:
-            return torch.cat([hidden[:, :1], rows_of(prompt, hidden), hidden[:, 1 + n_ctx :]], 1)
-
-        layers = tower.encoder.layers
-        with (
-            weigh_tokens(embed, prompts.token_weights, n_ctx, start=1),
-            join(layers, tower.final_layer_norm, prompts.text, 1, causal=True)
-            if first_layer(prompts.text)
-            else inject(embed, layers, prompts.text, write, write),
-        ):
+        with text_prompts(tower, prompts, n_ctx, start=1, causal=True):
             # No attention mask: the tower is causal, so nothing up to EOS attends to the padding.
             out = tower(input_ids=torch.cat([ids[:, :1], slots, ids[:, 1:]], dim=1))
         pooled = unit(self.model.text_projection(out.pooler_output))

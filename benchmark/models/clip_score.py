@@ -36,12 +36,7 @@ def clip_scores(backbone: Encoder, pairs: Iterable[tuple[Image, str]]) -> Iterat
 def caption_scorer(
     spec: str, *, allow_code: bool = False
 ) -> Callable[[Sequence[Loadable], Sequence[str]], list[float]]:
-    """Return a scorer for `fdrd.caption(..., score=...)`. The backbone is loaded when it is first used.
-
-    Args:
-        spec: Backbone, as for `load_backbone`.
-        allow_code: Allow a backbone that is a Python function.
-    """
+    """Return a scorer for `fdrd.caption(..., score=...)`. The backbone is loaded when it is first used."""
     backbone = cache(lambda: load_backbone(spec, allow_code=allow_code))
 
     def score(images: Sequence[Loadable], captions: Sequence[str]) -> list[float]:

@@ -126,15 +126,7 @@ def cached_features(
     layers: Sequence[int],
     encode: Callable[[list[int]], Features],
 ) -> Features:
-    """Return pooled features and layers from the encoder's cache, and those that it lacks from one pass.
-
-    Args:
-        encoder: has a cache.
-        tower: its tower.
-        keys: content digest of each item.
-        layers: numbers of layers.
-        encode: features of the items at some rows, with the same layers.
-    """
+    """Return pooled features and layers from the encoder's cache, and those that it lacks from one pass."""
     assert encoder.frozen is not None
 
     def compute(rows: list[int]) -> list[Tensor]:

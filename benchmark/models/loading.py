@@ -16,18 +16,15 @@ from importlib.resources import files
 from pathlib import Path
 
 from benchmark.models.backbone import ALL, LAYERS, Backbone
-from benchmark.models.backbone_names import EMBEDDED, split_name
 from benchmark.models.encoder_options import split_options
 from benchmark.models.frozen_features import FrozenFeatures, default_cache
+from benchmark.models.names import DEFAULT_BACKBONE, EMBEDDED, split_name
 from benchmark.models.processes import chosen_device
 from fdrd.connection import hub_or_cache
 from fdrd.dataset import Name
 from fdrd.errors import FdrdError
 from fdrd.kinds import refuse_other
 from fdrd.storage.registration import registered_folder
-
-DEFAULT_BACKBONE = "openai/clip-vit-base-patch32@d15b5f29721ca72dac15f8526b284be910de18be"
-"""Pinned to a revision with safetensors weights; the main branch has none."""
 
 
 @dataclass(frozen=True)

@@ -137,13 +137,6 @@ def clip_model(
 ) -> CLIPModel:
     """Return the CLIPModel that computes the same as an open_clip model.
 
-    Args:
-        model_cfg: `model_cfg` of `open_clip_config.json`.
-        tensors: the model's `state_dict`.
-        bos: id of the tokenizer's first token.
-        eos: id of its last token, where the text tower pools.
-        name: name of the model in error messages.
-
     Raises:
         FdrdError: `CLIPModel` cannot express it, or the tensors do not fit.
     """

@@ -1,6 +1,6 @@
 """Backbones that take prompts: an unmodified `transformers` model whose towers are transformers.
 
-`clip.py` and `siglip.py` hold what differs between architectures, as `Towers`.
+`clip.py` and `siglip.py` hold what differs between architectures, as towers.
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ from torch.nn.functional import normalize
 from benchmark.models.backbone import ALL, Features, Prompts, concatenate, first_layer
 from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
-from benchmark.models.image_batches import AnyImages, as_batch, digests, select_images
+from benchmark.models.image_batches import AnyImages, PixelCache, as_batch, digests, select_images
 from benchmark.models.layers import cached_features, check_layers, with_layers
-from benchmark.models.model_copy import with_own_weights
-from benchmark.models.pixel_cache import PixelCache
 from benchmark.models.processes import shared
 from benchmark.models.step_numerics import in_chunks, step_numerics, tower_autocast
-from benchmark.models.tensor_files import add_tensors
+from benchmark.models.tensor_files import add_tensors, with_own_weights
 from fdrd.errors import FdrdError
 
 CPU_ROWS = 16
@@ -35,53 +33,31 @@ CPU_ROWS = 16
 PLAIN = Prompts()
 
 
-class Towers(Protocol):
-    """How one architecture tokenizes, and how its towers run and pool."""
+class _Towers(Protocol):
+    """How one architecture tokenizes, and how its towers run and pool: `CLIPTowers`, `SiglipTowers`."""
 
     model: Any
-    """The model of `transformers` that the towers belong to."""
     dim: int
-    """Width d of the joint space."""
     context: int
-    """Tokens that the text tower reads, including special ones."""
     logit_bias: float
-    """Added to the scaled cosines in its training loss; 0 for CLIP."""
     fingerprint: str
-    """Digest of weights, preprocessing and tokenizer."""
     fixed_length: bool
     """Every caption is padded to the context."""
 
     def __init__(self, model: Any, tokenizer: Any, image_processor: Any, name: str): ...
-
-    def encode_pixels(self, pixels: Tensor, prompts: Prompts, n_vis: int, tokens: bool) -> Features:
-        """Return features of preprocessed images under `n_vis` visual tokens per layer."""
-
-    def encode_ids(self, ids: Tensor, prompts: Prompts, n_ctx: int, tokens: bool) -> Features:
-        """Return features of tokenized captions under `n_ctx` context vectors per layer."""
-
-    def patches(self, pixels: Tensor, length: int) -> Tensor:
-        """Return (B, length) true at the states of patches, of unprompted images."""
-
-    def tokenize(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
-        """Return (B, T) token ids, and (B, T) true at the captions' own tokens."""
-
-    def lengths(self, ids: Tensor) -> Tensor:
-        """Return (B,) numbers of tokens without padding."""
+    def encode_pixels(
+        self, pixels: Tensor, prompts: Prompts, n_vis: int, tokens: bool
+    ) -> Features: ...
+    def encode_ids(self, ids: Tensor, prompts: Prompts, n_ctx: int, tokens: bool) -> Features: ...
+    def patches(self, pixels: Tensor, length: int) -> Tensor: ...
+    def tokenize(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]: ...
+    def lengths(self, ids: Tensor) -> Tensor: ...
 
 
 class PromptableBackbone:
     """A frozen model with two towers that take prompts, see `Backbone`.
 
     Pooled features of an unprompted tower come from `frozen` if it is given.
-
-    Args:
-        model: is frozen and put into evaluation mode; its code and weights stay unchanged.
-        tokenizer: the model's own.
-        image_processor: converts images to `pixel_values`.
-        name: name that the user gave.
-        frozen: cache for features of unprompted towers.
-        device: `cpu`, `cuda`, ...
-        options: how it runs.
 
     Raises:
         FdrdError: the tokenizer does not fit the model, torch cannot compile it, or it has no such option.
@@ -127,11 +103,11 @@ class PromptableBackbone:
         self.context = self.towers.context
         self.logit_bias: float | Tensor = self.towers.logit_bias
         self.fingerprint = options.fingerprint(self.towers.fingerprint)
-        self._compiled: Towers | None = None
+        self._compiled: _Towers | None = None
         if options.compile:
             self._compile()
 
-    def _towers(self, options: EncoderOptions) -> type[Towers]:
+    def _towers(self, options: EncoderOptions) -> type[_Towers]:
         """Return the architecture of the towers."""
         raise NotImplementedError
 
@@ -204,27 +180,23 @@ class PromptableBackbone:
         if layers and prompted:
             raise ValueError("layers are read from a tower without prompts")
         room = self.context - max(self._slots(prompts), reserve)
-        if self.frozen is None or prompted or tokens:
+
+        def encode(captions: Sequence[str]) -> Features:
             ids, valid = self._tokenize(captions, room)  # (B, T) each
-            features = shared(
-                len(ids),
-                lambda rows: self._encode_ids(
-                    ids[rows], valid[rows], prompts[rows], tokens, layers
-                ),
-            )
+
+            def encode_rows(rows: slice) -> Features:
+                return self._encode_ids(ids[rows], valid[rows], prompts[rows], tokens, layers)
+
+            features = shared(len(ids), encode_rows) if whole else encode_rows(slice(None))
             return dataclasses.replace(features, valid=valid if tokens else None)
+
+        whole = self.frozen is None or prompted or tokens
+        if whole:
+            return encode(captions)
+        keys = [hashlib.sha256(f"{reserve}\n{text}".encode()).hexdigest() for text in captions]
         with torch.no_grad(), step_numerics():
             return cached_features(
-                self,
-                "text",
-                [
-                    hashlib.sha256(f"{reserve}\n{caption}".encode()).hexdigest()
-                    for caption in captions
-                ],
-                layers,
-                lambda rows: self._encode_ids(
-                    *self._tokenize([captions[row] for row in rows], room), prompts, False, layers
-                ),
+                self, "text", keys, layers, lambda rows: encode([captions[row] for row in rows])
             )
 
     def count_tokens(self, captions: Sequence[str]) -> list[int]:
@@ -324,7 +296,7 @@ class PromptableBackbone:
             parts.append(encode(ids[rows, :width], some, valid[rows, :width]))
         return concatenate(parts)[order.argsort()]
 
-    def _chosen(self, *, hooked: bool) -> Towers:
+    def _chosen(self, *, hooked: bool) -> _Towers:
         """Return the compiled towers where nothing hooks into them or needs a gradient."""
         if hooked or torch.is_grad_enabled() or self._compiled is None:
             return self.towers
@@ -367,11 +339,6 @@ class PromptableBackbone:
         return ids.to(self.device), valid.to(self.device)
 
 
-def rows_of(prompt: Tensor, hidden: Tensor) -> Tensor:
-    """Return the prompt of each row: (n, width) or (B, n, width) -> (B, n, width)."""
-    return prompt.to(hidden.dtype).expand(len(hidden), -1, -1)
-
-
 def unit(features: Tensor) -> Tensor:
     """Return float32 features of unit length."""
     return normalize(features.float(), dim=-1)
@@ -383,13 +350,6 @@ def fingerprint(
     """Return a digest of weights, preprocessing and tokenizer.
 
     It does not cover anything that a loading function keeps outside `state_dict`.
-
-    Args:
-        model: model with its weights.
-        tokenizer: tokenizer with its vocabulary and rules.
-        image_processor: image processor, of which class and settings count.
-        settings: names of the settings that change pixels.
-        rules: further preprocessing that the caller applies.
     """
     digest = hashlib.sha256()
     add_tensors(digest, model.state_dict())

@@ -20,12 +20,11 @@ from benchmark.models.backbone import (
     Features,
     Prompts,
     first_layer,
-    inject,
-    join,
-    weigh_tokens,
+    text_prompts,
+    vision_prompts,
 )
 from benchmark.models.encoder_options import EncoderOptions, EncoderSetup
-from benchmark.models.promptable import PromptableBackbone, fingerprint, rows_of, unit
+from benchmark.models.promptable import PromptableBackbone, fingerprint, unit
 from fdrd.errors import FdrdError
 
 _PREPROCESSING = (
@@ -36,14 +35,7 @@ _RULES = "lower case, padded to the context"
 
 
 class SiglipTowers:
-    """An attention head pooled over patches; a bidirectional text tower pooled at its last position.
-
-    Args:
-        model: a SiglipModel or Siglip2Model.
-        tokenizer: the model's own, with its padding side.
-        image_processor: the model's own.
-        name: for error messages.
-    """
+    """An attention head pooled over patches; a bidirectional text tower pooled at its last position."""
 
     fixed_length = True
     pool_visual_tokens = True
@@ -77,14 +69,8 @@ class SiglipTowers:
                     "tokens only from the first layer"
                 )
 
-        def enter(hidden: Tensor, prompt: Tensor) -> Tensor:
-            return torch.cat([hidden, rows_of(prompt, hidden)], dim=1)
-
-        def replace(hidden: Tensor, prompt: Tensor) -> Tensor:
-            return enter(hidden[:, : hidden.shape[1] - n_vis], prompt)
-
         with (
-            inject(tower.embeddings, tower.encoder.layers, prompts.vision, enter, replace),
+            vision_prompts(tower, prompts, n_vis),
             _without_last(tower.head, 0 if self.pool_visual_tokens else n_vis),
         ):
             out = tower(**inputs)
@@ -103,23 +89,13 @@ class SiglipTowers:
     def encode_ids(self, ids: Tensor, prompts: Prompts, n_ctx: int, tokens: bool) -> Features:
         """Return features of tokenized captions; context vectors come first."""
         tower = self.model.text_model
-        embed = tower.embeddings.token_embedding
         slots = ids[:, :1].expand(-1, n_ctx)  # any id, the hook overwrites it
-
-        def write(hidden: Tensor, prompt: Tensor) -> Tensor:
-            return torch.cat([rows_of(prompt, hidden), hidden[:, n_ctx:]], dim=1)
 
         every = torch.cat([slots, ids], dim=1)
         mask = None
         if self._masked:
             mask = torch.cat([torch.ones_like(slots), self._real(ids).long()], dim=1)
-        layers = tower.encoder.layers
-        with (
-            weigh_tokens(embed, prompts.token_weights, n_ctx, start=0),
-            join(layers, tower.final_layer_norm, prompts.text, 0, causal=False)
-            if first_layer(prompts.text)
-            else inject(embed, layers, prompts.text, write, write),
-        ):
+        with text_prompts(tower, prompts, n_ctx, start=0, causal=False):
             out = tower(input_ids=every, attention_mask=mask)
         pooled = unit(out.pooler_output)
         if not tokens:

@@ -19,9 +19,9 @@ from benchmark.evaluation.paired_tests import (
     seed_intervals,
     unit_intervals,
 )
-from benchmark.rank_metrics import BOTH
+from benchmark.rank_metrics import BOTH, DIRECTIONS, Interval
 from benchmark.registry import role_of
-from benchmark.result import DIRECTIONS, BenchResult, Interval, numbers, query_groups
+from benchmark.result import BenchResult, numbers, query_groups
 from benchmark.retrieval_metrics import Column
 from benchmark.settings import NO_BACKBONE, Settings
 

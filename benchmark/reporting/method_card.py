@@ -13,8 +13,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from benchmark.checkpoint import CheckpointHeader
-from benchmark.models.backbone_names import EMBEDDED
+from benchmark.checkpoint_files import CheckpointHeader
+from benchmark.models.names import EMBEDDED
 from benchmark.rank_metrics import BOTH
 from benchmark.result import BenchResult, read_result
 from benchmark.retrieval_metrics import main_columns
@@ -91,16 +91,7 @@ def method_card(
     parameters: int,
     metadata: Mapping[str, Any],
 ) -> str:
-    """Return the card of a training.
-
-    Args:
-        template: file name of the text.
-        repo_id: ORG/NAME.
-        header: header of the checkpoint, with the public name of the backbone.
-        results: results of the training.
-        parameters: number of published ones.
-        metadata: entries of the front matter, besides those that every card has.
-    """
+    """Return the card of a training."""
     public = is_public(header.backbone)
     settings = [
         *sorted(header.options.items()),

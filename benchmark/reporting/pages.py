@@ -7,7 +7,6 @@ the content policy in the head blocks anything else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from html import escape as html_escape
 from itertools import groupby
 from pathlib import Path
@@ -21,7 +20,6 @@ from benchmark.reporting.plots import FORMATS, MISSING, can_plot, inline_svg, wr
 from benchmark.reporting.records import to_csv
 from benchmark.reporting.result_plots import plots_of
 from benchmark.reporting.sentences import (
-    PAIRED,
     commands,
     definitions,
     legend,
@@ -29,19 +27,18 @@ from benchmark.reporting.sentences import (
     sizes_text,
     versions,
 )
-from benchmark.reporting.significance import paired_with
 from benchmark.reporting.tables import (
     Table,
-    category_table,
     cost_table,
-    domain_table,
     further_table,
     interval_table,
+    main_parts,
     main_table,
+    mrr_table,
     negatives_parts,
-    paired_table,
     pairs_parts,
     settings_table,
+    significance,
     summary,
 )
 from benchmark.result import BenchResult, open_results
@@ -86,32 +83,8 @@ def report(
     if format == "csv":
         return to_csv(found)
     if format == "latex":
-        return latex(main_parts(found))
+        return latex(main_parts(found, tests=True))
     return html_page(found) if format == "html" else markdown(found)
-
-
-def main_parts(results: Sequence[BenchResult]) -> list[Table | str]:
-    """Return the main table of each comparison, significance tests, hard negatives, natural pairs; and the means."""
-
-    def parts(comparison: Comparison) -> list[Table | str]:
-        titled = replace(main_table(comparison), title=heading(comparison.settings))
-        return [
-            titled,
-            sizes_text(comparison),
-            legend(comparison),
-            *significance(comparison),
-            *negatives_parts(comparison),
-            *pairs_parts(comparison),
-        ]
-
-    return summary(group_results(results), parts)
-
-
-def significance(comparison: Comparison) -> list[Table | str]:
-    """Return the significance tests of a comparison, and what they mean; nothing for a single method."""
-    if len(comparison.rows) < 2:
-        return []
-    return [paired_table(paired_with(comparison, None)), PAIRED]
 
 
 def html_parts(parts: Sequence[Table | str]) -> str:
@@ -130,7 +103,8 @@ def markdown(results: Sequence[BenchResult]) -> str:
         parts += [f"## {escape(heading(comparison.settings))}", sizes_text(comparison)]
         parts += [_markdown(main_table(comparison)), escape(legend(comparison))]
         shown = [*significance(comparison), *negatives_parts(comparison), *pairs_parts(comparison)]
-        shown += [table for build in (domain_table, *DETAILS) if (table := build(comparison))]
+        details = [mrr_table("domain", comparison), *(build(comparison) for build in DETAILS)]
+        shown += [table for table in details if table]
         parts += _markdown_parts(shown, "###")
         lines = "\n".join(f"$ {line}" for line in commands(comparison))
         parts += ["To repeat these runs:", fenced(lines, "console"), escape(versions(comparison))]
@@ -174,8 +148,8 @@ def html_page(results: Sequence[BenchResult]) -> str:
 def _html_section(comparison: Comparison) -> str:
     found = examples(comparison)
     shown = [*negatives_parts(comparison), *pairs_parts(comparison)]
-    shown += [table for table in [domain_table(comparison)] if table]
-    folded = [table for build in (category_table, *DETAILS) if (table := build(comparison))]
+    shown += filter(None, [mrr_table("domain", comparison)])
+    folded = [mrr_table("category", comparison), *(build(comparison) for build in DETAILS)]
     return _section(
         heading(comparison.settings),
         _note(sizes_text(comparison)),
@@ -185,7 +159,7 @@ def _html_section(comparison: Comparison) -> str:
         _details("Plots", _html_plots(comparison), " open"),
         _html_examples(found) if found else "",
         html_parts(shown),
-        *(_details(table.title, _html(table)) for table in folded),
+        *(_details(table.title, _html(table)) for table in folded if table),
         "<h3>To repeat these runs</h3>",
         f"<pre>{_literal(chr(10).join(commands(comparison)))}</pre>",
         _note(versions(comparison)),

@@ -13,14 +13,8 @@ import msgspec
 import safetensors
 import safetensors.torch
 
-from benchmark.checkpoint import (
-    CheckpointHeader,
-    checkpoint_bytes,
-    learned_tensors,
-    load_method,
-    read_header,
-)
-from benchmark.checkpoint_files import WEIGHTS, find_checkpoint
+from benchmark.checkpoint import checkpoint_bytes, learned_tensors, load_method
+from benchmark.checkpoint_files import WEIGHTS, CheckpointHeader, find_checkpoint, read_header
 from benchmark.models.backbone import ALL
 from benchmark.models.backbone import WEIGHTS as TRAINED_WEIGHTS
 from benchmark.models.tensor_files import writing_tensors
@@ -57,7 +51,7 @@ def push(
     """Push a trained method to the Hub in one commit.
 
     Args:
-        trained: `.safetensors` file that `benchmark.run` wrote, whose results are published too, or a folder
+        trained: `.safetensors` file that `fdrd bench` wrote, whose results are published too, or a folder
             that `export_model` wrote.
         repo_id: ORG/NAME.
         private: whether a new repository is private.

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmark.rank_metrics import DIRECTIONS
 from benchmark.registry import role_of
 from benchmark.reporting.comparison import Comparison, Row, label
 from benchmark.reporting.plots import Plot, Series
-from benchmark.result import DIRECTIONS, FitLog
+from benchmark.result import FitLog
 
 if TYPE_CHECKING:
     from fdrd.dataset import Indices

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.models.backbone_names import check_backbone_name
-from benchmark.models.devices import check_device
+from benchmark.models.names import check_backbone_name, check_device
 from benchmark.registry import check_options, takes
 from benchmark.runner.description import Run
 from benchmark.settings import TrainConfig, check_gallery
@@ -32,12 +31,6 @@ def check_runs(
     results: str | Path | None = None,
 ) -> None:
     """Refuse runs that would fail later, as far as names, options and rows say so.
-
-    Args:
-        runs: descriptions.
-        data: datasets by the name in the runs, if they are not loaded by it.
-        device: device of the backbones.
-        results: folder to write to.
 
     Raises:
         FdrdError: an option, the device, the backbone, the split, the domain, the gallery or the folder is wrong, or

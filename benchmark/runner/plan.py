@@ -9,15 +9,13 @@ import dataclasses
 import hashlib
 import inspect
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmark.checkpoint import read_header
-from benchmark.checkpoint_files import find_checkpoint
+from benchmark.checkpoint_files import find_checkpoint, read_header
 from benchmark.evaluation.base_to_new import half_of
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone
@@ -90,7 +88,7 @@ def plan_of(run: Run, resources: Resources) -> Plan:
     name, data = run.method, resources.data
     tower = None
     if takes(name, "backbone"):
-        check_names({name: run.options}, resources.backbone, data)
+        check_names([run], resources)
     if takes(name, "backbone") or not isinstance(resources.backbone, str | None):
         tower = backbone_of(resources)
     given = read_options(method_options(name), run.options, name)
@@ -215,24 +213,23 @@ def _loaded_from(data: Data) -> Name:
     raise FdrdError("splits do not name a backbone; give `backbone`")
 
 
-def check_names(
-    methods: Mapping[str, Mapping[str, Any]], backbone: str | Backbone | None, data: Data
-) -> None:
-    """Refuse methods of which none works on a backbone, before its weights are loaded.
+def check_names(runs: Sequence[Run], resources: Resources) -> None:
+    """Refuse runs of which none works on the backbone, before its weights are loaded.
 
     Raises:
         FdrdError: none works; the message lists the methods that do.
     """
+    backbone = resources.backbone
     if backbone is None:
-        backbone = default_backbone(_loaded_from(data))
+        backbone = default_backbone(_loaded_from(resources.data))
     if not isinstance(backbone, str) or (can := capabilities(backbone)) is None:
         return
     errors = []
-    for name, options in methods.items():
-        given = read_options(method_options(name), options, name)
+    for run in runs:
+        options = read_options(method_options(run.method), run.options, run.method)
         try:
-            check_backbone(name, given, can, backbone)
+            check_backbone(run.method, options, can, backbone)
         except FdrdError as error:
             errors.append(error)
-    if errors and len(errors) == len(methods):
+    if errors and len(errors) == len(runs):
         raise errors[0]

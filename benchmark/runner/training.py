@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.checkpoint import CheckpointHeader, load_checkpoint, read_header
+from benchmark.checkpoint import load_checkpoint
+from benchmark.checkpoint_files import CheckpointHeader, read_header
 from benchmark.models import processes
 from benchmark.result import BenchResult, FitLog, read_result
 from benchmark.runner.plan import Plan

@@ -17,10 +17,10 @@ from benchmark import Images, load_backbone
 from benchmark.models.encoders.stored import write_features
 from benchmark.registry import method_names, takes
 from benchmark.reporting.publishing import export_model
-from benchmark.runner import run_selected
 from benchmark.runner.runs import truncation
 from fdrd.commands import app
 from fdrd.errors import FdrdError
+from tests.running import run_method
 from tests.small_methods import parametrize_methods, small_options
 
 TRAIN = {"epochs": 1, "batch_size": 8}
@@ -41,7 +41,7 @@ def run(method, data, backbone, **asked):
     trains = {"train": TRAIN} if takes(method, "train") else {}
     if asked.get("checkpoint"):
         options, trains = {}, {}
-    return benchmark.run(method, data, backbone=backbone, options=options, **trains, **asked)
+    return run_method(method, data, backbone=backbone, options=options, **trains, **asked)
 
 
 @parametrize_methods(method_names())
@@ -95,16 +95,16 @@ def test_a_method_that_does_not_work_is_refused_before_loading(method, tiny_data
         match=rf"{method} needs .*, which the backbone st:model does not offer; these methods work on it: "
         r".*clip_adapter, dcar \(-M depth=0\), .*zero_shot",
     ):
-        run_selected([method], tiny_dataset, backbone="st:model", options=small_options(method))
+        benchmark.evaluate((method, small_options(method)), tiny_dataset, backbone="st:model")
 
 
 def test_a_wrong_split_is_an_error_before_the_backbone_is_loaded(tiny_dataset):
     with pytest.raises(FdrdError, match="dev"):
-        run_selected(["coop"], tiny_dataset, backbone="no/such-model", split="dev")
+        benchmark.evaluate(["coop"], tiny_dataset, backbone="no/such-model", split="dev")
 
 
 def test_one_refused_method_does_not_stop_the_others(align, tiny_dataset):
-    outcome = run_selected(["coop", "zero_shot"], tiny_dataset, backbone=align)
+    outcome = benchmark.evaluate(["coop", "zero_shot"], tiny_dataset, backbone=align)
     assert [result.settings.method for result in outcome.results] == ["zero_shot"]
     assert "needs prompts" in str(outcome.failed["coop"])
 
@@ -128,7 +128,7 @@ def exported(tiny_dataset, tmp_path):
             pytest.importorskip("peft")
         train = {"epochs": 1, "batch_size": 8, "learning_rate": 0.02, "keep_untrained": False}
         runs = tmp_path / "runs"
-        result = benchmark.run(
+        result = run_method(
             method, tiny_dataset, backbone=backbone, train=train, results=runs, split="validation"
         )
         (checkpoint,) = runs.glob("*.safetensors")
@@ -178,7 +178,7 @@ def test_a_fine_tuned_model_is_loaded_by_transformers(
             after, before = (getattr(each, side)(items).pooled for each in (tuned, backbone))
             assert (own - after).abs().max() < 1e-5
             assert (after - before).abs().max() > 1e-4
-    again = benchmark.run(
+    again = run_method(
         "zero_shot", tiny_dataset, backbone=load_backbone(f"hf:{folder}"), split="validation"
     )
     for direction in ("image_to_text", "text_to_image"):
@@ -259,4 +259,4 @@ def test_a_method_of_the_table_that_says_no_is_refused(column, name, tiny_datase
     for row in compatibility()[1:]:
         if row[column].startswith("no"):
             with pytest.raises(FdrdError, match="does not offer"):
-                benchmark.run(row[0].strip("`"), tiny_dataset, backbone=encoder)
+                run_method(row[0].strip("`"), tiny_dataset, backbone=encoder)

@@ -10,6 +10,7 @@ from benchmark.registry import make_method
 from benchmark.settings import TrainConfig, TrainOptions
 from fdrd.errors import FdrdError
 from fdrd.options import ALIASES
+from tests.running import run_method
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def _relabeled(result, label):
 
 
 def test_signatures_are_true():
-    for function in (benchmark.run, benchmark.evaluate):
+    for function in (benchmark.load_method, benchmark.evaluate):
         signature = inspect.signature(function)
         assert list(signature.parameters)[1] == "data"
         assert signature.return_annotation in ("BenchResult", "Results")
@@ -148,9 +149,7 @@ def test_the_weights_are_read_once_and_silently(
 
 def test_a_finished_run_answers_other_names_for_the_same_thing(res, tiny_clip, tiny_dataset):
     (before,) = res["zero_shot"]
-    again = benchmark.run(
-        "zero_shot", tiny_dataset, backbone=tiny_clip, shots=3, results=res.folder
-    )
+    again = run_method("zero_shot", tiny_dataset, backbone=tiny_clip, shots=3, results=res.folder)
     assert again.ranks == before.ranks
     assert len(again.settings.asked) == 2
     assert benchmark.read_result(res.folder / again.settings.file_name()) == again

@@ -16,6 +16,7 @@ from benchmark.reporting.tables import harmonic
 from benchmark.reporting.terminal import table
 from benchmark.training.row_selection import training_rows
 from fdrd.errors import FdrdError
+from tests.running import run_method
 
 QUICK = {"epochs": 2, "batch_size": 8}
 BASE = CategoryList("base.txt", {"circle": 1, "square": 2})
@@ -116,7 +117,7 @@ def test_base_to_new_trains_once_and_measures_both_halves(both, tiny_dataset):
 
 def test_the_new_half_has_the_ranks_of_the_trained_method(both, tiny_clip, tiny_dataset):
     """Training again gives the same as the saved training."""
-    again = benchmark.run(
+    again = run_method(
         "coop", tiny_dataset, backbone=tiny_clip, categories=BASE, half="new",
         options={"n_ctx": 4}, train=QUICK,
     )  # fmt: skip
@@ -125,7 +126,7 @@ def test_the_new_half_has_the_ranks_of_the_trained_method(both, tiny_clip, tiny_
 
 
 def test_halves_and_the_whole_do_not_collide(both, tiny_clip, tiny_dataset):
-    whole = benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip)
+    whole = run_method("zero_shot", tiny_dataset, backbone=tiny_clip)
     page = markdown([*both[0], whole])
     headings = [line for line in page.splitlines() if line.startswith("## ")]
     assert headings == [
@@ -136,7 +137,7 @@ def test_halves_and_the_whole_do_not_collide(both, tiny_clip, tiny_dataset):
     ]
     other = CategoryList("base.txt", {"triangle": 1})
     settings = [
-        benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip, **asked).settings.identity()
+        run_method("zero_shot", tiny_dataset, backbone=tiny_clip, **asked).settings.identity()
         for asked in ({"categories": BASE, "half": "new"}, {"categories": other, "half": "base"})
     ]
     assert len(set(settings)) == 2  # the same triangles, but learned from in one of them only
@@ -161,7 +162,7 @@ def test_the_harmonic_mean_is_shown_for_both_halves(both):
 def test_a_gallery_that_is_too_large_is_refused_before_training(tiny_dataset, tiny_clip):
     seen = []
     with pytest.raises(FdrdError, match="a gallery of 400 images cannot be drawn from 24"):
-        benchmark.run(
+        run_method(
             "coop", tiny_dataset, backbone=tiny_clip, gallery=400,
             progress=lambda stage, _done, _total: seen.append(stage),
         )  # fmt: skip
@@ -185,7 +186,7 @@ def test_a_training_is_not_repeated_to_measure_another_split(
 ):
     def trained(splits=tiny_dataset, **asked):
         seen = []
-        benchmark.run(
+        run_method(
             "coop", splits, backbone=tiny_clip, results=tmp_path, progress=stages(seen),
             **{"train": QUICK, "options": {"n_ctx": 4}, **asked},
         )  # fmt: skip
@@ -244,7 +245,7 @@ def test_domains_that_are_learned_from_and_measured(
 ):
     from benchmark.reporting.comparison import label as labelled
 
-    result = benchmark.run(
+    result = run_method(
         "coop", domains, backbone=tiny_clip, train={"epochs": 1}, options={"n_ctx": 4}, **asked
     )
     assert len(result.ranks["text_to_image"].strict.split()) == measured
@@ -257,7 +258,7 @@ def test_domains_that_are_learned_from_and_measured(
 
 def test_an_unknown_domain_is_an_error(domains, tiny_clip):
     with pytest.raises(FdrdError, match="no domain 'nera' in train; it has far, near"):
-        benchmark.run("coop", domains, backbone=tiny_clip, train_domain="nera")
+        run_method("coop", domains, backbone=tiny_clip, train_domain="nera")
 
 
 def test_seeds_run_only_for_methods_with_randomness(tiny_clip, tiny_dataset):

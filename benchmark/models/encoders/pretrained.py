@@ -61,10 +61,6 @@ def can(target: str) -> frozenset[str]:
 def load(target: str, **setup: Unpack[EncoderSetup]) -> Encoder:
     """Return the model of a folder or of the Hub.
 
-    Args:
-        target: a folder, or ORG/NAME with an optional @REVISION.
-        setup: see `EncoderSetup`.
-
     Raises:
         FdrdError: the model is missing, damaged or of an unknown architecture, or has no such option.
     """

@@ -25,10 +25,6 @@ from fdrd.errors import FdrdError
 def load(target: str, **setup: Unpack[EncoderSetup]) -> PlainEncoder:
     """Return a model of sentence-transformers that encodes images and text.
 
-    Args:
-        target: a folder, or the name of a repository of the Hub.
-        setup: see `EncoderSetup`.
-
     Raises:
         FdrdError: the package is missing, or the model is, or it is damaged or encodes only text.
     """

@@ -182,12 +182,6 @@ def write_features(
 ) -> Path:
     """Write the features of all images, captions and hard negatives of some splits.
 
-    Args:
-        backbone: encodes them.
-        datasets: splits.
-        out: a new or empty folder.
-        progress: called with the number of rows.
-
     Raises:
         FdrdError: `out` is occupied, or an image does not match its digest.
     """

@@ -6,12 +6,12 @@ import time
 
 import msgspec
 import pytest
+from benchmark.experiments.state import states
 
 import benchmark
 from benchmark.experiments import worker
 from benchmark.experiments.execution import Job
 from benchmark.experiments.plan import Experiment, read_experiment
-from benchmark.experiments.state import states
 from benchmark.reporting.comparison import group_results
 from benchmark.result import read_results
 from fdrd.commands.benchmark.outcome import raise_failed
@@ -90,7 +90,7 @@ def test_a_row_replaces_shared_training_options_by_any_name():
     plan = Experiment(
         data="drawn",
         train={"lr": 0.5, "scale": 8},
-        methods=[benchmark.MethodRow(method="coop", train={"learning_rate": 0.1})],
+        methods=[benchmark.Run(method="coop", train={"learning_rate": 0.1})],
     )
     assert plan.rows()[0].train == {"learning_rate": 0.1, "scale": "8"}
 
@@ -121,7 +121,7 @@ def test_a_cell_that_fails_does_not_stop_the_others(tiny_dataset, tiny_clip, tmp
         backbones=["tiny"],
         results=str(tmp_path),
         methods=[
-            benchmark.MethodRow(method="maple", options={"depth": 9}),
+            benchmark.Run(method="maple", options={"depth": 9}),
             "zero_shot",
         ],
     )

@@ -16,6 +16,7 @@ import benchmark
 from benchmark import Images, load_backbone
 from benchmark.models.open_clip import _TENSORS
 from fdrd.errors import FdrdError
+from tests.running import run_method
 
 EMBEDDED = Path(benchmark.__file__).parent / "models" / "embedded"
 CAPTIONS = ["a red circle on the left", "A photo of 2 dogs", "the big black square"]
@@ -52,7 +53,7 @@ def test_sentence_transformers_gives_the_same_features_and_recalls(tiny_dataset,
     dataset = tiny_dataset["test"]
     captions = {str(number): caption for number, caption in enumerate(dataset.captions)}
     images = {str(number): image for number, image in enumerate(dataset.images(range(24)))}
-    metrics = benchmark.run("zero_shot", tiny_dataset, backbone=encoder).metrics
+    metrics = run_method("zero_shot", tiny_dataset, backbone=encoder).metrics
     for direction, queries, corpus, pairs in (
         ("text_to_image", captions, images, dataset.pairs[:, ::-1]),
         ("image_to_text", images, captions, dataset.pairs),
@@ -110,7 +111,7 @@ def test_open_clip_gives_the_same_features_and_recalls(local, tiny_dataset):
         captions = model.encode_text(tokenize(dataset.captions), normalize=True)
     assert (encoder.encode_text(CAPTIONS).pooled - texts).abs().max() < 1e-5
     assert encoder.count_tokens(["a photo"]) == [4]
-    metrics = benchmark.run("zero_shot", tiny_dataset, backbone=encoder).metrics
+    metrics = run_method("zero_shot", tiny_dataset, backbone=encoder).metrics
     scores = images @ captions.T
     image, caption = dataset.pairs.T
     own = scores[image, caption]
@@ -172,7 +173,7 @@ def test_open_clip_measures_the_same_recalls_of_the_embedded_model(
     found = measured.get_clip_metrics(images, captions, model.logit_scale.exp())
     plain = load_backbone(f"open_clip:{name}", device="cpu")
     for backbone in (embedded, plain):
-        metrics = benchmark.run("zero_shot", tiny_dataset, backbone=backbone).metrics
+        metrics = run_method("zero_shot", tiny_dataset, backbone=backbone).metrics
         for direction in ("image_to_text", "text_to_image"):
             for cutoff in ("R@1", "R@5", "R@10"):
                 recall = metrics.by_direction[direction][cutoff]

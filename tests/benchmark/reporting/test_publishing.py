@@ -17,6 +17,7 @@ from benchmark.checkpoint import read_header
 from benchmark.checkpoint_files import find_checkpoint
 from fdrd.commands import app
 from fdrd.errors import FdrdError
+from tests.running import run_method
 
 REPO = "org/fdrd-coop-shapes"
 CAPTIONS = ["a big red circle on the left", "a photo of a cat"]
@@ -32,11 +33,11 @@ def trained(tiny_clip, tiny_dataset, tmp_path_factory):
         "results": folder,
         "backbone": tiny_clip,
     }
-    benchmark.run("coop", tiny_dataset, seed=1, **learn)
+    run_method("coop", tiny_dataset, seed=1, **learn)
     (other,) = folder.glob("*.safetensors")
-    benchmark.run("coop", tiny_dataset, **learn)
+    run_method("coop", tiny_dataset, **learn)
     (checkpoint,) = set(folder.glob("*.safetensors")) - {other}
-    benchmark.run("coop", tiny_dataset, split="validation", **learn)
+    run_method("coop", tiny_dataset, split="validation", **learn)
     return checkpoint
 
 
@@ -52,7 +53,7 @@ def train_with_backbone(make_clip, tiny_dataset, tmp_path):
     def train(name):
         clip = make_clip()
         clip.name = name
-        benchmark.run(
+        run_method(
             "coop", tiny_dataset, backbone=clip, results=tmp_path / "runs",
             options={"n_ctx": 4}, train={"epochs": 1, "batch_size": 8},
         )  # fmt: skip

@@ -7,3 +7,9 @@ from pkgutil import iter_modules
 
 METHODS = {module.name: f"{__name__}.{module.name}" for module in iter_modules(__path__)}
 """Module of each method."""
+
+OTHER = {
+    **dict.fromkeys(("clip", "baseline", "pretrained"), "zero_shot"),
+    **dict.fromkeys(("fine_tune", "finetune", "finetuning", "fine_tuning"), "full"),
+}
+"""What others call a method."""

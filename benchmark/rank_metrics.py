@@ -364,9 +364,6 @@ def by_part(
 ) -> list[dict[str, MetricValues]]:
     """Return the metrics of strict ranks of parts of the queries, by direction.
 
-    Raises:
-        ValueError: a part has no queries.
-
     >>> ranks = {each: {"strict": np.array([1, 2, 4, 20])} for each in DIRECTIONS}
     >>> found, = by_part(ranks, [(np.ones(4, bool), np.ones(4, bool))])
     >>> found["image_to_text"]["MRR"], found["image_to_text"]["R@1"]

@@ -117,12 +117,6 @@ class _Registered(NamedTuple):
 
 _METHODS: dict[str, _Registered] = {}
 
-OTHER_NAMES = {
-    **dict.fromkeys(("clip", "baseline", "pretrained"), "zero_shot"),
-    **dict.fromkeys(("fine_tune", "finetune", "finetuning", "fine_tuning"), "full"),
-}
-"""What others call a method."""
-
 
 def method(
     name: str,
@@ -163,17 +157,25 @@ def method(
             raise ValueError(
                 f"two methods are called {name!r}: {_location(owner.factory)} and {_location(factory)}"
             )
+        home = inspect.getmodule(factory)
         declared = Declaration(
             arguments.get,
             lambda: options_of(factory),
             frozenset(inspect.signature(factory).parameters),
             inspect.getdoc(factory) or "",
-            inspect.getdoc(inspect.getmodule(factory)) or "",
+            (inspect.getdoc(home) or "") if home else "",
         )
         _METHODS[name] = _Registered(factory, declared)
         return factory
 
     return register
+
+
+@cache
+def other_names() -> dict[str, str]:
+    """Return built-in methods by what others call them."""
+    packages = map(importlib.import_module, BUILT_IN)
+    return {name: ours for each in packages for name, ours in getattr(each, "OTHER", {}).items()}
 
 
 @cache
@@ -199,16 +201,12 @@ def chosen_methods(
     names = [ablate] if ablate is not None else known if everything else list(methods)
     for name in names:
         if name not in known:
-            raise FdrdError(unknown("method", name, known, "fdrd", OTHER_NAMES))
+            raise FdrdError(unknown("method", name, known, "fdrd", other_names()))
     return names
 
 
 def _about(name: str) -> Declaration:
-    """Return what is known of a method: of a built-in one from its source, so that torch is not imported.
-
-    Raises:
-        FdrdError: there is no such method.
-    """
+    """Return what is known of a method: of a built-in one from its source, so that torch is not imported."""
     chosen_methods([name])
     return _METHODS[name].declaration if name in _METHODS else _from_source(name)
 
@@ -240,11 +238,7 @@ def load_plugin(module: str) -> None:
 
 
 def get_method(name: str) -> Callable[..., Method]:
-    """Return the factory with this name.
-
-    Raises:
-        FdrdError: there is no such method.
-    """
+    """Return the factory with this name."""
     chosen_methods([name])
     if name not in _METHODS:
         importlib.import_module(built_in()[name])
@@ -277,7 +271,8 @@ def method_names() -> list[str]:
 
 def role_of(name: str) -> Role:
     """Return the role of a method, without importing it; a method that is not known here has none."""
-    return (_about(name).argument("role") or "") if name in method_names() else ""
+    role: Role = (_about(name).argument("role") or "") if name in method_names() else ""
+    return role
 
 
 def method_options(name: str) -> dict[str, Option]:
@@ -286,11 +281,7 @@ def method_options(name: str) -> dict[str, Option]:
 
 
 def check_options(name: str, given: Mapping[str, Any]) -> None:
-    """Refuse options of a method that are unknown, wrong or out of range, and a method whose package is missing.
-
-    Raises:
-        FdrdError: as said.
-    """
+    """Refuse options of a method that are unknown, wrong or out of range, and a method whose package is missing."""
     about = _about(name)
     values = read_options(about.options, given, name)
     if make := about.argument("options"):
@@ -309,7 +300,7 @@ def summary(name: str) -> str:
 
 def trains(name: str) -> str:
     """Return what a method trains, as a noun phrase; empty if it does not say."""
-    return _about(name).argument("trains") or ""
+    return str(_about(name).argument("trains") or "")
 
 
 def notes(name: str) -> list[str]:
@@ -349,11 +340,7 @@ def _apart(can: frozenset[str]) -> bool:
 def check_backbone(
     name: str, options: Mapping[str, Any], can: frozenset[str], backbone: str
 ) -> None:
-    """Refuse a method that does not work on a backbone.
-
-    Raises:
-        FdrdError: it does not work; the message lists the methods that do.
-    """
+    """Refuse a method that does not work on a backbone."""
     reason = obstacle(name, options, can) if takes(name, "backbone") else ""
     if not reason:
         return

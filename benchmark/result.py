@@ -273,11 +273,7 @@ def read_result(path: str | Path) -> BenchResult:
 
 
 def read_results(paths: str | Path | Sequence[str | Path]) -> list[BenchResult]:
-    """Read result files and folders of result files, as `result_files` lists them.
-
-    Raises:
-        FdrdError: as `result_files`, or a file is invalid.
-    """
+    """Read result files and folders of result files, as `result_files` lists them."""
     return [read_result(file) for file in result_files(paths)]
 
 
@@ -397,9 +393,6 @@ def _checked_metrics(result: BenchResult) -> RetrievalMetrics:
 
     Categories, ties and scores of hard negatives are not in the file, so their metrics are checked for
     consistency only.
-
-    Raises:
-        ValueError: a metric is not the one that the ranks give, or cannot be one.
     """
     ranks = {
         way: {kind: numbers(getattr(result.ranks[way], kind)) for kind in ("strict", "caption")}

@@ -139,14 +139,13 @@ class Results(Mapping[str, MethodResults]):
             KeyError: there are none, or several rows of the method.
         """
         rows = self._rows()
-        found = {row: runs for row, runs in rows.items() if runs[0].settings.method == name}
-        found = {name: rows[name]} if name in rows else found
-        if len(found) == 1:
-            ((row, runs),) = found.items()
-            return MethodResults(row, tuple(runs), self.folder)
-        if found:
+        of_method = [row for row, runs in rows.items() if runs[0].settings.method == name]
+        found = [name] if name in rows else of_method
+        if len(found) > 1:
             raise KeyError(f"{len(found)} rows are of {name}: {', '.join(found)}")
-        raise KeyError(str(self.failed.get(name) or unknown("method", name, rows, "evaluate")))
+        if not found:
+            raise KeyError(str(self.failed.get(name) or unknown("method", name, rows, "evaluate")))
+        return MethodResults(found[0], tuple(rows[found[0]]), self.folder)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows())

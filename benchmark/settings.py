@@ -236,10 +236,16 @@ class Settings:
         fields["schema_version"] = SCHEMA_VERSION
         return fields
 
+    def training(self) -> dict[str, Any]:
+        """Return all that determines what is learned."""
+        fields = self.determining()
+        names = ("method", "code", "options", "train", "seed", "backbone", "learned_from")
+        return {name: fields[name] for name in names}
+
     def identity(self) -> str:
         """Return the digest of all that determines the numbers."""
-        said = json.dumps(self.determining(), sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()
+        text = json.dumps(self.determining(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def different(self, other: Settings) -> list[str]:
         """Return the names of the settings that give other numbers than those of `other`."""

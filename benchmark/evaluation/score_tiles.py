@@ -43,11 +43,7 @@ class ScoreMatrix:
                 yield rows, columns
 
     def tile(self, rows: slice, columns: slice) -> Tensor:
-        """Return the float32 scores of a tile. A tile has the same values whenever it is computed.
-
-        Raises:
-            FdrdError: a score is NaN.
-        """
+        """Return the float32 scores of a tile. A tile has the same values whenever it is computed."""
         key = (rows.start, columns.start)
         if key in self._kept:
             return self._kept[key]

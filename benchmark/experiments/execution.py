@@ -229,9 +229,6 @@ def states(
 
     Names are compared, not contents: a run whose data, backbone or code has changed since runs again although it
     is listed as finished.
-
-    Raises:
-        FdrdError: a file in the folder of results is invalid.
     """
     folder = Path(experiment.results)
     found = read_results(folder) if any(folder.glob("*.json")) else []

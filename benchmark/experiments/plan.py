@@ -233,11 +233,7 @@ def read_experiment(path: str | Path) -> Experiment:
 
 
 def to_experiment(content: Mapping[str, Any]) -> Experiment:
-    """Return an experiment from the content of a file, e.g. a dict, and check it.
-
-    Raises:
-        FdrdError: a key or value is wrong.
-    """
+    """Return an experiment from the content of a file, e.g. a dict, and check it."""
     try:
         experiment = msgspec.convert(msgspec.to_builtins(content), Experiment)
     except msgspec.ValidationError as error:

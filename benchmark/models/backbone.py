@@ -365,11 +365,7 @@ def first_layer(prompts: Sequence[Tensor]) -> int:
 
 
 def check_depth(prompts: Sequence[Tensor], layers: nn.ModuleList) -> None:
-    """Check that a tower has a layer for each entry.
-
-    Raises:
-        ValueError: it has fewer.
-    """
+    """Check that a tower has a layer for each entry."""
     if len(prompts) > len(layers):
         raise ValueError(
             f"{len(prompts)} layers of prompts for a tower of {len(layers)} layers; lower the depth"

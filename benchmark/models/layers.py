@@ -41,11 +41,7 @@ def depth(encoder: Encoder, tower: Tower) -> int:
 
 
 def check_layers(encoder: Encoder, tower: Tower, layers: Sequence[int]) -> None:
-    """Check that an encoder offers these layers.
-
-    Raises:
-        FdrdError: it offers none, or its tower has fewer.
-    """
+    """Check that an encoder offers these layers."""
     if layers and LAYERS not in encoder.can:
         raise FdrdError(
             f"backbone {encoder.name!r} offers the joint space only; leave out `layers`, or choose "

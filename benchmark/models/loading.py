@@ -125,11 +125,7 @@ def load_backbone(
 
 
 def refuse_function(spec: str, allow_code: bool) -> None:
-    """Refuse a backbone that is a function, unless the user typed its name.
-
-    Raises:
-        FdrdError: it is one, and code is not allowed.
-    """
+    """Refuse a backbone that is a function, unless the user typed its name."""
     if split_name(split_options(spec)[0])[0] == "function" and not allow_code:
         raise FdrdError(
             f"backbone {spec!r} is a function, which only the command line may name; "

@@ -37,11 +37,7 @@ def split_name(spec: str) -> tuple[str, str]:
 
 
 def check_backbone_name(spec: str) -> None:
-    """Refuse a backbone that cannot be loaded, as far as its name, its folder and the Hub say so.
-
-    Raises:
-        FdrdError: there is no such backbone, or its package is not installed.
-    """
+    """Refuse a backbone that cannot be loaded, as far as its name, its folder and the Hub say so."""
     kind, target = split_name(spec.partition("#")[0])
     package, extra = _PACKAGES.get(kind, ("", ""))
     if package and find_spec(package) is None:
@@ -88,11 +84,7 @@ DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "xla", "mtia", "npu")
 
 
 def check_device(name: str | None) -> None:
-    """Refuse a device that is certainly not here. Torch decides on the others.
-
-    Raises:
-        FdrdError: there is no such device.
-    """
+    """Refuse a device that is certainly not here. Torch decides on the others."""
     if name is not None and (reason := _device_obstacle(name)):
         raise FdrdError(
             f"`device` {name}: not available here ({reason}); leave it out, or give cpu"

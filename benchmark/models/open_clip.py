@@ -122,11 +122,7 @@ def read_config(path: Path) -> OpenClipConfig:
 def clip_parts(
     config: OpenClipConfig, tensors: Mapping[str, Tensor], tokenizer: Any, *, name: str
 ) -> tuple[CLIPModel, Any, Any]:
-    """Return (CLIPModel, tokenizer, image_processor) of an open_clip model.
-
-    Raises:
-        FdrdError: `CLIPModel` or its image processor cannot express it.
-    """
+    """Return (CLIPModel, tokenizer, image_processor) of an open_clip model."""
     bos, *_, eos = tokenizer("a")["input_ids"]
     model = clip_model(config.model, tensors, bos=bos, eos=eos, name=name)
     return model, tokenizer, image_processor(config)

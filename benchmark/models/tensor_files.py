@@ -65,11 +65,7 @@ def writing_tensors(out: Path) -> Iterator[None]:
 
 
 def refuse_integers(types: Mapping[str, object], model: nn.Module, name: str) -> None:
-    """Refuse weights that are stored as integers: loading would take them for the weights themselves.
-
-    Raises:
-        FdrdError: a parameter is stored as an integer.
-    """
+    """Refuse weights that are stored as integers: loading would take them for the weights themselves."""
     spelled = {key: str(kind).removeprefix("torch.") for key, kind in types.items()}
     wrong = sorted(
         key

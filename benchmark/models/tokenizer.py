@@ -59,11 +59,7 @@ def tokenizer_of(source: str | None, revision: str = "main", *, context: int = C
 
 
 def _clip_vocabulary(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Read CLIP's BPE file and return token ids and merges (arXiv 2103.00020, section 2.4).
-
-    Raises:
-        FdrdError: the file is not a list of byte pairs.
-    """
+    """Read CLIP's BPE file and return token ids and merges (arXiv 2103.00020, section 2.4)."""
     from tokenizers import pre_tokenizers
 
     try:

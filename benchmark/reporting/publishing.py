@@ -59,9 +59,6 @@ def push(
         tag: tag for the new commit.
         pull_request: whether to open a pull request instead of committing.
         progress: function that is called with each stage.
-
-    Raises:
-        FdrdError: there is nothing to push, or the Hub refused it.
     """
     options = PushOptions(private, revision, tag, pull_request)
     plan = prepare(publication(Path(trained), repo_id), options)
@@ -69,11 +66,7 @@ def push(
 
 
 def publication(trained: Path, repo_id: str) -> Publication:
-    """Return the content of a model repository: of a checkpoint, or of an exported model.
-
-    Raises:
-        FdrdError: it is neither.
-    """
+    """Return the content of a model repository: of a checkpoint, or of an exported model."""
     made = _model_publication if trained.is_dir() else _method_publication
     return made(trained, repo_id)
 

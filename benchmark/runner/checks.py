@@ -30,12 +30,7 @@ def check_runs(
     device: str | None = None,
     results: str | Path | None = None,
 ) -> None:
-    """Refuse runs that would fail later, as far as names, options and rows say so.
-
-    Raises:
-        FdrdError: an option, the device, the backbone, the split, the domain, the gallery or the folder is wrong, or
-            a package is missing.
-    """
+    """Refuse runs that would fail later, as far as names, options and rows say so."""
     check_device(device)
     runs = list(runs)
     for method, options in _distinct((run.method, run.options) for run in runs):
@@ -76,11 +71,7 @@ def _check_rows(run: Run, data: Data) -> None:
 
 
 def _smallest(name: str, split: str, domain: str | None) -> int | None:
-    """Return the images of the smallest domain in a split, from the manifest; None for a dataset of the Hub.
-
-    Raises:
-        FdrdError: there is no such dataset, split or domain.
-    """
+    """Return the images of the smallest domain in a split, from the manifest; None for a dataset of the Hub."""
     folder = Path(name) if Path(name).exists() else registered_folder(name)
     if folder is None and "/" not in name:  # a name of the Hub has one
         raise FdrdError(
@@ -112,11 +103,7 @@ def _smallest(name: str, split: str, domain: str | None) -> int | None:
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be written; it is not created.
-
-    Raises:
-        FdrdError: it is a file, or cannot be written.
-    """
+    """Refuse a folder that cannot be written; it is not created."""
     existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not existing.is_dir():
         raise FdrdError(f"{existing} is not a folder; give `results` a folder")

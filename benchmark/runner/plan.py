@@ -200,11 +200,7 @@ def backbone_of(resources: Resources) -> Backbone:
 
 
 def _loaded_from(data: Data) -> Name:
-    """Return the name of a dataset, also of its loaded splits.
-
-    Raises:
-        FdrdError: the splits are not those of a dataset on this machine.
-    """
+    """Return the name of a dataset, also of its loaded splits."""
     if not isinstance(data, Mapping):
         return data
     name = next((split.name for split in data.values()), "")
@@ -214,11 +210,7 @@ def _loaded_from(data: Data) -> Name:
 
 
 def check_names(runs: Sequence[Run], resources: Resources) -> None:
-    """Refuse runs of which none works on the backbone, before its weights are loaded.
-
-    Raises:
-        FdrdError: none works; the message lists the methods that do.
-    """
+    """Refuse runs of which none works on the backbone, before its weights are loaded."""
     backbone = resources.backbone
     if backbone is None:
         backbone = default_backbone(_loaded_from(resources.data))

@@ -35,11 +35,7 @@ Methods = OneMethod | Sequence[OneMethod]
 
 
 def execute(run: Run, resources: Resources) -> BenchResult:
-    """Train, measure and write the result file, or read what an equal run has written.
-
-    Raises:
-        FdrdError: an option or an input is wrong.
-    """
+    """Train, measure and write the result file, or read what an equal run has written."""
     plan = plan_of(run, resources)
     settings = plan.settings
     if not processes.all_agree(settings.file_name()):
@@ -100,11 +96,7 @@ def _check_free(path: Path) -> None:
 
 
 def _finished(path: Path, plan: Plan) -> BenchResult:
-    """Return the result of a finished run of these settings on these queries.
-
-    Raises:
-        FdrdError: the file is invalid, or holds something else under the name of this run.
-    """
+    """Return the result of a finished run of these settings on these queries."""
     result = read_result(path)
     different = plan.settings.different(result.settings)
     if not different and result.queries != measured_queries(plan):

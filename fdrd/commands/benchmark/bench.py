@@ -168,7 +168,7 @@ def _data_and_methods(
     arguments: Sequence[str], methods: Sequence[str]
 ) -> tuple[str | None, list[str]]:
     """Return the dataset, and the methods that are given as arguments or options, in any order."""
-    from benchmark.registry import OTHER_NAMES, method_names
+    from benchmark.registry import method_names, other_names
     from fdrd.options import closest, unknown
     from fdrd.storage.registration import registered_folder
 
@@ -176,8 +176,8 @@ def _data_and_methods(
     datasets = [each for each in arguments if each not in known or Path(each).exists()]
     for each in datasets:
         exists = "/" in each or Path(each).exists() or registered_folder(each)
-        if not exists and closest(each, known, OTHER_NAMES):
-            raise FdrdError(unknown("method", each, known, "fdrd", OTHER_NAMES))
+        if not exists and closest(each, known, other_names()):
+            raise FdrdError(unknown("method", each, known, "fdrd", other_names()))
     if len(datasets) > 1:
         raise FdrdError(
             f"several datasets: {', '.join(datasets)}; give one, and methods by their names in `fdrd methods`"

@@ -52,7 +52,6 @@ if TYPE_CHECKING:
         FitLog,
         read_result,
         read_results,
-        to_json,
     )
     from benchmark.results import MethodResults, Plots, Results
     from benchmark.retrieval_metrics import RetrievalMetrics
@@ -96,7 +95,7 @@ __all__, __getattr__, __dir__ = lazy_exports(
         "benchmark.reporting.records": "to_csv to_pandas",
         "benchmark.reporting.significance": "SignificanceTests compare",
         "benchmark.reporting.terminal": "table",
-        "benchmark.result": "BenchResult FitLog read_result read_results to_json",
+        "benchmark.result": "BenchResult FitLog read_result read_results",
         "benchmark.retrieval_metrics": "RetrievalMetrics",
         "benchmark.results": "MethodResults Plots Results",
         "benchmark.runner.description": "Resources Run",

@@ -156,8 +156,8 @@ def load_method(
             device=device,
             allow_code=allow_code and backbone is not None,
         )
-    given = {"train": header.train} if header.train else {}
-    method = make_method(name, options, backbone=tower, seed=header.seed or 0, **given)
+    training = {"train": header.train} if header.train else {}
+    method = make_method(name, options, backbone=tower, seed=header.seed or 0, **training)
     if method.learner is None:
         raise FdrdError(f"{path} belongs to {name}, which learns nothing; give `method` {name}")
     load_checkpoint(

@@ -8,9 +8,9 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -37,6 +37,11 @@ class Declaration:
     parameters: frozenset[str]
     text: str
     notes: str
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        return self.text.partition("\n")[0]
 
     @cached_property
     def options(self) -> dict[str, Option]:
@@ -101,10 +106,31 @@ class _Names(dict[str, Any]):
         if source is None:
             raise LookupError(module)
         self.module, self.tree = module, ast.parse(source)
-        self.nodes = {name: node for node in _statements(self.tree) for name in _bound(node)}
+        self.read: dict[str, Callable[[], Any]] = {}
+        for node in self.tree.body:
+            for statement in node.body if isinstance(node, ast.If) else (node,):
+                self._bind(statement)
+
+    def _bind(self, node: ast.stmt) -> None:
+        """Note how the names that a statement binds are read."""
+        match node:
+            case ast.ImportFrom(module=str(module), names=aliases):
+                for each in aliases:
+                    self.read[each.asname or each.name] = partial(_imported, module, each.name)
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
+                for target, value in zip(names, values, strict=True):
+                    self.read[target.id] = partial(self.value, value)  # type: ignore[attr-defined]
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                self.read[name] = partial(self.value, value)
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                module = importlib.import_module
+                self.read[name] = lambda: getattr(module(self.module), name)
 
     def __missing__(self, name: str) -> Any:
-        value = self[name] = self._found(name)
+        value = self[name] = self.read[name]()
         return value
 
     def value(self, expression: ast.expr | None) -> Any:
@@ -113,40 +139,13 @@ class _Names(dict[str, Any]):
         code = compile(ast.Expression(expression), self.module, "eval")
         return eval(code, {"__builtins__": builtins}, self)
 
-    def _found(self, name: str) -> Any:
-        match self.nodes[name]:
-            case ast.ImportFrom(module=str(module), names=aliases):
-                known = next(each.name for each in aliases if name in (each.asname, each.name))
-                if module.partition(".")[0] in _OWN:
-                    return _names(module)[known]
-                return getattr(importlib.import_module(module), known)
-            case ast.Assign(targets=[ast.Tuple(elts=elements)], value=value):
-                ids = [element.id for element in elements if isinstance(element, ast.Name)]
-                return self.value(value)[ids.index(name)]
-            case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
-                return self.value(value)
-        return getattr(importlib.import_module(self.module), name)
+
+def _imported(module: str, name: str) -> Any:
+    if module.partition(".")[0] in _OWN:
+        return _names(module)[name]
+    return getattr(importlib.import_module(module), name)
 
 
 @cache
 def _names(module: str) -> _Names:
     return _Names(module)
-
-
-def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
-    for node in tree.body:
-        yield from node.body if isinstance(node, ast.If) else (node,)
-
-
-def _bound(node: ast.stmt) -> list[str]:
-    """Return the names that a statement binds."""
-    match node:
-        case ast.ImportFrom(names=aliases):
-            return [each.asname or each.name for each in aliases]
-        case ast.Assign(targets=[ast.Tuple(elts=elements)]):
-            return [each.id for each in elements if isinstance(each, ast.Name)]
-        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-            return [name]
-        case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
-            return [name]
-    return []

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from benchmark.code_digest import NoIdentityError, code_digest
 from benchmark.declarations import Declaration, declaration
+from benchmark.models.names import APART
 from benchmark.result import FitLog
 from fdrd.errors import FdrdError
 from fdrd.options import Option, options_of, read_options, unknown
@@ -48,7 +49,8 @@ BUILT_IN = ("baselines", "dcar")
 class Method(Protocol):
     """A retrieval method. Any class with these members works.
 
-    An attribute `remarks` may hold caveats that tables print with the numbers: see `remarks_of`.
+    An attribute `remarks` may hold caveats that tables print with the numbers: a tag for the method's name, and the
+    sentence it stands for.
     """
 
     @property
@@ -205,7 +207,7 @@ def chosen_methods(
     return names
 
 
-def _about(name: str) -> Declaration:
+def about(name: str) -> Declaration:
     """Return what is known of a method: of a built-in one from its source, so that torch is not imported."""
     chosen_methods([name])
     return _METHODS[name].declaration if name in _METHODS else _from_source(name)
@@ -221,7 +223,7 @@ def _from_source(name: str) -> Declaration:
 
 
 def _needs(name: str) -> Needs:
-    needs = _about(name).argument("needs") or ""
+    needs = about(name).argument("needs") or ""
     return needs if isinstance(needs, Needs) else Needs(frozenset({needs} - {""}))
 
 
@@ -245,22 +247,22 @@ def get_method(name: str) -> Callable[..., Method]:
     return _METHODS[name].factory
 
 
-def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def variants_of(name: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the options of each variant of a method on top of the given ones, without duplicates.
 
     Raises:
         FdrdError: there is no such method, or it defines no variants.
     """
-    ablations: Ablations | None = _about(name).argument("ablations")
+    ablations: Ablations | None = about(name).argument("ablations")
     if not ablations:
-        having = ", ".join(each for each in method_names() if _about(each).argument("ablations"))
+        having = ", ".join(each for each in method_names() if about(each).argument("ablations"))
         raise FdrdError(
             f"`ablate` {name}: it defines no variants; these methods do: {having or 'none'}"
         )
     variants: dict[str, dict[str, Any]] = {}
     for variant, changes in ablations.items():
-        if (options := {**given, **changes}) not in variants.values():
-            variants[variant] = options
+        if (changed := {**options, **changes}) not in variants.values():
+            variants[variant] = changed
     return variants
 
 
@@ -271,58 +273,44 @@ def method_names() -> list[str]:
 
 def role_of(name: str) -> Role:
     """Return the role of a method, without importing it; a method that is not known here has none."""
-    role: Role = (_about(name).argument("role") or "") if name in method_names() else ""
+    role: Role = (about(name).argument("role") or "") if name in method_names() else ""
     return role
 
 
 def method_options(name: str) -> dict[str, Option]:
     """Return the options of a method."""
-    return _about(name).options
+    return about(name).options
 
 
-def check_options(name: str, given: Mapping[str, Any]) -> None:
+def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Refuse options of a method that are unknown, wrong or out of range, and a method whose package is missing."""
-    about = _about(name)
-    values = read_options(about.options, given, name)
-    if make := about.argument("options"):
+    declared = about(name)
+    values = read_options(declared.options, options, name)
+    if make := declared.argument("options"):
         make(**values)
-    needed = re.search(r"needs `(\w+)`", summary(name))
+    needed = re.search(r"needs `(\w+)`", declared.summary)
     if needed and find_spec(needed[1]) is None:
         raise FdrdError(
             f"{name} needs {needed[1]}, which is not installed; run `pip install 'fdrd[{name}]'`"
         )
 
 
-def summary(name: str) -> str:
-    """Return the first line of a method's docstring."""
-    return _about(name).text.partition("\n")[0]
-
-
-def trains(name: str) -> str:
-    """Return what a method trains, as a noun phrase; empty if it does not say."""
-    return str(_about(name).argument("trains") or "")
-
-
-def notes(name: str) -> list[str]:
-    """Return the paragraphs about a method: its paper and what differs from it, from the docstring of its module."""
-    paragraphs = _about(name).notes.split("\n\n")
-    return [" ".join(paragraph.split()) for paragraph in paragraphs if paragraph]
-
-
-def complete_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return all options of a method: those given, and else the defaults."""
-    return {key: given.get(key, option.default) for key, option in method_options(name).items()}
+    return {key: options.get(key, option.default) for key, option in method_options(name).items()}
 
 
 def takes(name: str, argument: str) -> bool:
     """Return whether a method takes `backbone`, `seed` or `train`."""
-    return argument in _about(name).parameters
+    return argument in about(name).parameters
 
 
 def obstacle(name: str, options: Mapping[str, Any], can: frozenset[str]) -> str:
     """Return why a method does not work on a backbone with these capabilities; empty if it does."""
     needs = _needs(name)
-    if needs.joint and _apart(can):
+    if not takes(name, "backbone"):
+        return ""
+    if needs.joint and APART in can:
         return "needs one space of images and captions"
     missing = sorted(needs.capabilities - can)
     chosen = complete_options(name, options)
@@ -331,18 +319,11 @@ def obstacle(name: str, options: Mapping[str, Any], can: frozenset[str]) -> str:
     return f"needs {' and '.join(missing)}" + (f" unless {needs.remedy}" if needs.unless else "")
 
 
-def _apart(can: frozenset[str]) -> bool:
-    from benchmark.models.backbone import APART  # imports torch
-
-    return APART in can
-
-
 def check_backbone(
     name: str, options: Mapping[str, Any], can: frozenset[str], backbone: str
 ) -> None:
     """Refuse a method that does not work on a backbone."""
-    reason = obstacle(name, options, can) if takes(name, "backbone") else ""
-    if not reason:
+    if not (reason := obstacle(name, options, can)):
         return
     working = [
         other + (f" ({with_options})" if with_options else "")
@@ -357,17 +338,10 @@ def check_backbone(
 
 def works_with(name: str, can: frozenset[str]) -> str | None:
     """Return the options with which a method works on a backbone, None if it does not work at all."""
-    if not takes(name, "backbone") or not obstacle(name, {}, can):
+    if not obstacle(name, {}, can):
         return ""
     needs = _needs(name)
-    if needs.joint and _apart(can):
-        return None
-    return needs.remedy or None
-
-
-def remarks_of(method: Method) -> dict[str, str]:
-    """Return the caveats of a method's results: a tag for its name in tables, and the sentence it stands for."""
-    return dict(getattr(method, "remarks", {}))
+    return None if needs.joint and APART in can else needs.remedy or None
 
 
 def make_method(name: str, options: Mapping[str, Any], **arguments: Any) -> Method:
@@ -395,7 +369,7 @@ def _of_one_or_many(encode: Callable[[Any], Features]) -> Callable[[Any], Featur
     return called
 
 
-def distribute(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def distribute(names: Sequence[str], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the options of each of several methods, as given with `-M`.
 
     `depth` applies to every method that has the option. `maple.depth` applies to one and wins.
@@ -404,7 +378,7 @@ def distribute(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict
         FdrdError: no chosen method has the option, or a value has the wrong type.
     """
     chosen: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for option, value in sorted(given.items(), key=lambda item: "." in item[0]):
+    for option, value in sorted(options.items(), key=lambda item: "." in item[0]):
         owner, dot, bare = option.rpartition(".")
         if dot and owner not in chosen:
             raise FdrdError(f"-M {option}: {owner} is not among the methods {', '.join(names)}")

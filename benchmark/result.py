@@ -213,8 +213,13 @@ class BenchResult:
         raise KeyError(f"{title}: not measured; choose from {', '.join(known)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON data, as its file has it."""
-        return to_json(self)
+        """Return the result as JSON data, as its file has it.
+
+        Raises:
+            ValueError: a number is NaN or infinite.
+        """
+        value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
+        return value
 
     def _title(self) -> str:
         settings = self.settings
@@ -238,19 +243,9 @@ class BenchResult:
         return f"<table><caption>{caption}</caption><tr>{head}</tr><tr>{cells}</tr></table>"
 
 
-def to_json(result: BenchResult) -> dict[str, Any]:
-    """Return the result as JSON data.
-
-    Raises:
-        ValueError: a number is NaN or infinite.
-    """
-    value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(result), allow_nan=False))
-    return value
-
-
 def write_result(result: BenchResult, path: Path) -> None:
     """Check the result and write it atomically."""
-    value = to_json(result)
+    value = result.to_dict()
     _decode(value, path)
     with atomic_write(path) as file:
         file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
@@ -417,7 +412,7 @@ def _checked_metrics(result: BenchResult) -> RetrievalMetrics:
 
 
 def _completed(
-    stated: Mapping[str, MetricValues], computed: Mapping[str, MetricValues], place: str
+    stated: Mapping[str, MetricValues], computed: Mapping[str, MetricValues], where: str
 ) -> dict[str, MetricValues]:
     """Return the computed metrics of each direction, and those that are only stated."""
     sides = {}
@@ -425,7 +420,7 @@ def _completed(
         if way not in stated:
             sides[way] = found
             continue
-        if difference := first_difference(stated[way], found, f"{place}.{way}"):
+        if difference := first_difference(stated[way], found, f"{where}.{way}"):
             raise ValueError(difference)
         sides[way] = MetricValues(
             found.queries,

@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmark.reporting.comparison import group_results, label
+from benchmark.reporting.comparison import label
 from benchmark.reporting.pages import html_parts, report
-from benchmark.reporting.plots import FORMATS, Plot, inline_svg, write_plot
+from benchmark.reporting.plots import Plot, inline_svg, write_plots
 from benchmark.reporting.records import to_pandas
-from benchmark.reporting.result_plots import plots_of
+from benchmark.reporting.result_plots import named_plots
 from benchmark.reporting.significance import SignificanceTests, compare
 from benchmark.reporting.tables import main_parts
 from benchmark.result import BenchResult
@@ -116,13 +116,7 @@ class Results(Mapping[str, MethodResults]):
 
     def plot(self) -> Plots:
         """Return plots of the results, which a notebook shows."""
-        return Plots(
-            {
-                f"{number}-{plot.name}": plot
-                for number, comparison in enumerate(group_results(self.results), 1)
-                for plot in plots_of(comparison)
-            }
-        )
+        return Plots(named_plots(self.results))
 
     def report(self, html: str | Path | None = None) -> str:
         """Return the report as Markdown, or write it as an HTML file and return its text."""
@@ -182,12 +176,7 @@ class Plots:
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write each plot as SVG, PDF and PNG, and return the paths."""
-        paths = []
-        for name, plot in self.plots.items():
-            for suffix in FORMATS:
-                paths.append(Path(folder, f"{name}.{suffix}"))
-                write_plot(plot, paths[-1])
-        return paths
+        return write_plots(self.plots, Path(folder))
 
     def __repr__(self) -> str:
         return (

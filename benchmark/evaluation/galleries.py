@@ -68,12 +68,12 @@ def rank_galleries(
             category[rows],
         )
         is_query = np.isin(image_numbers, queries)
-        for whole, part, place, chosen in (
+        for whole, part, position, chosen in (
             (to_text, found.image_to_text, image_numbers, is_query),
             (to_image, found.text_to_image, rows, is_query[image]),
         ):
             for field in fields(Ranks):
-                getattr(whole, field.name)[place[chosen]] = getattr(part, field.name)[chosen]
+                getattr(whole, field.name)[position[chosen]] = getattr(part, field.name)[chosen]
     return BothRanks(to_text, to_image)
 
 

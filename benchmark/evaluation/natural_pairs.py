@@ -41,9 +41,9 @@ def pair_wins(pairs: Indices, scores: Indices) -> PairWins:
     >>> pair_wins(np.array([[0, 1], [2, 3]]), np.array([[[2, 1], [1, 2]], [[2, 1], [2, 3]]]))
     PairWins(rows='0 1 2 3', text='11', image='10')
     """
-    own, other = scores[:, [0, 1], [0, 1]], scores[:, [0, 1], [1, 0]]
-    text = (own > other).all(axis=1)  # of each image
-    image = (own > other[:, ::-1]).all(axis=1)  # of each caption
+    right, wrong = scores[:, [0, 1], [0, 1]], scores[:, [0, 1], [1, 0]]
+    text = (right > wrong).all(axis=1)  # of each image
+    image = (right > wrong[:, ::-1]).all(axis=1)  # of each caption
     rows, *wins = pairs.ravel(), *(each.astype(int) for each in (text, image))
     return PairWins(" ".join(map(str, rows)), *("".join(map(str, each)) for each in wins))
 

@@ -137,10 +137,10 @@ def seed_intervals(
     of_seed = _bootstrap(sums, _counts(clusters), clusters.group_of_image, draws)
     generator = np.random.default_rng(1)  # 0 draws the images
     sides = []
-    for own in (of_seed[:, : len(other)], of_seed[:, len(other) :]):
-        seeds = own.shape[1]
+    for side in (of_seed[:, : len(other)], of_seed[:, len(other) :]):
+        seeds = side.shape[1]
         weights = generator.multinomial(seeds, [1 / seeds] * seeds, size=draws) / seeds
-        sides.append(np.einsum("ds,dsk->dk", weights, own))
+        sides.append(np.einsum("ds,dsk->dk", weights, side))
     (found,) = _quantiles(_with_mean(sides[0] - sides[1])[:, None])
     return found
 
@@ -212,10 +212,10 @@ def _with_mean(both: Floats) -> Floats:
 
 def _totals(counts: Floats, group: Indices) -> Floats:
     """Return (I, 2) the divisor of an image's sums: the queries of its group times the number of groups."""
-    numbers, place = np.unique(group, return_inverse=True)
-    totals = np.zeros((len(numbers), 2))
-    np.add.at(totals, place, counts)
-    return totals[place] * len(numbers)
+    groups, index = np.unique(group, return_inverse=True)
+    totals = np.zeros((len(groups), 2))
+    np.add.at(totals, index, counts)
+    return totals[index] * len(groups)
 
 
 def _all_signs(units: int) -> Iterator[Floats]:
@@ -236,13 +236,14 @@ def _bootstrap(sums: Floats, counts: Floats, group: Indices, draws: int) -> Floa
     """Return (draws, methods, 2) differences under resampling of the images of each group."""
     means = np.zeros((draws, *sums.shape[1:]))
     generator = np.random.default_rng(0)
-    numbers = np.unique(group)
-    for number in numbers:
-        own, queries = sums[group == number], counts[group == number]
-        for start, times in _resampled_counts(generator, len(own), draws):
-            total = (times @ own.reshape(len(own), -1)).reshape(len(times), *own.shape[1:])
+    groups = np.unique(group)
+    for index in groups:
+        of_group, queries = sums[group == index], counts[group == index]
+        for start, times in _resampled_counts(generator, len(of_group), draws):
+            total = times @ of_group.reshape(len(of_group), -1)
+            total = total.reshape(len(times), *of_group.shape[1:])
             rows = slice(start, start + len(times))
-            means[rows] += total / (times @ queries)[:, None] / len(numbers)
+            means[rows] += total / (times @ queries)[:, None] / len(groups)
     return means
 
 

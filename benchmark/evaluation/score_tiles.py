@@ -65,8 +65,8 @@ class ScoreMatrix:
         tile_of_cell = row // height * across + column // width
         order = np.argsort(tile_of_cell, kind="stable")
         wanted, start = np.unique(tile_of_cell[order], return_index=True)
-        for number, cells in zip(wanted.tolist(), np.split(order, start[1:]), strict=True):
-            top, left = number // across * height, number % across * width
+        for tile_index, cells in zip(wanted.tolist(), np.split(order, start[1:]), strict=True):
+            top, left = tile_index // across * height, tile_index % across * width
             scores = self.tile(
                 slice(top, min(top + height, self.n_rows)),
                 slice(left, min(left + width, self.n_columns)),
@@ -211,10 +211,8 @@ def _take(scores: Tensor, rows: Indices) -> Tensor:
 
 def _like(values: Tensor, earlier: Tensor) -> Tensor:
     """Return memory in the layout of a tensor: that of an earlier one, because new pages take time."""
-    same = (values.shape, values.stride(), values.device) == (
-        earlier.shape, earlier.stride(), earlier.device,
-    )  # fmt: skip
-    return earlier if same else torch.empty_like(values)
+    layout, known = ((t.shape, t.stride(), t.device) for t in (values, earlier))
+    return earlier if layout == known else torch.empty_like(values)
 
 
 def _integers(sums: Tensor) -> Indices:

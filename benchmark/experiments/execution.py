@@ -113,7 +113,7 @@ class _Opened:
     """Data and backbones that are given, and those that were used last."""
 
     job: Job
-    given: Mapping[str, Data]
+    splits: Mapping[str, Data]
     backbones: Mapping[str, Backbone]
     last: dict[tuple[str, str | None], Backbone] = field(default_factory=dict)
     joined: dict[str, Data] = field(default_factory=dict)
@@ -124,7 +124,7 @@ class _Opened:
         return Resources(self.data(cell), backbone, results, self.job.track)
 
     def data(self, cell: Run) -> Data:
-        data = self.given.get(cell.data, cell.data)
+        data = self.splits.get(cell.data, cell.data)
         if cell.preset is None:
             return data
         if cell.data not in self.joined:
@@ -140,7 +140,7 @@ class _Opened:
             self.last.clear()  # one backbone in memory at a time
             self.last[key] = open_backbone(
                 cell.backbone,
-                self.given.get(cell.data, cell.data),
+                self.splits.get(cell.data, cell.data),
                 device=self.job.device,
                 allow_code=self.job.allow_code,
             )

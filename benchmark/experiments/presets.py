@@ -71,7 +71,7 @@ def paper_data(data: Data) -> dict[str, RetrievalDataset]:
     return {**splits, "train": train, "validation": validation}
 
 
-def describe_domains(plan: Experiment, given: Mapping[str, Data]) -> list[str]:
+def describe_domains(plan: Experiment, splits_by_name: Mapping[str, Data]) -> list[str]:
     """Return a line per domain of the runs with the preset: its splits, or why it is left out or not trained on."""
     chosen = {each.domain for each in plan.protocols if each.preset}
     if not chosen:
@@ -79,7 +79,7 @@ def describe_domains(plan: Experiment, given: Mapping[str, Data]) -> list[str]:
     lines = []
     trained = [row.label for row in plan.rows() if takes(row.method, "train")]
     for data in [plan.data] if isinstance(plan.data, str) else plan.data:
-        pairs = pairs_by_domain(given.get(data, data))
+        pairs = pairs_by_domain(splits_by_name.get(data, data))
         for domain in sorted(set().union(*pairs.values())):
             if not chosen & {None, "each", domain}:
                 continue

@@ -129,8 +129,8 @@ class _Meter:
 
 def _study_name(run: Run, tuning: Tuning) -> str:
     asked = run.changed(hard_negatives=True)  # the search does not depend on it
-    said = msgspec.json.encode([asked, tuning], order="deterministic")
-    return f"{run.method}-{hashlib.sha256(said).hexdigest()[:16]}"
+    content = msgspec.json.encode([asked, tuning], order="deterministic")
+    return f"{run.method}-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 def _study(home: Path, tuning: Tuning) -> optuna.Study:

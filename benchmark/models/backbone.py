@@ -128,9 +128,6 @@ PROMPTS, TOKENS, WEIGHTS, LAYERS = "prompts", "token features", "trainable weigh
 
 ALL = frozenset({PROMPTS, TOKENS, WEIGHTS, LAYERS})
 
-APART = "separate spaces"
-"""In `Encoder.can` if images and captions have features of two spaces, which a method must join."""
-
 
 class Encoder(Protocol):
     """A frozen model that maps images and captions into one joint space."""

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from benchmark.models.backbone import APART, LAYERS, Encoder, Features
+from benchmark.models.backbone import LAYERS, Encoder, Features
 from benchmark.models.image_batches import AnyImages
+from benchmark.models.names import APART
 from fdrd.errors import FdrdError
 
 Tower = Literal["image", "text"]
@@ -87,7 +88,7 @@ def with_layers(
     modules: nn.ModuleList,
     layers: Sequence[int],
     encode: Callable[[], Features],
-    own: Callable[[int], Tensor],
+    selected: Callable[[int], Tensor],
 ) -> Features:
     """Return the features of a tower with the means of some of its layers.
 
@@ -95,23 +96,23 @@ def with_layers(
         modules: layers of the tower.
         layers: numbers of layers, 0 for the embeddings.
         encode: runs the tower.
-        own: (B, S) true at the states to average, for S states.
+        selected: (B, S) true at the states to average, for S states.
     """
     if not layers:
         return encode()
     with states_after(modules, layers) as states:
         features = encode()
-    means = [mean_state(states[layer], own(states[layer].shape[1])) for layer in layers]
+    means = [mean_state(states[layer], selected(states[layer].shape[1])) for layer in layers]
     return replace(features, layers=torch.stack(means, dim=1))
 
 
-def mean_state(states: Tensor, own: Tensor) -> Tensor:
-    """Return (B, width) means over the states (B, S, width) that `own` (B, S) selects, of unit length.
+def mean_state(states: Tensor, selected: Tensor) -> Tensor:
+    """Return (B, width) means over the states (B, S, width) that `selected` (B, S) has, of unit length.
 
     >>> mean_state(torch.tensor([[[3.0, 4.0], [9.0, 0.0]]]), torch.tensor([[True, False]])).tolist()
     [[0.6000000238418579, 0.800000011920929]]
     """
-    total = (states.float() * own.to(states.device).unsqueeze(-1)).sum(dim=1)
+    total = (states.float() * selected.to(states.device).unsqueeze(-1)).sum(dim=1)
     return normalize(total, dim=-1)  # the length of the mean does not matter
 
 

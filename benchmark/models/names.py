@@ -17,6 +17,9 @@ from fdrd.kinds import refuse_other
 EMBEDDED = "embedded"
 DEFAULT_BACKBONE = "openai/clip-vit-base-patch32@d15b5f29721ca72dac15f8526b284be910de18be"
 """Pinned to a revision with safetensors weights; the main branch has none."""
+APART = "separate spaces"
+"""In `Encoder.can` if images and captions have features of two spaces, which a method must join."""
+
 PREFIXES = ("hf", "open_clip", "st", "features")
 _PACKAGES = {"open_clip": ("open_clip", "open-clip"), "st": ("sentence_transformers", "st")}
 """Package and extra that a kind needs."""

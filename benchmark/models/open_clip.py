@@ -193,17 +193,15 @@ def configuration_of(tensors: Mapping[str, Tensor], *, quick_gelu: bool) -> dict
         patch = renamed["vision_model.embeddings.patch_embedding.weight"].shape[-1]
         grid = len(renamed["vision_model.embeddings.position_embedding.weight"]) - 1
         vocabulary, width = renamed["text_model.embeddings.token_embedding.weight"].shape
+        context = len(renamed["text_model.embeddings.position_embedding.weight"])
+        vision = {"image_size": patch * round(grid**0.5), "patch_size": patch}
+        text = {"context_length": context, "vocab_size": vocabulary, "heads": width // 64}
         return {
             "embed_dim": len(renamed["text_projection.weight"]),
             "quick_gelu": quick_gelu,
-            "vision_cfg": {
-                "image_size": patch * round(grid**0.5), "patch_size": patch, **tower("vision"),
-            },
-            "text_cfg": {
-                "context_length": len(renamed["text_model.embeddings.position_embedding.weight"]),
-                "vocab_size": vocabulary, "heads": width // 64, **tower("text"),
-            },
-        }  # fmt: skip
+            "vision_cfg": {**vision, **tower("vision")},
+            "text_cfg": {**text, **tower("text")},
+        }
     except (KeyError, IndexError) as error:
         raise FdrdError(
             f"these are not the tensors of a CLIP with a vision transformer: no {error} among "

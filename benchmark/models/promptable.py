@@ -233,11 +233,11 @@ class PromptableBackbone:
             )
 
         def encode(rows: slice) -> Features:
-            some, own = pixels[rows], prompts[rows]
+            some, some_prompts = pixels[rows], prompts[rows]
             with precision:
                 return concatenate(
                     [
-                        encode_part(some[part].to(self.device), own[part])
+                        encode_part(some[part].to(self.device), some_prompts[part])
                         for part in self._parts(len(some))
                     ]
                 )
@@ -277,12 +277,12 @@ class PromptableBackbone:
         towers = self._chosen(hooked=hooked)
         order = length.argsort(stable=True)
 
-        def encode(some: Tensor, prompts: Prompts, own: Tensor) -> Features:
+        def encode(some: Tensor, prompts: Prompts, valid: Tensor) -> Features:
             return with_layers(
                 self.model.text_model.encoder.layers,
                 layers,
                 lambda: towers.encode_ids(some, prompts, n_ctx, False),
-                lambda _length: own,
+                lambda _length: valid,
             )
 
         parts = []

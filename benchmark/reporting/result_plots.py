@@ -15,14 +15,23 @@ import numpy as np
 
 from benchmark.rank_metrics import DIRECTIONS
 from benchmark.registry import role_of
-from benchmark.reporting.comparison import Comparison, Row, label
+from benchmark.reporting.comparison import Comparison, Row, group_results, label
 from benchmark.reporting.plots import Plot, Series
-from benchmark.result import FitLog
+from benchmark.result import BenchResult, FitLog
 
 _KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
 _BINS = (1, 2, 3, 6, 11, 21, 51, 101)
 _TITLES = {"image_to_text": "image to text", "text_to_image": "text to image"}
 _MRR = "MRR in percent"
+
+
+def named_plots(results: Sequence[BenchResult]) -> dict[str, Plot]:
+    """Return all plots of results by the stem of their files."""
+    return {
+        f"{index}-{plot.name}": plot
+        for index, comparison in enumerate(group_results(results), 1)
+        for plot in plots_of(comparison)
+    }
 
 
 def plots_of(comparison: Comparison) -> list[Plot]:

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 
 from benchmark.evaluation.paired_tests import PARTS
 from benchmark.rank_metrics import BOTH, DIRECTIONS, METRICS, PAIR_METRICS, PAIRS, Interval
+from benchmark.reporting import sentences
 from benchmark.reporting.comparison import (
     Comparison,
     Row,
@@ -19,17 +20,6 @@ from benchmark.reporting.comparison import (
     base_to_new,
     group_results,
     heading,
-)
-from benchmark.reporting.sentences import (
-    BELOW,
-    BEST,
-    HARMONIC,
-    NATURAL_PAIRS,
-    NEGATIVES,
-    PAIRED,
-    legend,
-    sizes_text,
-    steps,
 )
 from benchmark.reporting.significance import (
     PairedComparison,
@@ -109,7 +99,9 @@ def main_table(comparison: Comparison) -> Table:
         cell = comparison.cell(row, column)
         if cell is None:
             return "–"
-        signs = BELOW * cell.worse + BEST * (column.title == "MRR" and row.label in top)
+        signs = sentences.BELOW * cell.worse + sentences.BEST * (
+            column.title == "MRR" and row.label in top
+        )
         spread = "" if cell.deviation is None else f" ±{column.text(cell.deviation, digits)}"
         return f"{column.text(cell.mean, digits)}{signs}{spread}"
 
@@ -128,7 +120,10 @@ def main_table(comparison: Comparison) -> Table:
         "",
         ["method", *with_training(head, "steps", "seeds")],
         [
-            [r.label, *with_training([number(r, each) for each in shown], steps(r), _seeds(r))]
+            [
+                r.label,
+                *with_training([number(r, each) for each in shown], sentences.steps(r), _seeds(r)),
+            ]
             for r in rows
         ],
         [["ceiling", *with_training([ceiling(each) for each in shown], "", "")]],
@@ -147,8 +142,8 @@ def main_parts(results: Sequence[BenchResult], *, tests: bool = False) -> list[T
     def parts(comparison: Comparison) -> list[Table | str]:
         return [
             replace(main_table(comparison), title=heading(comparison.settings)),
-            sizes_text(comparison),
-            legend(comparison),
+            sentences.sizes_text(comparison),
+            sentences.legend(comparison),
             *(significance(comparison) if tests else ()),
             *negatives_parts(comparison),
             *pairs_parts(comparison),
@@ -161,7 +156,7 @@ def significance(comparison: Comparison) -> list[Table | str]:
     """Return the significance tests of a comparison, and what they mean; nothing for a single method."""
     if len(comparison.rows) < 2:
         return []
-    return [paired_table(paired_with(comparison, None)), PAIRED]
+    return [paired_table(paired_with(comparison, None)), sentences.PAIRED]
 
 
 def summary(
@@ -171,7 +166,7 @@ def summary(
     parts = [part for comparison in comparisons for part in parts_of(comparison)]
     parts += [mean_table(group) for group in across_domains(comparisons)]
     for base, new in base_to_new(comparisons):
-        parts += [halves_table(base, new), HARMONIC]
+        parts += [halves_table(base, new), sentences.HARMONIC]
     return parts
 
 
@@ -307,7 +302,7 @@ def negatives_parts(comparison: Comparison) -> list[Table | str]:
     rows += [[f"{kind}, text-hard", *rest] for kind, *rest in _breakdown(hard, text_hard, least=0)]
     rows += _breakdown(types, shown)
     table = Table("Accuracy on hard negatives", ["kind", "rows", *shown], rows)
-    return [table, NEGATIVES, *_text_alone(known, text_only)]
+    return [table, sentences.NEGATIVES, *_text_alone(known, text_only)]
 
 
 def _text_alone(
@@ -339,7 +334,7 @@ def pairs_parts(comparison: Comparison) -> list[Table | str]:
         )
     labels = [row.label for row in comparison.ranked]
     head = ["metric", "pairs", *labels, "text-only baseline", "guessing"]
-    return [Table("Natural pairs", head, rows), NATURAL_PAIRS] if rows else []
+    return [Table("Natural pairs", head, rows), sentences.NATURAL_PAIRS] if rows else []
 
 
 def mrr_table(kind: Literal["domain", "category"], comparison: Comparison) -> Table | None:
@@ -462,8 +457,8 @@ def significance_parts(tests: SignificanceTests) -> list[Table | str]:
         rows = [tested.against, *tested.others]
         parts += [paired_table(tested), *filter(None, [paired_interval_table(tested)])]
         compared = Comparison(tested.settings, rows)
-        parts += [sizes_text(compared), *pairs_parts(compared)]
-    return [*parts, PAIRED, *(f"Left out: {left_out(each)}" for each in tests.left_out)]
+        parts += [sentences.sizes_text(compared), *pairs_parts(compared)]
+    return [*parts, sentences.PAIRED, *(f"Left out: {left_out(each)}" for each in tests.left_out)]
 
 
 def paired_interval_table(tested: PairedComparison) -> Table | None:

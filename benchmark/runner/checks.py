@@ -91,14 +91,14 @@ def _smallest(name: str, split: str, domain: str | None) -> int | None:
         if split in counts and domain in (None, each)
     ]
     if not chosen:
-        place = " of ".join(part for part in (split, domain) if part)
+        missing = " of ".join(part for part in (split, domain) if part)
         others = {
             each for known, splits in domains.items() if domain in (None, known) for each in splits
         }
         remedy = f"its domains are {', '.join(domains)}"
         if others:
             remedy = f"choose {' or '.join(filter(others.__contains__, SPLITS))} with `split`"
-        raise MissingSplitError(f"{name} has no {place}; {remedy}")
+        raise MissingSplitError(f"{name} has no {missing}; {remedy}")
     return min(chosen)
 
 

@@ -86,10 +86,10 @@ def _hard_negatives(plan: Plan, images: Features) -> dict[str, Share]:
     progress("train the text-only baseline", 0, 1)
     text_only = text_only_baseline(plan.measured, plan.baseline_rows)
     progress("train the text-only baseline", 1, 1)
+    method, rows = plan.method, plan.measured
     return hard_negative_shares(
-        plan.method.encode_text, plan.method.similarity, images, plan.measured,
-        text_only=text_only, progress=progress,
-    )  # fmt: skip
+        method.encode_text, method.similarity, images, rows, text_only=text_only, progress=progress
+    )
 
 
 def _as_text(values: Iterable[int]) -> str:

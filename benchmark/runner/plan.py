@@ -27,7 +27,6 @@ from benchmark.registry import (
     get_method,
     make_method,
     method_options,
-    remarks_of,
     source_digest,
     takes,
 )
@@ -91,13 +90,13 @@ def plan_of(run: Run, resources: Resources) -> Plan:
         check_names([run], resources)
     if takes(name, "backbone") or not isinstance(resources.backbone, str | None):
         tower = backbone_of(resources)
-    given = read_options(method_options(name), run.options, name)
+    options = read_options(method_options(name), run.options, name)
     if tower is not None:
-        check_backbone(name, given, tower.can, tower.name)
+        check_backbone(name, options, tower.can, tower.name)
     if config is None and takes(name, "train"):
         default: TrainConfig = inspect.signature(get_method(name)).parameters["train"].default
         config = default.changed(run.train)
-    method = make_method(name, given, backbone=tower, train=config, seed=run.seed)
+    method = make_method(name, options, backbone=tower, train=config, seed=run.seed)
     if checkpoint is not None and method.learner is None:
         raise FdrdError(f"{name} learns nothing, so it has no checkpoints; leave out `checkpoint`")
     trains = method.trains != "nothing" and checkpoint is None
@@ -116,8 +115,8 @@ def plan_of(run: Run, resources: Resources) -> Plan:
     settings = Settings(
         method=name,
         code=source_digest(name) or _new_digest(),
-        options=complete_options(name, given),
-        options_given=given,
+        options=complete_options(name, options),
+        options_given=options,
         train=config if trains else None,
         train_given=run.train if trains else {},
         seed=run.seed if random and checkpoint is None else None,
@@ -133,13 +132,13 @@ def plan_of(run: Run, resources: Resources) -> Plan:
         learned_from={split: each.fingerprint for split, each in rows.items()},
         checkpoint=sha256_of(checkpoint) if checkpoint else None,
         text_only_from=baseline_rows.fingerprint if baseline_rows else None,
-        remarks=remarks_of(method),
+        remarks=dict(getattr(method, "remarks", {})),
         hard_negatives=run.hard_negatives,
     )
     asked = run.changed(
         data=measured.title,
         backbone=tower.name if tower else None,
-        options=given,
+        options=options,
         train=training_options(run.train) if takes(name, "train") else {},
     )
     settings = dataclasses.replace(settings, asked=[asked.identity()])

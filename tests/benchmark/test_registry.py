@@ -9,6 +9,7 @@ from benchmark.registry import (
     _METHODS,
     BUILT_IN,
     _from_source,
+    about,
     built_in,
     distribute,
     get_method,
@@ -18,7 +19,6 @@ from benchmark.registry import (
     method_options,
     role_of,
     source_digest,
-    summary,
 )
 from benchmark.settings import TrainConfig
 from fdrd.errors import FdrdError
@@ -59,7 +59,7 @@ def test_options_are_the_keyword_arguments_with_their_docs():
 
 @pytest.mark.parametrize("name", method_names())
 def test_every_method_says_what_it_is_and_what_its_options_mean(name):
-    assert summary(name)
+    assert about(name).summary
     assert all(option.doc for option in method_options(name).values())
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmark.reporting.pages import markdown
 from benchmark.reporting.sentences import command
 from benchmark.reporting.terminal import table
-from benchmark.result import read_result, read_results, to_json, write_result
+from benchmark.result import read_result, read_results, write_result
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
 from tests.running import run_method
@@ -82,7 +82,7 @@ def change(value, path, new):
 )
 def test_an_error_names_the_file_and_the_field(result, tmp_path, path, value):
     file = tmp_path / "broken.json"
-    file.write_text(json.dumps(change(to_json(result), path, value)))
+    file.write_text(json.dumps(change(result.to_dict(), path, value)))
     with pytest.raises(FdrdError) as refused:
         read_result(file)
     assert "broken.json: " in str(refused.value)
@@ -93,7 +93,7 @@ def test_an_error_names_the_file_and_the_field(result, tmp_path, path, value):
 
 
 def test_missing_keys_are_named(result, tmp_path):
-    value = to_json(result)
+    value = result.to_dict()
     del value["metrics"]["by_domain"]["shapes"]["text_to_image"], value["ranks"]["text_to_image"]
     (tmp_path / "broken.json").write_text(json.dumps(value))
     with pytest.raises(FdrdError, match=r"broken\.json: missing text_to_image - at `\$\.metrics`"):
@@ -101,7 +101,7 @@ def test_missing_keys_are_named(result, tmp_path):
 
 
 def test_fields_of_a_later_release_are_ignored(result, tmp_path):
-    (tmp_path / "new.json").write_text(json.dumps(change(to_json(result), "settings.extra", 1)))
+    (tmp_path / "new.json").write_text(json.dumps(change(result.to_dict(), "settings.extra", 1)))
     assert read_result(tmp_path / "new.json") == result
 
 
@@ -278,7 +278,7 @@ def test_steps_and_memory_are_recorded_and_shown(result):
 
 
 def test_a_result_of_version_1_is_an_error_with_a_remedy(result, tmp_path):
-    value = {**to_json(result), "schema_version": 1}
+    value = {**result.to_dict(), "schema_version": 1}
     for share in value["metrics"]["hard_negatives"].values():
         del share["text_only"]
     (tmp_path / "old.json").write_text(json.dumps(value))

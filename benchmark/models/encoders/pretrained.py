@@ -251,8 +251,8 @@ def _converted(location: str, revision: str, described: Path) -> tuple[Any, Any,
             f".bin or .pt file, `fdrd export --to transformers` writes a folder that `backbone` takes"
         )
     config = open_clip.read_config(described)
-    own = any(_file(location, revision, file) for file in TOKENIZER_FILES)
-    tokenizer = tokenizer_of(location if own else None, revision, context=config.context)
+    has_tokenizer = any(_file(location, revision, file) for file in TOKENIZER_FILES)
+    tokenizer = tokenizer_of(location if has_tokenizer else None, revision, context=config.context)
     return open_clip.clip_parts(config, read_tensors(weights), tokenizer, name=location)
 
 

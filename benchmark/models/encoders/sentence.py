@@ -101,9 +101,11 @@ def _layers(
     def keep_ids(_module: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         ids[:] = [options["input_ids"] if "input_ids" in options else args[0]]
 
-    def each(items: Sequence[Any], layers: Sequence[int], tower: Any, own: Any) -> Features:
+    def each(items: Sequence[Any], layers: Sequence[int], tower: Any, selected: Any) -> Features:
         def one(item: Any) -> Features:
-            return with_layers(tower.encoder.layers, layers, lambda: Features(encode([item])), own)
+            return with_layers(
+                tower.encoder.layers, layers, lambda: Features(encode([item])), selected
+            )
 
         return concatenate([one(item) for item in items])
 

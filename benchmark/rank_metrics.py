@@ -116,13 +116,8 @@ def metric(
     Its parameters are named after the fields of `Ranks` that it needs. A metric of `strict` and `caption` ranks
     is checked when a result is read, and one of `strict` ranks is broken down by domain and category.
 
-    Args:
-        name: name and heading; with `cutoffs`, it contains `{k}`.
-        unit: `%` for values in [0, 1].
-        better: the direction of a better value.
-        cutoffs: values of the parameter `k`, each of which makes a metric.
-        main: whether the main tables show it.
-        reduce: how the values of the queries become one number.
+    Each of the `cutoffs` is a value of the parameter `k` and makes a metric, whose name has it in place of `{k}`. Other
+    arguments are attributes of `Metric`.
 
     Raises:
         ValueError: the name is taken.

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -148,21 +148,16 @@ class PromptableBackbone:
         check_layers(self, "image", layers)
         if layers and prompts.vision:
             raise ValueError("layers are read from a tower without prompts")
+
+        def encode(rows: list[int] | slice) -> Features:
+            some = images[rows] if isinstance(rows, slice) else select_images(images, rows)
+            shown = prompts[rows] if isinstance(rows, slice) else prompts
+            return self._encode_images(some, shown, tokens, layers)
+
         if self.frozen is None or prompts.vision or tokens:
-            return shared(
-                len(images),
-                lambda rows: self._encode_images(images[rows], prompts[rows], tokens, layers),
-            )
+            return shared(len(images), encode)
         with torch.no_grad(), step_numerics():
-            return cached_features(
-                self,
-                "image",
-                digests(images),
-                layers,
-                lambda rows: self._encode_images(
-                    select_images(images, rows), prompts, False, layers
-                ),
-            )
+            return cached_features(self, "image", digests(images), layers, encode)
 
     def encode_text(
         self,
@@ -254,37 +249,35 @@ class PromptableBackbone:
     ) -> Features:
         n_ctx = self._slots(prompts)
         precision = tower_autocast(self.device, self.options.precision)
+        prompted = len(prompts.text) > 0 or prompts.token_weights is not None
+        towers = self._chosen(hooked=prompted or tokens or len(layers) > 0)
+
+        def encode_part(ids: Tensor, valid: Tensor, prompts: Prompts) -> Features:
+            return with_layers(
+                self.model.text_model.encoder.layers,
+                layers,
+                lambda: towers.encode_ids(ids, prompts, n_ctx, tokens),
+                lambda _length: valid,
+            )
 
         def encode(rows: slice) -> Features:
             with precision:
                 if tokens:
-                    return with_layers(
-                        self.model.text_model.encoder.layers,
-                        layers,
-                        lambda: self.towers.encode_ids(ids[rows], prompts[rows], n_ctx, True),
-                        lambda _length: valid[rows],
-                    )
-                return self._encode_by_length(ids[rows], valid[rows], prompts[rows], n_ctx, layers)
+                    return encode_part(ids[rows], valid[rows], prompts[rows])
+                return self._by_length(encode_part, ids[rows], valid[rows], prompts[rows])
 
         return in_chunks(len(ids), encode)
 
-    def _encode_by_length(
-        self, ids: Tensor, valid: Tensor, prompts: Prompts, n_ctx: int, layers: Sequence[int]
+    def _by_length(
+        self,
+        encode: Callable[[Tensor, Tensor, Prompts], Features],
+        ids: Tensor,
+        valid: Tensor,
+        prompts: Prompts,
     ) -> Features:
         """Encode captions of similar length together, so that few are padded."""
         length = self.towers.lengths(ids)
-        hooked = len(prompts.text) > 0 or prompts.token_weights is not None or len(layers) > 0
-        towers = self._chosen(hooked=hooked)
         order = length.argsort(stable=True)
-
-        def encode(some: Tensor, prompts: Prompts, valid: Tensor) -> Features:
-            return with_layers(
-                self.model.text_model.encoder.layers,
-                layers,
-                lambda: towers.encode_ids(some, prompts, n_ctx, False),
-                lambda _length: valid,
-            )
-
         parts = []
         for part in self._parts(len(ids)):
             rows = order[part]
@@ -293,7 +286,7 @@ class PromptableBackbone:
             weights = some.token_weights
             if weights is not None and weights.shape[1] == ids.shape[1]:  # others are refused later
                 some = dataclasses.replace(some, token_weights=weights[:, :width])
-            parts.append(encode(ids[rows, :width], some, valid[rows, :width]))
+            parts.append(encode(ids[rows, :width], valid[rows, :width], some))
         return concatenate(parts)[order.argsort()]
 
     def _chosen(self, *, hooked: bool) -> _Towers:

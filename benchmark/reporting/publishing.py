@@ -50,15 +50,8 @@ def push(
 ) -> PushResult:
     """Push a trained method to the Hub in one commit.
 
-    Args:
-        trained: `.safetensors` file that `fdrd bench` wrote, whose results are published too, or a folder
-            that `export_model` wrote.
-        repo_id: ORG/NAME.
-        private: whether a new repository is private.
-        revision: branch, created if missing, or `refs/pr/N`.
-        tag: tag for the new commit.
-        pull_request: whether to open a pull request instead of committing.
-        progress: function that is called with each stage.
+    `trained` is the `.safetensors` file of a run, whose results are published, too, or a folder that `export_model`
+    wrote. The other arguments are those of `PushOptions`.
     """
     options = PushOptions(private, revision, tag, pull_request)
     plan = prepare(publication(Path(trained), repo_id), options)

@@ -114,7 +114,7 @@ def _settings(backbone: str | None, questions: Path | None, **values: object) ->
 
 
 def _scorer(backbone: str):  # type: ignore[no-untyped-def]
-    from benchmark.models.clip_score import caption_scorer
+    from benchmark.evaluation.encoding import caption_scorer
     from fdrd.commands.console import quiet_transformers
 
     quiet_transformers()

@@ -202,8 +202,14 @@ def test_an_edited_cell_is_measured_anew_and_an_equal_one_is_not(
 
     def measured():
         said = []
-        result = run_method("mine", tiny_dataset, backbone=tiny_clip, results=tmp_path, hard_negatives=False,
-                     progress=lambda stage, *_: said.append(stage))  # fmt: skip
+        result = run_method(
+            "mine",
+            tiny_dataset,
+            backbone=tiny_clip,
+            results=tmp_path,
+            hard_negatives=False,
+            progress=lambda stage, *_: said.append(stage),
+        )
         return result, any(", from " in stage for stage in said)
 
     enter(CELLS)

@@ -22,9 +22,13 @@ def zero_shot(tiny_clip):
 def trained(tiny_clip, tiny_dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     run_method(
-        "coop", tiny_dataset, backbone=tiny_clip, results=folder,
-        options={"n_ctx": 4}, train={"epochs": 1, "batch_size": 8},
-    )  # fmt: skip
+        "coop",
+        tiny_dataset,
+        backbone=tiny_clip,
+        results=folder,
+        options={"n_ctx": 4},
+        train={"epochs": 1, "batch_size": 8},
+    )
     (checkpoint,) = folder.glob("*.safetensors")
     return checkpoint
 

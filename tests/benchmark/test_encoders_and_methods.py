@@ -65,9 +65,14 @@ def test_methods_run_on_naflex(method, tiny_dataset, tmp_path):
 
 @pytest.mark.parametrize(
     ("method", "options"),
-    [("zero_shot", {}), ("random", {}), ("nnn", {}), ("clip_adapter", {"side": "both"}),
-     ("dcar", {"depth": 0})],
-)  # fmt: skip
+    [
+        ("zero_shot", {}),
+        ("random", {}),
+        ("nnn", {}),
+        ("clip_adapter", {"side": "both"}),
+        ("dcar", {"depth": 0}),
+    ],
+)
 def test_methods_on_pooled_features_run_on_a_plain_encoder(method, options, align, tiny_dataset):
     asked = {"options": options} if options else {}
     assert run(method, tiny_dataset, align, **asked).metrics is not None
@@ -139,9 +144,14 @@ def exported(tiny_dataset, tmp_path):
 
 @pytest.mark.parametrize(
     ("method", "architecture"),
-    [*(("lora", name) for name in ("clip", "metaclip_2", "siglip", "siglip2")), ("full", "clip"),
-     ("negclip", "siglip"), ("ce_clip", "siglip"), ("fsc_clip", "siglip")],
-)  # fmt: skip
+    [
+        *(("lora", name) for name in ("clip", "metaclip_2", "siglip", "siglip2")),
+        ("full", "clip"),
+        ("negclip", "siglip"),
+        ("ce_clip", "siglip"),
+        ("fsc_clip", "siglip"),
+    ],
+)
 def test_a_fine_tuned_model_is_loaded_by_transformers(
     method,
     architecture,
@@ -200,8 +210,9 @@ def test_a_pushed_model_is_loaded_by_transformers(hub, exported, siglip, tmp_pat
     assert load_backbone("org/tuned", device="cpu").fingerprint == local
     card = ModelCard.load("org/tuned")
     assert (card.data.library_name, card.data.pipeline_tag) == (
-        "transformers", "zero-shot-image-classification",
-    )  # fmt: skip
+        "transformers",
+        "zero-shot-image-classification",
+    )
     assert 'AutoModel.from_pretrained("org/tuned")' in card.text
     recalls = {each.metric_type: each.metric_value for each in card.data.eval_results}
     assert (

@@ -16,9 +16,14 @@ from tests.running import run_method
 @pytest.fixture(scope="module")
 def res(tiny_clip, tiny_dataset, tmp_path_factory):
     return benchmark.evaluate(
-        ["zero_shot", ("clip_adapter", {"ratio": 0.5})], tiny_dataset, backbone=tiny_clip, seeds=2,
-        results=tmp_path_factory.mktemp("runs"), epochs=1, lr=0.1,
-    )  # fmt: skip
+        ["zero_shot", ("clip_adapter", {"ratio": 0.5})],
+        tiny_dataset,
+        backbone=tiny_clip,
+        seeds=2,
+        results=tmp_path_factory.mktemp("runs"),
+        epochs=1,
+        lr=0.1,
+    )
 
 
 def test_results_are_found_by_method_and_averaged_over_seeds(res):

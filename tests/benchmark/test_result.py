@@ -132,9 +132,7 @@ def test_ranks_are_kept_query_by_query(result):
 
 
 def test_options_are_kept_resolved_and_as_given(result):
-    assert result.settings.options == {
-        "n_ctx": 4, "ctx_init": "a photo of a", "loss": "symmetric",
-    }  # fmt: skip
+    assert result.settings.options == {"n_ctx": 4, "ctx_init": "a photo of a", "loss": "symmetric"}
     assert result.settings.options_given == {"n_ctx": 4}
     assert result.settings.train.learning_rate == 0.002
     assert result.settings.train_given == QUICK

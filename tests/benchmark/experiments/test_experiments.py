@@ -145,10 +145,15 @@ def test_a_backbone_that_is_a_function_is_refused_before_any_cell(tiny_dataset, 
 
 def test_hard_negatives_are_not_measured_if_a_protocol_says_so(tiny_dataset, tiny_clip, tmp_path):
     def plan(**protocol):
-        return benchmark.to_experiment({
-            "data": "drawn", "backbones": ["tiny"], "methods": ["zero_shot"],
-            "results": str(tmp_path), "protocols": [protocol],
-        })  # fmt: skip
+        return benchmark.to_experiment(
+            {
+                "data": "drawn",
+                "backbones": ["tiny"],
+                "methods": ["zero_shot"],
+                "results": str(tmp_path),
+                "protocols": [protocol],
+            }
+        )
 
     given = {"data": {"drawn": tiny_dataset}, "backbones": {"tiny": tiny_clip}}
     without, with_them = (
@@ -191,11 +196,14 @@ def test_a_dry_run_tells_apart_where_a_method_trained(tiny_dataset, tiny_clip, t
     def plan(**protocol):
         return benchmark.to_experiment(
             {
-                "data": "drawn", "backbones": ["tiny"], "methods": ["nnn", "clip_adapter"],
-                "train": {"epochs": 1, "batch_size": 8}, "results": str(tmp_path),
+                "data": "drawn",
+                "backbones": ["tiny"],
+                "methods": ["nnn", "clip_adapter"],
+                "train": {"epochs": 1, "batch_size": 8},
+                "results": str(tmp_path),
                 "protocols": [protocol],
             }
-        )  # fmt: skip
+        )
 
     domain = tiny_dataset["test"].domains[0]
     given = {"data": {"drawn": tiny_dataset}, "backbones": {"tiny": tiny_clip}}

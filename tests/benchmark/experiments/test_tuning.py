@@ -20,10 +20,14 @@ def plan(folder, **changes):
     )
     row = benchmark.Run(method="coop", search=search)
     given = {
-        "data": "drawn", "backbones": ["tiny"], "methods": ["zero_shot", row], "seeds": 2,
-        "train": {"epochs": 3, "batch_size": 8}, "results": str(folder),
+        "data": "drawn",
+        "backbones": ["tiny"],
+        "methods": ["zero_shot", row],
+        "seeds": 2,
+        "train": {"epochs": 3, "batch_size": 8},
+        "results": str(folder),
         "tuning": Tuning(steps=BUDGET, first_rung=3),
-    }  # fmt: skip
+    }
     return benchmark.to_experiment({**given, **changes})
 
 

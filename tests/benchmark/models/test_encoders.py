@@ -216,8 +216,9 @@ def test_gradients_reach_prompts_only(name, encoders):
 def test_prompts_of_later_layers_replace_those_before(name, encoders):
     encoder, given = encoders[name], prompts(encoders[name], layers=3)
     for side, encode, items in (
-        ("text", encoder.encode_text, CAPTIONS), ("vision", encoder.encode_image, IMAGES)
-    ):  # fmt: skip
+        ("text", encoder.encode_text, CAPTIONS),
+        ("vision", encoder.encode_image, IMAGES),
+    ):
         layers = getattr(given, side)
         found = [encode(items, Prompts(**{side: layers[:depth]})).pooled for depth in range(4)]
         for one, other in pairwise(found):

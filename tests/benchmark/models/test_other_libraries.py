@@ -88,8 +88,14 @@ def local(tmp_path):
     config = {
         "embed_dim": 32,
         "vision_cfg": {"image_size": 32, "layers": 2, "width": 128, "patch_size": 8},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2},
-    }  # fmt: skip
+        "text_cfg": {
+            "context_length": 77,
+            "vocab_size": 49408,
+            "width": 64,
+            "heads": 1,
+            "layers": 2,
+        },
+    }
     torch.manual_seed(0)
     model = library.model.CLIP(**config)
     save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
@@ -130,9 +136,15 @@ def embedded_as_open_clip(tmp_path):
         "embed_dim": 192,
         "quick_gelu": True,
         "vision_cfg": {"image_size": 128, "layers": 5, "width": 192, "patch_size": 16},
-        "text_cfg": {"context_length": 77, "vocab_size": 2277, "width": 192, "heads": 3, "layers": 4,
-                     "hf_tokenizer_name": "the folder itself"},
-    }  # fmt: skip
+        "text_cfg": {
+            "context_length": 77,
+            "vocab_size": 2277,
+            "width": 192,
+            "heads": 3,
+            "layers": 4,
+            "hf_tokenizer_name": "the folder itself",
+        },
+    }
     tensors = {k: v.float() for k, v in load_file(EMBEDDED / "model.safetensors").items()}
     renamed = {}
     for key, value in tensors.items():

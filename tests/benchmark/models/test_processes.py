@@ -52,8 +52,12 @@ def run(folder, launcher):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
     done = subprocess.run(
         [sys.executable, *launcher, str(script), str(folder / "runs")],
-        env=environment, cwd=folder, capture_output=True, text=True, timeout=500,
-    )  # fmt: skip
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
     assert done.returncode == 0, done.stderr
     return {path.name.partition("-")[0]: path for path in (folder / "runs").glob("*.json")}
 

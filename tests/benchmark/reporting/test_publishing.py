@@ -54,9 +54,13 @@ def train_with_backbone(make_clip, tiny_dataset, tmp_path):
         clip = make_clip()
         clip.name = name
         run_method(
-            "coop", tiny_dataset, backbone=clip, results=tmp_path / "runs",
-            options={"n_ctx": 4}, train={"epochs": 1, "batch_size": 8},
-        )  # fmt: skip
+            "coop",
+            tiny_dataset,
+            backbone=clip,
+            results=tmp_path / "runs",
+            options={"n_ctx": 4},
+            train={"epochs": 1, "batch_size": 8},
+        )
         (checkpoint,) = (tmp_path / "runs").glob("*.safetensors")
         return checkpoint
 
@@ -168,9 +172,14 @@ def test_files_that_are_not_checkpoints_are_rejected(hub, tiny_clip, tmp_path, m
     with pytest.raises(FdrdError, match="is not a checkpoint of fdrd"):
         load_method("org/other", backbone=tiny_clip)
     whole = {
-        "method": "coop", "options": {}, "backbone": "tiny", "backbone_fingerprint": "0" * 64,
-        "train_fingerprint": "0" * 64, "train": {}, "seed": 0,
-    }  # fmt: skip
+        "method": "coop",
+        "options": {},
+        "backbone": "tiny",
+        "backbone_fingerprint": "0" * 64,
+        "train_fingerprint": "0" * 64,
+        "train": {},
+        "seed": 0,
+    }
     for header in (whole | {"method": ["coop"]}, whole | {"options": 3}, {"method": "coop"}, [], 1):
         save_file({"a": torch.ones(1)}, "bad.safetensors", {"fdrd": json.dumps(header)})
         with pytest.raises(FdrdError, match=r"bad\.safetensors is not a checkpoint of fdrd"):

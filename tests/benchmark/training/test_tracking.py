@@ -50,8 +50,12 @@ def test_another_tracker_is_an_observer(tiny_clip, tiny_dataset):
     points = []
     train = {"epochs": 2, "batch_size": 12}
     result = run_method(
-        "coop", tiny_dataset, backbone=tiny_clip, train=train, options={"n_ctx": 4},
+        "coop",
+        tiny_dataset,
+        backbone=tiny_clip,
+        train=train,
+        options={"n_ctx": 4},
         observers=[lambda *point: points.append(point)],
-    )  # fmt: skip
+    )
     assert points[-1] == ("validation_mrr", 4, result.fit.epochs[-1].validation_mrr)
     assert [step for curve, step, _ in points if curve == "loss"] == [1, 2, 3, 4]

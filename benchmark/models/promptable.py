@@ -1,6 +1,6 @@
 """Backbones that take prompts: an unmodified `transformers` model whose towers are transformers.
 
-`clip.py` and `siglip.py` hold what differs between architectures, as towers.
+`clip.py` and `siglip.py` hold what differs between architectures: how they tokenize, and how their towers run and pool.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,27 +33,6 @@ CPU_ROWS = 16
 PLAIN = Prompts()
 
 
-class _Towers(Protocol):
-    """How one architecture tokenizes, and how its towers run and pool: `CLIPTowers`, `SiglipTowers`."""
-
-    model: Any
-    dim: int
-    context: int
-    logit_bias: float
-    fingerprint: str
-    fixed_length: bool
-    """Every caption is padded to the context."""
-
-    def __init__(self, model: Any, tokenizer: Any, image_processor: Any, name: str): ...
-    def encode_pixels(
-        self, pixels: Tensor, prompts: Prompts, n_vis: int, tokens: bool
-    ) -> Features: ...
-    def encode_ids(self, ids: Tensor, prompts: Prompts, n_ctx: int, tokens: bool) -> Features: ...
-    def patches(self, pixels: Tensor, length: int) -> Tensor: ...
-    def tokenize(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]: ...
-    def lengths(self, ids: Tensor) -> Tensor: ...
-
-
 class PromptableBackbone:
     """A frozen model with two towers that take prompts, see `Backbone`.
 
@@ -66,6 +45,18 @@ class PromptableBackbone:
     can = ALL
     supported: tuple[str, ...] = ("precision", "compile")
     """its options"""
+    fixed_length = False
+    """whether every caption is padded to the context"""
+    dim: int
+    context: int
+    logit_bias: float | Tensor = 0.0
+    # Of an architecture: features of images under n visual tokens per layer, and of captions under n context vectors;
+    # (B, length) true at the states of patches; (B, T) token ids, and true at the captions' own tokens; their numbers.
+    encode_pixels: Callable[[Tensor, Prompts, int, bool], Features]
+    encode_ids: Callable[[Tensor, Prompts, int, bool], Features]
+    patches: Callable[[Tensor, int], Tensor]
+    tokenize: Callable[[Sequence[str], int], tuple[Tensor, Tensor]]
+    lengths: Callable[[Tensor], Tensor]
 
     def __init__(
         self,
@@ -98,17 +89,13 @@ class PromptableBackbone:
         self.text_layers: int = text.num_hidden_layers
         self.vision_layers: int = vision.num_hidden_layers
         self.logit_scale: float | Tensor = float(model.logit_scale.detach().float().exp())
-        self.towers = self._towers(options)(model, tokenizer, image_processor, name)
-        self.dim = self.towers.dim
-        self.context = self.towers.context
-        self.logit_bias: float | Tensor = self.towers.logit_bias
-        self.fingerprint = options.fingerprint(self.towers.fingerprint)
-        self._compiled: _Towers | None = None
+        self.fingerprint = options.fingerprint(self._prepared())
+        self._compiled: PromptableBackbone | None = None
         if options.compile:
             self._compile()
 
-    def _towers(self, options: EncoderOptions) -> type[_Towers]:
-        """Return the architecture of the towers."""
+    def _prepared(self) -> str:
+        """Set what an architecture needs, and return the digest of weights, preprocessing and tokenizer."""
         raise NotImplementedError
 
     def trainable_copy(self) -> PromptableBackbone:
@@ -276,12 +263,12 @@ class PromptableBackbone:
         prompts: Prompts,
     ) -> Features:
         """Encode captions of similar length together, so that few are padded."""
-        length = self.towers.lengths(ids)
+        length = self.lengths(ids)
         order = length.argsort(stable=True)
         parts = []
         for part in self._parts(len(ids)):
             rows = order[part]
-            width = ids.shape[1] if self.towers.fixed_length else int(length[rows].max())
+            width = ids.shape[1] if self.fixed_length else int(length[rows].max())
             some = prompts[rows]
             weights = some.token_weights
             if weights is not None and weights.shape[1] == ids.shape[1]:  # others are refused later
@@ -289,10 +276,10 @@ class PromptableBackbone:
             parts.append(encode(ids[rows, :width], valid[rows, :width], some))
         return concatenate(parts)[order.argsort()]
 
-    def _chosen(self, *, hooked: bool) -> _Towers:
-        """Return the compiled towers where nothing hooks into them or needs a gradient."""
+    def _chosen(self, *, hooked: bool) -> PromptableBackbone:
+        """Return the backbone with compiled towers where nothing hooks into them or needs a gradient."""
         if hooked or torch.is_grad_enabled() or self._compiled is None:
-            return self.towers
+            return self
         return self._compiled
 
     @torch.no_grad()
@@ -304,7 +291,7 @@ class PromptableBackbone:
             "vision_model": torch.compile(model.vision_model, dynamic=True),
             "text_model": torch.compile(model.text_model, dynamic=True),
         }
-        self._compiled = copy.copy(self.towers)
+        self._compiled = copy.copy(self)
         self._compiled.model = model
         try:
             self._encode_ids(*self._tokenize(["a"], self.context), PLAIN, False)
@@ -328,7 +315,7 @@ class PromptableBackbone:
                 f"no room for a caption: the context of {self.name} has {self.context} tokens, "
                 f"of which context vectors take {self.context - longest}; lower n_ctx"
             )
-        ids, valid = self.towers.tokenize(captions, longest)
+        ids, valid = self.tokenize(captions, longest)
         return ids.to(self.device), valid.to(self.device)
 
 

@@ -79,8 +79,8 @@ def test_weights_beside_what_cannot_be_copied_are_never_shared(make_clip):
 def test_placeholder_tokens_in_slots_have_no_effect(tiny_clip, monkeypatch):
     context = Prompts(text=drawn_prompts(1, 3, tiny_clip.text_width))
     before = tiny_clip.encode_text(CAPTIONS, context).pooled
-    monkeypatch.setattr(tiny_clip.towers, "bos", 5)
-    ids, _ = tiny_clip.towers.tokenize(CAPTIONS, 21)
+    monkeypatch.setattr(tiny_clip, "bos", 5)
+    ids, _ = tiny_clip.tokenize(CAPTIONS, 21)
     assert 5 not in ids[:, :1]  # the slots changed, BOS did not
     assert torch.equal(tiny_clip.encode_text(CAPTIONS, context).pooled, before)
 
@@ -194,7 +194,7 @@ def test_long_captions_lose_words_but_never_eos(tiny_clip):
     for n_ctx in (0, 4):
         prompts = Prompts(text=drawn_prompts(1, n_ctx, tiny_clip.text_width) if n_ctx else ())
         features = tiny_clip.encode_text([long], prompts, tokens=True)
-        ids, _ = tiny_clip.towers.tokenize([long], 24 - n_ctx)
+        ids, _ = tiny_clip.tokenize([long], 24 - n_ctx)
         assert ids[0, -1] == tiny_clip.model.config.text_config.eos_token_id
         assert features.valid.tolist() == [[False, *[True] * (22 - n_ctx), False]]
 

@@ -132,9 +132,7 @@ def backbone(parts):
 
 
 def towers(clip, pixels):
-    return clip.towers.encode_pixels(pixels, Prompts(), 0, False).pooled, clip.encode_text(
-        CAPTIONS
-    ).pooled
+    return clip.encode_pixels(pixels, Prompts(), 0, False).pooled, clip.encode_text(CAPTIONS).pooled
 
 
 def theirs(model, coding, pixels):

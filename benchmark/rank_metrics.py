@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import signature
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,8 @@ CountFromZero = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
 Interval = tuple[NonNegative, NonNegative]
 
 Indices: TypeAlias = npt.NDArray[np.int64]
+Floats: TypeAlias = npt.NDArray[np.float64]
+Side = TypeVar("Side")
 Values: TypeAlias = npt.NDArray[Any]
 """One value per query, which may be NaN where a query has none; truth values are 1 and 0."""
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -268,11 +270,11 @@ def require(found: Iterable[str], names: Sequence[str]) -> None:
         raise ValueError(f"missing {', '.join(missing)}")
 
 
-class ByDirection(NamedTuple):
-    """A number of every query: of I images, and of N rows."""
+class ByDirection(NamedTuple, Generic[Side]):
+    """What both directions have, e.g. a number of every query: of I images, and of N rows."""
 
-    image_to_text: Indices
-    text_to_image: Indices
+    image_to_text: Side
+    text_to_image: Side
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,7 +291,7 @@ class QueryGroups:
     domain_of_image: Indices
     joint: bool
 
-    def images(self) -> ByDirection:
+    def images(self) -> ByDirection[Indices]:
         """Return the image index of each query."""
         return ByDirection(np.arange(len(self.domain_of_image)), self.image_of_row)
 
@@ -393,7 +395,7 @@ def _reduced(each: Metric, values: Values) -> float:
     return float(np.median(values) if each.reduce == "median" else np.mean(values))
 
 
-def _clusters(images: ByDirection, part: Sequence[Mask]) -> list[Indices]:
+def _clusters(images: ByDirection[Indices], part: Sequence[Mask]) -> list[Indices]:
     """Return the position of the image of each query of a part among its images, for both directions."""
     return [
         np.unique(image[mask], return_inverse=True)[1]

@@ -369,7 +369,7 @@ def _check_pairs(wins: Mapping[Kind, PairWins], rows: int) -> None:
             raise ValueError(f"{name}.rows has a pair that is not in order")
 
 
-def _gallery_sizes(groups: QueryGroups, gallery: Gallery) -> ByDirection:
+def _gallery_sizes(groups: QueryGroups, gallery: Gallery) -> ByDirection[Indices]:
     """Return at least as many items as each query ranks: rows for images, images for rows."""
     images, rows = groups.images()
     if gallery == "joint":

@@ -12,10 +12,11 @@ import torch
 from PIL.Image import Image
 
 from benchmark.evaluation.galleries import rank_galleries
-from benchmark.evaluation.ranking import BothRanks
+from benchmark.evaluation.ranking import Ranks
 from benchmark.models.backbone import Encoder, Features, concatenate
 from benchmark.models.image_batches import Images
 from benchmark.models.loading import load_backbone
+from benchmark.rank_metrics import ByDirection
 from benchmark.registry import Method
 from benchmark.settings import Gallery
 from fdrd.dataset import RetrievalDataset
@@ -87,7 +88,7 @@ def rank_split(
     texts: Features,
     dataset: RetrievalDataset,
     gallery: Gallery = "domain",
-) -> BothRanks:
+) -> ByDirection[Ranks]:
     """Return the ranks of all queries of a split under a method's similarity."""
     return rank_galleries(
         method.similarity,

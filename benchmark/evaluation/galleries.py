@@ -7,9 +7,9 @@ from dataclasses import fields
 
 import numpy as np
 
-from benchmark.evaluation.ranking import BothRanks, Ranks, Similarity, rank
+from benchmark.evaluation.ranking import Ranks, Similarity, rank
 from benchmark.models.backbone import Features
-from benchmark.rank_metrics import KS
+from benchmark.rank_metrics import KS, ByDirection
 from benchmark.settings import Gallery, check_gallery
 from fdrd.dataset import Indices
 
@@ -53,7 +53,7 @@ def rank_galleries(
     category: Indices,
     image_domain: Indices,
     gallery: Gallery,
-) -> BothRanks:
+) -> ByDirection[Ranks]:
     """Call `rank` for every gallery of a split, and combine the ranks by image number and by row."""
     to_text, to_image = _empty(len(images)), _empty(len(pairs))
     for members, queries in galleries(image_domain, gallery):
@@ -74,7 +74,7 @@ def rank_galleries(
         ):
             for field in fields(Ranks):
                 getattr(whole, field.name)[position[chosen]] = getattr(part, field.name)[chosen]
-    return BothRanks(to_text, to_image)
+    return ByDirection(to_text, to_image)
 
 
 def _empty(queries: int) -> Ranks:

@@ -15,15 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from benchmark.rank_metrics import DIRECTIONS, Interval
-
-if TYPE_CHECKING:  # these import torch
-    from benchmark.evaluation.score_tiles import Floats
-    from fdrd.dataset import Indices
+from benchmark.rank_metrics import DIRECTIONS, ByDirection, Floats, Indices, Interval
 
 PARTS = (*DIRECTIONS, "mean")
 """What is compared: each direction, and the mean of both, which decides the verdict."""
@@ -32,13 +27,6 @@ FLIPS = 50_000
 DRAWS = 2_000
 _BLOCK = 2_000_000
 """Numbers drawn at a time."""
-
-
-class Reciprocals(NamedTuple):
-    """1 / rank of every query: of I images, and of N rows."""
-
-    image_to_text: Floats
-    text_to_image: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +60,14 @@ class Difference:
 
 
 def paired_differences(
-    reference: Reciprocals,
-    others: Sequence[Reciprocals],
+    reference: ByDirection[Floats],
+    others: Sequence[ByDirection[Floats]],
     clusters: Clusters,
     *,
     flips: int = FLIPS,
     draws: int = DRAWS,
 ) -> list[dict[str, Difference]]:
-    """Return the difference of each method to the reference, for each of `PARTS`.
+    """Return the difference of each method to the reference, for each of `PARTS`, from 1 / rank of every query.
 
     Holm's correction covers the methods, separately in each part.
     """
@@ -123,8 +111,8 @@ def unit_intervals(
 
 
 def seed_intervals(
-    reference: Sequence[Reciprocals],
-    other: Sequence[Reciprocals],
+    reference: Sequence[ByDirection[Floats]],
+    other: Sequence[ByDirection[Floats]],
     clusters: Clusters,
     draws: int = DRAWS,
 ) -> dict[str, Interval]:
@@ -154,7 +142,7 @@ def _quantiles(drawn: Floats) -> list[dict[str, Interval]]:
     ]
 
 
-def _sums(values: Reciprocals, clusters: Clusters) -> Floats:
+def _sums(values: ByDirection[Floats], clusters: Clusters) -> Floats:
     """Return (I, 2) the sums of each image, which has one query of its own and one per row."""
     images = len(clusters.group_of_image)
     by_row = np.bincount(clusters.image_of_row, values.text_to_image, minlength=images)

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmark.rank_metrics import Floats
 from fdrd.dataset import Indices
 from fdrd.errors import FdrdError
 
-Floats = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.float32]
 
 HEIGHT, WIDTH = 2048, 4096

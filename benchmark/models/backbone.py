@@ -8,7 +8,7 @@ prompting use the same list: length 0 is plain CLIP, length 1 CoOp (arXiv 2109.0
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Protocol
@@ -259,7 +259,6 @@ def inject(
         ValueError: more prompts than layers.
     """
     check_depth(prompts, layers)
-    handles = []
     first = first_layer(prompts)
 
     def enters(_module: nn.Module, _args: Any, embedded: Tensor) -> Tensor:
@@ -268,17 +267,14 @@ def inject(
     def writes(write: Write, prompt: Tensor) -> Callable[[nn.Module, Any], tuple[Any, ...]]:
         return lambda _module, args: (write(args[0], prompt), *args[1:])
 
-    try:
+    with ExitStack() as hooks:
         if first == 0 and prompts:
-            handles.append(embed.register_forward_hook(enters))
+            hooks.enter_context(embed.register_forward_hook(enters))
         for index, (layer, prompt) in enumerate(zip(layers, prompts, strict=False)):
             if index and prompt.shape[-2]:
                 write = enter if index == first else replace
-                handles.append(layer.register_forward_pre_hook(writes(write, prompt)))
+                hooks.enter_context(layer.register_forward_pre_hook(writes(write, prompt)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -323,17 +319,14 @@ def join(
     def drop(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return torch.cat([args[0][:, :position], args[0][:, position + count :]], dim=1), *args[1:]
 
-    handles = [last.register_forward_pre_hook(drop)]
     entries = [*prompts, *[prompts[first][..., :0, :]] * (len(layers) - len(prompts))]
-    try:
+    with ExitStack() as hooks:
+        hooks.enter_context(last.register_forward_pre_hook(drop))
         for index, (layer, prompt) in enumerate(zip(layers, entries, strict=True)):
             if index >= first:
                 hook = write(prompt, cut=count if index > first else 0)
-                handles.append(layer.register_forward_pre_hook(hook))
+                hooks.enter_context(layer.register_forward_pre_hook(hook))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def widened(mask: Tensor | None, position: int, count: int, *, causal: bool) -> Tensor | None:
@@ -392,8 +385,5 @@ def weigh_tokens(
         factors = torch.cat([weights[:, :start], slots, weights[:, start:]], dim=1)
         return embedded * factors.unsqueeze(-1)
 
-    handle = embed.register_forward_hook(scale)
-    try:
+    with embed.register_forward_hook(scale):
         yield
-    finally:
-        handle.remove()

@@ -7,7 +7,7 @@ the tokens or patches after an early layer. Layer 0 are the embeddings.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -71,17 +71,14 @@ def states_after(modules: nn.ModuleList, layers: Sequence[int]) -> Iterator[dict
 
         return hook
 
-    handles = [
-        modules[layer - 1].register_forward_hook(leaves(layer))
-        if layer
-        else modules[0].register_forward_pre_hook(enters)
-        for layer in layers
-    ]
-    try:
+    with ExitStack() as hooks:
+        for layer in layers:
+            hooks.enter_context(
+                modules[layer - 1].register_forward_hook(leaves(layer))
+                if layer
+                else modules[0].register_forward_pre_hook(enters)
+            )
         yield states
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def with_layers(

@@ -9,7 +9,7 @@ aspect ratio, are a `Siglip2Model`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Unpack
 
 import torch
@@ -180,9 +180,5 @@ def _without_last(head: Any, count: int) -> Iterator[None]:
     def shorten(_module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(None if each is None else each[:, : each.shape[1] - count] for each in args)
 
-    handle = head.register_forward_pre_hook(shorten) if count else None
-    try:
+    with head.register_forward_pre_hook(shorten) if count else nullcontext():
         yield
-    finally:
-        if handle:
-            handle.remove()

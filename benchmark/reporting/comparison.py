@@ -7,27 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark.evaluation.paired_tests import (
     Clusters,
     Difference,
-    Reciprocals,
     paired_differences,
     seed_intervals,
     unit_intervals,
 )
-from benchmark.rank_metrics import BOTH, DIRECTIONS, Interval
+from benchmark.rank_metrics import BOTH, DIRECTIONS, ByDirection, Floats, Indices, Interval
 from benchmark.registry import role_of
 from benchmark.result import BenchResult, numbers, query_groups
 from benchmark.retrieval_metrics import Column
 from benchmark.settings import NO_BACKBONE, Settings
-
-if TYPE_CHECKING:
-    from benchmark.evaluation.score_tiles import Floats
-    from fdrd.dataset import Indices
 
 LEVEL = 0.05
 """Significance level of corrected p values."""
@@ -80,14 +74,14 @@ class Row:
         mean: Floats = np.mean(self.ranks(direction), axis=0)
         return mean
 
-    def reciprocals(self) -> Reciprocals:
+    def reciprocals(self) -> ByDirection[Floats]:
         """Return 1 / rank of each query, averaged over seeds."""
-        return Reciprocals(*(np.mean(seeds, axis=0) for seeds in zip(*self.by_seed(), strict=True)))
+        return ByDirection(*(np.mean(seeds, axis=0) for seeds in zip(*self.by_seed(), strict=True)))
 
-    def by_seed(self) -> list[Reciprocals]:
+    def by_seed(self) -> list[ByDirection[Floats]]:
         """Return 1 / rank of each query, for each seed."""
         return [
-            Reciprocals(*(1 / ranks for ranks in pair))
+            ByDirection(*(1 / ranks for ranks in pair))
             for pair in zip(*map(self.ranks, DIRECTIONS), strict=True)
         ]
 

@@ -6,19 +6,16 @@ import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmark.rank_metrics import Floats
 from benchmark.registry import role_of
 from benchmark.reporting.comparison import Comparison, Row
 from benchmark.result import numbers
 from benchmark.settings import Settings
 from fdrd.dataset import Indices, RetrievalDataset, load_view
 from fdrd.errors import FdrdError
-
-if TYPE_CHECKING:
-    from benchmark.evaluation.score_tiles import Floats
 
 SIDE = 128
 """Maximum width and height of an image on a page, in pixels."""

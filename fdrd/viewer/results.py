@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.evaluation.score_tiles import Floats
-from benchmark.rank_metrics import DIRECTIONS
+from benchmark.rank_metrics import DIRECTIONS, Floats
 from benchmark.registry import Method
 from benchmark.reporting.comparison import group_results, heading
 from benchmark.reporting.significance import PairedComparison, compare

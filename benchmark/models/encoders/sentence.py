@@ -115,11 +115,8 @@ def _layers(
         )
 
     def texts(some: Sequence[str], layers: Sequence[int]) -> Features:
-        handle = text.register_forward_pre_hook(keep_ids, with_kwargs=True)
-        try:
+        with text.register_forward_pre_hook(keep_ids, with_kwargs=True):
             return each(some, layers, text, lambda _: ~torch.isin(ids[0].cpu(), special))
-        finally:
-            handle.remove()
 
     sizes = vision.config, text.config
     return LayerFunctions(

@@ -291,6 +291,11 @@ class QueryGroups:
     domain_of_image: Indices
     joint: bool
 
+    @property
+    def group_of_image(self) -> Indices:
+        """(I,) index of the mean that an image is averaged in: its domain, or one for all."""
+        return np.zeros_like(self.domain_of_image) if self.joint else self.domain_of_image
+
     def images(self) -> ByDirection[Indices]:
         """Return the image index of each query."""
         return ByDirection(np.arange(len(self.domain_of_image)), self.image_of_row)

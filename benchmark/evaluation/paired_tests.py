@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.rank_metrics import DIRECTIONS, ByDirection, Floats, Indices, Interval
+from benchmark.rank_metrics import DIRECTIONS, ByDirection, Floats, Indices, Interval, QueryGroups
 
 PARTS = (*DIRECTIONS, "mean")
 """What is compared: each direction, and the mean of both, which decides the verdict."""
@@ -27,19 +27,6 @@ FLIPS = 50_000
 DRAWS = 2_000
 _BLOCK = 2_000_000
 """Numbers drawn at a time."""
-
-
-@dataclass(frozen=True, eq=False)
-class Clusters:
-    """Which queries belong together.
-
-    Attributes:
-        image_of_row: (N,) image number of each row.
-        group_of_image: (I,) number of the domain that an image is averaged in.
-    """
-
-    image_of_row: Indices
-    group_of_image: Indices
 
 
 @dataclass(frozen=True)
@@ -62,7 +49,7 @@ class Difference:
 def paired_differences(
     reference: ByDirection[Floats],
     others: Sequence[ByDirection[Floats]],
-    clusters: Clusters,
+    groups: QueryGroups,
     *,
     flips: int = FLIPS,
     draws: int = DRAWS,
@@ -73,14 +60,12 @@ def paired_differences(
     """
     if not others:
         return []
-    sums = np.stack(
-        [_sums(other, clusters) - _sums(reference, clusters) for other in others], axis=1
-    )
-    counts = _counts(clusters)
-    shares = _with_mean(sums / _totals(counts, clusters.group_of_image)[:, None])
+    sums = np.stack([_sums(other, groups) - _sums(reference, groups) for other in others], axis=1)
+    counts = _counts(groups)
+    shares = _with_mean(sums / _totals(counts, groups.group_of_image)[:, None])
     observed = shares.sum(axis=0)  # (methods, 3)
     p = sign_flip_p(shares.reshape(len(sums), -1), flips).reshape(observed.shape)
-    intervals = unit_intervals(sums, counts, clusters.group_of_image, draws)
+    intervals = unit_intervals(sums, counts, groups.group_of_image, draws)
     adjusted = np.stack([holm(column) for column in p.T], axis=1)
     return [
         {
@@ -113,7 +98,7 @@ def unit_intervals(
 def seed_intervals(
     reference: Sequence[ByDirection[Floats]],
     other: Sequence[ByDirection[Floats]],
-    clusters: Clusters,
+    groups: QueryGroups,
     draws: int = DRAWS,
 ) -> dict[str, Interval]:
     """Return 95 % intervals of a difference that generalize to other seeds and other images.
@@ -121,8 +106,8 @@ def seed_intervals(
     Each sample draws seeds of either method, independently of each other, and then images. With few seeds the
     interval is still too narrow, because a bootstrap of S values has (S - 1) / S of their variance.
     """
-    sums = np.stack([_sums(each, clusters) for each in (*other, *reference)], axis=1)
-    of_seed = _bootstrap(sums, _counts(clusters), clusters.group_of_image, draws)
+    sums = np.stack([_sums(each, groups) for each in (*other, *reference)], axis=1)
+    of_seed = _bootstrap(sums, _counts(groups), groups.group_of_image, draws)
     generator = np.random.default_rng(1)  # 0 draws the images
     sides = []
     for side in (of_seed[:, : len(other)], of_seed[:, len(other) :]):
@@ -142,17 +127,17 @@ def _quantiles(drawn: Floats) -> list[dict[str, Interval]]:
     ]
 
 
-def _sums(values: ByDirection[Floats], clusters: Clusters) -> Floats:
+def _sums(values: ByDirection[Floats], groups: QueryGroups) -> Floats:
     """Return (I, 2) the sums of each image, which has one query of its own and one per row."""
-    images = len(clusters.group_of_image)
-    by_row = np.bincount(clusters.image_of_row, values.text_to_image, minlength=images)
+    images = len(groups.group_of_image)
+    by_row = np.bincount(groups.image_of_row, values.text_to_image, minlength=images)
     return np.stack([values.image_to_text, by_row], axis=1)
 
 
-def _counts(clusters: Clusters) -> Floats:
+def _counts(groups: QueryGroups) -> Floats:
     """Return (I, 2) the number of queries of each image."""
-    images = len(clusters.group_of_image)
-    by_row = np.bincount(clusters.image_of_row, minlength=images)
+    images = len(groups.group_of_image)
+    by_row = np.bincount(groups.image_of_row, minlength=images)
     return np.stack([np.ones(images), by_row], axis=1)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmark.models.backbone import ALL, LAYERS, Backbone
 from benchmark.models.encoder_options import split_options
 from benchmark.models.frozen_features import FrozenFeatures, default_cache
-from benchmark.models.names import DEFAULT_BACKBONE, EMBEDDED, split_name
+from benchmark.models.names import DEFAULT_BACKBONE, EMBEDDED, check_package, split_name
 from benchmark.models.processes import chosen_device
 from fdrd.connection import hub_or_cache
 from fdrd.dataset import Name
@@ -119,6 +119,7 @@ def load_backbone(
             )
     if kind == "hf":  # a model may come with images
         refuse_other(Path(target).expanduser(), "a model", "model", "weights", "source")
+    check_package(spec, kind)
     load: Callable[..., Backbone] = import_module(KINDS[kind].module).load
     with _access(kind, target):
         return load(target, name=spec, device=chosen_device(device), frozen=frozen, options=options)

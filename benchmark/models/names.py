@@ -39,14 +39,19 @@ def split_name(spec: str) -> tuple[str, str]:
     return ("function" if colon else "hf"), spec
 
 
-def check_backbone_name(spec: str) -> None:
-    """Refuse a backbone that cannot be loaded, as far as its name, its folder and the Hub say so."""
-    kind, target = split_name(spec.partition("#")[0])
+def check_package(spec: str, kind: str) -> None:
+    """Refuse a backbone of a kind whose package is not installed."""
     package, extra = _PACKAGES.get(kind, ("", ""))
     if package and find_spec(package) is None:
         raise FdrdError(
             f"backbone {spec!r} needs {package}, which is not installed; run `pip install 'fdrd[{extra}]'`"
         )
+
+
+def check_backbone_name(spec: str) -> None:
+    """Refuse a backbone that cannot be loaded, as far as its name, its folder and the Hub say so."""
+    kind, target = split_name(spec.partition("#")[0])
+    check_package(spec, kind)
     path = Path(target.partition(":")[0]).expanduser()
     is_path = target.startswith((".", "/", "~")) or path.suffix == ".py" or kind == "features"
     if is_path and not path.exists():

@@ -25,6 +25,7 @@ from benchmark.models.layers import cached_features, check_layers, with_layers
 from benchmark.models.processes import shared
 from benchmark.models.step_numerics import in_chunks, step_numerics, tower_autocast
 from benchmark.models.tensor_files import add_tensors, with_own_weights
+from benchmark.models.tokenizer import token_counts
 from fdrd.errors import FdrdError
 
 CPU_ROWS = 16
@@ -183,7 +184,7 @@ class PromptableBackbone:
 
     def count_tokens(self, captions: Sequence[str]) -> list[int]:
         """Return the tokens of each caption before truncation, including special ones."""
-        return [len(ids) for ids in self.tokenizer(list(captions), verbose=False)["input_ids"]]
+        return token_counts(self.tokenizer, captions)
 
     def word_embeddings(self, words: str) -> Tensor:
         """Return (n, text_width) input embeddings of the tokens of some words."""

@@ -11,7 +11,6 @@ from statistics import fmean, stdev
 import numpy as np
 
 from benchmark.evaluation.paired_tests import (
-    Clusters,
     Difference,
     paired_differences,
     seed_intervals,
@@ -164,7 +163,7 @@ def heading(settings: Settings) -> str:
 def differences(reference: Row, others: Sequence[Row]) -> list[dict[str, Difference]]:
     """Return the paired difference of each row to the reference; all must have the same queries."""
     rows = [row.reciprocals() for row in others]
-    return paired_differences(reference.reciprocals(), rows, _clusters(reference))
+    return paired_differences(reference.reciprocals(), rows, query_groups(reference.results[0]))
 
 
 def all_intervals(reference: Row, others: Sequence[Row]) -> list[dict[str, Difference]]:
@@ -174,7 +173,7 @@ def all_intervals(reference: Row, others: Sequence[Row]) -> list[dict[str, Diffe
     for index, (row, parts) in enumerate(zip(others, found, strict=True)):
         several = len(row.results) > 1 or len(reference.results) > 1
         over_seeds = (
-            seed_intervals(reference.by_seed(), row.by_seed(), _clusters(reference))
+            seed_intervals(reference.by_seed(), row.by_seed(), query_groups(reference.results[0]))
             if several
             else {}
         )
@@ -187,12 +186,6 @@ def all_intervals(reference: Row, others: Sequence[Row]) -> list[dict[str, Diffe
             for part, difference in parts.items()
         }
     return found
-
-
-def _clusters(row: Row) -> Clusters:
-    groups = query_groups(row.results[0])
-    domain = groups.domain_of_image
-    return Clusters(groups.image_of_row, np.zeros_like(domain) if groups.joint else domain)
 
 
 def _over_categories(reference: Row, others: Sequence[Row]) -> list[dict[str, Interval]]:

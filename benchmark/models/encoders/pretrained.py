@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -35,7 +36,7 @@ from benchmark.models.promptable import fingerprint
 from benchmark.models.siglip import SiglipBackbone
 from benchmark.models.tensor_files import read_tensors, refuse_integers
 from benchmark.models.tokenizer import FILES as TOKENIZER_FILES
-from benchmark.models.tokenizer import tokenizer_of
+from benchmark.models.tokenizer import token_counts, tokenizer_of
 from fdrd.errors import FdrdError, first_line
 
 log = logging.getLogger(__name__)
@@ -222,9 +223,7 @@ def _plain(
         dim=dim,
         logit_scale=_scale(model),
         context=context,
-        count_tokens=lambda captions: [
-            len(ids) for ids in tokenizer(list(captions), verbose=False)["input_ids"]
-        ],
+        count_tokens=partial(token_counts, tokenizer),
         **setup,
     )
 

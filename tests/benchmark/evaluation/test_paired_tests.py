@@ -6,19 +6,18 @@ import numpy as np
 import pytest
 
 from benchmark.evaluation.paired_tests import (
-    Clusters,
     holm,
     paired_differences,
     seed_intervals,
     sign_flip_p,
     unit_intervals,
 )
-from benchmark.rank_metrics import ByDirection
+from benchmark.rank_metrics import ByDirection, QueryGroups
 
 
 def clusters(image_of_row, group=None):
     images = max(image_of_row) + 1
-    return Clusters(np.array(image_of_row), np.array(group or [0] * images))
+    return QueryGroups(np.array(image_of_row), np.array(group or [0] * images), joint=False)
 
 
 def difference(reference, other, of, **options):

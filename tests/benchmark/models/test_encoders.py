@@ -432,7 +432,7 @@ def test_kinds_are_named_by_prefix(folders):
     assert load_backbone(f"hf:{folders['siglip']}").can == ALL
     for name, message in (
         ("open_clip:ViT-B-32", "names no weights|needs open_clip"),
-        ("st:/nowhere", "cannot load it|needs sentence-transformers"),
+        ("st:/nowhere", "cannot load it|needs sentence_transformers"),
         ("features:/nowhere", "images cannot be read"),
     ):
         with pytest.raises(FdrdError, match=message):

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 from benchmark.code_digest import NoIdentityError, code_digest
 from benchmark.declarations import Declaration, declaration
 from benchmark.models.names import APART
-from benchmark.result import FitLog
 from fdrd.errors import FdrdError
 from fdrd.options import Option, options_of, read_options, unknown
 from fdrd.plugins import load_plugin as import_plugin
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from benchmark.models.backbone import Features
     from benchmark.models.image_batches import AnyImages
+    from benchmark.result import FitLog
     from benchmark.train_context import TrainContext
     from fdrd.dataset import RetrievalDataset
 

@@ -120,6 +120,9 @@ def bench(
         preset=preset,
     )
     runs = [shared.changed(method=each, options=given[each]) for each in names]
+    if ablate:
+        variants = variants_of(ablate, given[ablate])
+        runs = [runs[0].changed(options=o, label=f"{ablate}, {v}") for v, o in variants.items()]
     check_runs(runs, data=rows, device=device, results=results)
     seed_range = range(seed, seed + seeds)
     if preset:
@@ -135,9 +138,6 @@ def bench(
     expected = planned_runs(() if ablate or header else names, seeds)
     tower = backbone or (header.backbone if header else default_backbone(name))
     print_plan(name, split, expected or names, tower, str(chosen_device(device)))
-    if ablate:
-        variants = variants_of(ablate, given[ablate])
-        runs = [runs[0].changed(options=o, label=f"{ablate}, {v}") for v, o in variants.items()]
     with show_progress(_SAVED.format(results)) as progress:
         resources = Resources(
             rows.get(name, name),

@@ -14,9 +14,7 @@ from benchmark.settings import Gallery, check_gallery
 from fdrd.dataset import Indices
 
 
-def galleries(
-    image_domain: Indices, gallery: Gallery, *, seed: int = 0
-) -> Iterator[tuple[Indices, Indices]]:
+def galleries(image_domain: Indices, gallery: Gallery) -> Iterator[tuple[Indices, Indices]]:
     """Yield the image numbers of each gallery, and those among them that are its queries.
 
     Each image is a query once. A number splits every domain into galleries of exactly that size, the same
@@ -39,7 +37,7 @@ def galleries(
             continue
         size = int(gallery)
         check_gallery(size, len(members))
-        order = np.random.default_rng([seed, int(domain)]).permutation(members)
+        order = np.random.default_rng([0, int(domain)]).permutation(members)
         for start in range(0, len(order), size):
             queries = order[start : start + size]
             yield np.concatenate([queries, order[: size - len(queries)]]), queries

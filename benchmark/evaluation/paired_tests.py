@@ -50,9 +50,6 @@ def paired_differences(
     reference: ByDirection[Floats],
     others: Sequence[ByDirection[Floats]],
     groups: QueryGroups,
-    *,
-    flips: int = FLIPS,
-    draws: int = DRAWS,
 ) -> list[dict[str, Difference]]:
     """Return the difference of each method to the reference, for each of `PARTS`, from 1 / rank of every query.
 
@@ -64,8 +61,8 @@ def paired_differences(
     counts = _counts(groups)
     shares = _with_mean(sums / _totals(counts, groups.group_of_image)[:, None])
     observed = shares.sum(axis=0)  # (methods, 3)
-    p = sign_flip_p(shares.reshape(len(sums), -1), flips).reshape(observed.shape)
-    intervals = unit_intervals(sums, counts, groups.group_of_image, draws)
+    p = sign_flip_p(shares.reshape(len(sums), -1)).reshape(observed.shape)
+    intervals = unit_intervals(sums, counts, groups.group_of_image)
     adjusted = np.stack([holm(column) for column in p.T], axis=1)
     return [
         {
@@ -81,25 +78,21 @@ def paired_differences(
     ]
 
 
-def unit_intervals(
-    sums: Floats, counts: Floats, group: Indices, draws: int = DRAWS
-) -> list[dict[str, Interval]]:
+def unit_intervals(sums: Floats, counts: Floats, group: Indices) -> list[dict[str, Interval]]:
     """Return 95 % bootstrap intervals of each method's difference, for each of `PARTS`.
 
     Args:
         sums: (U, methods, 2) sum of the differences over the queries of each unit, e.g. an image or a category.
         counts: (U, 2) number of these queries.
         group: (U,) group in which a unit is averaged.
-        draws: bootstrap samples.
     """
-    return _quantiles(_with_mean(_bootstrap(sums, counts, group, draws)))
+    return _quantiles(_with_mean(_bootstrap(sums, counts, group)))
 
 
 def seed_intervals(
     reference: Sequence[ByDirection[Floats]],
     other: Sequence[ByDirection[Floats]],
     groups: QueryGroups,
-    draws: int = DRAWS,
 ) -> dict[str, Interval]:
     """Return 95 % intervals of a difference that generalize to other seeds and other images.
 
@@ -107,12 +100,12 @@ def seed_intervals(
     interval is still too narrow, because a bootstrap of S values has (S - 1) / S of their variance.
     """
     sums = np.stack([_sums(each, groups) for each in (*other, *reference)], axis=1)
-    of_seed = _bootstrap(sums, _counts(groups), groups.group_of_image, draws)
+    of_seed = _bootstrap(sums, _counts(groups), groups.group_of_image)
     generator = np.random.default_rng(1)  # 0 draws the images
     sides = []
     for side in (of_seed[:, : len(other)], of_seed[:, len(other) :]):
         seeds = side.shape[1]
-        weights = generator.multinomial(seeds, [1 / seeds] * seeds, size=draws) / seeds
+        weights = generator.multinomial(seeds, [1 / seeds] * seeds, size=DRAWS) / seeds
         sides.append(np.einsum("ds,dsk->dk", weights, side))
     (found,) = _quantiles(_with_mean(sides[0] - sides[1])[:, None])
     return found
@@ -205,14 +198,14 @@ def _random_signs(units: int, flips: int) -> Iterator[Floats]:
         yield np.where(generator.integers(2, size=shape, dtype=np.int8), -1.0, 1.0)
 
 
-def _bootstrap(sums: Floats, counts: Floats, group: Indices, draws: int) -> Floats:
-    """Return (draws, methods, 2) differences under resampling of the images of each group."""
-    means = np.zeros((draws, *sums.shape[1:]))
+def _bootstrap(sums: Floats, counts: Floats, group: Indices) -> Floats:
+    """Return (DRAWS, methods, 2) differences under resampling of the images of each group."""
+    means = np.zeros((DRAWS, *sums.shape[1:]))
     generator = np.random.default_rng(0)
     groups = np.unique(group)
     for index in groups:
         of_group, queries = sums[group == index], counts[group == index]
-        for start, times in _resampled_counts(generator, len(of_group), draws):
+        for start, times in _resampled_counts(generator, len(of_group)):
             total = times @ of_group.reshape(len(of_group), -1)
             total = total.reshape(len(times), *of_group.shape[1:])
             rows = slice(start, start + len(times))
@@ -220,13 +213,11 @@ def _bootstrap(sums: Floats, counts: Floats, group: Indices, draws: int) -> Floa
     return means
 
 
-def _resampled_counts(
-    generator: np.random.Generator, n: int, draws: int
-) -> Iterator[tuple[int, Indices]]:
+def _resampled_counts(generator: np.random.Generator, n: int) -> Iterator[tuple[int, Indices]]:
     """Yield blocks of draws: the number of the first one, and (block, n) how often each unit is drawn."""
     block = max(1, _BLOCK // n)
-    for start in range(0, draws, block):
-        size = min(block, draws - start)
+    for start in range(0, DRAWS, block):
+        size = min(block, DRAWS - start)
         drawn = generator.integers(n, size=(size, n))
         drawn += n * np.arange(size)[:, None]
         yield start, np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)

@@ -15,10 +15,10 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
-from benchmark.experiments.state import states
 
 import benchmark
 from benchmark.checkpoint import load_method, read_header, tensors_digest
+from benchmark.experiments.execution import states
 from benchmark.rank_metrics import DIRECTIONS
 from benchmark.result import numbers, read_result, write_result
 from benchmark.settings import MOST_SEED

@@ -6,11 +6,10 @@ import time
 
 import msgspec
 import pytest
-from benchmark.experiments.state import states
 
 import benchmark
 from benchmark.experiments import worker
-from benchmark.experiments.execution import Job
+from benchmark.experiments.execution import Job, states
 from benchmark.experiments.plan import Experiment, read_experiment
 from benchmark.reporting.comparison import group_results
 from benchmark.result import read_results

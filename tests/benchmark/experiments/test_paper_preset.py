@@ -1,9 +1,9 @@
 """The paper's protocol: a model per domain from train and validation rows, the last step, the whole test split."""
 
 import pytest
-from benchmark.experiments.state import states
 
 import benchmark
+from benchmark.experiments.execution import states
 from benchmark.experiments.presets import describe_domains, paper_experiment, read_preset
 from benchmark.registry import method_options
 from benchmark.reporting.comparison import group_results

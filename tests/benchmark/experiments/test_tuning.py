@@ -1,9 +1,9 @@
 """Tuning: equal budgets of steps, choice on validation, and a search that continues after a kill."""
 
 import pytest
-from benchmark.experiments.state import states
 
 import benchmark
+from benchmark.experiments.execution import states
 from benchmark.experiments.plan import Search, Tuning
 from benchmark.experiments.tuning import _Meter
 from benchmark.result import read_results, write_result

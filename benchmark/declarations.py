@@ -126,8 +126,7 @@ class _Names(dict[str, Any]):
             ):
                 self.read[name] = partial(self.value, value)
             case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
-                module = importlib.import_module
-                self.read[name] = lambda: getattr(module(self.module), name)
+                self.read[name] = lambda: getattr(importlib.import_module(self.module), name)
 
     def __missing__(self, name: str) -> Any:
         value = self[name] = self.read[name]()

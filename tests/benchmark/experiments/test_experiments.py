@@ -62,6 +62,16 @@ def test_a_file_expands_to_the_product_without_seeds_that_change_nothing(experim
         ("seeds =", "seedz =", "unknown key `seedz`; allowed: data, methods, backbones"),
         ('split = ["validation', 'split = ["dev', r"protocols\[0\]\.split"),
         ("shots = 1", "shot = 1", r"protocols\[1\]: unknown key `shot`; allowed: split, shots"),
+        (
+            "label =",
+            "shots = 1, label =",
+            r"methods\[1\]: unknown key `shots`; allowed: method, label",
+        ),
+        (
+            "label =",
+            "lable =",
+            r"methods\[1\]: unknown key `lable`; allowed: method, label, options",
+        ),
         ("n_ctx = 2", "n_ctxt = 2", r"methods\[1\]: .*did you mean 'n_ctx'"),
         ("n_ctx = 2", 'n_ctx = "two"', r"methods\[1\]: coop: n_ctx=two: not an int"),
         ("n_ctx = 2", "n_ctx = inf", r"methods\[1\]: coop: n_ctx=inf: not an int"),

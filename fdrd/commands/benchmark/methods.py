@@ -60,12 +60,13 @@ def methods(
         out.print("Options of the training of every method (-T):")
         print_options(options_of(TrainConfig).values())
     else:
+        declared = about(name)
         out.print(name, style="bold", end=": ")
-        out.print(about(name).summary)
-        for paragraph in filter(None, about(name).notes.split("\n\n")):
+        out.print(declared.summary)
+        for paragraph in filter(None, declared.notes.split("\n\n")):
             out.print()
             print_paragraph(" ".join(paragraph.split()))
-        options = method_options(name)
+        options = declared.options
         out.print("\nOptions (-M):" if options else "\nIt has no options.")
         print_options(options.values())
 

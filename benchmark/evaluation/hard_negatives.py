@@ -54,15 +54,15 @@ def hard_negative_shares(
             for row in chosen
         ]
         texts = dict.fromkeys(text for row in candidates for text in row)
-        index_of = {text: index for index, text in enumerate(texts)}
-        parts, vector = distinct(encode_text(list(index_of)))
-        of_row = [vector[[index_of[text] for text in row]] for row in candidates]
+        number = {text: place for place, text in enumerate(texts)}
+        parts, vector = distinct(encode_text(list(number)))
+        of_row = [vector[[number[text] for text in row]] for row in candidates]
         of_image = images[dataset.pairs[chosen, 0]]
         scores = similarity(of_image, parts).float().cpu().numpy()
-        for index, row in enumerate(chosen):
-            row_scores = scores[index, of_row[index]]
+        for place, row in enumerate(chosen):
+            own = scores[place, of_row[place]]
             for name, members in kinds(dataset.negatives[row]).items():
-                won[name].append(wins(row_scores, members))
+                won[name].append(wins(own, members))
                 chance[name].append(1 / (1 + len(members)))
         progress("score hard negatives", len(rows[: start + batch]), len(rows))
     known = text_only or {}
@@ -100,9 +100,9 @@ def kinds(negatives: Sequence[Negative]) -> dict[str, list[int]]:
     {'all': [1, 2], 'category': [1], 'attribute': [2], 'attribute: color': [2]}
     """
     found: dict[str, list[int]] = defaultdict(list)
-    for index, negative in enumerate(negatives, 1):
-        found["all"].append(index)
-        found[negative.kind].append(index)
+    for place, negative in enumerate(negatives, 1):
+        found["all"].append(place)
+        found[negative.kind].append(place)
         if negative.attribute_type:
-            found[f"{negative.kind}: {negative.attribute_type}"].append(index)
+            found[f"{negative.kind}: {negative.attribute_type}"].append(place)
     return dict(found)

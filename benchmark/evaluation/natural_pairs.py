@@ -20,7 +20,14 @@ from fdrd.record import Kind
 def natural_pair_wins(
     similarity: Similarity, images: Features, texts: Features, dataset: RetrievalDataset
 ) -> dict[Kind, PairWins]:
-    """Return by kind which natural pairs of a dataset are won; a tie is a loss."""
+    """Return by kind which natural pairs of a dataset are won; a tie is a loss.
+
+    Args:
+        similarity: scores of images with captions.
+        images: features of the dataset's I images.
+        texts: features of its C captions.
+        dataset: rows with their natural pairs.
+    """
     found: dict[Kind, PairWins] = {}
     for kind, pairs in dataset.natural_pairs.items():
         scores = np.array(
@@ -41,9 +48,9 @@ def pair_wins(pairs: Indices, scores: Indices) -> PairWins:
     >>> pair_wins(np.array([[0, 1], [2, 3]]), np.array([[[2, 1], [1, 2]], [[2, 1], [2, 3]]]))
     PairWins(rows='0 1 2 3', text='11', image='10')
     """
-    right, wrong = scores[:, [0, 1], [0, 1]], scores[:, [0, 1], [1, 0]]
-    text = (right > wrong).all(axis=1)  # of each image
-    image = (right > wrong[:, ::-1]).all(axis=1)  # of each caption
+    own, other = scores[:, [0, 1], [0, 1]], scores[:, [0, 1], [1, 0]]
+    text = (own > other).all(axis=1)  # of each image
+    image = (own > other[:, ::-1]).all(axis=1)  # of each caption
     rows, *wins = pairs.ravel(), *(each.astype(int) for each in (text, image))
     return PairWins(" ".join(map(str, rows)), *("".join(map(str, each)) for each in wins))
 

@@ -76,7 +76,7 @@ def _held_out(rows: Sequence[Row]) -> list[npt.NDArray[np.float64]]:
 
 
 def _rows(dataset: RetrievalDataset) -> list[Row]:
-    captions = [dataset.captions[index] for index in dataset.pairs[:, 1]]
+    captions = [dataset.captions[number] for number in dataset.pairs[:, 1]]
     return [
         (caption, tuple(negative.caption for negative in negatives))
         for caption, negatives in zip(captions, dataset.negatives, strict=True)

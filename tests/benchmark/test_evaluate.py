@@ -116,6 +116,27 @@ def test_signatures_are_true():
     assert set(TrainOptions.__annotations__) == config | ALIASES.keys()
 
 
+def test_a_checkpoint_is_measured_instead_of_a_training(res, tiny_clip, tiny_dataset):
+    trained, points = res["clip_adapter"], []
+    found = benchmark.evaluate(
+        "clip_adapter",
+        tiny_dataset,
+        backbone=tiny_clip,
+        checkpoint=trained.checkpoint,
+        observers=[lambda *point: points.append(point)],
+    )
+    assert found.results[0].ranks == trained[0].ranks
+    assert points == []  # nothing was trained
+
+
+def test_observers_see_the_training(tiny_clip, tiny_dataset):
+    points = []
+    benchmark.evaluate(
+        "coop", tiny_dataset, backbone=tiny_clip, epochs=1, observers=[lambda *p: points.append(p)]
+    )
+    assert {"loss", "validation_mrr"} <= {curve for curve, *_ in points}
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

@@ -21,8 +21,10 @@ from msgspec import Meta
 
 from benchmark.rank_metrics import (
     BOTH,
+    DIRECTIONS,
     METRICS,
     PAIRS,
+    RECALLS,
     ByDirection,
     Count,
     CountFromZero,
@@ -36,13 +38,7 @@ from benchmark.rank_metrics import (
     rank_metrics,
     require,
 )
-from benchmark.rank_metrics import DIRECTIONS as DIRECTIONS
-from benchmark.rank_metrics import KS as KS
-from benchmark.rank_metrics import RECALLS as RECALLS
-from benchmark.rank_metrics import Interval as Interval
-from benchmark.retrieval_metrics import RetrievalMetrics as RetrievalMetrics
-from benchmark.retrieval_metrics import Share as Share
-from benchmark.retrieval_metrics import columns, main_columns
+from benchmark.retrieval_metrics import RetrievalMetrics, Share, columns, main_columns
 from benchmark.settings import SCHEMA_VERSION, Digest, Gallery, OptionValue, Settings
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
@@ -217,8 +213,13 @@ class BenchResult:
         raise KeyError(f"{title}: not measured; choose from {', '.join(known)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON data, as its file has it."""
-        return to_json(self)
+        """Return the result as JSON data, as its file has it.
+
+        Raises:
+            ValueError: a number is NaN or infinite.
+        """
+        value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
+        return value
 
     def _title(self) -> str:
         settings = self.settings
@@ -242,19 +243,9 @@ class BenchResult:
         return f"<table><caption>{caption}</caption><tr>{head}</tr><tr>{cells}</tr></table>"
 
 
-def to_json(result: BenchResult) -> dict[str, Any]:
-    """Return the result as JSON data.
-
-    Raises:
-        ValueError: a number is NaN or infinite.
-    """
-    value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(result), allow_nan=False))
-    return value
-
-
 def write_result(result: BenchResult, path: Path) -> None:
     """Check the result and write it atomically."""
-    value = to_json(result)
+    value = result.to_dict()
     _decode(value, path)
     with atomic_write(path) as file:
         file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
@@ -277,11 +268,7 @@ def read_result(path: str | Path) -> BenchResult:
 
 
 def read_results(paths: str | Path | Sequence[str | Path]) -> list[BenchResult]:
-    """Read result files and folders of result files, as `result_files` lists them.
-
-    Raises:
-        FdrdError: as `result_files`, or a file is invalid.
-    """
+    """Read result files and folders of result files, as `result_files` lists them."""
     return [read_result(file) for file in result_files(paths)]
 
 
@@ -382,7 +369,7 @@ def _check_pairs(wins: Mapping[Kind, PairWins], rows: int) -> None:
             raise ValueError(f"{name}.rows has a pair that is not in order")
 
 
-def _gallery_sizes(groups: QueryGroups, gallery: Gallery) -> ByDirection:
+def _gallery_sizes(groups: QueryGroups, gallery: Gallery) -> ByDirection[Indices]:
     """Return at least as many items as each query ranks: rows for images, images for rows."""
     images, rows = groups.images()
     if gallery == "joint":
@@ -401,9 +388,6 @@ def _checked_metrics(result: BenchResult) -> RetrievalMetrics:
 
     Categories, ties and scores of hard negatives are not in the file, so their metrics are checked for
     consistency only.
-
-    Raises:
-        ValueError: a metric is not the one that the ranks give, or cannot be one.
     """
     ranks = {
         way: {kind: numbers(getattr(result.ranks[way], kind)) for kind in ("strict", "caption")}
@@ -428,7 +412,7 @@ def _checked_metrics(result: BenchResult) -> RetrievalMetrics:
 
 
 def _completed(
-    stated: Mapping[str, MetricValues], computed: Mapping[str, MetricValues], place: str
+    stated: Mapping[str, MetricValues], computed: Mapping[str, MetricValues], where: str
 ) -> dict[str, MetricValues]:
     """Return the computed metrics of each direction, and those that are only stated."""
     sides = {}
@@ -436,7 +420,7 @@ def _completed(
         if way not in stated:
             sides[way] = found
             continue
-        if difference := first_difference(stated[way], found, f"{place}.{way}"):
+        if difference := first_difference(stated[way], found, f"{where}.{way}"):
             raise ValueError(difference)
         sides[way] = MetricValues(
             found.queries,

@@ -152,11 +152,11 @@ def manifest_fields() -> str:
 
 def methods() -> str:
     """Return a table of the methods, with links to their papers."""
-    from benchmark.registry import method_names, summary
+    from benchmark.registry import about, method_names
 
     paper = re.compile(r"arXiv (\d{4}\.\d{5})")
     rows = [
-        (f"`{name}`", paper.sub(r"[arXiv \1](https://arxiv.org/abs/\1)", summary(name)))
+        (f"`{name}`", paper.sub(r"[arXiv \1](https://arxiv.org/abs/\1)", about(name).summary))
         for name in method_names()
     ]
     return _table(("method", "what it does"), rows)

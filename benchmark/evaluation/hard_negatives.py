@@ -16,7 +16,7 @@ import torch
 
 from benchmark.evaluation.ranking import Similarity, distinct
 from benchmark.models.backbone import Features
-from benchmark.result import Share
+from benchmark.retrieval_metrics import Share
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent
 from fdrd.record import Negative

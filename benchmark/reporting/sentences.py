@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from benchmark.rank_metrics import DIRECTIONS
 from benchmark.reporting.comparison import LEVEL, Comparison, Row
-from benchmark.result import DIRECTIONS, BenchResult
+from benchmark.result import BenchResult
 from benchmark.retrieval_metrics import main_columns
 from benchmark.settings import NO_BACKBONE, Settings
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import platform
+import re
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
 
 from benchmark.checkpoint import tensors_digest
 from benchmark.evaluation.encoding import encode_split, rank_split
@@ -15,8 +20,9 @@ from benchmark.evaluation.metrics import measure
 from benchmark.evaluation.natural_pairs import natural_pair_wins
 from benchmark.evaluation.text_only import text_only_baseline
 from benchmark.models.backbone import Features
-from benchmark.peak_memory import peak_megabytes
-from benchmark.result import DIRECTIONS, BenchResult, Queries, QueryRanks, Share
+from benchmark.rank_metrics import DIRECTIONS
+from benchmark.result import BenchResult, Queries, QueryRanks
+from benchmark.retrieval_metrics import Share
 from benchmark.runner.plan import Plan
 from benchmark.runner.training import Trained
 from benchmark.settings import SCHEMA_VERSION
@@ -80,10 +86,10 @@ def _hard_negatives(plan: Plan, images: Features) -> dict[str, Share]:
     progress("train the text-only baseline", 0, 1)
     text_only = text_only_baseline(plan.measured, plan.baseline_rows)
     progress("train the text-only baseline", 1, 1)
+    method, rows = plan.method, plan.measured
     return hard_negative_shares(
-        plan.method.encode_text, plan.method.similarity, images, plan.measured,
-        text_only=text_only, progress=progress,
-    )  # fmt: skip
+        method.encode_text, method.similarity, images, rows, text_only=text_only, progress=progress
+    )
 
 
 def _as_text(values: Iterable[int]) -> str:
@@ -99,3 +105,23 @@ def _installed_versions() -> dict[str, str]:
         except PackageNotFoundError:  # run from a checkout
             found[package] = "not installed"
     return found
+
+
+def reset_peak(device: str) -> None:
+    """Start a new measurement of the peak memory."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_megabytes(device: str) -> float | None:
+    """Return the peak memory since `reset_peak`, of the accelerator or the whole process; None if unknown."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        return None
+    return int(found[1]) * 1024 / 1e6 if found else None

@@ -68,7 +68,7 @@ def caption(
         evaluator: Captioner that checks each draft.
         evaluator_options: Options of an evaluator given by name.
         settings: Rounds, prompts, filters, limits.
-        score: Scores images and captions, e.g. `benchmark.models.clip_score.caption_scorer("embedded")`.
+        score: Scores images and captions, e.g. `benchmark.evaluation.encoding.caption_scorer("embedded")`.
         budget: Maximum money to spend, in the currency of the prices in `options`.
         cache: File of cached answers; by default in the user's cache folder.
         progress: Called as the run advances.

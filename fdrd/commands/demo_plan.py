@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from benchmark.experiments.plan import MethodRow, Options
+from benchmark.experiments.plan import Options
+from benchmark.runner.description import Run
 
 
 class DemoPlan(NamedTuple):
@@ -18,7 +19,7 @@ class DemoPlan(NamedTuple):
 
     categories: int
     pairs: int
-    methods: list[str | MethodRow]
+    methods: list[str | Run]
     train: Options
 
 
@@ -29,12 +30,12 @@ PLAN = DemoPlan(
         "zero_shot",
         "coop",
         "maple",
-        MethodRow(
+        Run(
             method="clip_adapter",
             label="clip_adapter",
             options={"side": "both", "form": "residual", "ratio": 1.0, "reduction": 1},
         ),
-        MethodRow(
+        Run(
             method="dcar",
             label="dcar",
             options={"adapter_epochs": 8},

@@ -18,9 +18,9 @@ from fdrd.viewer.facets import Indices
 from fdrd.viewer.index import Index
 
 if TYPE_CHECKING:
+    from benchmark.rank_metrics import Interval
     from benchmark.reporting.comparison import Row
     from benchmark.reporting.plots import Plot
-    from benchmark.result import Interval
     from benchmark.retrieval_metrics import Column
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.evaluation.score_tiles import Floats
+from benchmark.rank_metrics import DIRECTIONS, Floats
 from benchmark.registry import Method
 from benchmark.reporting.comparison import group_results, heading
 from benchmark.reporting.significance import PairedComparison, compare
-from benchmark.result import DIRECTIONS, BenchResult, numbers, read_result, result_files
+from benchmark.result import BenchResult, numbers, read_result, result_files
 from benchmark.settings import Settings
 from fdrd.dataset import rows_digest
 from fdrd.errors import FdrdError

@@ -11,9 +11,9 @@ from benchmark.evaluation.encoding import encode_split, rank_split
 from benchmark.evaluation.metrics import mean_mrr
 from benchmark.models.layers import BlockEncoder
 from benchmark.models.plain_encoder import PlainEncoder
-from benchmark.runner import run
 from benchmark.training.closed_form import candidates, choose, covariances, covariances_of
 from fdrd.errors import FdrdError
+from tests.running import run_method
 
 
 def plain_scores(x, y, queries, gallery, lx, ly, power):
@@ -200,8 +200,8 @@ def test_it_joins_two_encoders_that_share_no_space(make_clip, tiny_dataset):
         text_dim=32,
     )
     with pytest.raises(FdrdError, match=r"zero_shot needs one space .* work on it: cca, random$"):
-        run("zero_shot", tiny_dataset, backbone=encoder)
-    log = run("cca", tiny_dataset, backbone=encoder, gallery="joint").fit
+        run_method("zero_shot", tiny_dataset, backbone=encoder)
+    log = run_method("cca", tiny_dataset, backbone=encoder, gallery="joint").fit
     assert log.zero_shot_mrr is None
     method, _ = fitted(encoder, tiny_dataset)
     assert mrr(method, tiny_dataset["validation"]) > 0.3  # by chance 0.16
@@ -211,7 +211,7 @@ def test_a_run_is_saved_loaded_and_not_repeated(make_clip, tiny_dataset, tmp_pat
     backbone = make_clip()
 
     def ran():
-        return run(
+        return run_method(
             "cca", tiny_dataset, backbone=backbone, options={"layers": "auto"}, results=tmp_path
         )
 

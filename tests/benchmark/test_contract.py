@@ -8,13 +8,15 @@ import torch
 
 import benchmark
 from benchmark import Images, TrainConfig, TrainContext
-from benchmark.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
+from benchmark.checkpoint import load_checkpoint, save_checkpoint
+from benchmark.checkpoint_files import CheckpointHeader
 from benchmark.registry import get_method, method_names, takes
 from benchmark.training.loop import batches
 from benchmark.training.resumable import resumable
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
 from tests.encoding import features
+from tests.running import run_method
 from tests.small_methods import SMALL, parametrize_methods, small_options
 
 TRAIN = TrainConfig(
@@ -173,7 +175,7 @@ def test_a_training_in_chunks_has_the_same_losses(name, tiny_clip, tiny_dataset)
 @every_method
 def test_the_same_seed_gives_the_same_numbers_and_another_does_not(name, tiny_clip, tiny_dataset):
     def run(seed):
-        return benchmark.run(
+        return run_method(
             name,
             tiny_dataset,
             backbone=tiny_clip,

@@ -18,13 +18,15 @@ import torch
 
 import benchmark
 from benchmark.checkpoint import load_method, read_header, tensors_digest
-from benchmark.experiments.state import states
-from benchmark.result import DIRECTIONS, numbers, read_result, write_result
+from benchmark.experiments.execution import states
+from benchmark.rank_metrics import DIRECTIONS
+from benchmark.result import numbers, read_result, write_result
 from benchmark.settings import MOST_SEED
 from fdrd import __main__ as cli
 from fdrd.errors import FdrdError
 from fdrd.viewer.results import Runs
 from tests.ranked import with_ranks
+from tests.running import run_method
 
 TAMPERED = int(os.environ.get("FDRD_TAMPERED", "20"))
 QUICK = {"epochs": 1, "batch_size": 8}
@@ -35,7 +37,7 @@ def measured(tiny_clip, tiny_dataset, tmp_path_factory):
     """Results of zero-shot and of CoOp, with its checkpoint."""
     folder = tmp_path_factory.mktemp("runs")
     for name in ("zero_shot", "coop"):
-        benchmark.run(
+        run_method(
             name, tiny_dataset, backbone=tiny_clip, results=folder, train=QUICK,
             options={"n_ctx": 4} if name == "coop" else None,
         )  # fmt: skip
@@ -163,9 +165,7 @@ def test_every_number_of_a_run_is_the_one_that_its_ranks_give(
         caption = f"a {color} circle {'on the left' if number % 5 else ''}"
         rows.append(make_row(number, image, caption, "circle", domain=domain))
     splits = {"test": make_dataset(rows, "test")}
-    result = benchmark.run(
-        "zero_shot", splits, backbone=tiny_clip, gallery=gallery, results=tmp_path
-    )
+    result = run_method("zero_shot", splits, backbone=tiny_clip, gallery=gallery, results=tmp_path)
     (path,) = tmp_path.glob("*.json")
     assert read_result(path) == result
 
@@ -195,7 +195,7 @@ def run(folder, tiny_clip, tiny_dataset, method="coop", **options):
     if method == "coop":
         options = {"options": {"n_ctx": 4}, **options}
     seen = []
-    result = benchmark.run(
+    result = run_method(
         method, tiny_dataset, backbone=tiny_clip, results=folder, train=QUICK,
         progress=lambda stage, _done, _total: seen.append(stage.partition(":")[0]), **options,
     )  # fmt: skip
@@ -295,7 +295,7 @@ def test_an_impossible_seed_is_refused_before_the_first_run(tiny_clip, tiny_data
         benchmark.evaluate, ["zero_shot", "coop"], tiny_dataset, backbone=tiny_clip, seeds=[0, seed],
     )  # fmt: skip
     assert said == f"seed {seed}: must be between 0 and {MOST_SEED}"
-    assert str(seed) in refusal(benchmark.run, "coop", tiny_dataset, backbone=tiny_clip, seed=seed)
+    assert str(seed) in refusal(run_method, "coop", tiny_dataset, backbone=tiny_clip, seed=seed)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_a_header_is_checked_like_a_command_line(
 ):
     rewrite(checkpoint, **header)
     assert message in refusal(load_method, checkpoint, backbone=tiny_clip)
-    said = refusal(benchmark.run, "coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
+    said = refusal(run_method, "coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
     assert message in said
 
 
@@ -460,7 +460,7 @@ def test_a_result_holds_the_digest_of_what_was_learned(
 ):
     digest = tensors_digest(safetensors.torch.load_file(checkpoint))
     assert read_header(checkpoint).tensors == read_result(coop).learned == digest
-    again = benchmark.run("coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
+    again = run_method("coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
     assert again.learned == digest
     assert read_result(zero_shot).learned is None
 
@@ -621,9 +621,7 @@ def test_a_tampered_checkpoint_ends_in_one_line_or_the_right_numbers(
     elif how == 3:
         content = content[: draw.randrange(len(content))]
     checkpoint.write_bytes(content)
-    given = ends_well(
-        benchmark.run, "coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint
-    )
+    given = ends_well(run_method, "coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
     if given is not None:
         assert (given.ranks, given.learned) == (before.ranks, before.learned)
     coop.unlink()  # CoOp trains again, unless the checkpoint is that of another result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +30,9 @@ from fdrd.commands.options import (
 )
 from fdrd.errors import FdrdError
 from fdrd.options import MOST_SEED, MOST_SEEDS
+
+if TYPE_CHECKING:
+    from benchmark.runner.description import Run
 
 WITH_PRESET = {
     *("dataset", "data", "method", "method_option", "train_option", "epochs", "lr", "batch_size"),
@@ -170,12 +173,13 @@ def bench(
     Note:
         One parameter per option of the command line, and most are passed on one by one.
     """
-    from benchmark.checkpoint_files import find_checkpoint
-    from benchmark.experiments.preset_file import read_preset
-    from benchmark.registry import chosen_methods, distribute
+    from benchmark.checkpoint_files import find_checkpoint, read_header
+    from benchmark.evaluation.base_to_new import read_categories
+    from benchmark.experiments.presets import read_preset
+    from benchmark.registry import chosen_methods, distribute, variants_of
     from benchmark.runner.checks import check_runs
     from benchmark.runner.description import Run
-    from benchmark.training.row_selection import limited
+    from benchmark.training.row_selection import limited, split_of
     from fdrd.options import split_assignments
 
     quiet_transformers()
@@ -187,63 +191,74 @@ def bench(
         raise FdrdError(f"--gallery {gallery}: give domain, joint or a number of images")
     size: Any = int(gallery) if gallery.isdigit() else gallery
     load_plugins(plugin)
-    if checkpoint:
-        find_checkpoint(checkpoint)
+    header = read_header(find_checkpoint(checkpoint)) if checkpoint else None
     named, method = _data_and_methods([*(dataset or ()), *([data] if data else ())], method or ())
     if preset:
         _refuse_with_preset(context, preset)
-        names = chosen_methods(method or read_preset(preset).methods)
-    else:
-        names = [] if checkpoint else chosen_methods(method, everything, ablate)
+        method = method or read_preset(preset).methods
+    elif header:
+        method = method or [header.method]
+    names = list(dict.fromkeys(chosen_methods(method, everything, ablate)))
     name = named or str(default_dataset())
     of_method = distribute(names, assigned)
     rows = {name: limited(name, limit)} if limit else {}
-    check_runs(
-        (
-            Run(
-                method=each, data=name, backbone=backbone, options=of_method.get(each, {}), train=train, split=split,
-                domain=domain, train_domain=train_domain, shots=shots, gallery=size, preset=preset,
-            )
-            for each in names or ["zero_shot"]  # a checkpoint trains nothing, either
-        ),
-        data=rows, device=device, results=results,
-    )  # fmt: skip
+    shared = Run(
+        method="",
+        data=name,
+        backbone=backbone,
+        train=dict(train),
+        split=split,
+        domain=domain,
+        train_domain=train_domain,
+        categories=read_categories(categories) if categories else None,
+        shots=shots,
+        gallery=size,
+        hard_negatives=hard_negatives,
+        checkpoint=checkpoint,
+        preset=preset,
+    )
+    runs = [shared.changed(method=each, options=of_method[each]) for each in names]
+    if ablate:
+        variants = variants_of(ablate, of_method[ablate])
+        runs = [runs[0].changed(options=o, label=f"{ablate}, {v}") for v, o in variants.items()]
+    check_runs(runs, data=rows, device=device, results=results)
+    seed_range = range(seed, seed + seeds)
     if preset:
-        _run_preset(
-            name, names, of_method, train, results, json, domain=domain, seeds=range(seed, seed + seeds),
-            backbone=backbone, plugins=plugin or (), device=device,
-        )  # fmt: skip
+        _run_preset(runs, seed_range, results, json, plugins=plugin or (), device=device)
         return
 
-    from benchmark.evaluation.base_to_new import read_categories
-
-    chosen = read_categories(categories) if categories else None
     from benchmark.models.loading import default_backbone
     from benchmark.models.processes import chosen_device, is_main
-    from benchmark.runner import run_selected
+    from benchmark.runner.description import Resources
+    from benchmark.runner.runs import evaluate_runs, opened, truncation
 
     out.quiet, err.quiet = not is_main(), err.quiet or not is_main()  # only one process prints
-    runs = planned_runs(() if ablate else names or method, seeds)
-    tower = backbone or (checkpoint and f"the backbone of {checkpoint}") or default_backbone(name)
-    print_plan(name, split, runs or [ablate or "the checkpoint"], tower, str(chosen_device(device)))
+    expected = planned_runs(() if ablate or header else names, seeds)
+    tower = backbone or (header.backbone if header else default_backbone(name))
+    print_plan(name, split, expected or names, tower, str(chosen_device(device)))
     with show_runs(results) as progress:
-        outcome = run_selected(
-            method, rows.get(name, name), everything=everything,
-            ablate=ablate, options=assigned, seeds=range(seed, seed + seeds), split=split,
-            backbone=tower if limit and not checkpoint else backbone, domain=domain,
-            train_domain=train_domain, categories=chosen,
-            shots=shots, gallery=size, hard_negatives=hard_negatives, train=train, checkpoint=checkpoint,
-            results=results, log=track, device=device, allow_code=backbone is not None,
-            progress=with_time_left(progress, len(runs)),
-        )  # fmt: skip
+        resources = Resources(
+            rows.get(name, name),
+            tower,
+            results,
+            track,
+            device=device,
+            allow_code=backbone is not None,
+            progress=with_time_left(progress, len(expected)),
+        )
+        resources = opened(runs, resources)
+        outcome = evaluate_runs(runs, seed_range, resources)
     print_results(outcome, results, json)
-    if outcome.truncated and not json:
-        out.print(outcome.truncated)
-    if ablate and not json:
-        from benchmark.reporting.significance import ablation
-        from benchmark.reporting.terminal import significance_table
+    if not json:
+        if not isinstance(resources.backbone, str | None):
+            captions = split_of(resources.data, split, domain).captions
+            if cut := truncation(resources.backbone, captions):
+                out.print(cut)
+        if ablate:
+            from benchmark.reporting.significance import ablation
+            from benchmark.reporting.terminal import significance_table
 
-        print_report(significance_table(ablation(outcome.results, outcome.full)))
+            print_report(significance_table(ablation(outcome.results, of_method[ablate])))
     raise_failed(outcome)
 
 
@@ -251,7 +266,7 @@ def _data_and_methods(
     arguments: Sequence[str], methods: Sequence[str]
 ) -> tuple[str | None, list[str]]:
     """Return the dataset, and the methods that are given as arguments or options, in any order."""
-    from benchmark.registry import OTHER_NAMES, method_names
+    from benchmark.registry import method_names, other_names
     from fdrd.options import closest, unknown
     from fdrd.storage.registration import registered_folder
 
@@ -259,8 +274,8 @@ def _data_and_methods(
     datasets = [each for each in arguments if each not in known or Path(each).exists()]
     for each in datasets:
         exists = "/" in each or Path(each).exists() or registered_folder(each)
-        if not exists and closest(each, known, OTHER_NAMES):
-            raise FdrdError(unknown("method", each, known, "fdrd", OTHER_NAMES))
+        if not exists and closest(each, known, other_names()):
+            raise FdrdError(unknown("method", each, known, "fdrd", other_names()))
     if len(datasets) > 1:
         raise FdrdError(
             f"several datasets: {', '.join(datasets)}; give one, and methods by their names in `fdrd methods`"
@@ -269,26 +284,31 @@ def _data_and_methods(
 
 
 def _run_preset(
-    data: str,
-    methods: Sequence[str],
-    options: dict[str, dict[str, Any]],
-    train: dict[str, str],
+    runs: Sequence[Run],
+    seeds: range,
     results: Path,
     json: bool,
     *,
     plugins: Sequence[str],
     device: str | None,
-    **chosen: Any,
 ) -> None:
     """Run methods by the paper's protocol, and print the published numbers beside the results."""
     from benchmark.experiments.execution import run_experiment
-    from benchmark.experiments.plan import MethodRow
     from benchmark.experiments.presets import paper_experiment
     from benchmark.reporting.published import PAPER, beside, read_published
     from benchmark.reporting.terminal import rendered
+    from benchmark.runner.description import Run
 
-    rows = [MethodRow(method=name, options=options[name]) for name in dict.fromkeys(methods)]
-    plan = paper_experiment(data, rows, train=dict(train), results=str(results), **chosen)
+    shared = runs[0]
+    plan = paper_experiment(
+        shared.data,
+        [Run(method=each.method, options=each.options) for each in runs],
+        backbone=shared.backbone,
+        domain=shared.domain,
+        seeds=seeds,
+        train=shared.train,
+        results=str(results),
+    )
     with show_runs(results) as progress:
         outcome = run_experiment(
             plan, plugins=plugins, device=device, allow_code=True, progress=progress

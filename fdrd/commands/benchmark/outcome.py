@@ -71,10 +71,9 @@ def duration(seconds: float) -> str:
 def print_results(outcome: Any, results: Path | str, json: bool) -> None:
     """Print the results as a table and the next commands, or as JSON."""
     from benchmark.reporting.terminal import table
-    from benchmark.result import to_json
 
     if json:
-        print_json([to_json(result) for result in outcome.results])
+        print_json([result.to_dict() for result in outcome.results])
     elif outcome.results:
         print_report(table(outcome.results))
         _print_few_images(outcome.results)

@@ -61,7 +61,7 @@ def run(
     if results:
         plan = replace(plan, results=str(results))
     if dry_run:
-        from benchmark.experiments.state import states
+        from benchmark.experiments.execution import states
 
         rows = states(plan)
         if json:

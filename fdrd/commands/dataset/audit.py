@@ -221,7 +221,7 @@ def _print_noise(found: dict[str, Any], reports: Any) -> None:
 
 def _scored(source: Path, records: list[Any], spec: str) -> tuple[list[Any], list[float]]:
     """Return the records that have an image, with the cosine of image and caption."""
-    from benchmark.models.clip_score import clip_scores
+    from benchmark.evaluation.encoding import clip_scores
     from benchmark.models.loading import load_backbone
     from fdrd.captioning.uncaptioned import load_image
     from fdrd.commands.console import quiet_transformers

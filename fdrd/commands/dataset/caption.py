@@ -222,7 +222,7 @@ def _tokens(backbone: str | None) -> TokenCounter | None:
 
 
 def _scorer(backbone: str) -> Score:
-    from benchmark.models.clip_score import caption_scorer
+    from benchmark.evaluation.encoding import caption_scorer
 
     quiet_transformers()
     return caption_scorer(backbone, allow_code=True)

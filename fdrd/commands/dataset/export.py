@@ -169,8 +169,7 @@ def _write_features(
     dataset: str, home: Path, backbone: str | None, device: str | None, **limits: Any
 ) -> None:
     quiet_transformers()
-    from benchmark.models.backbone_names import check_backbone_name
-    from benchmark.models.devices import check_device
+    from benchmark.models.names import check_backbone_name, check_device
     from fdrd.dataset import load_splits
     from fdrd.files.atomic import check_empty
 
@@ -180,7 +179,7 @@ def _write_features(
         check_backbone_name(backbone)
     splits = load_splits(dataset, **limits)
     from benchmark.models.encoders.stored import write_features
-    from benchmark.runner import open_backbone
+    from benchmark.runner.plan import open_backbone
 
     encoder = open_backbone(backbone, dataset, device=device, allow_code=backbone is not None)
     with show_progress("Cached features stay; the same command continues.") as progress:
@@ -191,7 +190,7 @@ def _write_features(
 
 def _convert(weights: Path, home: Path, backbone: str | None, **description: Any) -> None:
     quiet_transformers()
-    from benchmark.checkpoint import is_checkpoint
+    from benchmark.checkpoint_files import is_checkpoint
     from benchmark.models.conversion import convert
     from benchmark.reporting.publishing import export_model
 

@@ -11,11 +11,21 @@ from benchmark.models.backbone import Features
 @pytest.fixture
 def two_rows(make_row, make_dataset):
     rows = [
-        make_row(0, b"one", "true 0.5", "circle",
-            negatives=[("a 0.4", "circle", "category", None), ("b 0.9", "circle", "attribute", "color")]),
-        make_row(1, b"two", "true 0.5", "circle", negatives=[("c 0.5", "circle", "category", None)]),
+        make_row(
+            0,
+            b"one",
+            "true 0.5",
+            "circle",
+            negatives=[
+                ("a 0.4", "circle", "category", None),
+                ("b 0.9", "circle", "attribute", "color"),
+            ],
+        ),
+        make_row(
+            1, b"two", "true 0.5", "circle", negatives=[("c 0.5", "circle", "category", None)]
+        ),
         make_row(2, b"three", "true 0.1", "circle"),
-    ]  # fmt: skip
+    ]
     return make_dataset(rows, "test")
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from benchmark.evaluation.galleries import galleries, rank_galleries
 from benchmark.evaluation.metrics import measure
-from benchmark.evaluation.ranking import BothRanks, rank
+from benchmark.evaluation.ranking import rank
 from benchmark.models.backbone import Features
-from benchmark.rank_metrics import DIRECTIONS, by_part
+from benchmark.rank_metrics import DIRECTIONS, ByDirection, by_part
 from fdrd.errors import FdrdError
 
 
@@ -389,7 +389,7 @@ def world(ranks, domain):
         image_domain=np.array(domain),
         domains=[f"domain {i}" for i in range(max(domain) + 1)],
     )
-    return BothRanks(side, side), dataset
+    return ByDirection(side, side), dataset
 
 
 def test_numbers_are_the_unweighted_mean_over_domains():
@@ -430,7 +430,7 @@ def test_the_interval_counts_images_and_not_captions():
     many = np.repeat(np.arange(100), 10)
     dataset.pairs = np.stack([many, np.arange(1000)], axis=1)
     dataset.row_category = many % 2
-    wide = measure(BothRanks(ranks[0], ranks[1][many]), dataset, "domain", {})
+    wide = measure(ByDirection(ranks[0], ranks[1][many]), dataset, "domain", {})
     interval = wide.by_direction["text_to_image"].intervals["R@1"]
     assert interval[1] - interval[0] == pytest.approx(narrow[1] - narrow[0], abs=0.02)
 

@@ -3,8 +3,8 @@
 import pytest
 
 import benchmark
+from benchmark.experiments.execution import states
 from benchmark.experiments.plan import Search, Tuning
-from benchmark.experiments.state import states
 from benchmark.experiments.tuning import _Meter
 from benchmark.result import read_results, write_result
 from fdrd.errors import FdrdError
@@ -18,12 +18,16 @@ def plan(folder, **changes):
         options={"n_ctx": [1, 2, 3]},
         train={"learning_rate": {"low": 1e-4, "high": 0.1, "log": True}},
     )
-    row = benchmark.MethodRow(method="coop", search=search)
+    row = benchmark.Run(method="coop", search=search)
     given = {
-        "data": "drawn", "backbones": ["tiny"], "methods": ["zero_shot", row], "seeds": 2,
-        "train": {"epochs": 3, "batch_size": 8}, "results": str(folder),
+        "data": "drawn",
+        "backbones": ["tiny"],
+        "methods": ["zero_shot", row],
+        "seeds": 2,
+        "train": {"epochs": 3, "batch_size": 8},
+        "results": str(folder),
         "tuning": Tuning(steps=BUDGET, first_rung=3),
-    }  # fmt: skip
+    }
     return benchmark.to_experiment({**given, **changes})
 
 

@@ -33,8 +33,14 @@ def blocks(width, heads, layers, activation):
     return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
 
 
-NAMES = {"layers": "resblocks", "self_attn": "attn", "norm1": "ln_1", "norm2": "ln_2",
-         "linear1": "mlp.c_fc", "linear2": "mlp.c_proj"}  # fmt: skip
+NAMES = {
+    "layers": "resblocks",
+    "self_attn": "attn",
+    "norm1": "ln_1",
+    "norm2": "ln_2",
+    "linear1": "mlp.c_fc",
+    "linear2": "mlp.c_proj",
+}
 """Of open_clip, by those of torch."""
 
 
@@ -98,14 +104,22 @@ def config(vocabulary, **also):
     return {
         "embed_dim": 16,
         "vision_cfg": {
-            "image_size": 32, "patch_size": 16, "width": 128, "layers": 2, "mlp_ratio": 2.0,
+            "image_size": 32,
+            "patch_size": 16,
+            "width": 128,
+            "layers": 2,
+            "mlp_ratio": 2.0,
         },
         "text_cfg": {
-            "context_length": 24, "vocab_size": vocabulary, "width": 64, "heads": 1, "layers": 3,
+            "context_length": 24,
+            "vocab_size": vocabulary,
+            "width": 64,
+            "heads": 1,
+            "layers": 3,
             "mlp_ratio": 2.0,
         },
         **also,
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +132,7 @@ def backbone(parts):
 
 
 def towers(clip, pixels):
-    return clip.towers.encode_pixels(pixels, Prompts(), 0, False).pooled, clip.encode_text(
-        CAPTIONS
-    ).pooled
+    return clip.encode_pixels(pixels, Prompts(), 0, False).pooled, clip.encode_text(CAPTIONS).pooled
 
 
 def theirs(model, coding, pixels):
@@ -250,9 +262,10 @@ def test_a_checkpoint_of_training_is_converted(folder, coding, tmp_path):
     loaded = load_backbone(str(tmp_path / "out"), device="cpu")
     pixels = torch.randn(3, 3, 32, 32)
     for ours, wanted in zip(
-        towers(loaded, pixels), towers(load_backbone(str(folder), device="cpu"), pixels),
+        towers(loaded, pixels),
+        towers(load_backbone(str(folder), device="cpu"), pixels),
         strict=True,
-    ):  # fmt: skip
+    ):
         assert (ours - wanted).abs().max() < 1e-2  # they were saved in half precision
     with pytest.raises(FdrdError, match="contains files already"):
         convert(file, tmp_path / "out", quick_gelu=True, tokenizer=str(folder))
@@ -287,8 +300,10 @@ def test_a_pickled_clip_model_is_converted(clip_parts, tiny_clip, tmp_path):
     with pytest.raises(FdrdError, match=r"a CLIPModel without its config\.json"):
         convert(folder, tmp_path / "other")
     convert(folder, tmp_path / "other", config=tmp_path / "config.json")
-    torch.save({key: value for key, value in tensors.items() if "layers.2" not in key},
-               folder / "pytorch_model.bin")  # fmt: skip
+    torch.save(
+        {key: value for key, value in tensors.items() if "layers.2" not in key},
+        folder / "pytorch_model.bin",
+    )
     with pytest.raises(FdrdError, match=r"does not fit .*Missing key"):
         convert(folder, tmp_path / "third", config=tmp_path / "config.json")
     assert not (tmp_path / "third").exists()

@@ -18,7 +18,7 @@ from fdrd.errors import FdrdError
 
 ROWS = [
     "zero_shot",
-    benchmark.MethodRow(method="coop", label="50 % & CoOp_x", options={"n_ctx": 2}),
+    benchmark.Run(method="coop", label="50 % & CoOp_x", options={"n_ctx": 2}),
 ]
 
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 import fdrd.commands  # registers the commands
 import fdrd.commands.demo_plan
-from benchmark.experiments.plan import Experiment, MethodRow
+from benchmark.experiments.plan import Experiment
+from benchmark.runner.description import Run
 from benchmark.training.loop import steps_per_epoch
 from dcar.method import ADAPTER_BATCH
 from fdrd.commands import app
@@ -25,7 +26,7 @@ SMALL = DemoPlan(
     pairs=96,
     methods=[
         "zero_shot",
-        MethodRow(method="dcar", label="dcar", options={"n_ctx": 2, "depth": 1}),
+        Run(method="dcar", label="dcar", options={"n_ctx": 2, "depth": 1}),
     ],
     train={"epochs": 1, "batch_size": 16},
 )

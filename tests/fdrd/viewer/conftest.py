@@ -79,13 +79,15 @@ def copied(drawn, tmp_path):
 @pytest.fixture(scope="package")
 def measured(drawn):
     """The folder of `drawn`, with results of two methods."""
-    from benchmark.runner import run
+    from tests.running import run_method
 
     with pytest.MonkeyPatch.context() as patch:
         _own_cache(patch, drawn)
         for method in ("zero_shot", "clip_adapter"):
             train = {"epochs": 1} if method == "clip_adapter" else None
-            run(method, drawn / "set", backbone="embedded", train=train, results=drawn / "runs")
+            run_method(
+                method, drawn / "set", backbone="embedded", train=train, results=drawn / "runs"
+            )
     return drawn
 
 

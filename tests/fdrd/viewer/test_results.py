@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from benchmark.rank_metrics import DIRECTIONS
 from benchmark.reporting.plots import PALETTE, Plot, Series, inline_svg
 from benchmark.reporting.result_plots import plots_of
-from benchmark.result import DIRECTIONS
 from fdrd.dataset import load_view, rows_digest
 from fdrd.viewer.index import open_index
 from fdrd.viewer.results import Runs

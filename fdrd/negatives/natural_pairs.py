@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fdrd.negatives.statements import Statement, Value, excluded
+from fdrd.negatives.statements import Statement, Value
+from fdrd.negatives.values import excluded
 from fdrd.record import Kind
 
 Integers = npt.NDArray[np.int64]

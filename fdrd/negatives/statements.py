@@ -7,15 +7,12 @@ import zlib
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
 
 from msgspec import Struct
 
 from fdrd.negatives.category import Category
 from fdrd.negatives.uses import JOINS
-from fdrd.negatives.values import base, contrasting
 from fdrd.record import Attribute, TaggedCaption
-from fdrd.text.lexicon import entries
 from fdrd.text.mentions import Mention, NameIndex, find_mentions
 
 Value = tuple[str, str]
@@ -23,14 +20,6 @@ Value = tuple[str, str]
 
 _OF_NEXT_NOUN = frozenset(["color", "count"])  # stand before what they describe
 _BETWEEN = _OF_NEXT_NOUN | {"pattern", "shape", "size", "material"}  # may stand between it and them
-_SHADES = {
-    "light": "white",
-    "lighter": "white",
-    "pale": "white",
-    "dark": "black",
-    "darker": "black",
-}
-_EXACT = frozenset("two three four five six seven eight nine ten".split())
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _NO_NOUN = frozenset(
     """and or a an the of in on at to with without by for from near over under as is are was were has have that which
@@ -117,28 +106,3 @@ def _singular(word: str) -> str:
 
 def _value(span: Attribute) -> Value:
     return span.type, span.value.lower()
-
-
-@lru_cache(maxsize=65_536)
-def excluded(type_: str, value: str, other: str) -> bool:
-    """Check if a thing of one value surely has not the other one, whoever describes it.
-
-    >>> excluded("color", "red", "blue"), excluded("color", "red", "orange")
-    (True, False)
-    >>> excluded("count", "two", "four"), excluded("count", "two", "several")
-    (True, False)
-    """
-    if not contrasting(type_, value, other):
-        return False
-    if type_ == "count":
-        return {value, other} <= _EXACT
-    return type_ != "color" or not (
-        any({base(value), base(other)} <= line for line in _similar_colors())
-        or _SHADES.get(value.split()[0]) == other
-        or _SHADES.get(other.split()[0]) == value
-    )
-
-
-@cache
-def _similar_colors() -> list[set[str]]:
-    return [{each.strip() for each in line.split(",")} for line in entries("similar_colors")]

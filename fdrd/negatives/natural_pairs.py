@@ -12,13 +12,14 @@ scores are integers or correctly rounded quotients of integers below 2**24, so t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 
-from fdrd.negatives.statements import Statement, Value
+from fdrd.negatives.statements import OF_NEXT_NOUN, Statement, Value
 from fdrd.negatives.values import excluded
 from fdrd.record import Kind
 
@@ -258,20 +259,26 @@ def _other_attribute(records: Captioned) -> Allowed:
     for image, statement in zip(records.image.tolist(), records.statements, strict=True):
         of_image[image].update(statement.values)
 
+    tables = {type_: _Values(type_, of_image.values()) for type_ in sorted(OF_NEXT_NOUN)}
+
     def allowed(rows: Integers) -> Mask:
         may = np.zeros((len(rows), len(rows)), bool)
-        things: dict[tuple[str, str], dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
-        for place, row in enumerate(rows.tolist()):
-            for noun, type_, value in records.statements[row].things:
-                things[noun, type_][place].append(value)
-        for (_, type_), stated in things.items():
-            here = np.array(list(stated))
-            if len(here) > 1:
-                values = [
-                    sorted(each for kind, each in of_image[image] if kind == type_)
-                    for image in records.image[rows[here]].tolist()
-                ]
-                wrong = _wrong(list(stated.values()), values, type_)
+        for type_, values in tables.items():
+            stated: dict[tuple[str, int], list[str]] = defaultdict(list)  # by noun and place
+            for place, row in enumerate(rows.tolist()):
+                for noun, kind, value in records.statements[row].things:
+                    if kind == type_:
+                        stated[noun, place].append(value)
+            things = sorted(stated)
+            true = values.table([of_image[image] for image in records.image[rows].tolist()])
+            # (things, b): how many of a thing's values may be true of a record's image
+            fitting = values.table(
+                [{(type_, value) for value in stated[thing]} for thing in things]
+            ) @ np.minimum(values.fits @ true.T, 1)
+            for _, group in groupby(range(len(things)), key=lambda number: things[number][0]):
+                numbers = list(group)
+                here = np.array([things[number][1] for number in numbers])
+                wrong = fitting[np.ix_(numbers, here)] == 0
                 may[np.ix_(here, here)] |= wrong & wrong.T
         found: Mask = may & (records.category[rows][:, None] == records.category[rows])
         return found
@@ -279,23 +286,28 @@ def _other_attribute(records: Captioned) -> Allowed:
     return allowed
 
 
-def _wrong(stated: Sequence[Sequence[str]], true: Sequence[Sequence[str]], type_: str) -> Mask:
-    """Return (b, b) whether all values that one caption states are excluded by all that are true of the other image."""
-    number = {
-        value: place for place, value in enumerate(sorted({v for each in true for v in each}))
-    }
-    fits = np.array(
-        [[not excluded(type_, one, other) for other in number] for one in number], np.float32
-    )
+class _Values:
+    """The V values of a type, and which of them may be true of one thing."""
 
-    def table(lists: Sequence[Sequence[str]]) -> npt.NDArray[np.float32]:
-        found = np.zeros((len(lists), len(number)), np.float32)
-        for row, values in enumerate(lists):
-            found[row, [number[value] for value in values]] = 1
-        return found
+    def __init__(self, type_: str, stated: Iterable[set[Value]]):
+        found = sorted({value for values in stated for value in values if value[0] == type_})
+        self._number = {value: number for number, value in enumerate(found)}
+        self.fits = np.array(
+            [[not excluded(type_, one, two) for _, two in found] for _, one in found], np.float32
+        ).reshape(len(found), len(found))
 
-    wrong: Mask = table(stated) @ fits @ table(true).T == 0
-    return wrong
+    def table(self, stated: Sequence[set[Value]]) -> npt.NDArray[np.float32]:
+        """Return (n, V) which of these values are in each of n sets."""
+        table = np.zeros((len(stated), len(self._number)), np.float32)
+        places = [
+            (row, self._number[value])
+            for row, values in enumerate(stated)
+            for value in values
+            if value in self._number
+        ]
+        if places:
+            table[tuple(np.array(places).T)] = 1
+        return table
 
 
 def _ranges(starts: Integers, lengths: Integers) -> Integers:

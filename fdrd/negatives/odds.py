@@ -6,6 +6,7 @@ merely frequent.
 """
 
 from __future__ import annotations
+import os
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,9 @@ Integers = npt.NDArray[np.signedinteger[Any]]
 _NEVER = -(1 << 40)
 _USUAL = round(np.log(0.43) / STEP)  # log odds of a word in 30 % of a category's captions
 _RARER = round(np.log(30) / STEP)  # it contradicts a category that has it so much more rarely
+_LESS_LIKELY = round(
+    float(os.environ.get("LESS", "99")) / STEP
+)  # than the true category, as far as the other words tell
 _EXPECTED = 3  # captions with the word that the smaller of both categories would have at this rate
 _ROUNDS = 40  # steps of the fit
 _SHORT = 0.05  # a category that lacks more after half of them gets fewer swaps of its own captions
@@ -66,6 +70,8 @@ class Odds:
         """
         scores = self.context.scores(bags)
         contradicted = self._contradicted(own, bags)
+        true = scores[np.arange(len(own)), own][:, None]
+        contradicted |= scores < true - _LESS_LIKELY
         # The caption's own category is left out first, or its high score would push all others to the floor.
         same = [self.same[place] for place in own]
         never = np.arange(len(own)).repeat(list(map(len, same))), [*chain.from_iterable(same)]

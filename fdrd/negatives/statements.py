@@ -7,6 +7,7 @@ import zlib
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -18,8 +19,8 @@ from fdrd.text.mentions import Mention, NameIndex, find_mentions
 Value = tuple[str, str]
 """type and value of an attribute, in lower case"""
 
-_OF_NEXT_NOUN = frozenset(["color", "count"])  # stand before what they describe
-_BETWEEN = _OF_NEXT_NOUN | {"pattern", "shape", "size", "material"}  # may stand between it and them
+OF_NEXT_NOUN = frozenset(["color", "count"])  # stand before what they describe
+_BETWEEN = OF_NEXT_NOUN | {"pattern", "shape", "size", "material"}  # may stand between it and them
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _NO_NOUN = frozenset(
     """and or a an the of in on at to with without by for from near over under as is are was were has have that which
@@ -71,15 +72,19 @@ def state(caption: TaggedCaption, names: Names) -> Statement:
 def _word_keys(text: str, mentions: Sequence[Mention]) -> bytes:
     for mention in reversed(mentions):
         text = f"{text[: mention.start]} {text[mention.end :]}"
-    keys = {zlib.crc32(word.encode("utf-8", "replace")) for word in _WORD.findall(text.lower())}
-    return array("I", sorted(keys)).tobytes()
+    return array("I", sorted(set(map(_word_key, _WORD.findall(text.lower()))))).tobytes()
+
+
+@lru_cache(maxsize=65_536)
+def _word_key(word: str) -> int:
+    return zlib.crc32(word.encode("utf-8", "replace"))
 
 
 def _things(text: str, attributes: Sequence[Attribute]) -> list[tuple[str, str, str]]:
     """Return the noun of each attribute that stands before one: "a red and white double-decker bus"."""
     found = []
     for place, span in enumerate(attributes):
-        if span.type not in _OF_NEXT_NOUN:
+        if span.type not in OF_NEXT_NOUN:
             continue
         end, last = span.end, span
         for after in attributes[place + 1 :]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
 
+from fdrd.record import Attribute
 from fdrd.text.lexicon import entries
 
 _SHADE = re.compile(
@@ -50,6 +51,15 @@ def same_meaning(type_: str, value: str, other: str) -> bool:
 def swappable(type_: str, value: str) -> bool:
     """Check if any value excludes a value in lower case."""
     return bool(_groups(type_, value))
+
+
+def stated(span: Attribute) -> str:
+    """Return what a caption states by an attribute, without its shade, as a text that is no caption.
+
+    >>> stated(Attribute("color", "Light gray", 0, 10))
+    '\\x00color gray'
+    """
+    return f"\0{span.type} {base(span.value.lower())}"
 
 
 def base(value: str) -> str:

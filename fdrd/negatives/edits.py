@@ -49,7 +49,7 @@ _MAX_FACTOR = 24.0
 _MIN_USES = 3  # captions that use a value in a way before it is swapped in there
 _TOGETHER = 2  # captions with two values, which then do not exclude each other
 _MAX_TOGETHER = 0.5  # unless these are less than this share of what chance gives
-_MAX_MIXED = 0.1  # share of the captions of a category with one of two values that have both
+_MAX_MIXED = 0.03  # share of the captions of a category with one of two values that have both
 _WORD = re.compile(r"[^\W_]+")
 _WEIGHT = 0.5  # of what the surroundings suggest: their features repeat each other
 

@@ -54,10 +54,10 @@ def swappable(type_: str, value: str) -> bool:
 
 
 def stated(span: Attribute) -> str:
-    """Return what a caption states by an attribute, without its shade, as a text that is no caption.
+    r"""Return what a caption states by an attribute, without its shade, as a text that is no caption.
 
     >>> stated(Attribute("color", "Light gray", 0, 10))
-    '\\x00color gray'
+    '\x00color gray'
     """
     return f"\0{span.type} {base(span.value.lower())}"
 

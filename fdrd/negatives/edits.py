@@ -133,7 +133,12 @@ class Edits:
             if is_repeated(record.caption, span) or is_hedged(record.caption, span):
                 continue
             used = uses(record, span, ends)
-            if span.type != "color" or has_clear_color(used[THING]):
+            thing = used[THING]
+            if (
+                span.type != "color"
+                or thing[0] == "~"
+                or (thing[0] == ">" and has_clear_color(thing[1:]))
+            ):
                 found.spans.append(span)
                 found.own.append(value)
                 found.near.append(self.context.rows(used))

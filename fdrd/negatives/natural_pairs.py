@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -190,12 +189,13 @@ class _Matching:
         while score.size:
             best = score.argmax(axis=1)
             each = np.arange(len(rows))
-            mutual = (best[best] == each) & (score[each, best] >= 0)
+            highest = score[each, best]
+            mutual = (best[best] == each) & (highest >= 0)
             if not mutual.any():
                 break
             first = mutual & (each < best)
             found.append((rows[first], rows[best[first]]))
-            left = ~mutual & (score.max(axis=1) >= 0)
+            left = ~mutual & (highest >= 0)
             rows, score = rows[left], score[np.ix_(left, left)]
         if not found:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -263,22 +263,17 @@ def _other_attribute(records: Captioned) -> Allowed:
 
     def allowed(rows: Integers) -> Mask:
         may = np.zeros((len(rows), len(rows)), bool)
-        for type_, values in tables.items():
-            stated: dict[tuple[str, int], list[str]] = defaultdict(list)  # by noun and place
-            for place, row in enumerate(rows.tolist()):
-                for noun, kind, value in records.statements[row].things:
-                    if kind == type_:
-                        stated[noun, place].append(value)
-            things = sorted(stated)
-            true = values.table([of_image[image] for image in records.image[rows].tolist()])
-            # (things, b): how many of a thing's values may be true of a record's image
-            fitting = values.table(
-                [{(type_, value) for value in stated[thing]} for thing in things]
-            ) @ np.minimum(values.fits @ true.T, 1)
-            for _, group in groupby(range(len(things)), key=lambda number: things[number][0]):
-                numbers = list(group)
-                here = np.array([things[number][1] for number in numbers])
-                wrong = fitting[np.ix_(numbers, here)] == 0
+        places: dict[tuple[str, str], dict[int, set[Value]]] = defaultdict(lambda: defaultdict(set))
+        for place, row in enumerate(rows.tolist()):
+            for noun, type_, value in records.statements[row].things:
+                places[type_, noun][place].add((type_, value))
+        true = [of_image[image] for image in records.image[rows].tolist()]
+        fitting = {type_: values.fits @ values.table(true).T for type_, values in tables.items()}
+        for (type_, _), stated in places.items():
+            if len(stated) > 1:
+                here = np.array(list(stated))
+                table = tables[type_].table(list(stated.values()))
+                wrong = table @ fitting[type_][:, here] == 0
                 may[np.ix_(here, here)] |= wrong & wrong.T
         found: Mask = may & (records.category[rows][:, None] == records.category[rows])
         return found

@@ -12,7 +12,7 @@ from functools import lru_cache
 from msgspec import Struct
 
 from fdrd.negatives.category import Category
-from fdrd.negatives.uses import JOINS
+from fdrd.negatives.uses import JOINS, has_clear_color
 from fdrd.record import Attribute, TaggedCaption
 from fdrd.text.mentions import Mention, NameIndex, find_mentions
 
@@ -93,7 +93,8 @@ def _things(text: str, attributes: Sequence[Attribute]) -> list[tuple[str, str, 
             if after.type not in _BETWEEN or not (joined or not between):
                 break
             end, last = after.end, after
-        if noun := _noun_after(text, last.end):
+        noun = _noun_after(text, last.end)
+        if noun and (span.type != "color" or has_clear_color(noun)):
             found.append((noun, *_value(span)))
     return found
 

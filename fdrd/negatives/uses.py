@@ -76,21 +76,13 @@ def uses(
     return left, "^" + noun, own
 
 
-def has_clear_color(thing: str) -> bool:
-    """Check if what a value describes (`uses`) has one color, whoever describes it.
+def has_clear_color(noun: str) -> bool:
+    """Check if a thing has one color, whoever describes it.
 
-    >>> has_clear_color(">collar"), has_clear_color(">accents"), has_clear_color(">adorned")
+    >>> has_clear_color("collar"), has_clear_color("accents"), has_clear_color("adorned")
     (True, False, False)
     """
-    word = thing[1:]
-    if thing[0] == "~":
-        return True
-    return (
-        thing[0] == ">"
-        and word not in _vague()
-        and word.removesuffix("s") not in _vague()
-        and not word.endswith(("ed", "ing"))
-    )
+    return not (noun.endswith(("ed", "ing")) or {noun, noun.removesuffix("s")} & _vague())
 
 
 def is_hedged(caption: str, span: Attribute) -> bool:

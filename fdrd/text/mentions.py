@@ -28,7 +28,9 @@ WORD = rf"(?-i:[^\W_{_UNSPACED}]|[\u0300-\u036f\u0900-\u0dff])"
 """Pattern of a character of a word, in scripts with spaces between words."""
 
 _TOKEN = re.compile(rf"(?:{WORD})+|.", re.DOTALL)
-_ASCII_TOKEN = re.compile(r"[^\W_]+|.", re.DOTALL)  # the same in ASCII, in half the time
+_ASCII_TOKEN = re.compile(
+    r"[^\W_]+|[^\w\s-]"
+)  # the same in ASCII without separators, in half the time
 _MAX_LONGER = 4000  # letters of the longer names that one search considers; real captions have few
 
 _AFTER_ARTICLE = re.compile(r"an?[\s_]+(?=([^\s_]))", re.IGNORECASE)
@@ -232,9 +234,10 @@ _END = ""  # no token
 
 
 def _tokens(text: str) -> list[str]:
-    """Return the words of a text, and each character between them, folded."""
-    pattern = _ASCII_TOKEN if text.isascii() else _TOKEN
-    return pattern.findall(_folded(text))
+    """Return the words and marks of a text, folded, without the separators between words."""
+    if text.isascii():
+        return _ASCII_TOKEN.findall(text.lower())
+    return [token for token in _TOKEN.findall(_folded(text)) if token != " "]
 
 
 def _folded(text: str) -> str:

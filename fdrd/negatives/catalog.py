@@ -141,7 +141,7 @@ def _digest(categories: Sequence[Category], odds: Odds, edits: Edits) -> str:
     ]
     digest = hashlib.sha256(repr(names).encode("utf-8", "backslashreplace"))
     for numbers in (
-        odds.bias, odds.kept, odds.size, edits.factor, edits.used, edits.mixed, *edits.others,
+        odds.bias, odds.kept, odds.size, edits.factor, edits.used, edits.mixed, edits.apart,
     ):  # fmt: skip
         digest.update(numbers.tobytes())
     for context in (odds.context, edits.context):

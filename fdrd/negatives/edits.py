@@ -51,6 +51,7 @@ _TOGETHER = 2  # captions with two values, which then do not exclude each other
 _MAX_TOGETHER = 0.5  # unless these are less than this share of what chance gives
 _MAX_MIXED = 0.03  # share of the captions of a category with one of two values that have both
 _WORD = re.compile(r"[^\W_]+")
+_TINY = 1e-12  # odds
 _WEIGHT = 0.5  # of what the surroundings suggest: their features repeat each other
 
 
@@ -66,6 +67,21 @@ class Editable(NamedTuple):
     """indices of all values of the caption; V is a color that no list knows"""
 
 
+class Choices(NamedTuple):
+    """The E values that S spans can have, their own ones among them."""
+
+    row: Integers
+    """(E,) span of each, ascending"""
+    column: Integers
+    """(E,) index of the value"""
+    own: Integers
+    """(S,) index of the value that each span has"""
+    open_: npt.NDArray[np.bool_]
+    """(E,) whether it may replace the one that the span has"""
+    scores: Integers
+    """(E,) log odds in units of `STEP`"""
+
+
 @dataclass(frozen=True, slots=True)
 class Edits:
     """The V attribute values of a domain and the odds of each replacement."""
@@ -74,8 +90,10 @@ class Edits:
     """(type, value in lower case), sorted"""
     place: Mapping[tuple[str, str], int]
     """index of each value"""
-    others: tuple[Integers, ...]
-    """for each value, the indices of the values that exclude it"""
+    alike: tuple[Integers, ...]
+    """for each value, the indices of the values of its type"""
+    apart: npt.NDArray[np.bool_]
+    """(V, V) which values exclude each other"""
     same: npt.NDArray[np.bool_]
     """(V + 1, V) which values mean the same as each value; the last row stands for a color that no list knows"""
     mixed: Integers
@@ -93,20 +111,20 @@ class Edits:
         found = [self.editable(record) for record in records]
         if not any(each.own for each in found):
             return [[] for _ in records]
-        row, column, scores, true = self.scores(found)
+        choices = self.choices(found)
         ends = np.cumsum([len(each.own) for each in found])
         begins = ends - [len(each.own) for each in found]
-        sizes = np.searchsorted(row, ends) - np.searchsorted(row, begins)
-        # For each edit, for whether a span's edits are kept, and for the order of the spans.
+        sizes = np.searchsorted(choices.row, ends) - np.searchsorted(choices.row, begins)
+        # For each choice, for whether a span's edits are kept, and for the order of the spans.
         noise = [
             np.split(random.gumbel(size + 2 * len(each.own)), [size, size + len(each.own)])
             for random, size, each in zip(randoms, sizes.tolist(), found, strict=True)
         ]
         gumbel, kept, turn = (np.concatenate(parts) for parts in zip(*noise, strict=True))
-        first, second = _drawn(row, scores, true, gumbel, np.exp(-np.exp(-kept)))
+        first, second = _drawn(choices, self.apart, gumbel, np.exp(-np.exp(-kept)))
         return [
             [
-                (each.spans[number], self.values[column[edits[begin + number]]][1])
+                (each.spans[number], self.values[choices.column[edits[begin + number]]][1])
                 for edits in (first, second)
                 for number in turn[begin:end].argsort(kind="stable").tolist()
                 if edits[begin + number] >= 0
@@ -142,32 +160,36 @@ class Edits:
                 found.spans.append(span)
                 found.own.append(value)
                 found.near.append(self.context.rows(used))
+        words = {word for text in _outside(record) for word in _WORD.findall(text.lower())}
         found.stated.extend(
-            place
-            for word in set(_WORD.findall(record.caption.lower()))
-            if (place := self.place.get(("color", word))) is not None
+            place for word in words if (place := self.place.get(("color", word))) is not None
         )
         return found
 
-    def scores(self, captions: Sequence[Editable]) -> tuple[Integers, Integers, Integers, Integers]:
-        """Return span number, value index and log odds of E possible edits, and the log odds of S spans' values.
+    def choices(self, captions: Sequence[Editable]) -> Choices:
+        """Return the values that each span can have.
 
-        Log odds are in units of `STEP`. No value is possible that the caption states of something else, nor any color
-        where it states one that the lists do not know ("colorful").
+        No value is possible that the caption states of something else, nor any color where it states one that the
+        lists do not know ("colorful").
         """
-        values = np.array([value for each in captions for value in each.own], np.int64)
-        rows = np.array([rows for each in captions for rows in each.near], np.int64).reshape(-1, 3)
+        own = np.array([value for each in captions for value in each.own], np.int64)
+        near = np.array([rows for each in captions for rows in each.near], np.int64).reshape(-1, 3)
         caption = np.arange(len(captions)).repeat([len(each.own) for each in captions])
-        stated = np.array([self.same[each.stated].any(axis=0) for each in captions])
-        usual = np.flatnonzero(self._used(rows, values))
-        row = usual.repeat([len(self.others[value]) for value in values[usual]])
-        column = np.concatenate([np.zeros(0, np.int64), *(self.others[v] for v in values[usual])])
-        possible = self._used(rows[row], column) & ~stated[caption[row], column]
+        stated = np.array([self.same[each.stated].sum(axis=0) for each in captions])
+        usual = np.flatnonzero(self._used(near, own))
+        row = usual.repeat([len(self.alike[value]) for value in own[usual]])
+        column = np.concatenate([np.zeros(0, np.int64), *(self.alike[v] for v in own[usual])])
+        elsewhere = stated[caption[row], column] > self.same[own[row], column]
+        possible = (self._used(near[row], column) & ~elsewhere) | (column == own[row])
         row, column = row[possible], column[possible]
-        possible = ~np.isin(_mixed(rows[row, CATEGORY], values[row], column), self.mixed)
-        row, column = row[possible], column[possible]
-        suggested = self.factor[column] + self._suggested(rows[row], column)
-        return row, column, suggested, self.factor[values] + self._suggested(rows, values)
+        joined_too = np.isin(_mixed(near[row, CATEGORY], own[row], column), self.mixed)
+        return Choices(
+            row=row,
+            column=column,
+            own=own,
+            open_=self.apart[own[row], column] & ~joined_too,
+            scores=self.factor[column] + self._suggested(near[row], column),
+        )
 
     def _suggested(self, rows: Integers, column: Integers) -> Integers:
         """Return (N,) how strongly the uses given by rows (N, 3) suggest values (N,)."""
@@ -195,45 +217,68 @@ def _needed(values: tuple[tuple[str, str], ...]) -> npt.NDArray[np.bool_]:
 
 
 def _drawn(
-    row: Integers, scores: Integers, true: Integers, noise: Floats, uniform: Floats
+    choices: Choices, apart: npt.NDArray[np.bool_], noise: Floats, uniform: Floats
 ) -> tuple[Integers, Integers]:
     """Return (S,) the first and the second edit of each of S spans, or -1.
 
+    An edit from v to w is kept with a probability that makes it as frequent as that from w to v, which has other
+    choices; and two edits, with one that makes each of the three values true equally often.
+
     Args:
-        row: (E,) span of each edit, ascending.
-        scores: (E,) log odds of each edit.
-        true: (S,) log odds of each span's value.
-        noise: (E,) Gumbel noise of each edit.
+        choices: the values that the spans can have.
+        apart: (V, V) which values exclude each other.
+        noise: (E,) Gumbel noise of each choice.
         uniform: (S,) a number in (0, 1) for each span.
     """
-    edits = np.full((2, len(true)), -1)
-    begins = np.flatnonzero(np.diff(row, prepend=-1))
+    edits = np.full((2, len(choices.own)), -1)
+    begins = np.flatnonzero(np.diff(choices.row, prepend=-1))
     if not len(begins):
         return edits[0], edits[1]
-    spans, sizes = row[begins], np.diff(np.append(begins, len(row)))
-    keys = scores * STEP + noise
+    spans, sizes = choices.row[begins], np.diff(np.append(begins, len(choices.row)))
+    highest = np.maximum.reduceat(choices.scores, begins)
+    odds = np.exp((choices.scores - highest.repeat(sizes)) * STEP)
+    keys = np.where(choices.open_, choices.scores * STEP + noise, -np.inf)
     first = _highest(keys, begins, sizes)
+    some = keys[first] > -np.inf
     keys[first] = -np.inf
     second = _highest(keys, begins, sizes)
-    highest = np.maximum(np.maximum.reduceat(scores, begins), true[spans])
-    odds = np.exp((scores - highest.repeat(sizes)) * STEP)
-    v, one, two = np.exp((true[spans] - highest) * STEP), odds[first], odds[second]
-    all_ = np.add.reduceat(odds, begins)
-    rest = np.maximum(all_ - one - two, 0)
+    several = some & (keys[second] > -np.inf)
+    v, one, two = choices.own[spans], choices.column[first], choices.column[second]
 
-    def frequency(two: Floats, three: Floats) -> Floats:
-        """Return how often both are drawn, in any order, when the third of `v`, `one` and `two` is true."""
-        drawn: Floats = (1 / (rest + two) + 1 / (rest + three)) / (rest + two + three)
+    def weight(value: Integers, own: npt.NDArray[np.bool_] | None = None) -> Floats:
+        """Return the odds of all values that could replace a value in each span."""
+        allowed = apart[value.repeat(sizes), choices.column] if own is None else own
+        total: Floats = np.add.reduceat(odds * allowed, begins)
+        return np.maximum(total, _TINY)
+
+    def frequency(total: Floats, two: Floats, three: Floats) -> Floats:
+        """Return how often both are drawn, in any order, out of values with these odds in total."""
+        rest = np.maximum(total - two, _TINY), np.maximum(total - three, _TINY)
+        drawn: Floats = (1 / rest[0] + 1 / rest[1]) / total
         return drawn
 
-    share = np.minimum(1, all_ / (all_ - one + v))
-    pair = frequency(one, two)
-    least = np.minimum(np.minimum(pair, frequency(v, one)), frequency(v, two))
-    edits[0, spans] = np.where(uniform[spans] < share, first, -1)
+    true = np.add.reduceat(odds * (choices.column == v.repeat(sizes)), begins)
+    all_, of_one, of_two = weight(v, choices.open_), weight(one), weight(two)
+    share = np.minimum(1, all_ / of_one)
+    pair = frequency(all_, odds[first], odds[second])
+    least = (
+        np.minimum(frequency(of_one, true, odds[second]), frequency(of_two, true, odds[first]))
+        * apart[one, two]
+    )
+    edits[0, spans] = np.where(some & (uniform[spans] < share), first, -1)
     edits[1, spans] = np.where(
-        (sizes > 1) & (uniform[spans] < np.minimum(share, least / pair)), second, -1
+        several & (uniform[spans] < np.minimum(share, least / pair)), second, -1
     )
     return edits[0], edits[1]
+
+
+def _outside(record: Record | TaggedCaption) -> Iterator[str]:
+    """Yield the parts of a caption between its attributes."""
+    end = 0
+    for span in record.attributes:
+        yield record.caption[end : span.start]
+        end = span.end
+    yield record.caption[end:]
 
 
 def _highest(keys: Floats, begins: Integers, sizes: Integers) -> Integers:
@@ -248,15 +293,15 @@ def make_edits(records: Sequence[Record | TaggedCaption]) -> Edits:
     known = tuple(sorted(value for value in found if swappable(*value)))
     place = {value: number for number, value in enumerate(known)}
     apart = ~_together(records, place)
-    others, same = [], np.zeros((len(known) + 1, len(known)), np.bool_)
+    all_alike, same = [], np.zeros((len(known) + 1, len(known)), np.bool_)
     same[-1] = [type_ == "color" for type_, _ in known]
     for one, (type_, value) in enumerate(known):
         alike = [two for two, (other, _) in enumerate(known) if other == type_]
         same[one, alike] = [same_meaning(type_, value, known[two][1]) for two in alike]
-        found_here = [
-            two for two in alike if apart[one, two] and excluded(type_, value, known[two][1])
-        ]
-        others.append(np.array(found_here, dtype=np.int64))
+        exclude = np.zeros(len(known), np.bool_)
+        exclude[alike] = [excluded(type_, value, known[two][1]) for two in alike]
+        apart[one] &= exclude
+        all_alike.append(np.array(alike, np.int64))
     described = Descriptions(_described(records, place))
     context = fit_context(described, len(known))
     used = described.counts(list(context.row), len(known)) >= _MIN_USES
@@ -270,7 +315,7 @@ def make_edits(records: Sequence[Record | TaggedCaption]) -> Edits:
     factor = np.zeros(len(known), np.int64)
     mixed = _joined_in_categories(records, place, context)
     context = Context(context.row, weighted)
-    edits = Edits(known, place, tuple(others), same, mixed, used, factor, context)
+    edits = Edits(known, place, tuple(all_alike), apart, same, mixed, used, factor, context)
     return _balanced(edits, records)
 
 
@@ -340,24 +385,25 @@ def _balanced(edits: Edits, records: Sequence[Record | TaggedCaption]) -> Edits:
     own = np.array([value for each in found for value in each.own], np.int64)
     if not len(own):
         return edits
-    row, column, scores, true = edits.scores(found)
+    choices = edits.choices(found)
     stream = np.random.RandomState(0)  # its stream never changes
     noise, uniform, turn = (
-        stream.gumbel(size=len(row)), stream.uniform(size=len(own)), stream.uniform(size=len(own))
-    )  # fmt: skip
+        stream.gumbel(size=len(choices.row)),
+        stream.uniform(size=len(own)),
+        stream.uniform(size=len(own)),
+    )
     factor = np.log(np.bincount(own, minlength=size) + 0.25)
     level = np.arange(2).repeat(len(own))
     for _ in range(_ROUNDS):
         whole = np.round(factor / STEP).astype(np.int64)
-        drawn = np.concatenate(
-            _drawn(row, scores + whole[column], true + whole[own], noise, uniform)
-        )
+        weighted = choices._replace(scores=choices.scores + whole[choices.column])
+        drawn = np.concatenate(_drawn(weighted, edits.apart, noise, uniform))
         done = np.flatnonzero(drawn >= 0)
         span = done % len(own)
         done = done[np.lexsort((turn[span], level[done], caption[span]))]
         of = caption[done % len(own)]
         done = done[np.arange(len(done)) - np.searchsorted(of, of) < _NEGATIVES]
-        inserted = np.bincount(column[drawn[done]], minlength=size) + 0.25
+        inserted = np.bincount(choices.column[drawn[done]], minlength=size) + 0.25
         removed = np.bincount(own[done % len(own)], minlength=size) + 0.25
         factor += 0.25 * np.log(removed / inserted)
         factor = np.clip(factor, -_MAX_FACTOR, _MAX_FACTOR)

@@ -148,7 +148,19 @@ def fit_context(captions: Descriptions, size: int) -> Context:
     for start in range(0, len(frequent), _BATCH):
         times = counts[start : start + _BATCH]
         share = times.sum(axis=1, keepdims=True) / len(captions)
-        chance = np.clip((times + _PRIOR * share) / (described + _PRIOR), 1e-6, 1 - 1e-3)
-        odds = np.log(chance) - np.log1p(-chance)
-        table[start : start + len(times)] = np.round(odds / STEP)
+        table[start : start + len(times)] = _log_odds(
+            (times + _PRIOR * share) / (described + _PRIOR)
+        )
     return Context({word: number for number, word in enumerate(frequent)}, table)
+
+
+def without_one(log_odds: npt.NDArray[np.int16], described: int) -> npt.NDArray[np.int16]:
+    """Return the log odds (n,) of words in a label with `described` captions, without one that has these words."""
+    chance = 1 / (1 + np.exp(-STEP * log_odds))
+    return _log_odds((chance * (described + _PRIOR) - 1) / (described - 1 + _PRIOR))
+
+
+def _log_odds(chance: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
+    chance = np.clip(chance, 1e-6, 1 - 1e-3)
+    found: npt.NDArray[np.int16] = np.round((np.log(chance) - np.log1p(-chance)) / STEP)
+    return found.astype(np.int16)

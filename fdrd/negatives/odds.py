@@ -19,7 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fdrd.engines import available_cores
-from fdrd.negatives.context import MIN_LOG_ODDS, STEP, Context, Descriptions, fit_context
+from fdrd.negatives.context import (
+    MIN_LOG_ODDS,
+    STEP,
+    Context,
+    Descriptions,
+    fit_context,
+    without_one,
+)
 from fdrd.negatives.seeded_random import SeededRandom
 
 Floats = npt.NDArray[np.float64]
@@ -28,6 +35,9 @@ Integers = npt.NDArray[np.signedinteger[Any]]
 _NEVER = -(1 << 40)
 _USUAL = round(np.log(0.43) / STEP)  # log odds of a word in 30 % of a category's captions
 _RARER = round(np.log(30) / STEP)  # it contradicts a category that has it so much more rarely
+_LESS_LIKELY = round(
+    18 / STEP
+)  # far, because words repeat each other: all together contradict a category
 _EXPECTED = 3  # captions with the word that the smaller of both categories would have at this rate
 _ROUNDS = 40  # steps of the fit
 _SHORT = 0.05  # a category that lacks more after half of them gets fewer swaps of its own captions
@@ -65,7 +75,7 @@ class Odds:
             k: (N,) number of negatives to draw.
         """
         scores = self.context.scores(bags)
-        contradicted = self._contradicted(own, bags)
+        contradicted = self._contradicted(own, bags, scores)
         # The caption's own category is left out first, or its high score would push all others to the floor.
         same = [self.same[place] for place in own]
         never = np.arange(len(own)).repeat(list(map(len, same))), [*chain.from_iterable(same)]
@@ -83,15 +93,20 @@ class Odds:
         return [bisect_left(_BALANCED_FOR, min(each, _BALANCED_FOR[-1])) for each in k]
 
     def _contradicted(
-        self, own: Sequence[int], bags: Sequence[Iterable[str]]
+        self, own: Sequence[int], bags: Sequence[Iterable[str]], scores: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.bool_]:
-        """Return (N, C) which categories a usual word of the caption's own category contradicts."""
+        """Return (N, C) which categories the other words contradict.
+
+        They do if one of them is a usual word of the caption's own category and far rarer in the other one, or if
+        all together make the other one much less likely.
+        """
         table = self.context.table
         found = np.zeros((len(own), table.shape[1]), dtype=np.bool_)
-        for place, words, contradicted in zip(own, bags, found, strict=True):
+        for place, words, likely, contradicted in zip(own, bags, scores, found, strict=True):
             known = [row for row in map(self.context.row.get, words) if row is not None]
             rows = np.array(known, np.int64)
-            usual = rows[table[rows, place] > _USUAL]
+            true = table[rows, place]
+            usual = rows[true > _USUAL]
             if len(usual):
                 odds = table[usual]
                 share = 1 / (1 + np.exp(-STEP * odds[:, [place]]))
@@ -99,6 +114,7 @@ class Odds:
                     share * np.minimum(self.size, self.size[place]) >= _EXPECTED
                 )
                 absent.any(axis=0, out=contradicted)
+            contradicted |= likely < without_one(true, self.size[place]).sum() - _LESS_LIKELY
         return found
 
     def orders(

@@ -27,6 +27,7 @@ from fdrd.files.struct_table import StructTable, StructWriter, arrow_array
 from fdrd.negatives import Catalog
 from fdrd.negatives.annotate import AnnotateConfig
 from fdrd.negatives.catalog import catalogs_by_domain
+from fdrd.negatives.values import stated
 from fdrd.pipeline.documents import CountedRows, Counts, make_counted
 from fdrd.pipeline.pairing import DomainCaptions, Partners, partner_ids, partner_rows
 from fdrd.progress import Progress
@@ -248,7 +249,7 @@ def _write_records(
 
 
 def true_texts(pairs: PairTable, true_negatives: Mapping[str, tuple[str, ...]]) -> TrueTexts:
-    """Return the true texts of images: captions, and negatives that reviewers found to be true."""
+    """Return the true texts of images: captions and what they state, and negatives that reviewers found to be true."""
     digest, digests = pairs["digest"][pairs.rows], pairs.images.digests
     times = np.bincount(digest, minlength=len(digests))
     names = np.array(sorted(true_negatives), digests.dtype)
@@ -258,7 +259,13 @@ def true_texts(pairs: PairTable, true_negatives: Mapping[str, tuple[str, ...]]) 
     for image in np.unique(pairs["digest"][rows]).tolist():
         images[image] = image_key(pairs.images.name(image))
     captions = images[pairs["digest"][rows]] ^ pairs["plain"][rows]
+    of_rows = zip(images[pairs["digest"][rows]].tolist(), pairs.records(rows), strict=True)
+    states = np.fromiter(
+        (image ^ true_key(stated(span)) for image, record in of_rows for span in record.attributes),
+        np.uint64,
+    )
     negatives = [
         image_key(name) ^ true_key(text) for name, texts in true_negatives.items() for text in texts
     ]
-    return TrueTexts(KeySet(np.concatenate([captions, np.array(negatives, np.uint64)])))
+    keys = np.concatenate([captions, states, np.array(negatives, np.uint64)])
+    return TrueTexts(KeySet(keys))

@@ -58,11 +58,11 @@ def test_results_convert_compare_plot_and_report(res, tmp_path):
 @pytest.mark.parametrize("name", ["zero_shot", "clip_adapter"])
 def test_a_method_is_loaded_from_its_results(res, name, tiny_clip, tiny_dataset):
     method = benchmark.load_method(res[name], backbone=tiny_clip)
-    again = benchmark.evaluate(name, tiny_dataset, backbone=tiny_clip, hard_negatives=False)
     same = method.encode_text(["a red circle"]).pooled
     trained = name == "clip_adapter"
     assert trained == (not (same == tiny_clip.encode_text(["a red circle"]).pooled).all())
     if trained:
+        again = benchmark.evaluate(name, tiny_dataset, backbone=tiny_clip, epochs=1)
         with pytest.raises(FdrdError, match="was not saved; give `results` a folder"):
             benchmark.load_method(again[name], backbone=tiny_clip)
 

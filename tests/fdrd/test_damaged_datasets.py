@@ -11,6 +11,7 @@ from benchmark.models.encoders import pretrained
 from fdrd.dataset import load_rows, load_view
 from fdrd.errors import FdrdError
 from fdrd.viewer.images import thumbnail
+from tests.command import run_fdrd
 from tests.folders import digests
 from tests.tampering import (
     COMMANDS,
@@ -21,7 +22,6 @@ from tests.tampering import (
     edit_manifest,
     rewrite,
     run,
-    run_fdrd,
     shard_of,
 )
 

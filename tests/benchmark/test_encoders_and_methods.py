@@ -23,7 +23,7 @@ from fdrd.commands import app
 from fdrd.errors import FdrdError
 from tests.small_methods import parametrize_methods, small_options
 
-TRAIN = {"epochs": 1, "batch_size": 8}
+TRAIN = {"epochs": 1, "batch_size": 24}
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def exported(tiny_dataset, tmp_path):
 @pytest.mark.parametrize(
     ("method", "architecture"),
     [*(("lora", name) for name in ("clip", "metaclip_2", "siglip", "siglip2")), ("full", "clip"),
-     ("negclip", "siglip"), ("ce_clip", "siglip"), ("fsc_clip", "siglip")],
+     ("ce_clip", "siglip")],
 )  # fmt: skip
 def test_a_fine_tuned_model_is_loaded_by_transformers(
     method,

@@ -17,7 +17,7 @@ from benchmark.reporting.terminal import table
 from benchmark.training.row_selection import training_rows
 from fdrd.errors import FdrdError
 
-QUICK = {"epochs": 2, "batch_size": 8}
+QUICK = {"epochs": 2, "batch_size": 24}
 BASE = CategoryList("base.txt", {"circle": 1, "square": 2})
 
 

@@ -13,6 +13,15 @@ import pytest
 from hub_server import WRITER, Hub
 
 
+LONGEST = ("test_contract.py", "test_browser.py", "test_encoders_and_methods.py", "test_tuning.py")
+"""Modules that start first, so that no worker is left alone with one at the end."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def tiny_clip():
     from tests.tiny import tiny_backbone

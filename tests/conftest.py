@@ -12,7 +12,6 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: faster for tens
 import pytest
 from hub_server import WRITER, Hub
 
-
 LONGEST = ("test_contract.py", "test_browser.py", "test_encoders_and_methods.py", "test_tuning.py")
 """Modules that start first, so that no worker is left alone with one at the end."""
 

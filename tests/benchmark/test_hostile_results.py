@@ -15,6 +15,7 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+from fuzz.driver import parts
 
 import benchmark
 from benchmark.checkpoint import load_method, read_header, tensors_digest
@@ -481,20 +482,6 @@ def test_the_digest_covers_names_types_shapes_and_values():
 # Random changes
 
 
-def leaves(value, place=()):
-    """Yield the place of every value, containers included."""
-    items = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    for key, inner in items:
-        yield (*place, key)
-        yield from leaves(inner, (*place, key))
-
-
 WORDS = ["", "x", "0", "1 2", "9" * 400, "a\nb\x1b[2J", "../..", "é" * 3000, "f" * 64]
 EXTREMES = [
     *WORDS,
@@ -520,23 +507,20 @@ def tampered(value, draw):
     """Return a JSON value with one to three changes."""
     value = copy.deepcopy(value)
     for _ in range(draw.randint(1, 3)):
-        place = draw.choice(list(leaves(value)))
-        inside = value
-        for key in place[:-1]:
-            inside = inside[key]
-        old, how = inside[place[-1]], draw.randrange(4)
+        inside, key = draw.choice(list(parts(value)))
+        old, how = inside[key], draw.randrange(4)
         if how == 0:
-            del inside[place[-1]]
+            del inside[key]
         elif how == 1 and isinstance(old, int | float) and not isinstance(old, bool):
-            inside[place[-1]] = draw.choice([old + 1, old / 2, -old, old * 1e6])
+            inside[key] = draw.choice([old + 1, old / 2, -old, old * 1e6])
         elif how == 1 and isinstance(old, str) and " " in old:
             words = old.split()
             words[draw.randrange(len(words))] = draw.choice(
                 ["0", "1", "2", "999", "-1", "x", "1" * 30]
             )
-            inside[place[-1]] = " ".join(words[: draw.choice([None, -1])])
+            inside[key] = " ".join(words[: draw.choice([None, -1])])
         else:
-            inside[place[-1]] = draw.choice(EXTREMES)
+            inside[key] = draw.choice(EXTREMES)
     return value
 
 

@@ -51,6 +51,13 @@ def tiny_dataset():
 
 
 @pytest.fixture(scope="session")
+def quick_dataset(tiny_dataset):
+    """The training split of `tiny_dataset`, and few rows to validate and measure on."""
+    few = {split: tiny_dataset[split].select(range(8)) for split in ("validation", "test")}
+    return {**tiny_dataset, **few}
+
+
+@pytest.fixture(scope="session")
 def make_row():
     from tests.tiny import row
 

@@ -48,13 +48,13 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def trained(name, tiny_clip, tiny_dataset):
+def trained(name, tiny_clip, quick_dataset):
     """Each method, fitted once."""
     before = copy.deepcopy(tiny_clip.model.state_dict())
     method = make(name, tiny_clip)
     log = None
     if method.trains != "nothing":
-        log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+        log = method.fit(quick_dataset["train"], quick_dataset["validation"])
     return Trained(method, log, before)
 
 
@@ -127,7 +127,7 @@ def test_every_learned_parameter_changes(trained, name, tiny_clip):
 
 
 @every_learner
-def test_the_loss_falls_and_the_best_epoch_is_kept(trained, name, tiny_clip, tiny_dataset):
+def test_the_loss_falls_and_the_best_epoch_is_kept(trained, name, tiny_clip, quick_dataset):
     """Trained again up to the best epoch, the same tensors come out."""
     log = trained.log
     assert min(epoch.loss for epoch in log.epochs[1:]) < log.epochs[0].loss
@@ -136,7 +136,7 @@ def test_the_loss_falls_and_the_best_epoch_is_kept(trained, name, tiny_clip, tin
     earlier = len(log.epochs) - TRAIN.epochs  # of a stage in which adapters train alone
     short = dataclasses.replace(TRAIN, epochs=log.best_epoch - earlier)
     again = make(name, tiny_clip, train=short)
-    again.fit(tiny_dataset["train"], tiny_dataset["validation"])
+    again.fit(quick_dataset["train"], quick_dataset["validation"])
     assert all(
         torch.equal(a, b) for a, b in zip(learned(trained.method), learned(again), strict=True)
     )
@@ -144,7 +144,7 @@ def test_the_loss_falls_and_the_best_epoch_is_kept(trained, name, tiny_clip, tin
 
 @every_learner
 def test_a_killed_training_ends_with_the_same_tensors(
-    name, make_clip, tiny_dataset, tmp_path, monkeypatch
+    name, make_clip, quick_dataset, tmp_path, monkeypatch
 ):
     """Killed in the second epoch. State outside the learner would be lost, and the test would fail."""
     monkeypatch.setattr(benchmark.training.loop, "EVERY", 0)
@@ -159,7 +159,7 @@ def test_a_killed_training_ends_with_the_same_tensors(
         method = make(name, make_clip(frozen), train=train)
         with resumable(tmp_path / f"{place}.safetensors", frozen.flush) as saved:
             context = TrainContext(tell, saved=saved)
-            method.fit(tiny_dataset["train"], tiny_dataset["validation"], context)
+            method.fit(quick_dataset["train"], quick_dataset["validation"], context)
         return method
 
     whole = fitted("whole")
@@ -171,24 +171,26 @@ def test_a_killed_training_ends_with_the_same_tensors(
 
 
 @every_learner
-def test_a_training_in_chunks_has_the_same_losses(name, tiny_clip, tiny_dataset):
+def test_a_training_in_chunks_has_the_same_losses(name, tiny_clip, quick_dataset):
     def losses(size):
         train = dataclasses.replace(
             TRAIN, epochs=1, batch_size=12, optimizer="sgd", chunk_size=size
         )
         method = make(name, tiny_clip, train=train)
-        log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+        log = method.fit(quick_dataset["train"], quick_dataset["validation"])
         return [epoch.loss for epoch in log.epochs]
 
     assert losses(5) == pytest.approx(losses(0), rel=1e-4)
 
 
 @every_method
-def test_the_same_seed_gives_the_same_numbers_and_another_does_not(name, tiny_clip, tiny_dataset):
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(
+    name, tiny_clip, tiny_dataset, quick_dataset
+):
     def run(seed):
         return benchmark.run(
             name,
-            tiny_dataset,
+            {**quick_dataset, "test": tiny_dataset["test"]},
             backbone=tiny_clip,
             seed=seed,
             options=small_options(name),

@@ -1,11 +1,9 @@
 """A small dataset, ways to damage it, and every command that reads one, run in this process."""
 
-import contextlib
 import hashlib
 import io
 import json
 import struct
-import sys
 import zlib
 
 import pyarrow as pa
@@ -13,12 +11,12 @@ import pyarrow.parquet as pq
 from msgspec import convert
 from PIL import Image
 
-from fdrd import __main__ as cli
 from fdrd.build_config import BuildConfig
 from fdrd.files.atomic import sha256_of
 from fdrd.pipeline.builder import build
 from fdrd.storage.manifest import digest_of_shards
 from fdrd.storage.manifest_types import Shard
+from tests.command import run_fdrd
 
 
 def drawing(seed):
@@ -231,16 +229,3 @@ def run(command, data, out, backbone):
     places = {"data": data, "out": out, "backbone": backbone}
     arguments = [part.format(**places) for part in COMMANDS[command]]
     return run_fdrd(*arguments)
-
-
-def run_fdrd(*arguments):
-    before, printed, told, code = sys.argv, io.StringIO(), io.StringIO(), 0
-    sys.argv = ["fdrd", *map(str, arguments)]
-    try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(told):
-            cli.main()
-    except SystemExit as end:
-        code = end.code or 0
-    finally:
-        sys.argv = before
-    return code, printed.getvalue(), told.getvalue()

@@ -23,7 +23,7 @@ from fdrd.errors import FdrdError
 from tests.running import run_method
 from tests.small_methods import parametrize_methods, small_options
 
-TRAIN = {"epochs": 1, "batch_size": 8}
+TRAIN = {"epochs": 1, "batch_size": 24}
 
 
 @pytest.fixture(scope="module")
@@ -45,22 +45,23 @@ def run(method, data, backbone, **asked):
 
 
 @parametrize_methods(method_names())
-def test_every_method_runs_on_siglip(name, siglip, tiny_dataset, tmp_path):
+def test_every_method_runs_on_siglip(name, siglip, quick_dataset, tmp_path):
     method = name
-    first = run(method, tiny_dataset, siglip, results=tmp_path)
+    first = run(method, quick_dataset, siglip, results=tmp_path)
     if not list(tmp_path.glob("*.safetensors")):
         return
     (checkpoint,) = tmp_path.glob("*.safetensors")
-    assert run(method, tiny_dataset, siglip, checkpoint=checkpoint).ranks == first.ranks
+    again = run(method, quick_dataset, siglip, checkpoint=checkpoint, hard_negatives=False)
+    assert again.ranks == first.ranks
     other = load_backbone(f"{siglip.name}#pool=patches")
     with pytest.raises(FdrdError, match="give the same `backbone`"):
-        run(method, tiny_dataset, other, checkpoint=checkpoint)
+        run(method, quick_dataset, other, checkpoint=checkpoint)
 
 
 @pytest.mark.parametrize("method", ["zero_shot", "clip_adapter", "coop", "maple", "dcar", "full"])
-def test_methods_run_on_naflex(method, tiny_dataset, tmp_path):
+def test_methods_run_on_naflex(method, quick_dataset, tmp_path):
     naflex = load_backbone(str(save("siglip2", tmp_path / "siglip2")), device="cpu")
-    assert run(method, tiny_dataset, naflex).metrics is not None
+    assert run(method, quick_dataset, naflex).metrics is not None
 
 
 @pytest.mark.parametrize(
@@ -73,9 +74,9 @@ def test_methods_run_on_naflex(method, tiny_dataset, tmp_path):
         ("dcar", {"depth": 0}),
     ],
 )
-def test_methods_on_pooled_features_run_on_a_plain_encoder(method, options, align, tiny_dataset):
+def test_methods_on_pooled_features_run_on_a_plain_encoder(method, options, align, quick_dataset):
     asked = {"options": options} if options else {}
-    assert run(method, tiny_dataset, align, **asked).metrics is not None
+    assert run(method, quick_dataset, align, **asked).metrics is not None
 
 
 def test_stored_features_give_the_ranks_of_their_encoder(siglip, tiny_dataset, tmp_path):
@@ -147,9 +148,7 @@ def exported(tiny_dataset, tmp_path):
     [
         *(("lora", name) for name in ("clip", "metaclip_2", "siglip", "siglip2")),
         ("full", "clip"),
-        ("negclip", "siglip"),
         ("ce_clip", "siglip"),
-        ("fsc_clip", "siglip"),
     ],
 )
 def test_a_fine_tuned_model_is_loaded_by_transformers(

@@ -66,7 +66,6 @@ def test_results_convert_compare_plot_and_report(res, tmp_path):
 @pytest.mark.parametrize("name", ["zero_shot", "clip_adapter"])
 def test_a_method_is_loaded_from_its_results(res, name, tiny_clip, tiny_dataset):
     method = benchmark.load_method(res[name], backbone=tiny_clip)
-    again = benchmark.evaluate(name, tiny_dataset, backbone=tiny_clip, hard_negatives=False)
     features = method.encode_text(["a red circle"])
     same = features.pooled
     assert repr(features).startswith(f"Features(pooled (1, {same.shape[1]})")
@@ -74,6 +73,7 @@ def test_a_method_is_loaded_from_its_results(res, name, tiny_clip, tiny_dataset)
     trained = name == "clip_adapter"
     assert trained == (not (same == tiny_clip.encode_text(["a red circle"]).pooled).all())
     if trained:
+        again = benchmark.evaluate(name, tiny_dataset, backbone=tiny_clip, epochs=1)
         with pytest.raises(FdrdError, match="was not saved; give `results` a folder"):
             benchmark.load_method(again[name], backbone=tiny_clip)
 

@@ -15,6 +15,7 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+from fuzz.driver import parts
 
 import benchmark
 from benchmark.checkpoint import load_method, read_header, tensors_digest
@@ -22,9 +23,9 @@ from benchmark.experiments.execution import states
 from benchmark.rank_metrics import DIRECTIONS
 from benchmark.result import numbers, read_result, write_result
 from benchmark.settings import MOST_SEED
-from fdrd import __main__ as cli
 from fdrd.errors import FdrdError
 from fdrd.viewer.results import Runs
+from tests.command import run_fdrd
 from tests.ranked import with_ranks
 from tests.running import run_method
 
@@ -144,13 +145,20 @@ ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("s
         (ONES, "but the ranks give"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("reader", READERS)
-def test_a_result_that_contradicts_itself_is_refused(coop, folder, changes, message, reader):
+def test_a_result_that_contradicts_itself_is_refused(coop, changes, message):
     edit(coop, *changes)
-    said = refusal(reader, folder)
+    said = refusal(read_result, coop)
     assert str(coop) in said
     assert message in said
     assert said.endswith("delete it to run again")
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_every_reader_of_results_refuses_one_that_contradicts_itself(coop, folder, reader):
+    edit(coop, (f"{I2T}.values.MRR", 0.99))
+    said = refusal(reader, folder)
+    assert str(coop) in said
+    assert "image_to_text.MRR is 0.99" in said
 
 
 @pytest.mark.parametrize("gallery", ["domain", "joint", 2])
@@ -324,17 +332,10 @@ def test_impossible_seeds_of_an_experiment_are_refused(changes, message):
         ("--seed", MOST_SEED + 1),
     ],
 )
-def test_the_command_line_refuses_a_seed_before_it_looks_at_the_data(
-    arguments, monkeypatch, capsys
-):
+def test_the_command_line_refuses_a_seed_before_it_looks_at_the_data(arguments, monkeypatch):
     monkeypatch.setattr("fdrd.commands.benchmark.bench._data_and_methods", pytest.fail)
-    monkeypatch.setattr(
-        "sys.argv", ["fdrd", "bench", "none", "--method", "coop", *map(str, arguments)]
-    )
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    assert stopped.value.code == 2
-    said = capsys.readouterr().err
+    code, _, said = run_fdrd("bench", "none", "--method", "coop", *arguments)
+    assert code == 2
     assert f"Invalid value for '{arguments[0]}'" in said
     assert "Traceback" not in said
 
@@ -481,20 +482,6 @@ def test_the_digest_covers_names_types_shapes_and_values():
 # Random changes
 
 
-def leaves(value, place=()):
-    """Yield the place of every value, containers included."""
-    items = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    for key, inner in items:
-        yield (*place, key)
-        yield from leaves(inner, (*place, key))
-
-
 WORDS = ["", "x", "0", "1 2", "9" * 400, "a\nb\x1b[2J", "../..", "é" * 3000, "f" * 64]
 EXTREMES = [
     *WORDS,
@@ -520,23 +507,20 @@ def tampered(value, draw):
     """Return a JSON value with one to three changes."""
     value = copy.deepcopy(value)
     for _ in range(draw.randint(1, 3)):
-        place = draw.choice(list(leaves(value)))
-        inside = value
-        for key in place[:-1]:
-            inside = inside[key]
-        old, how = inside[place[-1]], draw.randrange(4)
+        inside, key = draw.choice(list(parts(value)))
+        old, how = inside[key], draw.randrange(4)
         if how == 0:
-            del inside[place[-1]]
+            del inside[key]
         elif how == 1 and isinstance(old, int | float) and not isinstance(old, bool):
-            inside[place[-1]] = draw.choice([old + 1, old / 2, -old, old * 1e6])
+            inside[key] = draw.choice([old + 1, old / 2, -old, old * 1e6])
         elif how == 1 and isinstance(old, str) and " " in old:
             words = old.split()
             words[draw.randrange(len(words))] = draw.choice(
                 ["0", "1", "2", "999", "-1", "x", "1" * 30]
             )
-            inside[place[-1]] = " ".join(words[: draw.choice([None, -1])])
+            inside[key] = " ".join(words[: draw.choice([None, -1])])
         else:
-            inside[place[-1]] = draw.choice(EXTREMES)
+            inside[key] = draw.choice(EXTREMES)
     return value
 
 

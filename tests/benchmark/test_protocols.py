@@ -18,7 +18,7 @@ from benchmark.training.row_selection import training_rows
 from fdrd.errors import FdrdError
 from tests.running import run_method
 
-QUICK = {"epochs": 2, "batch_size": 8}
+QUICK = {"epochs": 2, "batch_size": 24}
 BASE = CategoryList("base.txt", {"circle": 1, "square": 2})
 
 

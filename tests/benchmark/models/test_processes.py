@@ -17,7 +17,7 @@ TRAIN = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from conftest import drawn, tiny_backbone
+from tiny import drawn, tiny_backbone
 
 import benchmark
 from benchmark import FrozenFeatures

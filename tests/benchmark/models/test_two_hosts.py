@@ -19,7 +19,7 @@ TESTS = Path(__file__).parents[2]
 BACKBONE = f"""
 import sys
 sys.path.insert(0, {str(TESTS)!r})
-from conftest import tiny_backbone
+from tiny import tiny_backbone
 """
 METHODS = ("coop", "clip_adapter")
 """Prompts in a tower that all processes run; features that are cached on each host."""

@@ -26,7 +26,7 @@ SMALL = DemoPlan(
     pairs=96,
     methods=[
         "zero_shot",
-        Run(method="dcar", label="dcar", options={"n_ctx": 2, "depth": 1}),
+        Run(method="dcar", label="dcar", options={"n_ctx": 2, "depth": 1, "adapter_epochs": 2}),
     ],
     train={"epochs": 1, "batch_size": 16},
 )

@@ -25,7 +25,7 @@ from fdrd.sources.reading.columns import COLUMNS
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.text.normalize import normalize_caption, normalize_category
 
-RUNS = settings(max_examples=int(os.environ.get("FDRD_EXAMPLES", "60")), deadline=None)
+RUNS = settings(max_examples=int(os.environ.get("FDRD_EXAMPLES", "25")), deadline=None)
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp")), max_size=12)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)

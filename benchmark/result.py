@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from msgspec import Meta
 
 from benchmark.rank_metrics import (
@@ -340,14 +341,15 @@ def numbers(text: str) -> Indices:
     return np.array(text.split(), dtype=np.int64)
 
 
-def digits(won: Iterable[bool | np.bool_]) -> str:
+def digits(won: npt.ArrayLike) -> str:
     """Return wins as digits, 1 for a win."""
-    return "".join("1" if each else "0" for each in won)
+    return "".join("1" if each else "0" for each in np.ravel(won))
 
 
 def from_digits(text: str) -> Mask:
     """Return the wins of `digits`."""
-    return np.frombuffer(text.encode(), np.uint8) == ord("1")
+    won: Mask = np.frombuffer(text.encode(), np.uint8) == ord("1")
+    return won
 
 
 def query_groups(result: BenchResult) -> QueryGroups:

@@ -78,6 +78,7 @@ class BrowsePages:
             same=same if record["image"] else [], near=near,
             methods=self.context.meaning.methods(index),
             ranks=self.context.runs.ranks_of(index, record["row"]) if self.context.runs else [],
+            fooled=self.context.runs.fooled_by(index, record) if self.context.runs else None,
             decisions=with_reasons(decisions, outcome), corrected=outcome.record,
         )  # fmt: skip
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fdrd.errors import FdrdError
-from fdrd.viewer.context import Context
+from fdrd.viewer.context import Context, page_of
 from fdrd.viewer.facets import Indices
 from fdrd.viewer.index import Index
 
@@ -159,6 +159,34 @@ class ResultPages:
         return self.context.page(
             request, "query.html", number=number, heading=runs.heading(number), direction=direction,
             directions=_SHOWN, n=n, record=record, methods=methods,
+        )  # fmt: skip
+
+    def negatives(self, request: Request) -> Response:
+        """List the false captions that fool methods, those that fool most methods first."""
+        runs = self.context.runs
+        if runs is None:
+            return self.context.page(request, "no_results.html")
+        from fdrd.viewer.false_captions import false_caption
+
+        index, number = self.context.library.current(), self._number(request)
+        found = runs.false_captions(index, number)
+        values: dict[str, Any] = {}
+        if found is not None:
+            counts, kind = found.counts(), request.query_params.get("kind", "")
+            kind = kind if kind in counts else ""
+            method = _integer(request, "m", 0, len(found.methods))  # counted from 1
+            chosen = found.most_fooling(kind, method - 1 if method else None)
+            page, pages, shown = page_of(request, chosen.tolist())
+            items = [
+                (record, false_caption(index, found, n, record), found.kinds[n], found.fools(n))
+                for n, record in zip(shown, index.records(found.rows[shown].tolist()), strict=True)
+            ]
+            values = {
+                "counts": counts, "kind": kind, "method": method, "total": len(chosen), "page": page,
+                "pages": pages, "items": items,
+            }  # fmt: skip
+        return self.context.page(
+            request, "negatives.html", number=number, heading=runs.heading(number), found=found, **values
         )  # fmt: skip
 
     def top(self, request: Request) -> Response:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,12 +42,9 @@ class FalseCaptions:
         return [label for (label, _), found in zip(self.methods, known, strict=True) if not found]
 
     def counts(self) -> dict[str, int]:
-        """Return by kind how many fool any method."""
-        fooling = np.nansum(self.fooled, axis=0) > 0
-        found = dict.fromkeys(sorted(set(self.kinds)), 0)
-        for kind, each in zip(self.kinds, fooling.tolist(), strict=True):
-            found[kind] += each
-        return found
+        """Return by kind how many fool any method; kinds without any are left out."""
+        found = Counter(self.kinds[number] for number in self.most_fooling().tolist())
+        return dict(sorted(found.items()))
 
     def most_fooling(self, kind: str = "", method: int | None = None) -> Indices:
         """Return the numbers of those that fool a method, or any; those that fool most methods come first."""
@@ -101,7 +99,9 @@ def false_captions(index: Index, rows: Indices, methods: Sequence[Row]) -> False
     counts = index.columns.codes["negatives"][rows]
     which = np.concatenate([np.arange(count) for count in [*counts.tolist(), 0]])
     kinds = [
-        kind_of_negative(each) for record in _records(index, rows[counts > 0]) for each in record
+        kind_of_negative(each)
+        for record in index.stream(rows[counts > 0])
+        for each in record["negatives"]
     ]
     parts = [
         (np.repeat(rows, counts), which, _fooled(methods, lambda r: _digits(r, counts), len(which)))
@@ -149,9 +149,3 @@ def _fooled(methods: Sequence[Row], wins: Callable[[BenchResult], str], size: in
         if size and all(len(text) == size for text in texts):
             found[number] = 1 - np.mean([from_digits(text) for text in texts], axis=0)
     return found
-
-
-def _records(index: Index, rows: Indices) -> Iterator[list[Mapping[str, Any]]]:
-    for start in range(0, len(rows), 500):
-        for record in index.records(rows[start : start + 500].tolist()):
-            yield record["negatives"]

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from benchmark.retrieval_metrics import Column
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
-_PAGE = 25
 _MOST_CATEGORIES = 40
 _CONFUSIONS = 20
 _SHOWN = {"image_to_text": "Image to text", "text_to_image": "Text to image"}
@@ -125,13 +124,12 @@ class ResultPages:
         show = request.query_params.get("show", "a-not-b")
         show = show if show in _SHOWS else "a-not-b"
         chosen = _chosen(ranks[a][1], ranks[b][1], k, show)
-        page = max(1, _integer(request, "page", 1, 10**6))
-        numbers = chosen[(page - 1) * _PAGE : page * _PAGE].tolist()
+        page, pages, numbers = page_of(request, chosen.tolist())
         records = index.records([found.row(direction, n) for n in numbers]) if found else []
         return self.context.page(
             request, "queries.html", number=number, heading=runs.heading(number), direction=direction,
             directions=_SHOWN, labels=[label for label, _ in ranks], a=a, b=b, k=k, show=show, shows=_SHOWS,
-            total=len(chosen), page=page, pages=max(1, -(-len(chosen) // _PAGE)), known=found is not None,
+            total=len(chosen), page=page, pages=pages, known=found is not None,
             queries=[(n, record, ranks[a][1][n], ranks[b][1][n]) for n, record in zip(numbers, records, strict=False)],
         )  # fmt: skip
 
@@ -140,11 +138,8 @@ class ResultPages:
         runs = self.context.runs
         if runs is None:
             return self.context.page(request, "no_results.html")
-        index, number, direction = (
-            self.context.library.current(),
-            self._number(request),
-            _direction(request),
-        )
+        index, number = self.context.library.current(), self._number(request)
+        direction = _direction(request)
         found, ranks = runs.queries(index, number), runs.ranks(number, direction)
         n = _integer(request, "n", 0, len(ranks[0][1]) - 1)
         if found is None:

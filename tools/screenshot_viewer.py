@@ -112,7 +112,7 @@ def _shots(page: Page, address: str, out: Path) -> None:
                 if name == "selected":
                     for position in (0, 2, 3):
                         page.locator("input[name=row]").nth(position).check()
-                page.wait_for_load_state("networkidle")
+                _settle(page)
                 page.screenshot(path=out / f"{name}_{width}_{theme}.png")
 
 
@@ -193,9 +193,8 @@ def _visit(page: Page, address: str, out: Path) -> None:
     page.emulate_media(color_scheme="dark")
     page.goto(f"{base}/review?queue=stratified")
     frames.append(_frame(page, out / "viewer_review.png"))
-    first, *rest = (
-        frame.resize((800, 500)).quantize(64, dither=Image.Dither.NONE) for frame in frames
-    )
+    small = [frame.resize((800, 500), Image.Resampling.LANCZOS) for frame in frames]
+    first, *rest = (frame.quantize(256, dither=Image.Dither.NONE) for frame in small)
     first.save(
         out / "viewer_tour.gif",
         save_all=True,
@@ -207,12 +206,23 @@ def _visit(page: Page, address: str, out: Path) -> None:
 
 
 def _frame(page: Page, path: Path | None = None) -> Image.Image:
-    """Take a screenshot; save it with 128 colors, a fifth of the size, where a path is given."""
-    page.wait_for_load_state("networkidle")
+    """Take a screenshot; save it with a palette of 256 colors, a third of the size, where a path is given."""
+    _settle(page)
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     if path:
-        image.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        image.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     return image
+
+
+def _settle(page: Page) -> None:
+    """Wait until every image on the screen is there; those below are loaded when they are scrolled to."""
+    page.wait_for_load_state("networkidle")
+    page.wait_for_function(
+        """[...document.images].every(each => {
+            const box = each.getBoundingClientRect();
+            return box.top >= innerHeight || box.bottom <= 0 || (each.complete && each.naturalWidth > 0);
+        })"""
+    )
 
 
 if __name__ == "__main__":

@@ -196,10 +196,7 @@ class ResultPages:
             return Response("", headers={"HX-Refresh": "true"})  # each shows how far it is
         place = _integer(request, "m", 0, len(runs.comparisons[number].rows) - 1)
         top = runs.top(index, number, place)
-        label = runs.comparisons[number].rows[place].label
-        answer = self.context.page(
-            request, "top.html", number=number, place=place, top=top, label=label
-        )
+        answer = self.context.page(request, "_top.html", number=number, place=place, top=top)
         if top.captions is not None:
             answer.headers["HX-Refresh"] = "true"  # the page that asked shows it
         return answer

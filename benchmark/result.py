@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from msgspec import Meta
 
 from benchmark.rank_metrics import (
@@ -30,6 +31,7 @@ from benchmark.rank_metrics import (
     CountFromZero,
     Fraction,
     Indices,
+    Mask,
     MetricValues,
     NonNegative,
     QueryGroups,
@@ -54,6 +56,8 @@ RankList = Annotated[str, Meta(pattern="^[1-9][0-9]{0,8}( [1-9][0-9]{0,8})*$")]
 """Ranks of all queries, separated by spaces, in dataset order."""
 
 Digits = Annotated[str, Meta(pattern="^[01]+$")]
+DigitsByRow = Annotated[str, Meta(pattern="^((-|[01]+)( (-|[01]+))*)?$")]
+"""One word for each row: digits, or `-` for a row that has none."""
 
 
 @dataclass(frozen=True)
@@ -153,10 +157,12 @@ class PairWins:
     """both images score higher with their own caption"""
     image: Digits
     """both captions score higher with their own image"""
+    caption_of_row: Annotated[str, Meta(pattern="^[01]*$")] = ""
+    """one digit for each of `rows`: its image scores higher with its own caption; empty in files of earlier releases"""
 
     def metrics(self) -> MetricValues:
         """Return the metrics of these pairs."""
-        return pair_metrics(*(np.array(list(each)) == "1" for each in (self.text, self.image)))
+        return pair_metrics(from_digits(self.text), from_digits(self.image))
 
 
 @dataclass(frozen=True, repr=False)
@@ -187,6 +193,8 @@ class BenchResult:
     """by kind; empty if the split has none"""
     learned: Digest | None = None
     """digest of the learned tensors, also those of a given checkpoint; None if nothing is learned, and as above"""
+    negative_wins: DigitsByRow = ""
+    """a digit for each hard negative: 1 if the true caption scores higher; empty if not measured, and as above"""
     date: Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
     """day of the measurement, in UTC; empty in files of earlier releases"""
 
@@ -320,6 +328,17 @@ def numbers(text: str) -> Indices:
     return np.array(text.split(), dtype=np.int64)
 
 
+def digits(won: npt.ArrayLike) -> str:
+    """Return wins as digits, 1 for a win."""
+    return "".join("1" if each else "0" for each in np.ravel(won))
+
+
+def from_digits(text: str) -> Mask:
+    """Return the wins of `digits`."""
+    won: Mask = np.frombuffer(text.encode(), np.uint8) == ord("1")
+    return won
+
+
 def query_groups(result: BenchResult) -> QueryGroups:
     """Return which queries of a result belong together."""
     queries = result.queries
@@ -363,6 +382,11 @@ def _check_pairs(wins: Mapping[Kind, PairWins], rows: int) -> None:
         for what, count in (("text", len(each.text)), ("image", len(each.image))):
             if len(pairs) != 2 * count:
                 raise ValueError(f"{name}.{what} has {count} digits for {len(pairs)} rows")
+        if each.caption_of_row and not (
+            len(each.caption_of_row) == len(pairs)
+            and digits(from_digits(each.caption_of_row).reshape(-1, 2).all(axis=1)) == each.text
+        ):
+            raise ValueError(f"{name}.caption_of_row does not agree with {name}.text")
         if pairs.max() >= rows:
             raise ValueError(f"{name}.rows has row {pairs.max()} of {rows}")
         if (pairs[::2] >= pairs[1::2]).any():
@@ -407,7 +431,9 @@ def _checked_metrics(result: BenchResult) -> RetrievalMetrics:
     for way in DIRECTIONS:
         _check_expected(completed.by_direction[way], way)
         _check_categories(metrics.by_category.values(), ranks[way]["strict"], way)
-    _check_hard_negatives(metrics.hard_negatives, len(ranks["text_to_image"]["strict"]))
+    rows = len(ranks["text_to_image"]["strict"])
+    _check_hard_negatives(metrics.hard_negatives, rows)
+    _check_negative_wins(result.negative_wins.split(), metrics.hard_negatives.get("all"), rows)
     return completed
 
 
@@ -482,6 +508,18 @@ def _check_hard_negatives(shares: Mapping[str, Share], rows: int) -> None:
         if share.text_only is not None and not _is_text_hard_part(share):
             name = f"metrics.hard_negatives.{kind!r}"
             raise ValueError(f"{name} does not agree with the text-only baseline")
+
+
+def _check_negative_wins(wins: Sequence[str], whole: Share | None, rows: int) -> None:
+    """Raise `ValueError` unless the wins of each row, if known, give the accuracy of `all`."""
+    if not wins:
+        return
+    if len(wins) != rows:
+        raise ValueError(f"negative_wins has {len(wins)} words, expected {rows}")
+    known = [each for each in wins if each != "-"]
+    won = sum("0" not in each for each in known)
+    if whole is None or whole.rows != len(known) or abs(whole.accuracy * len(known) - won) > 0.5:
+        raise ValueError("negative_wins does not agree with metrics.hard_negatives")
 
 
 def _is_text_hard_part(share: Share) -> bool:

@@ -16,7 +16,7 @@ BELOW = "▼"
 NEGATIVES = (
     "Hard negatives: the true caption scores above all its negatives; a tie is a loss. The text-only "
     "baseline sees captions only and learned from those of the training split; its accuracy needs no image. "
-    "Text-hard: over the rows that it loses or ties."
+    "Text-hard: over the rows that it loses or ties. `fdrd view` lists the negatives that fool most methods."
 )
 
 NATURAL_PAIRS = (

@@ -113,16 +113,9 @@ class State:
         )
 
     @property
-    def key(self) -> tuple[Any, ...]:
+    def key(self) -> tuple[tuple[str, str], ...]:
         """What identifies the selection, whatever the page."""
-        return (
-            self.q,
-            self.similar,
-            self.like,
-            self.area,
-            tuple(sorted(self.chosen.items())),
-            self.order,
-        )
+        return tuple(replace(self, page=1).pairs())
 
 
 _AREA = re.compile(r"\d{1,4},\d{1,4}(,\d{1,4},\d{1,4}){2,63}")
@@ -153,15 +146,8 @@ def parse_state(pairs: Iterable[tuple[str, str]]) -> State:
             order = value
         elif name == "page" and value.isascii() and value.isdecimal():
             page = min(max(1, int(value)), 10**6)
-    return State(
-        q,
-        {name: tuple(values) for name, values in chosen.items()},
-        order,
-        page,
-        similar,
-        like,
-        area,
-    )
+    several = {name: tuple(values) for name, values in chosen.items()}
+    return State(q, several, order, page, similar, like, area)
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,11 @@ ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("s
         ([("natural_pairs.category.rows", "0 24")], "natural_pairs.category.text has 8 digits for 2 rows"),
         ([("natural_pairs.category", {"rows": "0 24", "text": "1", "image": "1"})], "rows has row 24 of 24"),
         ([("natural_pairs.category", {"rows": "2 2", "text": "1", "image": "1"})], "not in order"),
+        ([("natural_pairs.category.caption_of_row", "1")], "caption_of_row does not agree with"),
+        ([("natural_pairs.category.caption_of_row", "1" * 16)], "caption_of_row does not agree with"),
+        ([("negative_wins", "1" * 24)], "negative_wins has 1 words, expected 24"),
+        ([("negative_wins", " ".join(["1", *"-" * 23]))], "negative_wins does not agree with metrics.hard_negatives"),
+        ([("negative_wins", "2" * 24)], "matching regex"),
         ([("metrics.by_direction.category pairs.values.group", 0.77)], "category pairs.group is 0.77, but"),
         ([("metrics.hard_negatives.all.text_hard", 1)], "does not agree with the text-only baseline"),
         ([("metrics.hard_negatives.all.text_hard_rows", 25)], "does not agree with the text-only baseline"),
@@ -187,6 +192,20 @@ def test_ranks_with_the_numbers_that_they_give_are_accepted(coop, tmp_path):
     assert read_result(tmp_path / "last.json") == last
     with pytest.raises(FdrdError, match="rank 25 of 24 items"):
         write_result(with_ranks(result, [25] * 24, [1] * 24), tmp_path / "later.json")
+
+
+def test_the_wins_of_each_negative_give_the_accuracy(coop):
+    """One row more or less is refused; files of earlier releases have none."""
+    result = read_result(coop)
+    words = result.negative_wins.split()
+    accuracy = result.metrics.hard_negatives["all"].accuracy
+    assert sum("0" not in each for each in words) == round(24 * accuracy)
+    row = next(n for n, each in enumerate(words) if "0" in each)
+    words[row] = "1" * len(words[row])
+    edit(coop, ("negative_wins", " ".join(words)))
+    assert "negative_wins does not agree" in refusal(read_result, coop)
+    edit(coop, ("negative_wins", ""))
+    assert read_result(coop) == replace(result, negative_wins="")
 
 
 def test_a_small_file_makes_nothing_large(coop, folder, monkeypatch):

@@ -14,7 +14,6 @@ import fdrd
 from fdrd.errors import FdrdError
 from fdrd.fetching import download
 from fdrd.fetching.fetching_run import FetchOptions, fetch_sets
-from fdrd.fetching.table import read_table
 from tests.command import run_fdrd
 from tests.fdrd.fetching.made_sets import DOMAINS, made_files, made_table
 from tests.folders import digests

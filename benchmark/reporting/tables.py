@@ -26,6 +26,7 @@ from benchmark.reporting.sentences import (
     NATURAL_PAIRS,
     NEGATIVES,
     PAIRED,
+    pairs_seen,
     sizes_text,
     steps,
 )
@@ -120,14 +121,19 @@ def main_table(comparison: Comparison) -> Table:
 
     return Table(
         "",
-        ["method", *with_training(head, "steps", "seeds")],
+        ["method", *with_training(head, "steps", "pairs seen", "seeds")],
         [
-            [r.label, *with_training([number(r, each) for each in shown], steps(r), _seeds(r))]
+            [
+                r.label,
+                *with_training(
+                    [number(r, each) for each in shown], steps(r), pairs_seen(r), _seeds(r)
+                ),
+            ]
             for r in rows
         ],
-        [["ceiling", *with_training([ceiling(each) for each in shown], "", "")]],
+        [["ceiling", *with_training([ceiling(each) for each in shown], "", "", "")]],
         best=frozenset((n, c) for n, r in enumerate(rows) if r.label in top for c in (0, 1)),
-        groups=("", *with_training(groups, "", "")),
+        groups=("", *with_training(groups, "", "", "")),
     )
 
 

@@ -397,6 +397,7 @@ def cost_table(comparison: Comparison) -> Table:
         "method": lambda row: row.label,
         "learned parameters": lambda row: f"{row.results[0].learned_parameters:,}",
         "optimizer steps": by_seed("steps"),
+        "pairs seen": by_seed("pairs"),
         "best step": by_seed("best_step"),
         "seconds": lambda row: f"{fmean(sum(r.seconds.values()) for r in row.results):.1f}",
         "peak MB": peak,

@@ -22,7 +22,7 @@ def make(backbone, **options):
 def batch(rows, epoch=0):
     """Four pairs; the first caption is longer than the tower reads."""
     captions = ["a cat and a dog on the left " * 5, *rows.captions[1:4]]
-    return Batch(epoch, np.arange(4), Images.of(rows)[:4], captions)
+    return Batch(epoch, np.arange(4), Images.of(rows)[:4], captions, scale=100.0)
 
 
 def test_without_regulation_it_is_independent_prompts(tiny_clip, tiny_dataset):
@@ -150,6 +150,7 @@ def reference(clip, learner, batch):
     q = logits.log_softmax(1)
     near = 25 * (texts - plain_texts).abs().mean() + 10 * (images - plain_images).abs().mean()
     divergence = (p.exp() * (p - q)).sum() / q.numel()  # of the prompted from the frozen ones
+    near = clip.scale / 100 * near
     return logits, symmetric(logits, "image_to_text") + near + divergence
 
 

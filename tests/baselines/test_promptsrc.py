@@ -73,10 +73,9 @@ def test_the_loss_includes_the_divergence_from_frozen_similarities(tiny_clip, ti
         frozen = tiny_clip.encode_image(rows.images).pooled @ plain_texts.T
         paid = make(tiny_clip, **{**UNREGULATED, "logit_weight": 3.0}).loss(rows)
         free = make(tiny_clip, **UNREGULATED).loss(rows)
-    scale = tiny_clip.logit_scale
     by_hand = 0.0
     for a, b in ((mine, frozen), (mine.T, frozen.T)):
-        p, q = log_softmax(scale * b, dim=1), log_softmax(scale * a, dim=1)
+        p, q = log_softmax(rows.scale * b, dim=1), log_softmax(rows.scale * a, dim=1)
         by_hand += float((p.exp() * (p - q)).sum()) / 16 / 2
     assert by_hand > 1e-4
     assert float(paid - free) == pytest.approx(3 * by_hand, rel=1e-3)

@@ -55,8 +55,15 @@ def test_csv_has_one_record_per_result(folder, results):
         assert row["steps"] == (
             str(result.fit.steps) if result.fit and result.settings.train else row["steps"]
         )
+        assert row["pairs_seen"] == (str(result.fit.pairs) if result.fit else "")
     frame = benchmark.to_pandas(results)
     assert frame.groupby("method")["R-sum"].count().to_dict() == {"coop": 6, "zero_shot": 1}
+
+
+def test_the_main_table_has_the_pairs_seen(folder):
+    """Four steps of 8 rows, of 16 or more."""
+    main = benchmark.report(folder, format="markdown").partition("\n\n##")[0]
+    assert re.search(r"\| 4 \| 32 \|", main)
 
 
 def test_latex_escapes_names_and_marks_the_best(folder):

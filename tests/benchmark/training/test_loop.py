@@ -243,3 +243,21 @@ def test_long_trainings_are_not_evaluated_more_often(tiny_dataset, epochs, evalu
     )  # fmt: skip
     assert len(log.epochs) == evaluated
     assert log.steps == 2 * epochs
+
+
+@pytest.mark.parametrize("size", [5, 7, 8, 23, 24, 32])
+def test_pairs_seen_are_those_of_the_batches(tiny_dataset, size):
+    """24 rows; a last batch of a single row is left out."""
+    learner, seen = OneNumber(), []
+
+    def loss(batch):
+        seen.append(len(batch.rows))
+        return learner.loss(batch)
+
+    log = fit(
+        learner, loss, lambda: 0.5, tiny_dataset["train"],
+        TrainConfig(steps=11, eval_every=3, batch_size=size), 0, device=torch.device("cpu"),
+    )  # fmt: skip
+    assert [each.pairs for each in log.epochs] == [sum(seen[: each.step]) for each in log.epochs]
+    assert log.pairs == sum(seen)
+    assert log.after(log).pairs == 2 * log.pairs

@@ -1,7 +1,7 @@
 """ProLIP (arXiv 2410.05270): fine-tune the last projection of the image tower, held near its start.
 
 The matrix W from the image tower into the joint space is all that is trained, and lambda |W - W0|^2 is added to the
-loss. The paper's lambda is 1 / shots; it also shows that a fixed one works.
+loss; the paper takes 1 / shots.
 
 Differs from the paper: whole captions replace the class names, in a symmetric contrastive loss of pairs
 (`-M loss=image_to_text` is the paper's direction). `side` can name the projection of the text tower, or both. The

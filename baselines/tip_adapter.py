@@ -66,9 +66,9 @@ class Cache(nn.Module):
         if not self.keys.shape[1]:  # before `fit`
             return features
         cosines = features @ self.keys[side].to(features).T
-        # Relative to the nearest pair, so that no row underflows; the unit length makes it equal.
+        # Relative to the nearest pair, so that no row underflows; unit length cancels the factor.
         near = torch.exp(float(self.beta) * (cosines - cosines.amax(dim=1, keepdim=True)))
-        parts = [features, math.sqrt(float(self.alpha)) * normalize(near, dim=1)]
+        parts = [features, math.sqrt(max(float(self.alpha), 0.0)) * normalize(near, dim=1)]
         return normalize(torch.cat(parts, dim=1), dim=1)
 
     def get_extra_state(self) -> Tensor:
@@ -76,7 +76,13 @@ class Cache(nn.Module):
         return self.keys
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Restore the features."""
+        """Restore the features; a checkpoint of a stranger states their number.
+
+        Raises:
+            RuntimeError: they are no pairs of (N, d).
+        """
+        if state.dim() != 3 or state[:, :0].shape != self.keys[:, :0].shape:
+            raise RuntimeError(f"cached features have the shape {tuple(state.shape)}")
         self.keys = state
 
 

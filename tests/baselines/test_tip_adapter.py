@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import baselines.tip_adapter
 from baselines.tip_adapter import tip_adapter
@@ -91,3 +92,13 @@ def test_long_training_splits_are_thinned_evenly(
     images, _ = plain(tiny_clip, tiny_dataset["train"])
     last = images[tiny_dataset["train"].pairs[-1, 0]]
     assert np.asarray(keys[0, -1]) == pytest.approx(last, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 15), (3, 3, 16), (2, 16), (1, 3, 16)])
+def test_cached_features_of_another_shape_are_refused(tiny_clip, shape):
+    learner = tip_adapter(tiny_clip).learner
+    state = learner.state_dict() | {"_extra_state": torch.zeros(shape)}
+    with pytest.raises(RuntimeError, match="cached features have the shape"):
+        learner.load_state_dict(state)
+    learner.load_state_dict(state | {"_extra_state": torch.zeros(2, 5, 16)})
+    assert learner.keys.shape == (2, 5, 16)

@@ -67,7 +67,7 @@ def coprompt(
         image_ratio: share of the image adapter in the result.
         text_ratio: share of the text adapter in the result.
         reduction: the bottlenecks are this many times narrower than the joint space.
-        consistency: weight of the consistency loss.
+        consistency: weight of the consistency loss at a scale of 100.
         loss: symmetric, or one direction only.
         train: training settings.
         seed: seed of the initial values and the order of the rows.
@@ -93,7 +93,10 @@ def coprompt(
         logits = batch.scale_of(backbone) * cosine(images, texts)
         far = inconsistency(images.pooled, plain_images.pooled)
         far = far + inconsistency(texts.pooled, plain_texts.pooled)
-        return info_nce(logits, loss, batch.repeats) + consistency * far
+        return (
+            info_nce(logits, loss, batch.repeats)
+            + consistency * batch.penalty_share(backbone) * far
+        )
 
     return TrainedMethod(
         backbone,

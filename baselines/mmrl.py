@@ -105,7 +105,7 @@ def mmrl(
         first_layer: layer of both towers, counted from 1, that gets the first tokens; -1 is the paper's sixth of
             twelve, or the same share of fewer.
         weight: weight of the first feature of an image in score and loss; the second has the rest.
-        consistency: weight of 1 - cosine between features and frozen ones.
+        consistency: weight of 1 - cosine between features and frozen ones, at a scale of 100.
         loss: symmetric, or one direction only.
         train: training settings.
         seed: seed of the initial values and the order of the rows.
@@ -146,7 +146,7 @@ def mmrl(
         return (
             weight * contrast(cosine(images, texts))
             + (1 - weight) * contrast(readout_cosine(images, texts))
-            + consistency * far
+            + consistency * batch.penalty_share(backbone) * far
         )
 
     return TrainedMethod(

@@ -169,10 +169,11 @@ class Regularized:
             plain_texts = self.backbone.encode_text(batch.captions, reserve=self.n_ctx)
         scale = batch.scale_of(self.backbone)
         logits, frozen = scale * cosine(images, texts), scale * cosine(plain_images, plain_texts)
+        far = self.text_weight * l1_loss(texts.pooled, plain_texts.pooled)
+        far = far + self.image_weight * l1_loss(images.pooled, plain_images.pooled)
         return (
             contrastive_loss(logits, self.contrast, batch.repeats, batch.bias_of(self.backbone))
-            + self.text_weight * l1_loss(texts.pooled, plain_texts.pooled)
-            + self.image_weight * l1_loss(images.pooled, plain_images.pooled)
+            + batch.penalty_share(self.backbone) * far
             + self.logit_weight * divergence(logits, frozen, self.direction)
         )
 
@@ -208,7 +209,7 @@ def promptsrc(
         n_ctx: context vectors per layer, and as many visual tokens.
         depth: layers of both towers with prompts; -1 is the paper's 9, or all if there are fewer.
         ctx_init: words whose first n_ctx tokens the first layer starts from; otherwise random.
-        text_weight: weight of the L1 distance between prompted and frozen features of captions.
+        text_weight: weight of the L1 distance between prompted and frozen features of captions, at a scale of 100.
         image_weight: weight of the same distance for images.
         logit_weight: weight of the divergence of similarities from the frozen ones.
         gpa_mean: epoch, counted from 1, with the largest weight in the mean of the prompts; 0 is three

@@ -96,7 +96,7 @@ def tcp(
         ctx_init: words whose first n_ctx tokens they start from; otherwise random.
         layer: layer of the text tower, counted from 1, that gets the computed vectors; -1 is the paper's ninth of
             twelve, or the same share of fewer.
-        consistency: weight of 1 - cosine between a caption's feature and its frozen one.
+        consistency: weight of 1 - cosine between a caption's feature and its frozen one, at a scale of 100.
         loss: symmetric, or one direction only.
         train: training settings.
         seed: seed of the initial values and the order of the rows.
@@ -122,7 +122,10 @@ def tcp(
         texts = encode_text(batch.captions)
         logits = batch.scale_of(backbone) * cosine(backbone.encode_image(batch.images), texts)
         far = inconsistency(texts.pooled, plain(batch.captions))
-        return info_nce(logits, loss, batch.repeats) + consistency * far
+        return (
+            info_nce(logits, loss, batch.repeats)
+            + consistency * batch.penalty_share(backbone) * far
+        )
 
     return TrainedMethod(
         backbone, learner, train, seed, encode_text=encode_text, loss=near_the_frozen

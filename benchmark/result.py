@@ -69,6 +69,8 @@ class Epoch:
     seconds: NonNegative
     step: CountFromZero
     """optimizer steps taken by its end"""
+    pairs: CountFromZero = 0
+    """training pairs in the batches of these steps, with repetitions; 0 in files of earlier releases"""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ class FitLog:
         return self.epochs[-1].step if self.epochs else 0
 
     @property
+    def pairs(self) -> int:
+        """Training pairs in the batches of all steps, with repetitions."""
+        return self.epochs[-1].pairs if self.epochs else 0
+
+    @property
     def best_step(self) -> int:
         """Optimizer steps that the kept state has taken."""
         return self.epochs[self.best_epoch - 1].step if self.best_epoch else 0
@@ -110,7 +117,10 @@ class FitLog:
         >>> second.after(first).steps, second.after(first).best_step, FitLog().after(first).best_step
         (20, 20, 10)
         """
-        moved = [dataclasses.replace(each, step=stage.steps + each.step) for each in self.epochs]
+        moved = [
+            dataclasses.replace(each, step=stage.steps + each.step, pairs=stage.pairs + each.pairs)
+            for each in self.epochs
+        ]
         best = len(stage.epochs) + self.best_epoch if self.best_epoch else stage.best_epoch
         return FitLog([*stage.epochs, *moved], best, stage.untrained_mrr, self.zero_shot_mrr)
 

@@ -60,8 +60,8 @@ class TrainConfig:
     Attributes:
         epochs: passes over the training rows; 0 if `steps` is given.
         steps: optimizer steps, instead of epochs.
-        eval_every: steps between evaluations on validation; 0 evaluates after each epoch, or with `steps`
-            ten times.
+        eval_every: steps between evaluations on validation; 0 evaluates after each epoch, or ten times in
+            all if there are more, and with `steps` ten times.
         batch_size: rows per step. The last, smaller batch is used unless it is a single row.
         per_category: rows of one category that follow each other in the order of an epoch, so that a batch
             contrasts images of the same category; 0 shuffles all rows.

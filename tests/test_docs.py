@@ -15,6 +15,7 @@ from hub_server import Hub
 
 import benchmark
 import fdrd
+from benchmark.registry import takes
 from fdrd.__main__ import app
 
 ROOT = Path(__file__).parent.parent
@@ -160,3 +161,15 @@ def test_tables_of_the_results_page_are_those_of_its_files():
     assert results_page.page(text) == text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert len(text.split()) - len(" ".join(tables).split()) <= 1200
+
+
+def test_declared_experiments_can_run_and_give_trained_methods_equal_schedules():
+    """A method with a schedule of its own says so on the page: `dcar_plus` and those without training."""
+    files = sorted((ROOT / "docs/results").glob("*.toml"))
+    rows = [row for each in files for row in benchmark.read_experiment(each).rows()]
+    schedules = {
+        (row.train.get("steps"), row.train.get("eval_every"), row.train.get("keep_untrained", True))
+        for row in rows
+        if takes(row.method, "train") and row.method != "dcar_plus"
+    }
+    assert schedules == {(100, 25, True)}

@@ -1,7 +1,7 @@
-"""Write the tables of docs/results.md from result files, and keep their numbers as CSV in docs/results/.
+"""Write tables and figures of docs/results.md from result files, and keep their numbers as CSV in docs/results/.
 
 python tools/results_page.py RUNS NAME      # numbers of the runs in a folder to docs/results/NAME*.csv
-python tools/results_page.py                # the tables of the page from the CSV files
+python tools/results_page.py                # tables and figures of the page from the CSV files
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from typing import TYPE_CHECKING
 from fdrd.text.markup import markdown_table
 
 if TYPE_CHECKING:
+    from benchmark.reporting.plots import Plot
     from benchmark.result import BenchResult
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 FOLDER = PAGE.parent / "results"
 ALL = "all"
+FIGURES = {"photographs": "base", "drawings": "-"}
+"""Half of the rows that each figure shows."""
+
 METRICS = (
     *(f"{way} {name}" for way in ("I2T", "T2I") for name in ("R@1", "R@5", "R@10")),
     *("MRR", "category pairs group", "attribute pairs group"),
@@ -37,14 +41,14 @@ def collect(runs: Path, name: str) -> None:
 
     results, rows = open_results([runs]), []
     for result in results:
-        settings, steps = result.settings, result.fit.steps if result.fit else 0
-        batch = settings.train.batch_size if settings.train else 0
+        settings, fit = result.settings, result.fit
         options = ", ".join(f"{k}={v}" for k, v in sorted(settings.options_given.items()))
         label = settings.label or f"{settings.method} {options}".strip()
         numbers = {metric: _measured(result, metric) for metric in METRICS}
         rows.append({
             "method": label, "shots": settings.shots or ALL, "half": settings.half or "", "seed": settings.seed or 0,
-            "parameters": result.learned_parameters, "steps": steps, "pairs seen": steps * batch,
+            "parameters": result.learned_parameters, "steps": fit.steps if fit else 0,
+            "pairs seen": fit.pairs if fit else 0,
             "seconds": f"{result.seconds['fit']:.1f}" if settings.train else "", **numbers,
         })  # fmt: skip
     key = ("half", "shots", "method", "seed")
@@ -89,9 +93,7 @@ def main_table(rows: Rows, shots: str) -> str:
 
 def shots_table(rows: Rows) -> str:
     """Return the mean MRR by images per category."""
-    counts = sorted(
-        {row["shots"] for row in rows}, key=lambda shots: (shots == ALL, shots.zfill(4))
-    )
+    counts = sorted({row["shots"] for row in rows}, key=_few_first)
     methods = list(dict.fromkeys(row["method"] for row in rows))
     cells = {
         (method, shots): _spread(runs)
@@ -99,24 +101,53 @@ def shots_table(rows: Rows) -> str:
         for method, runs in _by_method(rows, shots)
     }
     lines = [[method, *(cells.get((method, shots), "–") for shots in counts)] for method in methods]
-    lines.sort(key=lambda line: -float(line[-1].split()[0]))
+    lines.sort(key=lambda line: [-_number(cell) for cell in reversed(line[1:])])
     return markdown_table(("method", *counts), lines, 1)
 
 
+def _number(cell: str) -> float:
+    return 0.0 if cell == "–" else float(cell.split()[0])
+
+
+def _few_first(shots: str) -> tuple[bool, str]:
+    return shots == ALL, shots.zfill(4)
+
+
 def differences_table(rows: Rows) -> str:
-    """Return the differences of the mean MRR to `dcar_plus`."""
-    lines = [
-        [
-            row["method"],
-            row["shots"],
-            f"{100 * float(row['difference']):+.1f}",
-            f"{100 * float(row['low']):+.1f} to {100 * float(row['high']):+.1f}",
-            row["verdict"],
-        ]
-        for row in sorted(rows, key=lambda row: (row["shots"] == ALL, row["shots"].zfill(4)))
-    ]
-    head = ("method", "images", "difference", "95 % interval", "verdict")
-    return markdown_table(head, lines, 1)
+    """Return the differences of the mean MRR to `dcar_plus` with their intervals, and a mark where none is shown."""
+    counts = sorted({row["shots"] for row in rows}, key=_few_first)
+    lines: dict[str, list[str]] = {}
+    for row in rows:
+        cells = lines.setdefault(row["method"], ["–"] * len(counts))
+        value, low, high = (100 * float(row[name]) for name in ("difference", "low", "high"))
+        open_ = " =" if row["verdict"] == "no difference shown" else ""
+        cells[counts.index(row["shots"])] = f"{value:+.1f} ({low:+.1f} to {high:+.1f}){open_}"
+    shown = sorted(lines.items(), key=lambda line: [-_number(c) for c in reversed(line[1])])
+    return markdown_table(("method", *counts), [[name, *cells] for name, cells in shown], 1)
+
+
+def plot(rows: Rows, name: str) -> Plot:
+    """Return the MRR by images per category, with bands; a method without training is a line from end to end."""
+    from benchmark.reporting.plots import Plot, Series
+
+    counts = sorted({row["shots"] for row in rows}, key=_few_first)
+    few = [float(shots) for shots in counts if shots != ALL]
+    x = dict(zip(counts, [*few, 2 * max(few)], strict=True))
+    series = []
+    for color, method in enumerate(sorted({row["method"] for row in rows}, reverse=True)):
+        runs = {
+            shots: found for shots in counts if (found := dict(_by_method(rows, shots)).get(method))
+        }
+        values = {s: [100 * float(run["MRR"]) for run in found] for s, found in runs.items()}
+        means = [fmean(each) for each in values.values()]
+        if [*values] == [ALL]:
+            series.append(Series(method, means * 2, color, [min(x.values()), x[ALL]], marks=False))
+            continue
+        spread = [stdev(each) if len(each) > 1 else 0.0 for each in values.values()]
+        series.append(Series(method, means, color, [x[shots] for shots in values], spread))
+    title = f"MRR by images per category, {name}"
+    axes = ("training images per category", "MRR in percent")
+    return Plot(name, title, [*x.values()], series, *axes, log=True, names={x[ALL]: ALL})
 
 
 def page(text: str) -> str:
@@ -124,12 +155,7 @@ def page(text: str) -> str:
 
     def table(match: re.Match[str]) -> str:
         kind, name, half, shots = match[1].split()
-        suffix = "-differences" if kind == "differences" else ""
-        rows = [
-            row for row in _read(FOLDER / f"{name}{suffix}.csv") if row["half"] in half.split("|")
-        ]
-        if half == "-":
-            rows = [row for row in _read(FOLDER / f"{name}{suffix}.csv") if not row["half"]]
+        rows = numbers(f"{name}-differences" if kind == "differences" else name, half)
         made = {
             "main": lambda: main_table(rows, shots),
             "shots": lambda: shots_table(rows),
@@ -138,6 +164,11 @@ def page(text: str) -> str:
         return f"<!-- table: {match[1]} -->\n{made}\n<!-- end -->"
 
     return re.sub(r"<!-- table: ([^>]+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+def numbers(name: str, half: str) -> Rows:
+    """Return the rows of a CSV file, of `base` or `new` categories, or with `-` those without halves."""
+    return [row for row in _read(FOLDER / f"{name}.csv") if row["half"] == half.strip("-")]
 
 
 def _by_method(rows: Rows, shots: str) -> Iterable[tuple[str, Rows]]:
@@ -188,3 +219,9 @@ if __name__ == "__main__":
         collect(Path(sys.argv[1]), sys.argv[2])
     else:
         PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        from benchmark.reporting.plots import write_plot
+
+        for name, half in FIGURES.items():
+            write_plot(
+                plot(numbers(name, half), name), PAGE.parent / "images" / f"results_{name}.svg"
+            )

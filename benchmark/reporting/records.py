@@ -59,6 +59,7 @@ def _record(result: BenchResult) -> dict[str, Any]:
         "train": json.dumps(vars(settings.train), sort_keys=True) if settings.train else None,
         "learned_parameters": result.learned_parameters,
         "steps": fit.steps if fit else None,
+        "pairs_seen": fit.pairs if fit else None,
         "best_step": fit.best_step if fit else None,
         "tuning_trials": tuning.trials if tuning else None,
         "tuning_steps": tuning.steps if tuning else None,

@@ -42,6 +42,12 @@ def steps(row: Row) -> str:
     return f"{most:,}" if most else "–"
 
 
+def pairs_seen(row: Row) -> str:
+    """Return the pairs in the batches of a training, the most of the seeds; a dash without training."""
+    most = max((result.fit.pairs for result in row.results if result.fit), default=0)
+    return f"{most:,}" if most else "–"
+
+
 def command(settings: Settings) -> str:
     """Return the command that repeats a run.
 

@@ -118,17 +118,22 @@ def main_table(comparison: Comparison) -> Table:
 
     return Table(
         "",
-        ["method", *with_training(head, "steps", "seeds")],
+        ["method", *with_training(head, "steps", "pairs seen", "seeds")],
         [
             [
                 r.label,
-                *with_training([number(r, each) for each in shown], sentences.steps(r), _seeds(r)),
+                *with_training(
+                    [number(r, each) for each in shown],
+                    sentences.steps(r),
+                    sentences.pairs_seen(r),
+                    _seeds(r),
+                ),
             ]
             for r in rows
         ],
-        [["ceiling", *with_training([ceiling(each) for each in shown], "", "")]],
+        [["ceiling", *with_training([ceiling(each) for each in shown], "", "", "")]],
         best=frozenset((n, c) for n, r in enumerate(rows) if r.label in top for c in (0, 1)),
-        groups=("", *with_training(groups, "", "")),
+        groups=("", *with_training(groups, "", "", "")),
     )
 
 
@@ -394,6 +399,7 @@ def cost_table(comparison: Comparison) -> Table:
         "method": lambda row: row.label,
         "learned parameters": lambda row: f"{row.results[0].learned_parameters:,}",
         "optimizer steps": by_seed("steps"),
+        "pairs seen": by_seed("pairs"),
         "best step": by_seed("best_step"),
         "seconds": lambda row: f"{fmean(sum(r.seconds.values()) for r in row.results):.1f}",
         "peak MB": peak,

@@ -33,7 +33,10 @@ from fdrd.dataset import Indices, RetrievalDataset
 from fdrd.errors import FdrdError
 
 EVALUATIONS = 10
-"""Of a training whose length is given in steps."""
+"""Most of a training, so that long ones do not choose from more states than short ones."""
+
+PAPER_SCALE = 100.0
+"""Scale of the similarities in CLIP, to which the weights of penalties in papers belong."""
 
 SAME_RATE: Mapping[str, float] = MappingProxyType({})
 """All parts of a learner have the learning rate of the configuration."""
@@ -68,6 +71,10 @@ class Batch:
         """Return the factor of the similarities in the loss."""
         return encoder.logit_scale if self.scale is None else self.scale
 
+    def penalty_share(self, encoder: Encoder) -> float:
+        """Return the factor of penalties on features and weights: the gradient of InfoNCE grows with the scale."""
+        return float(self.scale_of(encoder)) / PAPER_SCALE
+
     def bias_of(self, encoder: Encoder) -> float | Tensor:
         """Return what a sigmoid loss adds to the scaled similarities."""
         return encoder.logit_bias if self.bias is None else self.bias
@@ -81,6 +88,16 @@ def steps_per_epoch(rows: int, size: int) -> int:
     """
     full, rest = divmod(rows, size)
     return full + (rest > 1)
+
+
+def pairs_seen(rows: int, size: int, steps: int) -> int:
+    """Return the number of pairs in the batches of the first steps.
+
+    >>> pairs_seen(24, 10, 4), pairs_seen(24, 23, 2)
+    (34, 46)
+    """
+    epochs, rest = divmod(steps, steps_per_epoch(rows, size))
+    return epochs * (rows - (rows % size == 1)) + rest * size
 
 
 def order_of_rows(category: Indices, seed: int, epoch: int, per_category: int = 0) -> Indices:
@@ -165,8 +182,7 @@ class _Training:
         self.optimizer = _optimizer(groups, config)
         self.steps_per_epoch = steps_per_epoch(len(train), config.batch_size)
         self.steps = config.steps or config.epochs * self.steps_per_epoch
-        stretch = -(-config.steps // EVALUATIONS) if config.steps else self.steps_per_epoch
-        self.stretch = config.eval_every or stretch
+        self.stretch = config.eval_every or self._even_stretch()
         self.best = copy.deepcopy(learner.state_dict())
         self.log = FitLog()
         self.earlier_steps = earlier.steps if earlier else 0
@@ -176,6 +192,12 @@ class _Training:
         snapshot = self.saved.read()
         if snapshot is not None:
             self._restore(snapshot)
+
+    def _even_stretch(self) -> int:
+        """Return the steps between evaluations: whole epochs, unless the length is given in steps."""
+        if self.config.steps:
+            return -(-self.steps // EVALUATIONS)
+        return -(-self.config.epochs // EVALUATIONS) * self.steps_per_epoch
 
     def run(self, validate: Callable[[], float]) -> None:
         """Train and evaluate until the last step, or until patience ends."""
@@ -261,7 +283,8 @@ class _Training:
             return processes.agreed(validate())
 
     def _end_stretch(self, mrr: float, step: int, seconds: float) -> None:
-        epochs = [*self.log.epochs, Epoch(float(np.mean(self.losses)), mrr, seconds, step)]
+        pairs = pairs_seen(len(self.train), self.config.batch_size, step)
+        epochs = [*self.log.epochs, Epoch(float(np.mean(self.losses)), mrr, seconds, step, pairs)]
         best_epoch = self.log.best_epoch
         if mrr > self.log.best_mrr:
             best_epoch, self.best = len(epochs), copy.deepcopy(self.learner.state_dict())

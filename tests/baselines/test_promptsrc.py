@@ -22,7 +22,7 @@ def make(backbone, **options):
 def batch(rows, epoch=0):
     """Four pairs; the first caption is longer than the tower reads."""
     captions = ["a cat and a dog on the left " * 5, *rows.captions[1:4]]
-    return Batch(epoch, np.arange(4), Images.of(rows)[:4], captions)
+    return Batch(epoch, np.arange(4), Images.of(rows)[:4], captions, scale=100.0)
 
 
 def test_without_regulation_it_is_independent_prompts(tiny_clip, tiny_dataset):
@@ -73,10 +73,9 @@ def test_the_loss_includes_the_divergence_from_frozen_similarities(tiny_clip, ti
         frozen = tiny_clip.encode_image(rows.images).pooled @ plain_texts.T
         paid = make(tiny_clip, **{**UNREGULATED, "logit_weight": 3.0}).loss(rows)
         free = make(tiny_clip, **UNREGULATED).loss(rows)
-    scale = tiny_clip.logit_scale
     by_hand = 0.0
     for a, b in ((mine, frozen), (mine.T, frozen.T)):
-        p, q = log_softmax(scale * b, dim=1), log_softmax(scale * a, dim=1)
+        p, q = log_softmax(rows.scale * b, dim=1), log_softmax(rows.scale * a, dim=1)
         by_hand += float((p.exp() * (p - q)).sum()) / 16 / 2
     assert by_hand > 1e-4
     assert float(paid - free) == pytest.approx(3 * by_hand, rel=1e-3)
@@ -150,6 +149,7 @@ def reference(clip, learner, batch):
     q = logits.log_softmax(1)
     near = 25 * (texts - plain_texts).abs().mean() + 10 * (images - plain_images).abs().mean()
     divergence = (p.exp() * (p - q)).sum() / q.numel()  # of the prompted from the frozen ones
+    near = clip.scale / 100 * near
     return logits, symmetric(logits, "image_to_text") + near + divergence
 
 

@@ -17,7 +17,7 @@ def reference(clip, learner, batch):
     texts = torch.stack(texts)
     far = (1 - (texts * clip.texts(batch.captions)).sum(1)).mean()
     logits = clip.scale * clip.images(batch.images) @ texts.T
-    return logits, symmetric(logits, "image_to_text") + 8 * far
+    return logits, symmetric(logits, "image_to_text") + 8 * clip.scale / 100 * far
 
 
 @pytest.mark.slow

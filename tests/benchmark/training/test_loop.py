@@ -1,10 +1,13 @@
 """The one loop: what it refuses, what it keeps, how the rate falls."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from benchmark import get_method
 from benchmark.train_context import TrainContext
 from benchmark.training.loop import TrainConfig, batches, fit, learning_rate
 from benchmark.training.prompt_learners import ContextVectors
@@ -215,3 +218,62 @@ def test_few_shot_validation_is_few_too(tiny_dataset):
     rows = training_rows(tiny_dataset, None, 6, seed=0)
     assert np.bincount(rows["train"].image_category).tolist() == [6, 6, 6]
     assert np.bincount(rows["validation"].image_category).tolist() == [4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("coprompt", "consistency"),
+        ("mmrl", "consistency"),
+        ("tcp", "consistency"),
+        ("promptsrc", "text_weight"),
+        ("promptsrc", "image_weight"),
+        ("prolip", "penalty"),
+    ],
+)
+def test_penalties_follow_the_scale_of_the_loss(tiny_clip, tiny_dataset, name, option):
+    """Their weights are those of papers, at a scale of 100."""
+    rows = next(batches(tiny_dataset["train"], 8, 0, 0))
+
+    def penalty(scale):
+        values = []
+        for weight in (0.0, 3.0):
+            method = get_method(name)(tiny_clip, **{option: weight})
+            for each in method.learner.parameters():
+                each.data.add_(0.05)
+            with torch.no_grad():
+                values.append(float(method.loss(dataclasses.replace(rows, scale=scale))))
+        return values[1] - values[0]
+
+    assert penalty(100.0) > 0.001
+    assert penalty(8.0) == pytest.approx(0.08 * penalty(100.0), rel=0.02)
+    assert penalty(torch.tensor(8.0)) == pytest.approx(penalty(8.0))
+
+
+@pytest.mark.parametrize(("epochs", "evaluated"), [(10, 10), (11, 6), (20, 10), (21, 7), (60, 10)])
+def test_long_trainings_are_not_evaluated_more_often(tiny_dataset, epochs, evaluated):
+    learner = OneNumber()
+    log = fit(
+        learner, learner.loss, lambda: 0.5, tiny_dataset["train"],
+        TrainConfig(epochs=epochs, batch_size=12), 0, device=torch.device("cpu"),
+    )  # fmt: skip
+    assert len(log.epochs) == evaluated
+    assert log.steps == 2 * epochs
+
+
+@pytest.mark.parametrize("size", [5, 7, 8, 23, 24, 32])
+def test_pairs_seen_are_those_of_the_batches(tiny_dataset, size):
+    """24 rows; a last batch of a single row is left out."""
+    learner, seen = OneNumber(), []
+
+    def loss(batch):
+        seen.append(len(batch.rows))
+        return learner.loss(batch)
+
+    log = fit(
+        learner, loss, lambda: 0.5, tiny_dataset["train"],
+        TrainConfig(steps=11, eval_every=3, batch_size=size), 0, device=torch.device("cpu"),
+    )  # fmt: skip
+    assert [each.pairs for each in log.epochs] == [sum(seen[: each.step]) for each in log.epochs]
+    assert log.pairs == sum(seen)
+    assert log.after(log).pairs == 2 * log.pairs

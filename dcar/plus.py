@@ -9,10 +9,9 @@ what a second map brings. `dcar/README.md` has the numbers.
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,28 +23,47 @@ from benchmark import (
     Encoder,
     Features,
     FitLog,
+    Images,
     TrainConfig,
     TrainContext,
     learn,
     method,
 )
-from benchmark.evaluation.encoding import encode_split
 from benchmark.models.backbone import LAYERS
 from benchmark.models.layers import JOINT, BlockEncoder
 from benchmark.registry import Needs
-from benchmark.training.closed_form import Maps, Side, choose, choosing_rows, mrr
-from benchmark.training.losses import contrastive_loss
+from benchmark.training.closed_form import (
+    Maps,
+    Side,
+    candidates,
+    choosing_rows,
+    covariances,
+    encoded,
+    exact,
+)
+from benchmark.training.losses import contrastive_loss, info_nce
 from benchmark.training.trained_method import TrainedMethod, cosine
 from dcar.candidates import CandidateCaptions
 from dcar.category_loss import category_aware_loss
 from dcar.options import NEGATIVES
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
+from fdrd.progress import Progress, silent
 
-log = logging.getLogger(__name__)
-
-GAMMAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+GAMMAS = (1.0, 4.0, 16.0)
 """Weights of the mapped features to choose from; that of the joint space is 1."""
+
+PRIORS = (0.0, 0.3, 1.0)
+"""Correlations of the joint space in the prior to choose from, see `benchmark.training.closed_form`."""
+
+POWERS = (0.5, 1.0, 1.5)
+"""Exponents of the singular values to choose from."""
+
+SCALES = (4.0, 8.0, 16.0, 32.0)
+"""Factors of the similarities in the loss that chooses."""
+
+CHOOSING_ROWS = 500
+"""Most validation rows that choose."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +143,69 @@ class Learner(nn.Module):
         self.image.start_from(maps.image)
         self.text.start_from(maps.text)
 
-    def joined(self, joint: Tensor, mapped: Tensor, gamma: float | None = None) -> Tensor:
+    def joined(self, joint: Tensor, mapped: Tensor) -> Tensor:
         """Return (B, d + k) unit features, whose cosines are (c + gamma c') / (1 + gamma) of those of the parts."""
-        root = math.sqrt(float(self.gamma) if gamma is None else gamma)
-        return normalize(torch.cat([joint, root * mapped], dim=-1), dim=-1)
+        return normalize(torch.cat([joint, float(self.gamma) ** 0.5 * mapped], dim=-1), dim=-1)
+
+
+class Start(NamedTuple):
+    """What training starts from: maps, their weight, how they were made, and their loss on validation."""
+
+    maps: Maps
+    gamma: float
+    name: str
+    loss: float
+
+
+@torch.no_grad()
+def choose_start(
+    encoder: BlockEncoder,
+    train: RetrievalDataset,
+    validation: RetrievalDataset,
+    progress: Progress = silent,
+) -> Start:
+    """Solve for the training pairs, and choose layers, regularizers, prior, power and gamma together.
+
+    The criterion is the contrastive loss of the validation rows as one batch, at the best of `SCALES`. It moves with
+    every score, so that it chooses better on a few dozen rows than ranks do.
+
+    Raises:
+        FdrdError: there are fewer than 2 training pairs, or nothing correlates.
+    """
+    moments = covariances(encoder, train, progress)
+    validation = choosing_rows(validation, CHOOSING_ROWS)
+    x, y = map(exact, encoded(encoder, Images.of(validation), validation.captions, progress))
+    image, caption = map(torch.from_numpy, validation.pairs.T)
+    same = (image[:, None] == image) | (caption[:, None] == caption)
+    repeats = same.fill_diagonal_(False).to(x.device)
+    d = encoder.encoder.dim
+
+    def cosines(a: Tensor, b: Tensor) -> Tensor:
+        return normalize(a, dim=-1)[image] @ normalize(b, dim=-1)[caption].T
+
+    joint, best = cosines(x[:, :d], y[:, :d]), None
+    for number, columns in enumerate(encoder.sets):
+        for each in candidates("cca", moments.leading(*columns), d, PRIORS):
+            if not len(each.values):
+                continue
+            a, b = (
+                (features[:, : len(side.mean)] - side.mean) @ side.map
+                for features, side in zip((x, y), each.maps, strict=True)
+            )
+            for power in POWERS:
+                mapped = cosines(a * each.values**power, b * each.values**power)
+                for gamma in GAMMAS:
+                    scores = ((joint + gamma * mapped) / (1 + gamma)).float()
+                    loss = min(float(info_nce(scale * scores, repeats=repeats)) for scale in SCALES)
+                    if best is None or loss < best.loss:
+                        name = f"{encoder.names_of(columns)}; {each.name}, power {power:g}, gamma {gamma:g}"
+                        best = Start(each.weighed(power), gamma, name, loss)
+        if best:
+            stage = f"choose | {best.name}, validation loss {best.loss:.3f}"
+            progress(stage, number + 1, len(encoder.sets))
+    if best is None:
+        raise FdrdError(f"{train.name}: the features of images and captions do not correlate")
+    return best
 
 
 class DCARPlus(TrainedMethod):
@@ -166,32 +243,15 @@ class DCARPlus(TrainedMethod):
         validation: RetrievalDataset,
         context: TrainContext = TrainContext(),
     ) -> FitLog:
-        """Solve for the maps in closed form, choose gamma on validation, and train from there."""
-        found = choose(self.blocks, train, validation, progress=context.progress)
-        if found.maps is None:
-            log.warning(
-                "dcar_plus: no map is better than the joint space on validation; training starts from it"
-            )
-        else:
-            self.learner.start_from(found.maps)
-        self._choose_gamma(choosing_rows(validation))
+        """Solve for the maps in closed form, choose them and gamma on validation, and train from there."""
+        start = choose_start(self.blocks, train, validation, context.progress)
+        self.learner.start_from(start.maps)
+        self.learner.gamma.fill_(start.gamma)
         if self.options.lambda_cate:
             self.candidates = CandidateCaptions(
                 train, self.seed, own=False, n_attribute=self.options.n_attribute
             )
         return learn(self, train, validation, context)
-
-    @torch.no_grad()
-    def _choose_gamma(self, validation: RetrievalDataset) -> None:
-        images, texts = encode_split(self, validation)
-        d = self.backbone.dim
-
-        def joined(features: Features, gamma: float) -> Tensor:
-            joint, mapped = features.pooled[:, :d], features.pooled[:, d:]
-            return self.learner.joined(normalize(joint, dim=-1), normalize(mapped, dim=-1), gamma)
-
-        best = max(GAMMAS, key=lambda g: mrr(joined(images, g), joined(texts, g), validation))
-        self.learner.gamma.fill_(best)
 
     def _encode_image(self, images: AnyImages) -> Features:
         blocks = self.blocks.encode_image(images)

@@ -10,9 +10,9 @@ import dcar.plus
 from benchmark import Images, TrainConfig, get_method
 from benchmark.models.layers import BlockEncoder
 from benchmark.models.plain_encoder import PlainEncoder
-from benchmark.training.closed_form import choose
 from benchmark.training.loop import batches, order_of_rows
-from dcar.plus import TRAIN
+from benchmark.training.losses import info_nce
+from dcar.plus import SCALES, TRAIN, choose_start
 from fdrd.errors import FdrdError
 
 SHORT = replace(TRAIN, steps=3, eval_every=3, batch_size=8, per_category=4)
@@ -34,8 +34,7 @@ def test_it_starts_from_the_closed_form(tiny_clip, tiny_dataset):
     """The mapped part of the score is that of the chosen maps, up to the columns that are left out."""
     method, _ = fitted(tiny_clip, tiny_dataset, NONE, layers="joint,0,last")
     blocks = BlockEncoder(tiny_clip, "joint,0,last")
-    maps = choose(blocks, tiny_dataset["train"], tiny_dataset["validation"]).maps
-    assert maps is not None
+    maps = choose_start(blocks, tiny_dataset["train"], tiny_dataset["validation"]).maps
     images, _ = encoded(method, tiny_dataset["test"])
     d = tiny_clip.dim
     mapped = torch.nn.functional.normalize(images.pooled[:, d:], dim=1)
@@ -60,6 +59,31 @@ def test_the_score_is_the_weighted_mean_of_joint_and_mapped_cosines(tiny_clip, t
         mapped = method.learner.image(blocks[0]) @ method.learner.text(blocks[1]).T
     found = method.similarity(images, texts)
     assert (found - (joint + gamma * mapped) / (1 + gamma)).abs().max() < 1e-6
+
+
+def test_the_start_has_the_lowest_loss_on_validation(tiny_clip, tiny_dataset, monkeypatch):
+    """It is the loss of what is scored, over images and captions of all rows."""
+    validation = tiny_dataset["validation"].select([*range(9), 3])  # a row twice: no wrong pair
+
+    def loss_of(gammas):
+        monkeypatch.setattr(dcar.plus, "GAMMAS", gammas)
+        data = tiny_dataset | {"validation": validation}
+        method, _ = fitted(tiny_clip, data, NONE)
+        images, texts = encoded(method, validation)
+        image, caption = validation.pairs.T
+        scores = (images.pooled @ texts.pooled.T)[image][:, caption]
+        same = (scores[:, None] == scores[None]).all(-1)
+        repeats = same & ~torch.eye(len(same), dtype=torch.bool)
+        assert repeats.sum() == 2
+        found = min(float(info_nce(scale * scores, repeats=repeats)) for scale in SCALES)
+        start = choose_start(method.blocks, data["train"], validation)
+        assert found == pytest.approx(start.loss, abs=1e-3)
+        return start.loss, start.gamma
+
+    losses = [loss_of((gamma,))[0] for gamma in (1e-9, 1.0, 100.0)]
+    loss, gamma = loss_of((1e-9, 1.0, 100.0))
+    assert loss == min(losses)
+    assert gamma == (1e-9, 1.0, 100.0)[losses.index(loss)]
 
 
 @pytest.mark.parametrize("gammas", [(1e-9, 4.0), (4.0, 1e-9)])

@@ -204,7 +204,7 @@ class Candidate(NamedTuple):
 
 
 def candidates(
-    kind: Kind, covariances: Covariances, joint: int = 0, priors: Sequence[float] = (0.0,)
+    kind: Kind, covariances: Covariances, joint: int = 0, prior: float = 0.0
 ) -> Iterator[Candidate]:
     """Yield the maps to choose from.
 
@@ -212,14 +212,14 @@ def candidates(
         kind: which maps.
         covariances: moments of the training pairs.
         joint: width of the joint space, the first columns of both sides.
-        priors: correlations of its axes in the prior of `cca`.
+        prior: correlation of its axes in the prior of `cca`.
     """
     mx, my = covariances.image_mean, covariances.text_mean
     if kind == "procrustes":
         u, s, v = singular(covariances.cross)
         yield Candidate(Maps(Side(mx, u), Side(my, v)), torch.ones_like(s), (1.0,), "rotation")
         return
-    axes = joint if any(priors) else 0
+    axes = joint if prior else 0
     x, y = Spectrum(covariances.image, axes), Spectrum(covariances.text, axes)
     cross = x.vectors.T @ covariances.cross @ y.vectors
     if kind == "cca":
@@ -228,11 +228,10 @@ def candidates(
                 continue
             a, b = x.regularized(lx, -0.5)[:, None], y.regularized(ly, -0.5)[:, None]
             alike = (lx * x.mean * ly * y.mean).sqrt() * x.vectors[:axes].T @ y.vectors[:axes]
-            for prior in priors:
-                u, s, v = singular(a * (cross + prior * alike) * b.T)
-                maps = Maps(Side(mx, x.vectors @ (a * u)), Side(my, y.vectors @ (b * v)))
-                name = f"lx={lx:g}, ly={ly:g}" + (f", prior {prior:g}" if prior else "")
-                yield Candidate(maps, s, POWERS, name)
+            u, s, v = singular(a * (cross + prior * alike) * b.T)
+            maps = Maps(Side(mx, x.vectors @ (a * u)), Side(my, y.vectors @ (b * v)))
+            name = f"lx={lx:g}, ly={ly:g}" + (f", prior {prior:g}" if prior else "")
+            yield Candidate(maps, s, POWERS, name)
         return
     of_image, of_text = torch.ones_like(mx), torch.ones_like(my)
     for strength in STRENGTHS:

@@ -80,13 +80,14 @@ def test_fewer_pairs_than_dimensions_equal_a_plain_implementation(count):
     assert np.abs(scores.numpy() - expected).max() < 1e-6
 
 
+@pytest.mark.parametrize("prior", [0.3, 1.0])
 @pytest.mark.parametrize("count", [3, 7, 200])
-def test_a_prior_equals_a_plain_implementation(count):
+def test_a_prior_equals_a_plain_implementation(count, prior):
     """Also along axes of the joint space in which the pairs do not vary."""
     x, y = pairs(count, 12, 9)
     found = covariances_of(in_parts(x, y, 64))
-    for each in candidates("cca", found, joint=4, priors=(0.3, 1.0)):
-        lx, ly, prior = (float(part.split("=")[-1].split()[-1]) for part in each.name.split(", "))
+    for each in candidates("cca", found, joint=4, prior=prior):
+        lx, ly = (float(part.split("=")[1]) for part in each.name.split(", ")[:2])
         image, text = each.weighed(1.0)
         new_x, new_y = pairs(20, 12, 9, seed=1)
         scores = image(torch.from_numpy(new_x)) @ text(torch.from_numpy(new_y)).T
@@ -104,7 +105,7 @@ def test_a_strong_prior_is_the_centered_joint_space(monkeypatch):
         for each in (new_x - x.mean(0), new_y - y.mean(0))
     )
     for prior, close in ((1.0, True), (0.0, False)):
-        (each,) = candidates("cca", found, joint=12, priors=(prior,))
+        (each,) = candidates("cca", found, joint=12, prior=prior)
         image, text = each.weighed(1.0)
         scores = image(torch.from_numpy(new_x)) @ text(torch.from_numpy(new_y)).T
         assert ((scores - one @ other.T).abs().max() < 1e-3) == close

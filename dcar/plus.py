@@ -1,10 +1,10 @@
 """DCAR beyond its figure: several layers, joined in closed form, and contrasted within categories.
 
-The box of figure 2 maps the plain text features. Here linear maps of each side read the joint space and means of layers.
-They start from canonical correlation analysis with the joint space as its prior (`benchmark.training.closed_form`), and
-are trained from there for a few steps in batches of a few categories, with the category-aware loss if `lambda_cate` is
-above 0. The frozen joint space stays beside them in the score. There are no prompts: beside such maps they brought what
-a second map brings. `dcar/README.md` has the numbers.
+The box of figure 2 maps the plain text features. Here linear maps of each side read the joint space and means of
+layers. They start from canonical correlation analysis with the joint space as its prior
+(`benchmark.training.closed_form`), and are trained from there for a few steps in batches of a few categories, with the
+category-aware loss if `lambda_cate` is above 0. The frozen joint space stays beside them in the score. There are no
+prompts: beside such maps they brought what a second map brings. `dcar/README.md` has the numbers.
 """
 
 from __future__ import annotations
@@ -203,8 +203,6 @@ def choose_starts(
     Raises:
         FdrdError: there are fewer than 2 training pairs.
     """
-    if len(train) < 2:
-        raise FdrdError(f"{train.name}: covariances need at least 2 pairs, got {len(train)}")
     moments = covariances(encoder, train, progress)
     validation = choosing_rows(validation, CHOOSING_ROWS)
     x, y = map(exact, encoded(encoder, Images.of(validation), validation.captions, progress))

@@ -90,7 +90,13 @@ class Covariances:
 def covariances(
     encoder: BlockEncoder, train: RetrievalDataset, progress: Progress = silent
 ) -> Covariances:
-    """Return the covariances of the training pairs, which are encoded and added a few thousand at a time."""
+    """Return the covariances of the training pairs, which are encoded and added a few thousand at a time.
+
+    Raises:
+        FdrdError: there are fewer than 2 pairs.
+    """
+    if len(train) < 2:
+        raise FdrdError(f"{train.name}: covariances need at least 2 pairs, got {len(train)}")
 
     def parts() -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, len(train), ROWS):
@@ -290,10 +296,8 @@ def choose(
     Raises:
         FdrdError: there are fewer than 2 training pairs.
     """
-    if len(train) < 2:
-        raise FdrdError(f"{train.name}: covariances need at least 2 pairs, got {len(train)}")
-    validation = choosing_rows(validation, VALIDATION_ROWS)
     moments = covariances(encoder, train, progress)
+    validation = choosing_rows(validation, VALIDATION_ROWS)
     x, y = map(exact, encoded(encoder, Images.of(validation), validation.captions, progress))
 
     d = encoder.encoder.dim

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -32,7 +33,7 @@ from fdrd.errors import FdrdError
 from fdrd.options import MOST_SEED, MOST_SEEDS
 
 if TYPE_CHECKING:
-    from benchmark.runner.description import Run
+    from benchmark.runner.description import Resources, Run
 
 WITH_PRESET = {
     *("dataset", "data", "method", "method_option", "train_option", "epochs", "lr", "batch_size"),
@@ -178,8 +179,8 @@ def bench(
     from benchmark.experiments.presets import read_preset
     from benchmark.registry import chosen_methods, distribute, variants_of
     from benchmark.runner.checks import check_runs
-    from benchmark.runner.description import Run
-    from benchmark.training.row_selection import limited, split_of
+    from benchmark.runner.description import Resources, Run
+    from benchmark.training.row_selection import limited
     from fdrd.options import split_assignments
 
     quiet_transformers()
@@ -227,38 +228,47 @@ def bench(
         _run_preset(runs, seed_range, results, json, plugins=plugin or (), device=device)
         return
 
+    expected = planned_runs(() if ablate or header else names, seeds)
+    tower = backbone or (header.backbone if header else None)
+    resources = Resources(
+        rows.get(name, name), tower, results, track, device=device, allow_code=backbone is not None
+    )
+    full = of_method[ablate] if ablate else None
+    _measure(runs, seed_range, resources, expected, full, json)
+
+
+def _measure(
+    runs: Sequence[Run],
+    seeds: range,
+    resources: Resources,
+    expected: Sequence[str],
+    full: dict[str, Any] | None,
+    json: bool,
+) -> None:
+    """Train and measure, and print the results; `full` are the options of the method whose parts are left out."""
     from benchmark.models.loading import default_backbone
     from benchmark.models.processes import chosen_device, is_main
-    from benchmark.runner.description import Resources
+    from benchmark.reporting.significance import ablation
+    from benchmark.reporting.terminal import significance_table
     from benchmark.runner.runs import evaluate_runs, opened, truncation
+    from benchmark.training.row_selection import split_of
 
     out.quiet, err.quiet = not is_main(), err.quiet or not is_main()  # only one process prints
-    expected = planned_runs(() if ablate or header else names, seeds)
-    tower = backbone or (header.backbone if header else default_backbone(name))
-    print_plan(name, split, expected or names, tower, str(chosen_device(device)))
+    shared, results = runs[0], resources.results or Path()
+    tower = resources.backbone or default_backbone(shared.data)
+    methods = expected or list(dict.fromkeys(run.method for run in runs))
+    print_plan(shared.data, shared.split, methods, tower, str(chosen_device(resources.device)))
     with show_runs(results) as progress:
-        resources = Resources(
-            rows.get(name, name),
-            tower,
-            results,
-            track,
-            device=device,
-            allow_code=backbone is not None,
-            progress=with_time_left(progress, len(expected)),
-        )
-        resources = opened(runs, resources)
-        outcome = evaluate_runs(runs, seed_range, resources)
+        progress = with_time_left(progress, len(expected))
+        resources = opened(runs, replace(resources, backbone=tower, progress=progress))
+        outcome = evaluate_runs(runs, seeds, resources)
     print_results(outcome, results, json)
-    if not json:
-        if not isinstance(resources.backbone, str | None):
-            captions = split_of(resources.data, split, domain).captions
-            if cut := truncation(resources.backbone, captions):
-                out.print(cut)
-        if ablate:
-            from benchmark.reporting.significance import ablation
-            from benchmark.reporting.terminal import significance_table
-
-            print_report(significance_table(ablation(outcome.results, of_method[ablate])))
+    if not json and not isinstance(resources.backbone, str | None):
+        captions = split_of(resources.data, shared.split, shared.domain).captions
+        if cut := truncation(resources.backbone, captions):
+            out.print(cut)
+    if full is not None and not json:
+        print_report(significance_table(ablation(outcome.results, full)))
     raise_failed(outcome)
 
 

@@ -218,25 +218,23 @@ def choose_starts(
     best: dict[float, Start] = {}
     for number, (columns, prior) in enumerate(product(encoder.sets, PRIORS)):
         for each in candidates("cca", moments.leading(*columns), d, prior):
+            a, b = (
+                (features[:, : len(side.mean)] - side.mean) @ side.map
+                for features, side in zip((x, y), each.maps, strict=True)
+            )
             for power in POWERS:
-                maps = each.weighed(power)
-                a, b = (
-                    (features[:, : len(side.mean)] - side.mean) @ side.map
-                    for features, side in zip((x, y), maps, strict=True)
-                )
-                mapped = cosines(a, b)
+                both = a * each.values**power, b * each.values**power
+                mapped = cosines(*both)
                 for gamma in GAMMAS:
                     scores = ((joint + gamma * mapped) / (1 + gamma)).float()
                     loss = min(float(info_nce(scale * scores, repeats=repeats)) for scale in SCALES)
                     if prior not in best or loss < best[prior].loss:
                         name = f"{encoder.names_of(columns)}; {each.name}, power {power:g}, gamma {gamma:g}"
-                        scaled = Maps(
-                            *(
-                                Side(side.mean, side.map / features.norm(dim=-1).mean())
-                                for side, features in zip(maps, (a, b), strict=True)
-                            )
+                        maps = (
+                            Side(side.mean, side.map / features.norm(dim=-1).mean())
+                            for side, features in zip(each.weighed(power), both, strict=True)
                         )
-                        best[prior] = Start(scaled, gamma, name, loss)
+                        best[prior] = Start(Maps(*maps), gamma, name, loss)
         progress(f"choose | {best[prior].name}", number + 1, len(encoder.sets) * len(PRIORS))
     return weighed(list(best.values()), len(validation))
 

@@ -26,7 +26,7 @@ from baselines.zero_shot import ZeroShot
 from benchmark import AnyImages, Encoder, Features, FitLog, TrainContext, method
 from benchmark.evaluation.encoding import encode_split, rank_split
 from benchmark.evaluation.metrics import mean_mrr
-from benchmark.training.closed_form import choosing_rows
+from benchmark.training.closed_form import VALIDATION_ROWS, choosing_rows
 from benchmark.training.trained_method import cosine
 from fdrd.dataset import RetrievalDataset
 
@@ -113,7 +113,7 @@ class TipAdapter:
         self.learner.keys = torch.stack(
             [each.pooled[train.pairs[:, side]].cpu() for side, each in enumerate(keys)]
         )
-        validation = choosing_rows(validation)
+        validation = choosing_rows(validation, VALIDATION_ROWS)
         images, texts = encode_split(self.plain, validation, context.progress)
         grid = [(0.0, BETAS[0]), *product(ALPHAS, BETAS)]
         scores = []

@@ -64,7 +64,7 @@ def read_ledger(file: Path) -> dict[ImageRef, tuple[Stamp, ImageCheck]]:
                 row = msgspec.json.decode(line, type=dict[str, Any])
                 image = ImageRef(row.pop("path"), row.pop("member"))
                 before = (row.pop("size"), row.pop("mtime_ns"))
-                check = ImageCheck.from_json(row)
+                check = msgspec.convert(row, ImageCheck)
                 if check.reason not in ("read_error", "image_too_large"):
                     known[image] = (before, check)
     return known

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.evaluation.score_tiles import Floats
+from benchmark.rank_metrics import Floats
 from benchmark.reporting.comparison import Row
 from benchmark.result import BenchResult, from_digits, numbers
 from fdrd.record import KINDS
@@ -38,7 +38,7 @@ class FalseCaptions:
     @property
     def unknown(self) -> list[str]:
         """The methods whose results do not say anything."""
-        known = np.isfinite(self.fooled).any(axis=1)
+        known = np.isfinite(self.fooled).any(axis=1).tolist()
         return [label for (label, _), found in zip(self.methods, known, strict=True) if not found]
 
     def counts(self) -> dict[str, int]:

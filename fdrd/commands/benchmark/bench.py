@@ -255,7 +255,7 @@ def _measure(
 
     out.quiet, err.quiet = not is_main(), err.quiet or not is_main()  # only one process prints
     shared, results = runs[0], resources.results or Path()
-    tower = resources.backbone or default_backbone(shared.data)
+    tower = str(resources.backbone or default_backbone(shared.data))
     methods = expected or list(dict.fromkeys(run.method for run in runs))
     print_plan(shared.data, shared.split, methods, tower, str(chosen_device(resources.device)))
     with show_runs(results) as progress:

@@ -38,8 +38,8 @@ class FalseCaptions:
     @property
     def unknown(self) -> list[str]:
         """The methods whose results do not say anything."""
-        known = np.isfinite(self.fooled).any(axis=1).tolist()
-        return [label for (label, _), found in zip(self.methods, known, strict=True) if not found]
+        rows = zip(self.methods, self.fooled, strict=True)
+        return [label for (label, _), found in rows if not np.isfinite(found).any()]
 
     def counts(self) -> dict[str, int]:
         """Return by kind how many fool any method; kinds without any are left out."""

@@ -13,8 +13,7 @@ from typing import Any
 from msgspec import structs
 
 from fdrd.build_config import BuildConfig
-from fdrd.card.front_matter import dump, front_matter
-from fdrd.card.sections import put_section
+from fdrd.card.front_matter import dump, front_matter, put_section
 from fdrd.card.summary import Summary, gaps, quantile
 from fdrd.checks.audit_tables import markdown
 from fdrd.checks.audits import Audit

@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fdrd.card.front_matter import DATA_KEYS
+from fdrd.card.front_matter import DATA_KEYS, put_section
 from fdrd.card.render import load_section
-from fdrd.card.sections import put_section
 from fdrd.errors import FdrdError
 from fdrd.hub.publisher import Publication, PushOptions, PushResult, execute, local_file, prepare
 from fdrd.pipeline.reformat import convert_dataset

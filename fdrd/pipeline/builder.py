@@ -158,8 +158,8 @@ def build(
             build, another build is writing to the target, or the disk is full.
     """
     config, options = _changed(config or BuildConfig(), options or NO_OPTIONS, settings)
-    with open_source(Path(source), options) as (folder, domains), ExitStack() as stack:
-        fingerprint = resume.fingerprint_source(folder)
+    with open_source(Path(source), options) as (root, domains), ExitStack() as stack:
+        fingerprint = resume.fingerprint_source(root)
         origin = Origin(str(Path(source).resolve()), fingerprint.lasting)
         target, name = choose_default(origin, replace) if out is None else (Path(out), config.name)
         instead_of = DEFAULT_OUT if out is None and target != DEFAULT_OUT else None
@@ -167,7 +167,7 @@ def build(
             config = with_fields(config, name=name)
         check_outside(target, Path(source))
         target = stack.enter_context(lock_output(target))
-        opened = stack.enter_context(open_engine(engine, workers))
+        pool = stack.enter_context(open_engine(engine, workers))
         read, sha256 = read_decisions(Path(decisions)) if decisions else ([], "")
         ids, ids_digest = read_selection(Path(only)) if only else (None, "")
         counter = counter_for(config.backbone, tokens)
@@ -185,21 +185,11 @@ def build(
             if not replace:
                 check_same_source(target, origin)
             run = _Run(
-                source,
-                folder,
-                domains,
-                target,
-                config,
-                opened,
-                progress,
-                counter,
-                read,
-                sha256,
-                ids,
+                source, root, domains, target, config, pool, progress, counter, read, sha256, ids
             )
             built = run.build(digest, origin, fingerprint.files)
-            resume.forget_if_changed(target, folder, fingerprint)
-        unused = list(unused_files(folder, domains))
+            resume.forget_if_changed(target, root, fingerprint)
+        unused = list(unused_files(root, domains))
         return _registered(with_fields(built, unused=unused, instead_of=instead_of))
 
 

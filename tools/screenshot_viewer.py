@@ -141,7 +141,10 @@ def _terminal_shots(page: Page, options: argparse.Namespace) -> None:
                 for theme, colors in (("light", DEFAULT_TERMINAL_THEME), ("dark", MONOKAI)):
                     console = Console(record=True, width=columns, file=io.StringIO())
                     console.print(text, soft_wrap=True)
-                    page.set_content(console.export_html(theme=colors, inline_styles=True))
+                    html = console.export_html(theme=colors, inline_styles=True)
+                    page.set_content(
+                        html.replace('<pre style="', '<pre style="display:inline-block;')
+                    )
                     shot = options.shots / f"terminal_{name}_{columns}_{theme}.png"
                     page.locator("pre").screenshot(path=shot)
 
@@ -163,7 +166,7 @@ def _output(command: list[str], columns: int) -> str:
                 break
         process.wait()
     os.close(terminal)
-    return data.decode()
+    return data.decode().replace("\r\n", "\n")
 
 
 def _visit(page: Page, address: str, out: Path) -> None:

@@ -184,8 +184,9 @@ def _visit(page: Page, address: str, out: Path) -> None:
     frames.append(_frame(page))
     page.goto(f"{base}/results")
     frames.append(_frame(page))
-    page.goto(f"{base}/results/queries")
+    page.goto(f"{base}/results/negatives")
     frames.append(_frame(page))
+    page.goto(f"{base}/results/queries")
     page.locator(".queries a").nth(1).click()
     page.wait_for_url("**/results/query?*")
     methods = page.locator(".methods > section").count()
@@ -196,8 +197,8 @@ def _visit(page: Page, address: str, out: Path) -> None:
     page.emulate_media(color_scheme="dark")
     page.goto(f"{base}/review?queue=stratified")
     frames.append(_frame(page, out / "viewer_review.png"))
-    small = [frame.resize((800, 500), Image.Resampling.LANCZOS) for frame in frames]
-    first, *rest = (frame.quantize(256, dither=Image.Dither.NONE) for frame in small)
+    small = [frame.resize((720, 450), Image.Resampling.LANCZOS) for frame in frames]
+    first, *rest = (frame.quantize(160, dither=Image.Dither.NONE) for frame in small)
     first.save(
         out / "viewer_tour.gif",
         save_all=True,

@@ -141,7 +141,10 @@ def _terminal_shots(page: Page, options: argparse.Namespace) -> None:
                 for theme, colors in (("light", DEFAULT_TERMINAL_THEME), ("dark", MONOKAI)):
                     console = Console(record=True, width=columns, file=io.StringIO())
                     console.print(text, soft_wrap=True)
-                    page.set_content(console.export_html(theme=colors, inline_styles=True))
+                    html = console.export_html(theme=colors, inline_styles=True)
+                    page.set_content(
+                        html.replace('<pre style="', '<pre style="display:inline-block;')
+                    )
                     shot = options.shots / f"terminal_{name}_{columns}_{theme}.png"
                     page.locator("pre").screenshot(path=shot)
 
@@ -163,7 +166,7 @@ def _output(command: list[str], columns: int) -> str:
                 break
         process.wait()
     os.close(terminal)
-    return data.decode()
+    return data.decode().replace("\r\n", "\n")
 
 
 def _visit(page: Page, address: str, out: Path) -> None:
@@ -181,8 +184,9 @@ def _visit(page: Page, address: str, out: Path) -> None:
     frames.append(_frame(page))
     page.goto(f"{base}/results")
     frames.append(_frame(page))
-    page.goto(f"{base}/results/queries")
+    page.goto(f"{base}/results/negatives")
     frames.append(_frame(page))
+    page.goto(f"{base}/results/queries")
     page.locator(".queries a").nth(1).click()
     page.wait_for_url("**/results/query?*")
     methods = page.locator(".methods > section").count()
@@ -193,8 +197,8 @@ def _visit(page: Page, address: str, out: Path) -> None:
     page.emulate_media(color_scheme="dark")
     page.goto(f"{base}/review?queue=stratified")
     frames.append(_frame(page, out / "viewer_review.png"))
-    small = [frame.resize((800, 500), Image.Resampling.LANCZOS) for frame in frames]
-    first, *rest = (frame.quantize(256, dither=Image.Dither.NONE) for frame in small)
+    small = [frame.resize((720, 450), Image.Resampling.LANCZOS) for frame in frames]
+    first, *rest = (frame.quantize(160, dither=Image.Dither.NONE) for frame in small)
     first.save(
         out / "viewer_tour.gif",
         save_all=True,

@@ -132,8 +132,8 @@ class BrowsePages:
             if not found or self.context.source is None:
                 raise FdrdError("give --source to see rejected images")
             data = encode(rejected_image(self.context.source, found[0]), 320)
-        except FdrdError as error:
-            return Response(placeholder(str(error)[:60]), media_type="image/svg+xml")
+        except FdrdError:  # the page says why
+            return Response(placeholder("cannot be shown"), media_type="image/svg+xml")
         return Response(data, media_type=TYPE, headers=_FOREVER)
 
     def duplicates(self, request: Request) -> Response:

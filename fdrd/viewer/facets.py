@@ -260,12 +260,13 @@ def select(
         facets.append(_facet(columns, name, mask, state.chosen.get(name, ()), limit))
     for name, labels in reviewed.items():
         mask = rows_but(name) if name in masks else everything
-        limit = MOST if name == all_of else SHOWN
-        listed = [
-            Value(label, len(rows) if mask is None else int(mask[rows].sum()), label in state.chosen.get(name, ()))
-            for label, rows in [*labels.items()][:limit]
-        ]  # fmt: skip
-        facets.append(Facet(name, TITLES[name], listed, max(0, len(labels) - limit)))
+        chosen, limit = state.chosen.get(name, ()), MOST if name == all_of else SHOWN
+        counted = (
+            Value(label, len(rows) if mask is None else int(mask[rows].sum()), label in chosen)
+            for label, rows in labels.items()
+        )
+        listed = [value for value in counted if value.count or value.chosen]
+        facets.append(Facet(name, TITLES[name], listed[:limit], max(0, len(listed) - limit)))
     rows = np.arange(columns.size, dtype=np.int32)
     if everything is not None:
         rows = rows[everything]

@@ -14,7 +14,7 @@ from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.negatives.short_names import ShortName
 from fdrd.record import Negative, Record
 from fdrd.text.grammar import has_article, plural, with_article
-from fdrd.text.mentions import Mention, find_mentions, key
+from fdrd.text.mentions import Mention, find_mentions, key, spoken
 
 _WORD = re.compile(r"[^\W_]{3,}")
 _SENTENCE_END = (".", "!", "?", ":", "\n")
@@ -86,8 +86,8 @@ def _named(record: Record, catalog: Catalog) -> _Named | None:
 
 
 def _left(record: Record, taken: list[tuple[int, int]]) -> frozenset[str]:
-    """Return the words of the category's name outside these parts of the caption."""
-    name = set(key(record.category).split())
+    """Return the words of a proper name outside these parts of the caption; "side" may mean no car side."""
+    name = {word.lower() for word in spoken(record.category).split() if not word.islower()}
     return frozenset(
         word[0].lower()
         for word in _WORD.finditer(record.caption)

@@ -4,9 +4,9 @@ An edit replaces value v at a span by value w. It is possible only where the cap
 (`fdrd.negatives.uses`), and where v and w exclude each other: values that captions have together do not.
 
 Of the possible values, w is drawn by the odds that its surroundings give it. It is then kept with a probability that
-makes the edit from v to w as frequent as the one from w to v in the same surroundings (the rule of Metropolis), so that
-the surroundings hardly tell a text-only model which is true. Where everyone expects v ("green leaves"), a swap would
-give itself away, and most are not kept: such a caption gets fewer negatives.
+makes the edit from v to w as frequent as the one from w to v in the same surroundings, where w has other choices (the
+rule of Metropolis and Hastings), so that the surroundings hardly tell a text-only model which is true. Where everyone
+expects v ("green leaves"), a swap would give itself away, and most are not kept: such a caption gets fewer negatives.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from fdrd.negatives.uses import (
     THING,
     describing,
     has_clear_color,
-    is_hedged,
     is_repeated,
     joined,
+    unsure_parts,
     uses,
 )
 from fdrd.negatives.values import excluded, same_meaning, swappable
@@ -49,7 +49,7 @@ _MAX_FACTOR = 24.0
 _MIN_USES = 3  # captions that use a value in a way before it is swapped in there
 _TOGETHER = 2  # captions with two values, which then do not exclude each other
 _MAX_TOGETHER = 0.5  # unless these are less than this share of what chance gives
-_MAX_MIXED = 0.03  # share of the captions of a category with one of two values that have both
+_MAX_JOINED = 0.03  # share of a category's captions with one of two values that join them: a thing may have both
 _WORD = re.compile(r"[^\W_]+")
 _TINY = 1e-12  # odds
 _WEIGHT = 0.5  # of what the surroundings suggest: their features repeat each other
@@ -140,7 +140,7 @@ class Edits:
         ("black accents").
         """
         several = {span.start for pair in joined(record) for span in pair}
-        ends = describing(record)
+        ends, unsure = describing(record), unsure_parts(record.caption)
         found = Editable([], [], [], [])
         for span in record.attributes:
             value = self.place.get(_value(span), len(self.values))
@@ -148,7 +148,9 @@ class Edits:
                 found.stated.append(value)
             if value == len(self.values) or span.start in several:
                 continue
-            if is_repeated(record.caption, span) or is_hedged(record.caption, span):
+            if any(start <= span.start < end for start, end in unsure):
+                continue
+            if is_repeated(record.caption, span):
                 continue
             used = uses(record, span, ends)
             thing = used[THING]
@@ -245,20 +247,23 @@ def _drawn(
     several = some & (keys[second] > -np.inf)
     v, one, two = choices.own[spans], choices.column[first], choices.column[second]
 
-    def weight(value: Integers, own: npt.NDArray[np.bool_] | None = None) -> Floats:
-        """Return the odds of all values that could replace a value in each span."""
-        allowed = apart[value.repeat(sizes), choices.column] if own is None else own
-        total: Floats = np.add.reduceat(odds * allowed, begins)
-        return np.maximum(total, _TINY)
+    def total(allowed: npt.NDArray[np.bool_]) -> Floats:
+        """Return the odds of the allowed values of each span."""
+        found: Floats = np.add.reduceat(odds * allowed, begins)
+        return np.maximum(found, _TINY)
 
-    def frequency(total: Floats, two: Floats, three: Floats) -> Floats:
+    def opposite(value: Integers) -> Floats:
+        """Return the odds of all values that could replace a value in each span."""
+        return total(apart[value.repeat(sizes), choices.column])
+
+    def frequency(all_: Floats, two: Floats, three: Floats) -> Floats:
         """Return how often both are drawn, in any order, out of values with these odds in total."""
-        rest = np.maximum(total - two, _TINY), np.maximum(total - three, _TINY)
-        drawn: Floats = (1 / rest[0] + 1 / rest[1]) / total
+        rest = np.maximum(all_ - two, _TINY), np.maximum(all_ - three, _TINY)
+        drawn: Floats = (1 / rest[0] + 1 / rest[1]) / all_
         return drawn
 
-    true = np.add.reduceat(odds * (choices.column == v.repeat(sizes)), begins)
-    all_, of_one, of_two = weight(v, choices.open_), weight(one), weight(two)
+    true = total(choices.column == v.repeat(sizes))
+    all_, of_one, of_two = total(choices.open_), opposite(one), opposite(two)
     share = np.minimum(1, all_ / of_one)
     pair = frequency(all_, odds[first], odds[second])
     least = (
@@ -366,7 +371,7 @@ def _joined_in_categories(
     found = [
         (category, v, w)
         for (category, v, w), times in both.items()
-        if times >= max(_TOGETHER, _MAX_MIXED * min(one[category, v], one[category, w]))
+        if times >= max(_TOGETHER, _MAX_JOINED * min(one[category, v], one[category, w]))
     ]
     return np.sort(_mixed(*np.array(found, np.int64).reshape(-1, 3).T))
 

@@ -25,7 +25,7 @@ JOINS = frozenset([",", "and", ", and", "or", "&"])
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _NEXT = re.compile(r"[\s,/-]*(?:(?:and|or|&)\s+)?([^\W_]+(?:['’-][^\W_]+)*)")
 _MARKS = frozenset(".,;:!?")
-_HEDGE = re.compile(
+_UNSURE = re.compile(
     r"\b(?:possibly|perhaps|maybe|probably|likely|potentially|might|may|could|either|or)\b",
     re.IGNORECASE,
 )
@@ -85,16 +85,23 @@ def has_clear_color(noun: str) -> bool:
     return not (noun.endswith(("ed", "ing")) or {noun, noun.removesuffix("s")} & _vague())
 
 
-def is_hedged(caption: str, span: Attribute) -> bool:
-    """Check if the sentence of an attribute is not sure: "possibly a wooden table", "made of wood or plastic"."""
-    start = 1 + max(caption.rfind(mark, 0, span.start) for mark in ".!?")
-    return _HEDGE.search(caption, start, max(span.end, caption.find(".", span.end))) is not None
+def unsure_parts(caption: str) -> list[tuple[int, int]]:
+    """Return where the sentences start and end that are not sure: "possibly a table", "made of wood or plastic"."""
+    return [
+        (1 + max(caption.rfind(mark, 0, found.start()) for mark in ".!?"), _end(caption, found))
+        for found in _UNSURE.finditer(caption)
+    ]
+
+
+def _end(caption: str, found: re.Match[str]) -> int:
+    end = caption.find(".", found.end())
+    return end if end >= 0 else len(caption)
 
 
 def is_repeated(caption: str, span: Attribute) -> bool:
     """Check if a caption has a word twice that begins as the value does: "a wooden table. The wood is old"."""
     stem = _WORD.findall(span.value.lower())[-1][:_STEM]
-    return len(re.findall(rf"(?<![^\W_]){re.escape(stem)}", caption, re.IGNORECASE)) > 1
+    return sum(word.startswith(stem) for word in _WORD.findall(caption.lower())) > 1
 
 
 @cache

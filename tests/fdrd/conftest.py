@@ -7,10 +7,6 @@ import shutil
 import pytest
 from PIL import Image
 
-from tests.file_server import server
-
-__all__ = ["server"]
-
 
 def image_bytes(seed, size=(24, 16), form="PNG", **options):
     """Return the bytes of an image that is unique for the seed."""

@@ -10,7 +10,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before the Hub's client is imported: no te
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: faster for tensors this small
 
 import pytest
+from file_server import server
 from hub_server import WRITER, Hub
+
+__all__ = ["server"]
 
 LONGEST = ("test_contract.py", "test_browser.py", "test_encoders_and_methods.py", "test_tuning.py")
 """Modules that start first, so that no worker is left alone with one at the end."""

@@ -106,7 +106,7 @@ class _Table:
 def _train(table: _Table, rows: npt.NDArray[np.bool_]) -> Floats:
     """Minimize the mean cross-entropy of the rows plus an L2 penalty with Adam, and return the weights."""
     names, bucket = np.unique(table.bucket, return_inverse=True)  # the weights of others stay 0
-    table = replace(table, bucket=bucket)
+    table = replace(table, bucket=bucket.astype(np.int64))
     weights, mean, square = np.zeros((3, len(names)))
     used = rows[table.row] / max(1, rows.sum())
     for step in range(1, _STEPS + 1):

@@ -197,8 +197,10 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not(
             seed=seed,
             options=small_options(name),
             hard_negatives=False,
-            train={"epochs": 1, "batch_size": 12, "learning_rate": 0.02},
-        )
+            train={
+                "epochs": 1, "batch_size": 12, "learning_rate": 0.02, "keep_untrained": False,
+            },
+        )  # fmt: skip
 
     first = run(0).ranks
     assert run(0).ranks == first

@@ -13,13 +13,13 @@ from fdrd.errors import FdrdError
 from fdrd.viewer.images import thumbnail
 from tests.command import run_fdrd
 from tests.folders import digests
+from tests.scenes import image_bytes
 from tests.tampering import (
     COMMANDS,
     DAMAGES,
     OF_FILES,
     OF_IMAGES,
     build_small,
-    drawing,
     edit_manifest,
     rewrite,
     run,
@@ -188,8 +188,8 @@ def test_a_thumbnail_is_not_read_from_elsewhere(data, tmp_path, own_cache):
 
 def test_an_image_that_names_a_file_instead_of_bytes_is_not_opened(data, tmp_path):
     """`datasets` would open the path."""
-    (tmp_path / "secret.png").write_bytes(drawing(1))
-    digest = hashlib.sha256(drawing(1)).hexdigest()
+    (tmp_path / "secret.png").write_bytes(image_bytes(1))
+    digest = hashlib.sha256(image_bytes(1)).hexdigest()
     rewrite(data, lambda rows: rows[0].update(
         image={"bytes": None, "path": str(tmp_path / "secret.png")}, source={**rows[0]["source"], "sha256": digest}
     ))  # fmt: skip

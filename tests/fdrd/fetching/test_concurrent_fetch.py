@@ -1,8 +1,6 @@
 """Two fetches at a time: into one folder, and into two folders with one cache of downloads."""
 
 import hashlib
-import io
-import tarfile
 import threading
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from fdrd.errors import FdrdError
 from fdrd.fetching.fetching_run import FetchOptions, fetch_set
 from fdrd.fetching.table import PublicSet, RemoteFile
+from tests.archives import tar
 from tests.folders import digests
 
 FILES = {f"{number:03}.txt": bytes([number]) * 3000 for number in range(60)}
@@ -17,14 +16,8 @@ FILES = {f"{number:03}.txt": bytes([number]) * 3000 for number in range(60)}
 
 @pytest.fixture
 def birds(server):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, content in FILES.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    server.files["a.tar"] = buffer.getvalue()
-    digest = f"sha256:{hashlib.sha256(buffer.getvalue()).hexdigest()}"
+    server.files["a.tar"] = tar(FILES)
+    digest = f"sha256:{hashlib.sha256(tar(FILES)).hexdigest()}"
     file = RemoteFile("a.tar", f"{server.url}/a.tar", digest)
     return PublicSet("birds", "Birds", "CC0-1.0", server.url, (file,))
 

@@ -175,7 +175,7 @@ def _visit(page: Page, address: str, out: Path) -> None:
     page.goto(address)
     frames.append(_frame(page))
     page.goto(f"{base}/?q=blue")
-    frames.append(_frame(page, out / "viewer_browse.png"))
+    _frame(page, out / "viewer_browse.png")
     page.locator(".facet a", has_text="fish").first.click()
     page.wait_for_url("**/*meta=fish*")
     frames.append(_frame(page))
@@ -198,7 +198,7 @@ def _visit(page: Page, address: str, out: Path) -> None:
     page.goto(f"{base}/review?queue=stratified")
     frames.append(_frame(page, out / "viewer_review.png"))
     small = [frame.resize((720, 450), Image.Resampling.LANCZOS) for frame in frames]
-    first, *rest = (frame.quantize(160, dither=Image.Dither.NONE) for frame in small)
+    first, *rest = (frame.quantize(128, dither=Image.Dither.NONE) for frame in small)
     first.save(
         out / "viewer_tour.gif",
         save_all=True,

@@ -38,8 +38,11 @@ class FalseCaptions:
     @property
     def unknown(self) -> list[str]:
         """The methods whose results do not say anything."""
-        rows = zip(self.methods, self.fooled, strict=True)
-        return [label for (label, _), found in rows if not np.isfinite(found).any()]
+        return [
+            label
+            for (label, _), shares in zip(self.methods, self.fooled, strict=True)
+            if np.isnan(shares).all()
+        ]
 
     def counts(self) -> dict[str, int]:
         """Return by kind how many fool any method; kinds without any are left out."""

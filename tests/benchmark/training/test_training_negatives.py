@@ -9,7 +9,7 @@ from fdrd.text.attributes import find_attributes
 
 SHAPES = ("circle", "square", "triangle", "hexagon", "star", "ring", "cross")
 TRAINED = SHAPES[:-2]
-COLORS = ("red", "green", "blue", "black")
+COLORS = ("red", "green", "blue", "white")
 EPOCHS = range(6)
 
 

@@ -82,7 +82,7 @@ def has_clear_color(noun: str) -> bool:
     >>> has_clear_color("collar"), has_clear_color("accents"), has_clear_color("adorned")
     (True, False, False)
     """
-    return not (noun.endswith(("ed", "ing")) or {noun, noun.removesuffix("s")} & _vague())
+    return not (noun.endswith("ed") or {noun, noun.removesuffix("s")} & _vague())
 
 
 def unsure_parts(caption: str) -> list[tuple[int, int]]:

@@ -82,7 +82,7 @@ def has_clear_color(noun: str) -> bool:
     >>> has_clear_color("collar"), has_clear_color("accents"), has_clear_color("adorned")
     (True, False, False)
     """
-    return not (noun.endswith(("ed", "ing")) or {noun, noun.removesuffix("s")} & _vague())
+    return not (noun.endswith("ed") or {noun, noun.removesuffix("s")} & _vague())
 
 
 def unsure_parts(caption: str) -> list[tuple[int, int]]:
@@ -101,7 +101,8 @@ def _end(caption: str, found: re.Match[str]) -> int:
 def is_repeated(caption: str, span: Attribute) -> bool:
     """Check if a caption has a word twice that begins as the value does: "a wooden table. The wood is old"."""
     stem = _WORD.findall(span.value.lower())[-1][:_STEM]
-    return sum(word.startswith(stem) for word in _WORD.findall(caption.lower())) > 1
+    words: list[str] = _WORD.findall(caption.lower())
+    return sum(word.startswith(stem) for word in words) > 1
 
 
 @cache

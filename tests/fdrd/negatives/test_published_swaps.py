@@ -66,7 +66,7 @@ def published(file):
 
 
 @needs_real
-@pytest.mark.parametrize(("file", "share"), [*zip(FILES, (0.9, 0.85, 0.25, 0.25), strict=True)])
+@pytest.mark.parametrize(("file", "share"), [*zip(FILES, (0.9, 0.85, 0.2, 0.2), strict=True)])
 def test_negatives_of_the_published_captions_have_no_flaws(file, share):
     some = 0
     for pair, found in published(file):

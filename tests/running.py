@@ -22,4 +22,6 @@ def run_method(method: str, data: Any, **arguments: Any) -> BenchResult:
         arguments["checkpoint"] = str(arguments["checkpoint"])
     train = arguments.pop("train", None) or {}
     train = dict(train if isinstance(train, dict) else vars(train))
-    return execute(Run(method=method, train=train, **arguments), Resources(data, **read))
+    options = arguments.pop("options", None) or {}
+    run = Run(method=method, options=options, train=train, **arguments)
+    return execute(run, Resources(data, **read))

@@ -26,13 +26,13 @@ from baselines.zero_shot import ZeroShot
 from benchmark import AnyImages, Encoder, Features, FitLog, TrainContext, method
 from benchmark.evaluation.encoding import encode_split, rank_split
 from benchmark.evaluation.metrics import mean_mrr
-from benchmark.training.closed_form import VALIDATION_ROWS, choosing_rows
 from benchmark.training.trained_method import cosine
 from fdrd.dataset import RetrievalDataset
 
 ALPHAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 BETAS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 MOST_PAIRS = 8192
+VALIDATION_ROWS = 2000
 
 
 class Cache(nn.Module):
@@ -107,13 +107,11 @@ class TipAdapter:
         context: TrainContext = TrainContext(),
     ) -> FitLog:
         """Fill the cache, and choose alpha and beta on validation; of equal scores the weakest cache wins."""
-        if len(train) > MOST_PAIRS:
-            train = train.select(np.linspace(0, len(train) - 1, MOST_PAIRS).astype(np.int64))
+        train, validation = thinned(train, MOST_PAIRS), thinned(validation, VALIDATION_ROWS)
         keys = encode_split(self.plain, train, context.progress)
         self.learner.keys = torch.stack(
             [each.pooled[train.pairs[:, side]].cpu() for side, each in enumerate(keys)]
         )
-        validation = choosing_rows(validation, VALIDATION_ROWS)
         images, texts = encode_split(self.plain, validation, context.progress)
         grid = [(0.0, BETAS[0]), *product(ALPHAS, BETAS)]
         scores = []
@@ -138,6 +136,13 @@ class TipAdapter:
 
     def _text(self, features: Features) -> Features:
         return Features(self.learner.joined(features.pooled, 1))
+
+
+def thinned(rows: RetrievalDataset, most: int) -> RetrievalDataset:
+    """Return all rows, or so many of them at equal distances."""
+    if len(rows) <= most:
+        return rows
+    return rows.select(np.linspace(0, len(rows) - 1, most).astype(np.int64))
 
 
 @method("tip_adapter", trains="nothing; uses statistics")

@@ -21,6 +21,10 @@ from fdrd.text.mentions import Mention
 
 STEP = 1 / 1024  # unit of integer log odds: their sums are exact on every machine
 MIN_LOG_ODDS = round(-12 / STEP)  # lower bound relative to the most likely choice
+_LOG_CHANCE = np.round(
+    -np.logaddexp(0, -STEP * np.arange(1 << 16, dtype=np.uint16).view(np.int16)) / STEP
+).astype(np.int16)
+"""Of each log odds, by its bits."""
 _WORD = re.compile(r"[^\W_]+")
 _MARKS = ".,;:!?'’\"”)"
 _NEAR = 40  # characters that are searched for the words next to a mention
@@ -158,6 +162,11 @@ def without_one(log_odds: npt.NDArray[np.int16], described: int) -> npt.NDArray[
     """Return the log odds (n,) of words in a label with `described` captions, without one that has these words."""
     chance = 1 / (1 + np.exp(-STEP * log_odds))
     return _log_odds((chance * (described + _PRIOR) - 1) / (described - 1 + _PRIOR))
+
+
+def log_chance(log_odds: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+    """Return the logarithms of the chances with these log odds, both in units of `STEP`."""
+    return _LOG_CHANCE[log_odds.view(np.uint16)]
 
 
 def _log_odds(chance: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:

@@ -25,6 +25,7 @@ from fdrd.negatives.context import (
     Context,
     Descriptions,
     fit_context,
+    log_chance,
     without_one,
 )
 from fdrd.negatives.seeded_random import SeededRandom
@@ -35,9 +36,8 @@ Integers = npt.NDArray[np.signedinteger[Any]]
 _NEVER = -(1 << 40)
 _USUAL = round(np.log(0.43) / STEP)  # log odds of a word in 30 % of a category's captions
 _RARER = round(np.log(30) / STEP)  # it contradicts a category that has it so much more rarely
-_LESS_LIKELY = round(
-    18 / STEP
-)  # far, because words repeat each other: all together contradict a category
+# Far, because words repeat each other: all together contradict a category.
+_LESS_LIKELY = round(18 / STEP)
 _EXPECTED = 3  # captions with the word that the smaller of both categories would have at this rate
 _ROUNDS = 40  # steps of the fit
 _SHORT = 0.05  # a category that lacks more after half of them gets fewer swaps of its own captions
@@ -75,7 +75,7 @@ class Odds:
             k: (N,) number of negatives to draw.
         """
         scores = self.context.scores(bags)
-        contradicted = self._contradicted(own, bags, scores)
+        contradicted = self._contradicted(own, bags)
         # The caption's own category is left out first, or its high score would push all others to the floor.
         same = [self.same[place] for place in own]
         never = np.arange(len(own)).repeat(list(map(len, same))), [*chain.from_iterable(same)]
@@ -93,16 +93,16 @@ class Odds:
         return [bisect_left(_BALANCED_FOR, min(each, _BALANCED_FOR[-1])) for each in k]
 
     def _contradicted(
-        self, own: Sequence[int], bags: Sequence[Iterable[str]], scores: npt.NDArray[np.int64]
+        self, own: Sequence[int], bags: Sequence[Iterable[str]]
     ) -> npt.NDArray[np.bool_]:
         """Return (N, C) which categories the other words contradict.
 
         They do if one of them is a usual word of the caption's own category and far rarer in the other one, or if
-        all together make the other one much less likely.
+        all together are much less likely in the other one.
         """
         table = self.context.table
         found = np.zeros((len(own), table.shape[1]), dtype=np.bool_)
-        for place, words, likely, contradicted in zip(own, bags, scores, found, strict=True):
+        for place, words, contradicted in zip(own, bags, found, strict=True):
             known = [row for row in map(self.context.row.get, words) if row is not None]
             rows = np.array(known, np.int64)
             true = table[rows, place]
@@ -114,7 +114,9 @@ class Odds:
                     share * np.minimum(self.size, self.size[place]) >= _EXPECTED
                 )
                 absent.any(axis=0, out=contradicted)
-            contradicted |= likely < without_one(true, self.size[place]).sum() - _LESS_LIKELY
+            likely = log_chance(table[rows]).sum(axis=0, dtype=np.int64)
+            own_words = log_chance(without_one(true, self.size[place])).sum(dtype=np.int64)
+            contradicted |= likely < own_words - _LESS_LIKELY
         return found
 
     def orders(

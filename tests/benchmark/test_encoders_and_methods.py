@@ -44,7 +44,7 @@ def run(method, data, backbone, **asked):
     return run_method(method, data, backbone=backbone, options=options, **trains, **asked)
 
 
-@parametrize_methods(method_names())
+@parametrize_methods(sorted({*method_names()} - {"prolip"}))  # which trains the projections of CLIP
 def test_every_method_runs_on_siglip(name, siglip, quick_dataset, tmp_path):
     method = name
     first = run(method, quick_dataset, siglip, results=tmp_path)

@@ -272,7 +272,7 @@ def test_steps_and_memory_are_recorded_and_shown(result):
     assert 0 < result.fit.untrained_mrr < 1
     assert result.peak_megabytes > 10
     (row,) = [line for line in markdown([result]).splitlines() if "| 128 |" in line]
-    assert f"| 128 | 6 | {result.fit.best_step} |" in row
+    assert f"| 128 | 6 | 48 | {result.fit.best_step} |" in row
 
 
 def test_a_result_of_version_1_is_an_error_with_a_remedy(result, tmp_path):

@@ -33,7 +33,8 @@ def made(like, method, ranks, **said):
     parts = [[np.arange(24) // 2 % 3 == number] * 2 for number in range(len(names))]
     by_category = dict(zip(names, by_part(strict, parts), strict=True))
     metrics = dataclasses.replace(like.metrics, by_category=by_category, hard_negatives={})
-    return with_ranks(dataclasses.replace(like, settings=settings, metrics=metrics), ranks, ranks)
+    bare = dataclasses.replace(like, settings=settings, metrics=metrics, negative_wins="")
+    return with_ranks(bare, ranks, ranks)
 
 
 def written(folder, *results):

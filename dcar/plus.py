@@ -37,12 +37,12 @@ from benchmark.training.closed_form import (
     Maps,
     Side,
     candidates,
-    choosing_rows,
     covariances,
     encoded,
     exact,
 )
 from benchmark.training.losses import contrastive_loss, info_nce
+from benchmark.training.row_selection import thinned
 from benchmark.training.trained_method import TrainedMethod, cosine
 from dcar.candidates import CandidateCaptions
 from dcar.category_loss import category_aware_loss
@@ -204,7 +204,7 @@ def choose_starts(
         FdrdError: there are fewer than 2 training pairs.
     """
     moments = covariances(encoder, train, progress)
-    validation = choosing_rows(validation, CHOOSING_ROWS)
+    validation = thinned(validation, CHOOSING_ROWS)
     x, y = map(exact, encoded(encoder, Images.of(validation), validation.captions, progress))
     image, caption = map(torch.from_numpy, validation.pairs.T)
     same = (image[:, None] == image) | (caption[:, None] == caption)

@@ -28,6 +28,7 @@ from benchmark.evaluation.metrics import mean_mrr
 from benchmark.models.backbone import Features
 from benchmark.models.image_batches import Images
 from benchmark.models.layers import BlockEncoder
+from benchmark.training.row_selection import thinned
 from benchmark.training.trained_method import cosine
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
@@ -297,7 +298,7 @@ def choose(
         FdrdError: there are fewer than 2 training pairs.
     """
     moments = covariances(encoder, train, progress)
-    validation = choosing_rows(validation, VALIDATION_ROWS)
+    validation = thinned(validation, VALIDATION_ROWS)
     x, y = map(exact, encoded(encoder, Images.of(validation), validation.captions, progress))
 
     d = encoder.encoder.dim
@@ -319,13 +320,6 @@ def choose(
             f"choose | {best.name}, validation MRR {best.mrr:.3f}", number + 1, len(encoder.sets)
         )
     return best
-
-
-def choosing_rows(validation: RetrievalDataset, most: int) -> RetrievalDataset:
-    """Return the validation rows that choose: all, or so many of them."""
-    if len(validation) <= most:
-        return validation
-    return validation.select(np.linspace(0, len(validation) - 1, most).astype(np.int64))
 
 
 def mrr(images: Tensor, texts: Tensor, dataset: RetrievalDataset) -> float:

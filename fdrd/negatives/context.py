@@ -166,7 +166,8 @@ def without_one(log_odds: npt.NDArray[np.int16], described: int) -> npt.NDArray[
 
 def log_chance(log_odds: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
     """Return the logarithms of the chances with these log odds, both in units of `STEP`."""
-    return _LOG_CHANCE[log_odds.view(np.uint16)]
+    chances: npt.NDArray[np.int16] = _LOG_CHANCE[log_odds.view(np.uint16)]
+    return chances
 
 
 def _log_odds(chance: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:

@@ -37,7 +37,7 @@ _NEVER = -(1 << 40)
 _USUAL = round(np.log(0.43) / STEP)  # log odds of a word in 30 % of a category's captions
 _RARER = round(np.log(30) / STEP)  # it contradicts a category that has it so much more rarely
 # Far, because words repeat each other: all together contradict a category.
-_LESS_LIKELY = round(18 / STEP)
+_LESS_LIKELY = round(16 / STEP)
 _EXPECTED = 3  # captions with the word that the smaller of both categories would have at this rate
 _ROUNDS = 40  # steps of the fit
 _SHORT = 0.05  # a category that lacks more after half of them gets fewer swaps of its own captions

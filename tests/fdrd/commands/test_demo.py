@@ -77,7 +77,7 @@ def test_all_trained_methods_of_the_demo_take_equally_many_steps():
     rows = {
         row.label: row for row in Experiment(data="", methods=PLAN.methods, train=PLAN.train).rows()
     }
-    assert list(rows) == ["zero_shot", "coop", "maple", "clip_adapter", "dcar"]
+    assert list(rows) == ["zero_shot", "coop", "maple", "clip_adapter", "dcar", "dcar_plus"]
     assert not rows.pop("zero_shot").train
     steps = {label: row.train["steps"] for label, row in rows.items()}
     drawn = sum(
@@ -89,7 +89,7 @@ def test_all_trained_methods_of_the_demo_take_equally_many_steps():
     for rows_left in (drawn, drawn - len(FLAWS)):  # the build rejects some of the planted ones
         alone = rows["dcar"].options["adapter_epochs"] * steps_per_epoch(rows_left, ADAPTER_BATCH)
         assert steps["dcar"] + alone == steps["coop"]
-    assert steps["coop"] == steps["maple"] == steps["clip_adapter"]
+    assert steps["coop"] == steps["maple"] == steps["clip_adapter"] == steps["dcar_plus"]
     assert all(row.train["optimizer"] == "adamw" for row in rows.values())
 
 

@@ -8,5 +8,8 @@ from pkgutil import iter_modules
 METHODS = {module.name: f"{__name__}.{module.name}" for module in iter_modules(__path__)}
 """Module of each method."""
 
-ROLES = {"zero_shot": "reference", "random": "floor"}
-"""Roles by method, to know without importing torch."""
+OTHER = {
+    **dict.fromkeys(("clip", "baseline", "pretrained"), "zero_shot"),
+    **dict.fromkeys(("fine_tune", "finetune", "finetuning", "fine_tuning"), "full"),
+}
+"""What others call a method."""

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -26,6 +25,7 @@ from baselines.zero_shot import ZeroShot
 from benchmark import AnyImages, Encoder, Features, FitLog, TrainContext, method
 from benchmark.evaluation.encoding import encode_split, rank_split
 from benchmark.evaluation.metrics import mean_mrr
+from benchmark.training.row_selection import thinned
 from benchmark.training.trained_method import cosine
 from fdrd.dataset import RetrievalDataset
 
@@ -136,13 +136,6 @@ class TipAdapter:
 
     def _text(self, features: Features) -> Features:
         return Features(self.learner.joined(features.pooled, 1))
-
-
-def thinned(rows: RetrievalDataset, most: int) -> RetrievalDataset:
-    """Return all rows, or so many of them at equal distances."""
-    if len(rows) <= most:
-        return rows
-    return rows.select(np.linspace(0, len(rows) - 1, most).astype(np.int64))
 
 
 @method("tip_adapter", trains="nothing; uses statistics")

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from benchmark.experiments.execution import run_experiment
     from benchmark.experiments.plan import (
         Experiment,
-        MethodRow,
         Protocols,
         read_experiment,
         to_experiment,
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from benchmark.models.loading import default_backbone, load_backbone
     from benchmark.registry import (
         Method,
-        distribute,
         get_method,
         load_plugin,
         method,
@@ -51,16 +49,16 @@ if TYPE_CHECKING:
     from benchmark.result import (
         BenchResult,
         FitLog,
-        RetrievalMetrics,
         read_result,
         read_results,
-        to_json,
     )
     from benchmark.results import MethodResults, Plots, Results
-    from benchmark.runner import Resources, Run, evaluate, execute, open_backbone, run
+    from benchmark.runner.description import Resources, Run
+    from benchmark.runner.plan import open_backbone
+    from benchmark.runner.runs import evaluate, execute
     from benchmark.settings import LossDirection, PairLoss, Settings, TrainConfig
     from benchmark.train_context import TrainContext
-    from benchmark.training.adapters import Adapter, AdapterForm
+    from benchmark.training.adapters import Adapter
     from benchmark.training.collator import ClipCollator
     from benchmark.training.fine_tuning import FineTuned
     from benchmark.training.loop import Batch
@@ -74,7 +72,6 @@ if TYPE_CHECKING:
     )
     from benchmark.training.trained_method import learn, pair_loss
     from benchmark.training.training_negatives import TrainingNegatives
-    from fdrd.progress import Progress, silent
 
 __all__, __getattr__, __dir__ = lazy_exports(
     __name__,
@@ -83,23 +80,25 @@ __all__, __getattr__, __dir__ = lazy_exports(
         "benchmark.dataset_search": "Hit search",
         "benchmark.evaluation.base_to_new": "CategoryList read_categories",
         "benchmark.experiments.execution": "run_experiment",
-        "benchmark.experiments.plan": "Experiment MethodRow Protocols read_experiment to_experiment",
+        "benchmark.experiments.plan": "Experiment Protocols read_experiment to_experiment",
         "benchmark.models.backbone": "Backbone Encoder Features Prompts",
         "benchmark.models.clip": "CLIPBackbone",
         "benchmark.models.frozen_features": "FrozenFeatures default_cache",
         "benchmark.models.image_batches": "AnyImages Images",
         "benchmark.models.loading": "default_backbone load_backbone",
-        "benchmark.registry": "Method distribute get_method load_plugin method method_names method_options",
+        "benchmark.registry": "Method get_method load_plugin method method_names method_options",
         "benchmark.reporting.pages": "markdown report",
         "benchmark.reporting.publishing": "export_model push",
         "benchmark.reporting.records": "to_csv to_pandas",
         "benchmark.reporting.significance": "SignificanceTests compare",
         "benchmark.reporting.terminal": "table",
-        "benchmark.result": "BenchResult FitLog RetrievalMetrics read_result read_results to_json",
+        "benchmark.result": "BenchResult FitLog read_result read_results",
         "benchmark.results": "MethodResults Plots Results",
-        "benchmark.runner": "Resources Run evaluate execute open_backbone run",
+        "benchmark.runner.description": "Resources Run",
+        "benchmark.runner.plan": "open_backbone",
+        "benchmark.runner.runs": "evaluate execute",
         "benchmark.settings": "LossDirection PairLoss Settings TrainConfig",
-        "benchmark.training.adapters": "Adapter AdapterForm",
+        "benchmark.training.adapters": "Adapter",
         "benchmark.training.collator": "ClipCollator",
         "benchmark.train_context": "TrainContext",
         "benchmark.training.fine_tuning": "FineTuned",
@@ -108,6 +107,5 @@ __all__, __getattr__, __dir__ = lazy_exports(
         "benchmark.training.prompt_learners": "ContextVectors CoupledPrompts Coupling PromptMethod VisualTokens",
         "benchmark.training.trained_method": "learn pair_loss",
         "benchmark.training.training_negatives": "TrainingNegatives",
-        "fdrd.progress": "Progress silent",
     },
 )

@@ -15,61 +15,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Protocol
 
-import msgspec
 import safetensors
 import safetensors.torch
 import torch
-from msgspec import Meta
 from torch import Tensor, nn
 
-from benchmark.checkpoint_files import find_checkpoint
+from benchmark.checkpoint_files import CheckpointHeader, find_checkpoint, one_line, read_header
 from benchmark.models.backbone import Backbone
-from benchmark.models.loading import DEFAULT_BACKBONE, cached_backbone
+from benchmark.models.loading import cached_backbone
 from benchmark.registry import Method, make_method, method_options, takes
-from benchmark.settings import Digest, Seed, Settings, TrainConfig
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
 from fdrd.options import read_options
-from fdrd.text.controls import visible
-
-_LONGEST = 300  # characters of a library's message
-
-
-Text = Annotated[str, Meta(max_length=1000)]
-
-
-@dataclass(frozen=True)
-class CheckpointHeader:
-    """Metadata of a checkpoint."""
-
-    method: Text
-    options: dict[str, Text | bool | int | float]
-    backbone: Text
-    backbone_fingerprint: Digest
-    train_fingerprint: Digest
-    """of the training rows"""
-    train: TrainConfig | None
-    """None if it was not trained by gradient steps"""
-    seed: Seed | None
-    tensors: Digest | None = None
-    """digest of the learned tensors, filled in by `save_checkpoint`"""
-
-    @classmethod
-    def of(cls, settings: Settings) -> CheckpointHeader:
-        """Return the header for the checkpoint of a training run."""
-        return cls(
-            method=settings.method,
-            options=settings.options,
-            backbone=settings.backbone.name,
-            backbone_fingerprint=settings.backbone.fingerprint,
-            train_fingerprint=settings.learned_from["train"],
-            train=settings.train,
-            seed=settings.seed,
-        )
 
 
 def save_checkpoint(path: Path, learner: nn.Module, header: CheckpointHeader) -> None:
@@ -98,30 +59,6 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def read_header(path: Path) -> CheckpointHeader:
-    """Return the header of a checkpoint.
-
-    Raises:
-        FdrdError: the file is not a checkpoint of fdrd.
-    """
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            return msgspec.json.decode(file.metadata()["fdrd"], type=CheckpointHeader)
-    except (
-        *(OSError, KeyError, TypeError, ValueError, RecursionError, FdrdError),
-        *(safetensors.SafetensorError, msgspec.MsgspecError),
-    ) as error:
-        raise FdrdError(
-            f"{path} is not a checkpoint of fdrd ({_one_line(error)}); give the .safetensors file "
-            f"that `fdrd bench` wrote next to a result"
-        ) from error
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(visible(str(error)).split())
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
 def learned_tensors(path: Path) -> dict[str, Tensor]:
     """Return the learned tensors of a checkpoint.
 
@@ -132,22 +69,13 @@ def learned_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, KeyError, ValueError) as error:  # a type that torch lacks
-        raise FdrdError(f"{path} cannot be read ({_one_line(error)}); get it again") from error
+        raise FdrdError(f"{path} cannot be read ({one_line(error)}); get it again") from error
     if tensors_digest(tensors) != header.tensors:
         raise FdrdError(
             f"{path}: its tensors are not those that were trained (their digest differs from the "
             f"header's); delete it to train again, or get it again"
         )
     return tensors
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Return whether a file is a checkpoint of fdrd."""
-    try:
-        read_header(path)
-    except FdrdError:
-        return False
-    return True
 
 
 def load_checkpoint(path: Path, learner: nn.Module, backbone_fingerprint: str) -> None:
@@ -173,31 +101,24 @@ def load_checkpoint(path: Path, learner: nn.Module, backbone_fingerprint: str) -
     try:
         learner.load_state_dict(tensors)
     except RuntimeError as error:
-        raise FdrdError(f"{path} does not fit {header.method}: {_one_line(error)}") from error
+        raise FdrdError(f"{path} does not fit {header.method}: {one_line(error)}") from error
 
 
-class TrainedMethod(Protocol):
-    """A method that was run, e.g. `results["coop"]` of `benchmark.evaluate`."""
-
-    @property
-    def method(self) -> str:
-        """Registered name."""
+class _MethodResults(Protocol):
+    """Results of a method, e.g. `results["coop"]` of `benchmark.evaluate`."""
 
     @property
-    def backbone(self) -> str:
-        """Name of the backbone."""
-
+    def method(self) -> str: ...
     @property
-    def learns(self) -> bool:
-        """Whether it has a checkpoint."""
-
+    def backbone(self) -> str: ...
     @property
-    def checkpoint(self) -> Path:
-        """File of what it learned."""
+    def learns(self) -> bool: ...
+    @property
+    def checkpoint(self) -> Path: ...
 
 
 def load_method(
-    checkpoint: str | Path | TrainedMethod,
+    checkpoint: str | Path | _MethodResults,
     *,
     backbone: str | Backbone | None = None,
     device: str | None = None,
@@ -235,37 +156,14 @@ def load_method(
             device=device,
             allow_code=allow_code and backbone is not None,
         )
-    given = {"train": header.train} if header.train else {}
-    method = make_method(name, options, backbone=tower, seed=header.seed or 0, **given)
+    training = {"train": header.train} if header.train else {}
+    method = make_method(name, options, backbone=tower, seed=header.seed or 0, **training)
     if method.learner is None:
         raise FdrdError(f"{path} belongs to {name}, which learns nothing; give `method` {name}")
     load_checkpoint(
         path, method.learner, tower.fingerprint if tower else header.backbone_fingerprint
     )
     return method
-
-
-def ready_method(
-    name: str,
-    checkpoint: str | Path | None,
-    backbone: str | None,
-    *,
-    device: str | None = None,
-    allow_code: bool = False,
-) -> Method:
-    """Return the method of a checkpoint, or else one that needs no training.
-
-    Args:
-        name: of the method without a checkpoint.
-        checkpoint: see `find_checkpoint`.
-        backbone: by default the one that the checkpoint names, or CLIP ViT-B/32.
-        device: `cpu` or `cuda`.
-        allow_code: the user typed `backbone`, so it may name a function.
-    """
-    if checkpoint is not None:
-        return load_method(checkpoint, backbone=backbone, device=device, allow_code=allow_code)
-    tower = cached_backbone(backbone or DEFAULT_BACKBONE, device=device, allow_code=allow_code)
-    return untrained_method(name, tower)
 
 
 def untrained_method(name: str, backbone: Backbone | None) -> Method:

@@ -13,7 +13,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -35,12 +35,7 @@ _LRU_CACHE = type(lru_cache(len))
 
 
 class NoIdentityError(Exception):
-    """A value cannot be compared with that of another session, e.g. a lock.
-
-    Args:
-        kind: type of the value.
-        name: under which the method refers to it, if it is known.
-    """
+    """A value cannot be compared with that of another session, e.g. a lock."""
 
     def __init__(self, kind: str, name: str = ""):
         super().__init__(f"{name}, a value of type {kind}" if name else f"a value of type {kind}")
@@ -166,10 +161,9 @@ class _Walk:
             return
         if in_module:
             self._modules.add(owner)
-        for name, names in sorted(_globals_of(function.__code__).items()):
-            if name in home:
-                yield self._called(name, home[name], names)
         names = frozenset(_names_of(function.__code__))
+        for name in sorted(names & home.keys()):
+            yield self._called(name, home[name], names)
         for imported in _imports_of(function.__code__, str(home.get("__package__") or "")):
             if module := self._user_module(imported):
                 yield self._called(imported, module, names)
@@ -279,18 +273,6 @@ def _codes_in(code: CodeType) -> Iterator[CodeType]:
 
 def _names_of(code: CodeType) -> set[str]:
     return {name for each in _codes_in(code) for name in each.co_names}
-
-
-def _globals_of(code: CodeType) -> Mapping[str, frozenset[str]]:
-    """Return the global names that a function reads, each with all names that it may look up in a module."""
-    names = frozenset(_names_of(code))
-    reading = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-    return {
-        step.argval: names
-        for each in _codes_in(code)
-        for step in dis.get_instructions(each)
-        if step.opname in reading
-    }
 
 
 def _imports_of(code: CodeType, package: str) -> Iterator[str]:

@@ -10,16 +10,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from PIL.Image import Image
 
-from benchmark.checkpoint import load_method, read_header, untrained_method
-from benchmark.checkpoint_files import find_checkpoint
+from benchmark.checkpoint import load_method, untrained_method
+from benchmark.checkpoint_files import find_checkpoint, read_header
 from benchmark.evaluation.encoding import BATCH
-from benchmark.models.backbone import Backbone, Features
+from benchmark.models.backbone import Backbone
 from benchmark.models.image_batches import Images
 from benchmark.models.loading import cached_backbone, default_backbone
 from benchmark.registry import Method
@@ -43,14 +43,6 @@ class Hit:
     score: float
     split: str
     record: dict[str, Any]
-
-
-class _Item(NamedTuple):
-    """An image or a caption of one of the splits, by number."""
-
-    score: float
-    split: int
-    number: int
 
 
 def search(
@@ -96,11 +88,11 @@ def search(
     splits = load_splits(data, split, domain) if isinstance(data, str | os.PathLike) else data
     if not isinstance(method, str):
         return _search(method, splits, query, k, progress)
-    wanted = backbone
-    if wanted is None and checkpoint is not None:
-        wanted = read_header(find_checkpoint(checkpoint)).backbone
+    named = backbone
+    if named is None and checkpoint is not None:
+        named = read_header(find_checkpoint(checkpoint)).backbone
     tower = cached_backbone(
-        wanted or default_backbone(splits[0].name),
+        named or default_backbone(splits[0].name),
         cache=cache,
         device=device,
         allow_code=allow_code and backbone is not None,
@@ -111,7 +103,7 @@ def search(
     try:
         return _search(ready, splits, query, k, progress)
     finally:
-        if tower is not None and tower.frozen is not None:
+        if tower.frozen is not None:
             tower.frozen.flush()
 
 
@@ -123,38 +115,28 @@ def _search(
     k: int,
     progress: Progress,
 ) -> list[Hit]:
-    images = isinstance(query, str)  # what is searched
-    query_features = (
-        method.encode_text([query]) if isinstance(query, str) else method.encode_image([query])
-    )
-    best: list[_Item] = []
-    for place, view in enumerate(splits):
-        total = len(view.image_digests) if images else len(view.captions)
+    of_images = isinstance(query, str)  # what is searched
+    encode = method.encode_text if of_images else method.encode_image
+    features = encode([query])  # type: ignore[list-item]
+    best: list[tuple[float, RetrievalDataset, int]] = []  # score, split, index of the item
+    for view in splits:
+        total = len(view.image_digests) if of_images else len(view.captions)
         for start in range(0, total, BATCH):
-            numbers = range(start, min(start + BATCH, total))
-            found = _features(method, view, numbers, images)
-            scores = (
-                method.similarity(found, query_features)[:, 0]
-                if images
-                else method.similarity(query_features, found)[0]
-            )
+            indices = range(start, min(start + BATCH, total))
+            if of_images:
+                items = method.encode_image(Images(view, np.asarray(indices)))
+                scores = method.similarity(items, features)[:, 0]
+            else:
+                items = method.encode_text([view.captions[index] for index in indices])
+                scores = method.similarity(features, items)[0]
             if bool(scores.isnan().any()):
                 raise FdrdError("a score is NaN; check the weights of the backbone")
-            best += [_Item(s, place, n) for s, n in zip(scores.tolist(), numbers, strict=True)]
-            best = sorted(best, key=lambda item: -item.score)[:k]  # stable: ties keep their order
-            progress(f"search {view.split}", numbers.stop, total)
+            best += [(s, view, index) for s, index in zip(scores.tolist(), indices, strict=True)]
+            best = sorted(best, key=lambda item: -item[0])[:k]  # stable: ties keep their order
+            progress(f"search {view.split}", indices.stop, total)
     hits = []
-    for rank, item in enumerate(best, start=1):
-        view = splits[item.split]
-        row = int(np.argmax(view.pairs[:, 0 if images else 1] == item.number))
+    for rank, (score, view, index) in enumerate(best, start=1):
+        row = int(np.argmax(view.pairs[:, 0 if of_images else 1] == index))
         (record,) = view.records([row])
-        hits.append(Hit(rank, item.score, view.split, record))
+        hits.append(Hit(rank, score, view.split, record))
     return hits
-
-
-def _features(
-    method: Method, view: RetrievalDataset, numbers: Sequence[int], images: bool
-) -> Features:
-    if images:
-        return method.encode_image(Images(view, np.asarray(numbers)))
-    return method.encode_text([view.captions[number] for number in numbers])

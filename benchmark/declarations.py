@@ -8,13 +8,13 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, partial
 from importlib.util import find_spec
 from typing import Any
 
-from fdrd.options import RESERVED, Option, documented
+from fdrd.options import RESERVED, Option, documented, options_of
 
 _OWN = ("benchmark", "baselines", "dcar")
 """Packages whose names are read from their source; those of others are imported."""
@@ -22,60 +22,78 @@ _OWN = ("benchmark", "baselines", "dcar")
 
 @dataclass(frozen=True)
 class Declaration:
-    """The decorator and the signature of a factory.
+    """What a method says about itself, before it is built.
 
     Attributes:
-        arguments: arguments of `benchmark.registry.method` by name.
+        argument: argument of `benchmark.registry.method` with this name; None if it is left out.
+        signature: options in the signature of the factory.
         parameters: names of the parameters of the factory.
-        options: options in its signature.
-        text: its docstring.
-        notes: the docstring of its module.
+        text: docstring of the factory.
+        notes: docstring of its module.
     """
 
-    arguments: dict[str, Any]
+    argument: Callable[[str], Any]
+    signature: Callable[[], dict[str, Option]]
     parameters: frozenset[str]
-    options: dict[str, Option]
     text: str
     notes: str
 
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        return self.text.partition("\n")[0]
+
+    @cached_property
+    def options(self) -> dict[str, Option]:
+        """The options of the method."""
+        make = self.argument("options")
+        return options_of(make) if make else self.signature()
+
 
 def declaration(module: str, name: str) -> Declaration | None:
-    """Return what a module declares of a method; None if its source does not say."""
+    """Return what a module declares of a method; None without its source. Values are read when they are asked for."""
     try:
         names = _names(module)
-        for node in names.tree.body:
-            for decorator in getattr(node, "decorator_list", ()):
-                if isinstance(node, ast.FunctionDef) and _registers(decorator, name):
-                    return _declared(node, decorator, names)
-    except (LookupError, NameError, SyntaxError, OSError):
+    except LookupError:
         return None
+    for node in names.tree.body:
+        for decorator in getattr(node, "decorator_list", ()):
+            if isinstance(node, ast.FunctionDef) and _registers(decorator, name):
+                return _declared(node, decorator, names)
     return None
 
 
 def _registers(decorator: ast.expr, name: str) -> bool:
     match decorator:
-        case ast.Call(func=ast.Name(id="method"), args=[ast.Constant(value=value), *_]):
+        case ast.Call(func=ast.Name(id="method"), args=[ast.Constant(value=value)]):
             return bool(value == name)
     return False
 
 
 def _declared(node: ast.FunctionDef, decorator: Any, names: _Names) -> Declaration:
-    arguments = {each.arg: names.value(each.value) for each in decorator.keywords}
-    if len(decorator.args) > 1:
-        arguments["ablations"] = names.value(decorator.args[1])
-    text = ast.get_docstring(node) or ""
-    lines, listed = documented(text), node.args
-    options = {
-        each.arg: Option(
-            each.arg, names.value(each.annotation), names.value(default), lines.get(each.arg, "")
-        )
-        for each, default in zip(listed.kwonlyargs, listed.kw_defaults, strict=True)
-        if default is not None and each.arg not in RESERVED
-    }
-    parameters = frozenset(
-        each.arg for each in (*listed.args, *listed.kwonlyargs, listed.kwarg) if each
+    arguments = {each.arg: each.value for each in decorator.keywords}
+    listed, text = node.args, ast.get_docstring(node) or ""
+
+    def options() -> dict[str, Option]:
+        lines = documented(text)
+        return {
+            each.arg: Option(
+                each.arg,
+                names.value(each.annotation),
+                names.value(default),
+                lines.get(each.arg, ""),
+            )
+            for each, default in zip(listed.kwonlyargs, listed.kw_defaults, strict=True)
+            if default is not None and each.arg not in RESERVED
+        }
+
+    return Declaration(
+        lambda key: names.value(arguments[key]) if key in arguments else None,
+        options,
+        frozenset(e.arg for e in (*listed.args, *listed.kwonlyargs, listed.kwarg) if e),
+        text,
+        ast.get_docstring(names.tree) or "",
     )
-    return Declaration(arguments, parameters, options, text, ast.get_docstring(names.tree) or "")
 
 
 class _Names(dict[str, Any]):
@@ -88,10 +106,30 @@ class _Names(dict[str, Any]):
         if source is None:
             raise LookupError(module)
         self.module, self.tree = module, ast.parse(source)
-        self.nodes = {name: node for node in _statements(self.tree) for name in _bound(node)}
+        self.read: dict[str, Callable[[], Any]] = {}
+        for node in self.tree.body:
+            for statement in node.body if isinstance(node, ast.If) else (node,):
+                self._bind(statement)
+
+    def _bind(self, node: ast.stmt) -> None:
+        """Note how the names that a statement binds are read."""
+        match node:
+            case ast.ImportFrom(module=str(module), names=aliases):
+                for each in aliases:
+                    self.read[each.asname or each.name] = partial(_imported, module, each.name)
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
+                for target, value in zip(names, values, strict=True):
+                    self.read[target.id] = partial(self.value, value)  # type: ignore[attr-defined]
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                self.read[name] = partial(self.value, value)
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                self.read[name] = lambda: getattr(importlib.import_module(self.module), name)
 
     def __missing__(self, name: str) -> Any:
-        value = self[name] = self._found(name)
+        value = self[name] = self.read[name]()
         return value
 
     def value(self, expression: ast.expr | None) -> Any:
@@ -100,40 +138,13 @@ class _Names(dict[str, Any]):
         code = compile(ast.Expression(expression), self.module, "eval")
         return eval(code, {"__builtins__": builtins}, self)
 
-    def _found(self, name: str) -> Any:
-        match self.nodes[name]:
-            case ast.ImportFrom(module=str(module), names=aliases):
-                known = next(each.name for each in aliases if name in (each.asname, each.name))
-                if module.partition(".")[0] in _OWN:
-                    return _names(module)[known]
-                return getattr(importlib.import_module(module), known)
-            case ast.Assign(targets=[ast.Tuple(elts=elements)], value=value):
-                ids = [element.id for element in elements if isinstance(element, ast.Name)]
-                return self.value(value)[ids.index(name)]
-            case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
-                return self.value(value)
-        return getattr(importlib.import_module(self.module), name)
+
+def _imported(module: str, name: str) -> Any:
+    if module.partition(".")[0] in _OWN:
+        return _names(module)[name]
+    return getattr(importlib.import_module(module), name)
 
 
 @cache
 def _names(module: str) -> _Names:
     return _Names(module)
-
-
-def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
-    for node in tree.body:
-        yield from node.body if isinstance(node, ast.If) else (node,)
-
-
-def _bound(node: ast.stmt) -> list[str]:
-    """Return the names that a statement binds."""
-    match node:
-        case ast.ImportFrom(names=aliases):
-            return [each.asname or each.name for each in aliases]
-        case ast.Assign(targets=[ast.Tuple(elts=elements)]):
-            return [each.id for each in elements if isinstance(each, ast.Name)]
-        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-            return [name]
-        case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
-            return [name]
-    return []

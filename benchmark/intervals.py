@@ -57,13 +57,13 @@ def score_interval(domains: Sequence[tuple[Floats, Floats]]) -> tuple[float, flo
     mean = float(np.mean([each.mean() for each in means]))
     spread = mean * (1 - mean)
     per_query = 0.0  # 1 / effective number of queries
-    for (sums, counts), own in zip(domains, means, strict=True):
+    for (sums, counts), domain_mean in zip(domains, means, strict=True):
         images = len(sums)
-        residuals = ((sums - own * counts) / counts.sum(axis=0)).mean(axis=1)  # (I,)
+        residuals = ((sums - domain_mean * counts) / counts.sum(axis=0)).mean(axis=1)  # (I,)
         # The variance says little if few images have successes, or few have failures. Then images count once.
         informative = min(np.any(sums > 0, axis=1).sum(), np.any(sums < counts, axis=1).sum())
         trust = informative**2 / (informative**2 + 0.5) if images > 1 else 0.0
-        shrunk = (own.mean() * images + _Z**2 / 2) / (images + _Z**2)
+        shrunk = (domain_mean.mean() * images + _Z**2 / 2) / (images + _Z**2)
         binomial = min(1.0, shrunk * (1 - shrunk) / spread) if spread else 1.0
         per_query += (1 - trust) * binomial / images
         if trust:

@@ -1,7 +1,7 @@
 """Every metric of ranks, each a function from the ranks of the queries of one direction to a value per query.
 
 A metric is added here and nowhere else: `@metric` registers it, and results, tables, CSV, pandas and cards have
-it. `benchmark.run` computes the metrics of a run here, and reading a result file computes them again, to compare
+it. The metrics of a run are computed here, and reading a result file computes them again, to compare
 them with those that the file states. This module imports no model code.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import signature
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,8 @@ CountFromZero = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
 Interval = tuple[NonNegative, NonNegative]
 
 Indices: TypeAlias = npt.NDArray[np.int64]
+Floats: TypeAlias = npt.NDArray[np.float64]
+Side = TypeVar("Side")
 Values: TypeAlias = npt.NDArray[Any]
 """One value per query, which may be NaN where a query has none; truth values are 1 and 0."""
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -116,13 +118,8 @@ def metric(
     Its parameters are named after the fields of `Ranks` that it needs. A metric of `strict` and `caption` ranks
     is checked when a result is read, and one of `strict` ranks is broken down by domain and category.
 
-    Args:
-        name: name and heading; with `cutoffs`, it contains `{k}`.
-        unit: `%` for values in [0, 1].
-        better: the direction of a better value.
-        cutoffs: values of the parameter `k`, each of which makes a metric.
-        main: whether the main tables show it.
-        reduce: how the values of the queries become one number.
+    Each of the `cutoffs` is a value of the parameter `k` and makes a metric, whose name has it in place of `{k}`. Other
+    arguments are attributes of `Metric`.
 
     Raises:
         ValueError: the name is taken.
@@ -273,11 +270,11 @@ def require(found: Iterable[str], names: Sequence[str]) -> None:
         raise ValueError(f"missing {', '.join(missing)}")
 
 
-class ByDirection(NamedTuple):
-    """A number of every query: of I images, and of N rows."""
+class ByDirection(NamedTuple, Generic[Side]):
+    """What both directions have, e.g. a number of every query: of I images, and of N rows."""
 
-    image_to_text: Indices
-    text_to_image: Indices
+    image_to_text: Side
+    text_to_image: Side
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +291,12 @@ class QueryGroups:
     domain_of_image: Indices
     joint: bool
 
-    def images(self) -> ByDirection:
+    @property
+    def group_of_image(self) -> Indices:
+        """(I,) index of the mean that an image is averaged in: its domain, or one for all."""
+        return np.zeros_like(self.domain_of_image) if self.joint else self.domain_of_image
+
+    def images(self) -> ByDirection[Indices]:
         """Return the image index of each query."""
         return ByDirection(np.arange(len(self.domain_of_image)), self.image_of_row)
 
@@ -314,12 +316,7 @@ class QueryGroups:
 def rank_metrics(
     ranks: Mapping[str, RankArrays], groups: QueryGroups
 ) -> tuple[dict[str, MetricValues], list[dict[str, MetricValues]]]:
-    """Return all metrics that these ranks determine, by direction and for both; and those of each domain.
-
-    Args:
-        ranks: known fields of the ranks, by direction.
-        groups: the domain and image of each query.
-    """
+    """Return all metrics that these ranks determine, by direction and for both; and those of each domain."""
     parts = groups.averaged()
     values = {
         direction: {
@@ -369,13 +366,6 @@ def by_part(
 ) -> list[dict[str, MetricValues]]:
     """Return the metrics of strict ranks of parts of the queries, by direction.
 
-    Args:
-        ranks: fields of the ranks, by direction.
-        parts: which queries of both directions belong to each part; at least one of each.
-
-    Raises:
-        ValueError: a part has no queries.
-
     >>> ranks = {each: {"strict": np.array([1, 2, 4, 20])} for each in DIRECTIONS}
     >>> found, = by_part(ranks, [(np.ones(4, bool), np.ones(4, bool))])
     >>> found["image_to_text"]["MRR"], found["image_to_text"]["R@1"]
@@ -410,7 +400,7 @@ def _reduced(each: Metric, values: Values) -> float:
     return float(np.median(values) if each.reduce == "median" else np.mean(values))
 
 
-def _clusters(images: ByDirection, part: Sequence[Mask]) -> list[Indices]:
+def _clusters(images: ByDirection[Indices], part: Sequence[Mask]) -> list[Indices]:
     """Return the position of the image of each query of a part among its images, for both directions."""
     return [
         np.unique(image[mask], return_inverse=True)[1]

@@ -25,8 +25,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from benchmark.code_digest import NoIdentityError, code_digest
-from benchmark.declarations import declaration
-from benchmark.result import FitLog
+from benchmark.declarations import Declaration, declaration
+from benchmark.models.names import APART
 from fdrd.errors import FdrdError
 from fdrd.options import Option, options_of, read_options, unknown
 from fdrd.plugins import load_plugin as import_plugin
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from benchmark.models.backbone import Features
     from benchmark.models.image_batches import AnyImages
+    from benchmark.result import FitLog
     from benchmark.train_context import TrainContext
     from fdrd.dataset import RetrievalDataset
 
@@ -48,7 +49,8 @@ BUILT_IN = ("baselines", "dcar")
 class Method(Protocol):
     """A retrieval method. Any class with these members works.
 
-    An attribute `remarks` may hold caveats that tables print with the numbers: see `remarks_of`.
+    An attribute `remarks` may hold caveats that tables print with the numbers: a tag for the method's name, and the
+    sentence it stands for.
     """
 
     @property
@@ -100,45 +102,27 @@ class Needs:
     unless: Mapping[str, Any] = field(default_factory=dict)
     joint: bool = True
 
+    @property
+    def remedy(self) -> str:
+        """The options with which it needs nothing, as the command line takes them."""
+        return " ".join(f"-M {key}={value:g}" for key, value in self.unless.items())
+
 
 Role = Literal["reference", "floor", ""]
 """`reference`: others are compared with it by default. `floor`: finds images by chance, so it is no competitor."""
 
 
-@dataclass(frozen=True)
-class _About:
-    """What is known of a method without building it; the first four attributes are those of `method`."""
-
-    ablations: Ablations
-    needs: Needs
-    role: Role
-    trains: str
-    options: dict[str, Option]
-    make: Callable[..., Any] | None
-    """dataclass of the options, which checks them"""
-    parameters: frozenset[str]
-    text: str
-    """docstring of the factory"""
-    notes: str
-    """docstring of its module"""
-
-
 class _Registered(NamedTuple):
     factory: Callable[..., Method]
-    about: _About
+    declaration: Declaration
 
 
 _METHODS: dict[str, _Registered] = {}
 
-OTHER_NAMES = {
-    **dict.fromkeys(("clip", "baseline", "pretrained"), "zero_shot"),
-    **dict.fromkeys(("fine_tune", "finetune", "finetuning", "fine_tuning"), "full"),
-}
-"""What others call a method."""
-
 
 def method(
     name: str,
+    *,
     ablations: Ablations | None = None,
     options: Callable[..., Any] | None = None,
     needs: str | Needs = "",
@@ -158,43 +142,49 @@ def method(
     Raises:
         ValueError: another factory has the name.
     """
+    arguments = {
+        "ablations": ablations,
+        "options": options,
+        "needs": needs,
+        "role": role,
+        "trains": trains,
+    }
 
     def register(factory: Factory) -> Factory:
-        known = built_in().get(name) if name not in _METHODS else None
-        if known is not None and known.module != factory.__module__:
-            importlib.import_module(known.module)
+        module = built_in().get(name) if name not in _METHODS else None
+        if module is not None and module != factory.__module__:
+            importlib.import_module(module)
         owner = _METHODS.get(name)
         if owner is not None and _location(owner.factory) != _location(factory):
             raise ValueError(
                 f"two methods are called {name!r}: {_location(owner.factory)} and {_location(factory)}"
             )
-        module = inspect.getmodule(factory)
-        about = _About(
-            ablations or {}, _needs(needs), role, trains, options_of(options or factory), options,
+        home = inspect.getmodule(factory)
+        declared = Declaration(
+            arguments.get,
+            lambda: options_of(factory),
             frozenset(inspect.signature(factory).parameters),
-            inspect.getdoc(factory) or "", (inspect.getdoc(module) or "") if module else "",
-        )  # fmt: skip
-        _METHODS[name] = _Registered(factory, about)
+            inspect.getdoc(factory) or "",
+            (inspect.getdoc(home) or "") if home else "",
+        )
+        _METHODS[name] = _Registered(factory, declared)
         return factory
 
     return register
 
 
-class BuiltIn(NamedTuple):
-    """Where a built-in method is defined, and its role."""
-
-    module: str
-    role: Role
+@cache
+def other_names() -> dict[str, str]:
+    """Return built-in methods by what others call them."""
+    packages = map(importlib.import_module, BUILT_IN)
+    return {name: ours for each in packages for name, ours in getattr(each, "OTHER", {}).items()}
 
 
 @cache
-def built_in() -> dict[str, BuiltIn]:
-    """Return the built-in methods by name, without importing torch."""
-    methods: dict[str, BuiltIn] = {}
-    for package in map(importlib.import_module, BUILT_IN):
-        for name, module in package.METHODS.items():
-            methods[name] = BuiltIn(module, getattr(package, "ROLES", {}).get(name, ""))
-    return methods
+def built_in() -> dict[str, str]:
+    """Return the modules of the built-in methods by name, without importing torch."""
+    packages = map(importlib.import_module, BUILT_IN)
+    return {name: module for each in packages for name, module in each.METHODS.items()}
 
 
 def chosen_methods(
@@ -213,37 +203,28 @@ def chosen_methods(
     names = [ablate] if ablate is not None else known if everything else list(methods)
     for name in names:
         if name not in known:
-            raise FdrdError(unknown("method", name, known, "fdrd", OTHER_NAMES))
+            raise FdrdError(unknown("method", name, known, "fdrd", other_names()))
     return names
 
 
-def _needs(needs: str | Needs) -> Needs:
-    return needs if isinstance(needs, Needs) else Needs(frozenset({needs} - {""}))
-
-
-def _about(name: str) -> _About:
-    """Return what is known of a method: of a built-in one from its source, so that torch is not imported.
-
-    Raises:
-        FdrdError: there is no such method.
-    """
+def about(name: str) -> Declaration:
+    """Return what is known of a method: of a built-in one from its source, so that torch is not imported."""
     chosen_methods([name])
-    return _METHODS[name].about if name in _METHODS else _from_source(name)
+    return _METHODS[name].declaration if name in _METHODS else _from_source(name)
 
 
 @cache
-def _from_source(name: str) -> _About:
-    found = declaration(built_in()[name].module, name)
+def _from_source(name: str) -> Declaration:
+    found = declaration(built_in()[name], name)
     if found is None:  # e.g. an installation without sources
         get_method(name)
-        return _METHODS[name].about
-    given = found.arguments
-    make = given.get("options")
-    return _About(
-        given.get("ablations") or {}, _needs(given.get("needs", "")), given.get("role", ""),
-        given.get("trains", ""), options_of(make) if make else found.options, make,
-        found.parameters, found.text, found.notes,
-    )  # fmt: skip
+        return _METHODS[name].declaration
+    return found
+
+
+def _needs(name: str) -> Needs:
+    needs = about(name).argument("needs") or ""
+    return needs if isinstance(needs, Needs) else Needs(frozenset({needs} - {""}))
 
 
 def load_plugin(module: str) -> None:
@@ -259,34 +240,30 @@ def load_plugin(module: str) -> None:
 
 
 def get_method(name: str) -> Callable[..., Method]:
-    """Return the factory with this name.
-
-    Raises:
-        FdrdError: there is no such method.
-    """
+    """Return the factory with this name."""
     chosen_methods([name])
     if name not in _METHODS:
-        importlib.import_module(built_in()[name].module)
+        importlib.import_module(built_in()[name])
     return _METHODS[name].factory
 
 
-def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def variants_of(name: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the options of each variant of a method on top of the given ones, without duplicates.
 
     Raises:
         FdrdError: there is no such method, or it defines no variants.
     """
-    ablations = _about(name).ablations
+    ablations: Ablations | None = about(name).argument("ablations")
     if not ablations:
-        having = ", ".join(known for known in method_names() if _about(known).ablations)
+        having = ", ".join(each for each in method_names() if about(each).argument("ablations"))
         raise FdrdError(
             f"`ablate` {name}: it defines no variants; these methods do: {having or 'none'}"
         )
-    found: dict[str, dict[str, Any]] = {}
-    for variant, own in ablations.items():
-        if (options := {**given, **own}) not in found.values():
-            found[variant] = options
-    return found
+    variants: dict[str, dict[str, Any]] = {}
+    for variant, changes in ablations.items():
+        if (changed := {**options, **changes}) not in variants.values():
+            variants[variant] = changed
+    return variants
 
 
 def method_names() -> list[str]:
@@ -296,95 +273,57 @@ def method_names() -> list[str]:
 
 def role_of(name: str) -> Role:
     """Return the role of a method, without importing it; a method that is not known here has none."""
-    if name in _METHODS:
-        return _METHODS[name].about.role
-    known = built_in().get(name)
-    return known.role if known else ""
+    role: Role = (about(name).argument("role") or "") if name in method_names() else ""
+    return role
 
 
 def method_options(name: str) -> dict[str, Option]:
     """Return the options of a method."""
-    return _about(name).options
+    return about(name).options
 
 
-def check_options(name: str, given: Mapping[str, Any]) -> None:
-    """Refuse options of a method that are unknown, wrong or out of range, and a method whose package is missing.
-
-    Raises:
-        FdrdError: as said.
-    """
-    about = _about(name)
-    values = read_options(about.options, given, name)
-    if about.make is not None:
-        about.make(**values)
-    needed = re.search(r"needs `(\w+)`", summary(name))
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options of a method that are unknown, wrong or out of range, and a method whose package is missing."""
+    declared = about(name)
+    values = read_options(declared.options, options, name)
+    if make := declared.argument("options"):
+        make(**values)
+    needed = re.search(r"needs `(\w+)`", declared.summary)
     if needed and find_spec(needed[1]) is None:
         raise FdrdError(
             f"{name} needs {needed[1]}, which is not installed; run `pip install 'fdrd[{name}]'`"
         )
 
 
-def summary(name: str) -> str:
-    """Return the first line of a method's docstring."""
-    return _about(name).text.partition("\n")[0]
-
-
-def trains(name: str) -> str:
-    """Return what a method trains, as a noun phrase; empty if it does not say."""
-    return _about(name).trains
-
-
-def notes(name: str) -> list[str]:
-    """Return the paragraphs about a method: its paper and what differs from it, from the docstring of its module."""
-    paragraphs = _about(name).notes.split("\n\n")
-    return [" ".join(paragraph.split()) for paragraph in paragraphs if paragraph]
-
-
-def complete_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return all options of a method: those given, and else the defaults."""
-    return {key: given.get(key, option.default) for key, option in method_options(name).items()}
+    return {key: options.get(key, option.default) for key, option in method_options(name).items()}
 
 
 def takes(name: str, argument: str) -> bool:
     """Return whether a method takes `backbone`, `seed` or `train`."""
-    return argument in _about(name).parameters
+    return argument in about(name).parameters
 
 
 def obstacle(name: str, options: Mapping[str, Any], can: frozenset[str]) -> str:
     """Return why a method does not work on a backbone with these capabilities; empty if it does."""
-    needs = _about(name).needs
-    if needs.joint and _apart(can):
+    needs = _needs(name)
+    if not takes(name, "backbone"):
+        return ""
+    if needs.joint and APART in can:
         return "needs one space of images and captions"
     missing = sorted(needs.capabilities - can)
     chosen = complete_options(name, options)
     if not missing or (needs.unless and all(chosen[k] == v for k, v in needs.unless.items())):
         return ""
-    remedy = " ".join(f"-M {key}={value:g}" for key, value in needs.unless.items())
-    return f"needs {' and '.join(missing)}" + (f" unless {remedy}" if remedy else "")
-
-
-def _apart(can: frozenset[str]) -> bool:
-    from benchmark.models.backbone import APART  # imports torch
-
-    return APART in can
+    return f"needs {' and '.join(missing)}" + (f" unless {needs.remedy}" if needs.unless else "")
 
 
 def check_backbone(
     name: str, options: Mapping[str, Any], can: frozenset[str], backbone: str
 ) -> None:
-    """Refuse a method that does not work on a backbone.
-
-    Args:
-        name: of the method.
-        options: of the method.
-        can: capabilities of the backbone.
-        backbone: its name.
-
-    Raises:
-        FdrdError: it does not work; the message lists the methods that do.
-    """
-    reason = obstacle(name, options, can) if takes(name, "backbone") else ""
-    if not reason:
+    """Refuse a method that does not work on a backbone."""
+    if not (reason := obstacle(name, options, can)):
         return
     working = [
         other + (f" ({with_options})" if with_options else "")
@@ -399,18 +338,10 @@ def check_backbone(
 
 def works_with(name: str, can: frozenset[str]) -> str | None:
     """Return the options with which a method works on a backbone, None if it does not work at all."""
-    if not takes(name, "backbone") or not obstacle(name, {}, can):
+    if not obstacle(name, {}, can):
         return ""
-    needs = _about(name).needs
-    if needs.joint and _apart(can):
-        return None
-    unless = needs.unless
-    return " ".join(f"-M {key}={value:g}" for key, value in unless.items()) or None
-
-
-def remarks_of(method: Method) -> dict[str, str]:
-    """Return the caveats of a method's results: a tag for its name in tables, and the sentence it stands for."""
-    return dict(getattr(method, "remarks", {}))
+    needs = _needs(name)
+    return None if needs.joint and APART in can else needs.remedy or None
 
 
 def make_method(name: str, options: Mapping[str, Any], **arguments: Any) -> Method:
@@ -438,7 +369,7 @@ def _of_one_or_many(encode: Callable[[Any], Features]) -> Callable[[Any], Featur
     return called
 
 
-def distribute(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def distribute(names: Sequence[str], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the options of each of several methods, as given with `-M`.
 
     `depth` applies to every method that has the option. `maple.depth` applies to one and wins.
@@ -447,7 +378,7 @@ def distribute(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict
         FdrdError: no chosen method has the option, or a value has the wrong type.
     """
     chosen: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for option, value in sorted(given.items(), key=lambda item: "." in item[0]):
+    for option, value in sorted(options.items(), key=lambda item: "." in item[0]):
         owner, dot, bare = option.rpartition(".")
         if dot and owner not in chosen:
             raise FdrdError(f"-M {option}: {owner} is not among the methods {', '.join(names)}")

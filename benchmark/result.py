@@ -17,17 +17,21 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from msgspec import Meta
 
 from benchmark.rank_metrics import (
     BOTH,
+    DIRECTIONS,
     METRICS,
     PAIRS,
+    RECALLS,
     ByDirection,
     Count,
     CountFromZero,
     Fraction,
     Indices,
+    Mask,
     MetricValues,
     NonNegative,
     QueryGroups,
@@ -36,13 +40,7 @@ from benchmark.rank_metrics import (
     rank_metrics,
     require,
 )
-from benchmark.rank_metrics import DIRECTIONS as DIRECTIONS
-from benchmark.rank_metrics import KS as KS
-from benchmark.rank_metrics import RECALLS as RECALLS
-from benchmark.rank_metrics import Interval as Interval
-from benchmark.retrieval_metrics import RetrievalMetrics as RetrievalMetrics
-from benchmark.retrieval_metrics import Share as Share
-from benchmark.retrieval_metrics import columns, main_columns
+from benchmark.retrieval_metrics import RetrievalMetrics, Share, columns, main_columns
 from benchmark.settings import SCHEMA_VERSION, Digest, Gallery, OptionValue, Settings
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
@@ -58,6 +56,8 @@ RankList = Annotated[str, Meta(pattern="^[1-9][0-9]{0,8}( [1-9][0-9]{0,8})*$")]
 """Ranks of all queries, separated by spaces, in dataset order."""
 
 Digits = Annotated[str, Meta(pattern="^[01]+$")]
+DigitsByRow = Annotated[str, Meta(pattern="^((-|[01]+)( (-|[01]+))*)?$")]
+"""One word for each row: digits, or `-` for a row that has none."""
 
 
 @dataclass(frozen=True)
@@ -167,10 +167,12 @@ class PairWins:
     """both images score higher with their own caption"""
     image: Digits
     """both captions score higher with their own image"""
+    caption_of_row: Annotated[str, Meta(pattern="^[01]*$")] = ""
+    """one digit for each of `rows`: its image scores higher with its own caption; empty in files of earlier releases"""
 
     def metrics(self) -> MetricValues:
         """Return the metrics of these pairs."""
-        return pair_metrics(*(np.array(list(each)) == "1" for each in (self.text, self.image)))
+        return pair_metrics(from_digits(self.text), from_digits(self.image))
 
 
 @dataclass(frozen=True, repr=False)
@@ -201,6 +203,8 @@ class BenchResult:
     """by kind; empty if the split has none"""
     learned: Digest | None = None
     """digest of the learned tensors, also those of a given checkpoint; None if nothing is learned, and as above"""
+    negative_wins: DigitsByRow = ""
+    """a digit for each hard negative: 1 if the true caption scores higher; empty if not measured, and as above"""
     date: Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
     """day of the measurement, in UTC; empty in files of earlier releases"""
 
@@ -227,8 +231,13 @@ class BenchResult:
         raise KeyError(f"{title}: not measured; choose from {', '.join(known)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON data, as its file has it."""
-        return to_json(self)
+        """Return the result as JSON data, as its file has it.
+
+        Raises:
+            ValueError: a number is NaN or infinite.
+        """
+        value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
+        return value
 
     def _title(self) -> str:
         settings = self.settings
@@ -252,19 +261,9 @@ class BenchResult:
         return f"<table><caption>{caption}</caption><tr>{head}</tr><tr>{cells}</tr></table>"
 
 
-def to_json(result: BenchResult) -> dict[str, Any]:
-    """Return the result as JSON data.
-
-    Raises:
-        ValueError: a number is NaN or infinite.
-    """
-    value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(result), allow_nan=False))
-    return value
-
-
 def write_result(result: BenchResult, path: Path) -> None:
     """Check the result and write it atomically."""
-    value = to_json(result)
+    value = result.to_dict()
     _decode(value, path)
     with atomic_write(path) as file:
         file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
@@ -287,11 +286,7 @@ def read_result(path: str | Path) -> BenchResult:
 
 
 def read_results(paths: str | Path | Sequence[str | Path]) -> list[BenchResult]:
-    """Read result files and folders of result files, as `result_files` lists them.
-
-    Raises:
-        FdrdError: as `result_files`, or a file is invalid.
-    """
+    """Read result files and folders of result files, as `result_files` lists them."""
     return [read_result(file) for file in result_files(paths)]
 
 
@@ -343,6 +338,17 @@ def numbers(text: str) -> Indices:
     return np.array(text.split(), dtype=np.int64)
 
 
+def digits(won: npt.ArrayLike) -> str:
+    """Return wins as digits, 1 for a win."""
+    return "".join("1" if each else "0" for each in np.ravel(won))
+
+
+def from_digits(text: str) -> Mask:
+    """Return the wins of `digits`."""
+    won: Mask = np.frombuffer(text.encode(), np.uint8) == ord("1")
+    return won
+
+
 def query_groups(result: BenchResult) -> QueryGroups:
     """Return which queries of a result belong together."""
     queries = result.queries
@@ -386,13 +392,18 @@ def _check_pairs(wins: Mapping[Kind, PairWins], rows: int) -> None:
         for what, count in (("text", len(each.text)), ("image", len(each.image))):
             if len(pairs) != 2 * count:
                 raise ValueError(f"{name}.{what} has {count} digits for {len(pairs)} rows")
+        if each.caption_of_row and not (
+            len(each.caption_of_row) == len(pairs)
+            and digits(from_digits(each.caption_of_row).reshape(-1, 2).all(axis=1)) == each.text
+        ):
+            raise ValueError(f"{name}.caption_of_row does not agree with {name}.text")
         if pairs.max() >= rows:
             raise ValueError(f"{name}.rows has row {pairs.max()} of {rows}")
         if (pairs[::2] >= pairs[1::2]).any():
             raise ValueError(f"{name}.rows has a pair that is not in order")
 
 
-def _gallery_sizes(groups: QueryGroups, gallery: Gallery) -> ByDirection:
+def _gallery_sizes(groups: QueryGroups, gallery: Gallery) -> ByDirection[Indices]:
     """Return at least as many items as each query ranks: rows for images, images for rows."""
     images, rows = groups.images()
     if gallery == "joint":
@@ -411,9 +422,6 @@ def _checked_metrics(result: BenchResult) -> RetrievalMetrics:
 
     Categories, ties and scores of hard negatives are not in the file, so their metrics are checked for
     consistency only.
-
-    Raises:
-        ValueError: a metric is not the one that the ranks give, or cannot be one.
     """
     ranks = {
         way: {kind: numbers(getattr(result.ranks[way], kind)) for kind in ("strict", "caption")}
@@ -433,12 +441,14 @@ def _checked_metrics(result: BenchResult) -> RetrievalMetrics:
     for way in DIRECTIONS:
         _check_expected(completed.by_direction[way], way)
         _check_categories(metrics.by_category.values(), ranks[way]["strict"], way)
-    _check_hard_negatives(metrics.hard_negatives, len(ranks["text_to_image"]["strict"]))
+    rows = len(ranks["text_to_image"]["strict"])
+    _check_hard_negatives(metrics.hard_negatives, rows)
+    _check_negative_wins(result.negative_wins.split(), metrics.hard_negatives.get("all"), rows)
     return completed
 
 
 def _completed(
-    stated: Mapping[str, MetricValues], computed: Mapping[str, MetricValues], place: str
+    stated: Mapping[str, MetricValues], computed: Mapping[str, MetricValues], where: str
 ) -> dict[str, MetricValues]:
     """Return the computed metrics of each direction, and those that are only stated."""
     sides = {}
@@ -446,7 +456,7 @@ def _completed(
         if way not in stated:
             sides[way] = found
             continue
-        if difference := first_difference(stated[way], found, f"{place}.{way}"):
+        if difference := first_difference(stated[way], found, f"{where}.{way}"):
             raise ValueError(difference)
         sides[way] = MetricValues(
             found.queries,
@@ -508,6 +518,18 @@ def _check_hard_negatives(shares: Mapping[str, Share], rows: int) -> None:
         if share.text_only is not None and not _is_text_hard_part(share):
             name = f"metrics.hard_negatives.{kind!r}"
             raise ValueError(f"{name} does not agree with the text-only baseline")
+
+
+def _check_negative_wins(wins: Sequence[str], whole: Share | None, rows: int) -> None:
+    """Raise `ValueError` unless the wins of each row, if known, give the accuracy of `all`."""
+    if not wins:
+        return
+    if len(wins) != rows:
+        raise ValueError(f"negative_wins has {len(wins)} words, expected {rows}")
+    known = [each for each in wins if each != "-"]
+    won = sum("0" not in each for each in known)
+    if whole is None or whole.rows != len(known) or abs(whole.accuracy * len(known) - won) > 0.5:
+        raise ValueError("negative_wins does not agree with metrics.hard_negatives")
 
 
 def _is_text_hard_part(share: Share) -> bool:

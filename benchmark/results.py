@@ -10,12 +10,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmark.reporting.comparison import group_results, label
-from benchmark.reporting.pages import html_parts, main_parts, report
-from benchmark.reporting.plots import FORMATS, Plot, inline_svg, write_plot
+from benchmark.reporting.comparison import label
+from benchmark.reporting.pages import html_parts, report
+from benchmark.reporting.plots import Plot, inline_svg, write_plots
 from benchmark.reporting.records import to_pandas
-from benchmark.reporting.result_plots import plots_of
+from benchmark.reporting.result_plots import named_plots
 from benchmark.reporting.significance import SignificanceTests, compare
+from benchmark.reporting.tables import main_parts
 from benchmark.result import BenchResult
 from fdrd.errors import FdrdError
 from fdrd.options import unknown
@@ -83,7 +84,7 @@ class MethodResults(Sequence[BenchResult]):
         return f"{visible(self.name)}: MRR {100 * self.mrr:.2f} %, {_counted(len(self), 'result')}"
 
     def _repr_html_(self) -> str:
-        return html_parts(main_parts(self.results))
+        return html_parts(main_parts(self.results, tests=True))
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,16 +103,6 @@ class Results(Mapping[str, MethodResults]):
     failed: dict[str, FdrdError] = field(default_factory=dict)
     folder: Path | None = None
 
-    def checked(self) -> Results:
-        """Return the results.
-
-        Raises:
-            FdrdError: every method failed; the first error.
-        """
-        if self.failed and not self.results:
-            raise next(iter(self.failed.values()))
-        return self
-
     def compare(self, against: str | None = None) -> SignificanceTests:
         """Test methods against one of them, query by query.
 
@@ -125,17 +116,12 @@ class Results(Mapping[str, MethodResults]):
 
     def plot(self) -> Plots:
         """Return plots of the results, which a notebook shows."""
-        return Plots(
-            {
-                f"{number}-{plot.name}": plot
-                for number, comparison in enumerate(group_results(self.results), 1)
-                for plot in plots_of(comparison)
-            }
-        )
+        return Plots(named_plots(self.results))
 
-    def report(self, html: str | Path | None = None) -> str:
-        """Return the report as Markdown, or write it as an HTML file and return its text."""
-        return report(self.results, html=html)
+    def report(self, html: str | Path | None = None) -> str | Path:
+        """Return the report as Markdown, or write it as an HTML file and return its path."""
+        text = report(self.results, html=html)
+        return text if html is None else Path(html)
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame with a row per result."""
@@ -148,14 +134,13 @@ class Results(Mapping[str, MethodResults]):
             KeyError: there are none, or several rows of the method.
         """
         rows = self._rows()
-        found = {row: runs for row, runs in rows.items() if runs[0].settings.method == name}
-        found = {name: rows[name]} if name in rows else found
-        if len(found) == 1:
-            ((row, runs),) = found.items()
-            return MethodResults(row, tuple(runs), self.folder)
-        if found:
+        of_method = [row for row, runs in rows.items() if runs[0].settings.method == name]
+        found = [name] if name in rows else of_method
+        if len(found) > 1:
             raise KeyError(f"{len(found)} rows are of {name}: {', '.join(found)}")
-        raise KeyError(str(self.failed.get(name) or unknown("method", name, rows, "evaluate")))
+        if not found:
+            raise KeyError(str(self.failed.get(name) or unknown("method", name, rows, "evaluate")))
+        return MethodResults(found[0], tuple(rows[found[0]]), self.folder)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows())
@@ -181,7 +166,7 @@ class Results(Mapping[str, MethodResults]):
 
     def _repr_html_(self) -> str:
         errors = [f"{name} failed: {error}" for name, error in self.failed.items()]
-        return html_parts([*main_parts(self.results), *errors])
+        return html_parts([*main_parts(self.results, tests=True), *errors])
 
 
 @dataclass(frozen=True, repr=False)
@@ -192,12 +177,7 @@ class Plots:
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write each plot as SVG, PDF and PNG, and return the paths."""
-        paths = []
-        for name, plot in self.plots.items():
-            for suffix in FORMATS:
-                paths.append(Path(folder, f"{name}.{suffix}"))
-                write_plot(plot, paths[-1])
-        return paths
+        return write_plots(self.plots, Path(folder))
 
     def __repr__(self) -> str:
         return (

@@ -100,11 +100,11 @@ class Column:
         found = metrics.by_direction.get(self.direction)
         return found.intervals.get(self.name) if self.name in known and found else None
 
-    def text(self, value: float | None) -> str:
-        """Return a number as tables print it."""
+    def text(self, value: float | None, digits: int = 2) -> str:
+        """Return a number as tables print it; a dash if it was not measured."""
         if value is None:
             return "–"
-        return f"{100 * value:.2f}" if self.unit == "%" else f"{value:.1f}"
+        return f"{100 * value:.{digits}f}" if self.unit == "%" else f"{value:.1f}"
 
 
 HARD_NEGATIVES = Column(

@@ -108,13 +108,13 @@ class TrainConfig:
             raise FdrdError(f"learning_rate={self.learning_rate}: must be above 0")
         object.__setattr__(self, "scale", _scale(self.scale))
 
-    def changed(self, given: Mapping[str, Any]) -> TrainConfig:
+    def changed(self, values: Mapping[str, Any]) -> TrainConfig:
         """Return these options with the given ones, as values or as text.
 
         Raises:
             FdrdError: an option is unknown or wrong, or both epochs and steps are given.
         """
-        changes = training_options(given)
+        changes = training_options(values)
         if {"epochs", "steps"} <= changes.keys():
             raise FdrdError("epochs and steps: both set the length of a training; give one")
         return dataclasses.replace(self, **({"steps": 0} if "epochs" in changes else {}) | changes)
@@ -141,7 +141,7 @@ class TrainOptions(TypedDict, total=False):
     chunk_size: int
 
 
-def training_options(given: Mapping[str, Any]) -> dict[str, Any]:
+def training_options(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return training options by the names and in the types of `TrainConfig`.
 
     Raises:
@@ -150,26 +150,26 @@ def training_options(given: Mapping[str, Any]) -> dict[str, Any]:
     >>> training_options({"lr": "0.1", "scale": 8})
     {'learning_rate': 0.1, 'scale': '8'}
     """
-    if "scale" in given:
-        given = {**given, "scale": str(given["scale"])}
-    return read_options(options_of(TrainConfig), given, "training")
+    if "scale" in values:
+        values = {**values, "scale": str(values["scale"])}
+    return read_options(options_of(TrainConfig), values, "training")
 
 
-def _scale(given: object) -> str:
+def _scale(value: object) -> str:
     """Return a scale as one spelling.
 
     >>> _scale("8.0"), _scale(8), _scale("learned")
     ('8', '8', 'learned')
     """
-    if given in ("backbone", "learned"):
-        return str(given)
+    if value in ("backbone", "learned"):
+        return str(value)
     try:
-        number = float(str(given))
+        factor = float(str(value))
     except ValueError:
-        number = 0.0
-    if not 0 < number < math.inf:
-        raise FdrdError(f"scale={given}: give backbone, learned or a number above 0")
-    return f"{number:g}"
+        factor = 0.0
+    if not 0 < factor < math.inf:
+        raise FdrdError(f"scale={value}: give backbone, learned or a number above 0")
+    return f"{factor:g}"
 
 
 @dataclass(frozen=True)
@@ -236,10 +236,16 @@ class Settings:
         fields["schema_version"] = SCHEMA_VERSION
         return fields
 
+    def training(self) -> dict[str, Any]:
+        """Return all that determines what is learned."""
+        fields = self.determining()
+        names = ("method", "code", "options", "train", "seed", "backbone", "learned_from")
+        return {name: fields[name] for name in names}
+
     def identity(self) -> str:
         """Return the digest of all that determines the numbers."""
-        said = json.dumps(self.determining(), sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()
+        text = json.dumps(self.determining(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def different(self, other: Settings) -> list[str]:
         """Return the names of the settings that give other numbers than those of `other`."""

@@ -237,7 +237,7 @@ TRAIN = TrainConfig(optimizer="adamw", learning_rate=0.005, batch_size=64)
 NEEDS = Needs(frozenset({PROMPTS}), unless={"depth": 0})
 
 
-@method("dcar", VARIANTS, options=DCARConfig, needs=NEEDS, trains="prompts, adapter")
+@method("dcar", ablations=VARIANTS, options=DCARConfig, needs=NEEDS, trains="prompts, adapter")
 def dcar(backbone: Backbone, *, train: TrainConfig = TRAIN, seed: int = 0, **options: Any) -> DCAR:
     """Train coupled prompts with token weights and a category-aware loss (arXiv 2508.04028).
 

@@ -1,18 +1,18 @@
 """DCAR beyond its figure: several layers, joined in closed form, and contrasted within categories.
 
-The box of figure 2 maps the plain text features. Here a linear map per side reads the joint space and means of layers,
-starts from canonical correlation analysis (`benchmark.training.closed_form`), and is trained from there for a few steps
-in batches of a few categories, with the category-aware loss if `lambda_cate` is above 0. The frozen joint space stays
-beside it in the score, which is what helps with very few images. There are no prompts: beside such maps they brought
-what a second map brings. `dcar/README.md` has the numbers.
+The box of figure 2 maps the plain text features. Here linear maps of each side read the joint space and means of
+layers. They start from canonical correlation analysis with the joint space as its prior
+(`benchmark.training.closed_form`), and are trained from there for a few steps in batches of a few categories, with the
+category-aware loss if `lambda_cate` is above 0. The frozen joint space stays beside them in the score. There are no
+prompts: beside such maps they brought what a second map brings. `dcar/README.md` has the numbers.
 """
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,28 +24,50 @@ from benchmark import (
     Encoder,
     Features,
     FitLog,
+    Images,
     TrainConfig,
     TrainContext,
     learn,
     method,
 )
-from benchmark.evaluation.encoding import encode_split
 from benchmark.models.backbone import LAYERS
 from benchmark.models.layers import JOINT, BlockEncoder
 from benchmark.registry import Needs
-from benchmark.training.closed_form import Maps, Side, choose, choosing_rows, mrr
-from benchmark.training.losses import contrastive_loss
+from benchmark.training.closed_form import (
+    Maps,
+    Side,
+    candidates,
+    covariances,
+    encoded,
+    exact,
+)
+from benchmark.training.losses import contrastive_loss, info_nce
+from benchmark.training.row_selection import thinned
 from benchmark.training.trained_method import TrainedMethod, cosine
 from dcar.candidates import CandidateCaptions
 from dcar.category_loss import category_aware_loss
 from dcar.options import NEGATIVES
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
+from fdrd.progress import Progress, silent
 
-log = logging.getLogger(__name__)
-
-GAMMAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+GAMMAS = (1.0, 4.0, 16.0)
 """Weights of the mapped features to choose from; that of the joint space is 1."""
+
+PRIORS = (0.3, 1.0)
+"""Correlations of the joint space in the prior of each map, see `benchmark.training.closed_form`."""
+
+POWERS = (0.5, 1.0, 1.5)
+"""Exponents of the singular values to choose from."""
+
+SCALES = (4.0, 8.0, 16.0, 32.0)
+"""Factors of the similarities in the loss that chooses."""
+
+CHOOSING_ROWS = 500
+"""Most validation rows that choose."""
+
+DEPENDENT = 4
+"""Validation rows that count as one when they weigh maps, because they compete in one batch."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +76,7 @@ class DCARPlusConfig:
 
     Attributes:
         layers: joint, or blocks such as joint,0,middle,last; auto chooses how many on validation.
-        rank: width of the space that both sides are mapped to, if that is more than the joint space has.
+        rank: outputs of each of the two maps of a side, if that is more than the joint space has.
         lambda_cate: weight of the category-aware loss.
         epsilon: relevance that other captions of the image's category share in that loss.
         n_attribute: number of its four negatives that swap an attribute; the others swap the category.
@@ -77,6 +99,33 @@ class DCARPlusConfig:
             raise FdrdError(f"n_attribute={self.n_attribute}: a caption has {NEGATIVES} negatives")
 
 
+class Start(NamedTuple):
+    """Maps of which training starts.
+
+    Attributes:
+        maps: of both sides; mapped features have mean length 1.
+        gamma: their weight beside the joint space.
+        name: how they were made.
+        loss: their loss on validation, with the joint space.
+        weight: their share among all maps.
+    """
+
+    maps: Maps
+    gamma: float
+    name: str
+    loss: float
+    weight: float = 0.0
+
+
+def weighed(starts: Sequence[Start], rows: int) -> list[Start]:
+    """Return maps weighed by the likelihood of validation rows, of which `DEPENDENT` count as one; none below 1 %."""
+    losses = torch.tensor([start.loss for start in starts], dtype=torch.float64)
+    weights = (-losses * rows / DEPENDENT).softmax(0)
+    weights[weights < 0.01] = 0.0
+    shares = (weights / weights.sum()).tolist()
+    return [start._replace(weight=share) for start, share in zip(starts, shares, strict=True)]
+
+
 class LinearMap(nn.Module):
     """Map features (B, D) to (B, k) unit features. Initially it keeps the joint space, the first d columns.
 
@@ -91,18 +140,20 @@ class LinearMap(nn.Module):
     def __init__(self, dim: int, inputs: int, outputs: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(inputs))
-        joint = torch.eye(dim)
-        self.map = nn.Parameter(pad(joint, (0, outputs - dim, 0, inputs - dim)))
+        self.map = nn.Parameter(pad(torch.eye(dim), (0, outputs - dim, 0, inputs - dim)))
 
     @torch.no_grad()
-    def start_from(self, side: Side) -> None:
-        """Start from the leading columns of a map, of mean length 1, so that one learning rate suits all."""
-        outputs = self.map.shape[1]
-        leading = side.map[:, :outputs].float()
-        leading = leading / leading.norm(dim=0).mean()
-        below = len(self.mean) - len(side.mean)  # layers that were not chosen
-        self.mean.copy_(pad(side.mean.float(), (0, below)))
-        self.map.copy_(pad(leading, (0, outputs - leading.shape[1], 0, below)))
+    def start_from(self, sides: Sequence[Side]) -> None:
+        """Start from leading columns of some maps side by side, of mean length 1, so that one learning rate suits."""
+        self.map.zero_()
+        width = self.map.shape[1] // len(sides)
+        for number, side in enumerate(sides):
+            leading = side.map[:, :width].float()
+            first = number * width
+            self.map[: len(leading), first : first + leading.shape[1]] = leading
+            self.mean[: len(side.mean)] = side.mean.float()
+        lengths = self.map.norm(dim=0)
+        self.map.div_(lengths[lengths > 0].mean())
 
     def forward(self, features: Tensor) -> Tensor:
         """Return unit features."""
@@ -120,15 +171,72 @@ class Learner(nn.Module):
         self.text = LinearMap(dim, text_inputs, outputs)
         self.register_buffer("gamma", torch.tensor(GAMMAS[0]))
 
-    def start_from(self, maps: Maps) -> None:
-        """Start from the maps of a closed form."""
-        self.image.start_from(maps.image)
-        self.text.start_from(maps.text)
+    def start_from(self, starts: Sequence[Start]) -> None:
+        """Start from the weighted mean of the scores of some maps, each with its gamma beside the joint space."""
+        shares = [start.weight * start.gamma / (1 + start.gamma) for start in starts]
+        for number, side in enumerate((self.image, self.text)):
+            side.start_from(
+                [
+                    Side(start.maps[number].mean, share**0.5 * start.maps[number].map)
+                    for start, share in zip(starts, shares, strict=True)
+                ]
+            )
+        self.gamma.fill_(sum(shares) / (1 - sum(shares)))
 
-    def joined(self, joint: Tensor, mapped: Tensor, gamma: float | None = None) -> Tensor:
+    def joined(self, joint: Tensor, mapped: Tensor) -> Tensor:
         """Return (B, d + k) unit features, whose cosines are (c + gamma c') / (1 + gamma) of those of the parts."""
-        root = math.sqrt(float(self.gamma) if gamma is None else gamma)
-        return normalize(torch.cat([joint, root * mapped], dim=-1), dim=-1)
+        return normalize(torch.cat([joint, float(self.gamma) ** 0.5 * mapped], dim=-1), dim=-1)
+
+
+@torch.no_grad()
+def choose_starts(
+    encoder: BlockEncoder,
+    train: RetrievalDataset,
+    validation: RetrievalDataset,
+    progress: Progress = silent,
+) -> list[Start]:
+    """Solve for the training pairs with each prior, and choose layers, regularizers, power and gamma of each.
+
+    The criterion is the contrastive loss of the validation rows as one batch, at the best of `SCALES`. It moves with
+    every score, so it chooses better on a few dozen rows than ranks do.
+
+    Raises:
+        FdrdError: there are fewer than 2 training pairs.
+    """
+    moments = covariances(encoder, train, progress)
+    validation = thinned(validation, CHOOSING_ROWS)
+    x, y = map(exact, encoded(encoder, Images.of(validation), validation.captions, progress))
+    image, caption = map(torch.from_numpy, validation.pairs.T)
+    same = (image[:, None] == image) | (caption[:, None] == caption)
+    repeats = same.fill_diagonal_(False).to(x.device)
+    d = encoder.encoder.dim
+
+    def cosines(a: Tensor, b: Tensor) -> Tensor:
+        return normalize(a, dim=-1)[image] @ normalize(b, dim=-1)[caption].T
+
+    joint = cosines(x[:, :d], y[:, :d])
+    best: dict[float, Start] = {}
+    for number, (columns, prior) in enumerate(product(encoder.sets, PRIORS)):
+        for each in candidates("cca", moments.leading(*columns), d, prior):
+            a, b = (
+                (features[:, : len(side.mean)] - side.mean) @ side.map
+                for features, side in zip((x, y), each.maps, strict=True)
+            )
+            for power in POWERS:
+                both = a * each.values**power, b * each.values**power
+                mapped = cosines(*both)
+                for gamma in GAMMAS:
+                    scores = ((joint + gamma * mapped) / (1 + gamma)).float()
+                    loss = min(float(info_nce(scale * scores, repeats=repeats)) for scale in SCALES)
+                    if prior not in best or loss < best[prior].loss:
+                        name = f"{encoder.names_of(columns)}; {each.name}, power {power:g}, gamma {gamma:g}"
+                        maps = (
+                            Side(side.mean, side.map / features.norm(dim=-1).mean())
+                            for side, features in zip(each.weighed(power), both, strict=True)
+                        )
+                        best[prior] = Start(Maps(*maps), gamma, name, loss)
+        progress(f"choose | {best[prior].name}", number + 1, len(encoder.sets) * len(PRIORS))
+    return weighed(list(best.values()), len(validation))
 
 
 class DCARPlus(TrainedMethod):
@@ -149,7 +257,9 @@ class DCARPlus(TrainedMethod):
         inputs = self.blocks.image_dim, self.blocks.text_dim
         super().__init__(
             backbone,
-            Learner(backbone.dim, *inputs, min(max(options.rank, backbone.dim), *inputs)),
+            Learner(
+                backbone.dim, *inputs, len(PRIORS) * min(max(options.rank, backbone.dim), *inputs)
+            ),
             train,
             seed,
             encode_image=self._encode_image,
@@ -166,32 +276,13 @@ class DCARPlus(TrainedMethod):
         validation: RetrievalDataset,
         context: TrainContext = TrainContext(),
     ) -> FitLog:
-        """Solve for the maps in closed form, choose gamma on validation, and train from there."""
-        found = choose(self.blocks, train, validation, progress=context.progress)
-        if found.maps is None:
-            log.warning(
-                "dcar_plus: no map is better than the joint space on validation; training starts from it"
-            )
-        else:
-            self.learner.start_from(found.maps)
-        self._choose_gamma(choosing_rows(validation))
+        """Solve for the maps in closed form, choose them and gamma on validation, and train from there."""
+        self.learner.start_from(choose_starts(self.blocks, train, validation, context.progress))
         if self.options.lambda_cate:
             self.candidates = CandidateCaptions(
                 train, self.seed, own=False, n_attribute=self.options.n_attribute
             )
         return learn(self, train, validation, context)
-
-    @torch.no_grad()
-    def _choose_gamma(self, validation: RetrievalDataset) -> None:
-        images, texts = encode_split(self, validation)
-        d = self.backbone.dim
-
-        def joined(features: Features, gamma: float) -> Tensor:
-            joint, mapped = features.pooled[:, :d], features.pooled[:, d:]
-            return self.learner.joined(normalize(joint, dim=-1), normalize(mapped, dim=-1), gamma)
-
-        best = max(GAMMAS, key=lambda g: mrr(joined(images, g), joined(texts, g), validation))
-        self.learner.gamma.fill_(best)
 
     def _encode_image(self, images: AnyImages) -> Features:
         blocks = self.blocks.encode_image(images)
@@ -228,9 +319,9 @@ TRAIN = TrainConfig(
     epochs=5,
     eval_every=1_000_000,
     batch_size=256,
-    per_category=26,
+    per_category=85,
     optimizer="adamw",
-    learning_rate=5e-4,
+    learning_rate=2.5e-4,
     scale="12",
     keep_untrained=False,
 )

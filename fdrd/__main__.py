@@ -15,9 +15,9 @@ import typer
 from fdrd.commands import app, err, out
 from fdrd.commands.console import shown
 from fdrd.errors import CheckError, FdrdError
+from fdrd.files.atomic import remedy_of
 from fdrd.files.cache import is_of_cache
-from fdrd.files.disk_errors import remedy_of
-from fdrd.shadowing import hidden_packages
+from fdrd.lazy import hidden_packages
 
 
 def main() -> None:

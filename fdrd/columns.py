@@ -179,7 +179,7 @@ def _in_card(column: dict[str, Any]) -> dict[str, Any]:
         case "Value":
             return {"dtype": column["dtype"]}
         case "ClassLabel":
-            names = {f"{number}": name for number, name in enumerate(column["names"])}
+            names = {f"{index}": name for index, name in enumerate(column["names"])}
             return {"dtype": {"class_label": {"names": names}}}
         case "Image":
             return {"dtype": "image"}

@@ -83,13 +83,13 @@ class RetrievalDataset:
         self.captions, caption_of_row, row_of_caption = _distinct(columns["caption"])
         self.pairs: Indices = np.stack([image_of_row, caption_of_row], axis=1)
         self.categories: list[str] = list(rows.features["category"].names)
-        numbers = [-1 if number is None else number for number in columns["category"]]
-        self.row_category: Indices = np.asarray(numbers, dtype=np.int64)
+        indices = [-1 if index is None else index for index in columns["category"]]
+        self.row_category: Indices = np.asarray(indices, dtype=np.int64)
         self.image_category = self.row_category[self._row_of_image]
         self.caption_category = self.row_category[row_of_caption]
         self.domains = sorted(set(columns["domain"]))
-        number = {domain: index for index, domain in enumerate(self.domains)}
-        row_domain = np.asarray([number[domain] for domain in columns["domain"]], dtype=np.int64)
+        index = {domain: position for position, domain in enumerate(self.domains)}
+        row_domain = np.asarray([index[domain] for domain in columns["domain"]], dtype=np.int64)
         self.image_domain = row_domain[self._row_of_image]
         self._checked = np.zeros(len(self.image_digests), dtype=bool)
 
@@ -112,44 +112,44 @@ class RetrievalDataset:
                 f"{self.name} have none; leave it out, or build with `category_from` or `category`"
             )
 
-    def images(self, numbers: Iterable[int]) -> list[Image]:
+    def images(self, indices: Iterable[int]) -> list[Image]:
         """Return the images with these numbers, decoded, upright, in RGB.
 
         Raises:
             FdrdError: as `files`, or an image does not decode.
         """
-        numbers = list(numbers)
+        indices = list(indices)
         return [
-            self._decoded(data, number)
-            for data, number in zip(self.files(numbers), numbers, strict=True)
+            self._decoded(data, index)
+            for data, index in zip(self.files(indices), indices, strict=True)
         ]
 
-    def files(self, numbers: Iterable[int]) -> list[bytes]:
+    def files(self, indices: Iterable[int]) -> list[bytes]:
         """Return the file bytes of the images with these numbers.
 
         Raises:
             FdrdError: bytes are not those of the image's digest.
         """
-        wanted = [int(number) for number in numbers]
-        images = self._files[[int(self._row_of_image[number]) for number in wanted]]["image"]
+        wanted = [int(index) for index in indices]
+        images = self._files[[int(self._row_of_image[index]) for index in wanted]]["image"]
         contents = [(image or {}).get("bytes") or b"" for image in images]
-        for number, content in zip(wanted, contents, strict=True):
-            if self._checked[number]:
+        for index, content in zip(wanted, contents, strict=True):
+            if self._checked[index]:
                 continue
-            if hashlib.sha256(content).hexdigest() != self.image_digests[number]:
-                raise DamageError(self._place(number), "the image does not match its digest")
-            self._checked[number] = True
+            if hashlib.sha256(content).hexdigest() != self.image_digests[index]:
+                raise DamageError(self._place(index), "the image does not match its digest")
+            self._checked[index] = True
         return contents
 
-    def checked_digests(self, numbers: Iterable[int]) -> list[str]:
+    def checked_digests(self, indices: Iterable[int]) -> list[str]:
         """Return the digests of the images with these numbers, computed from their bytes at least once.
 
         Raises:
             FdrdError: as `files`.
         """
-        wanted = [int(number) for number in numbers]
-        self.files(number for number in wanted if not self._checked[number])
-        return [self.image_digests[number] for number in wanted]
+        wanted = [int(index) for index in indices]
+        self.files(index for index in wanted if not self._checked[index])
+        return [self.image_digests[index] for index in wanted]
 
     def check_images(self, progress: Progress = silent) -> None:
         """Compare all images with their digests, so that `fingerprint` holds for their bytes.
@@ -169,12 +169,12 @@ class RetrievalDataset:
 
         return self._rows.select_columns("image").cast_column("image", Image(decode=False))
 
-    def _decoded(self, data: bytes, number: int) -> Image:
-        with opened_image(data, self._place(number)) as image:
+    def _decoded(self, data: bytes, index: int) -> Image:
+        with opened_image(data, self._place(index)) as image:
             return upright_rgb(image)
 
-    def _place(self, number: int) -> str:
-        row = int(self._row_of_image[number])
+    def _place(self, index: int) -> str:
+        row = int(self._row_of_image[index])
         return f"{self.name}: {self._rows.select_columns('id')[row]['id']} in {self.split}"
 
     def records(self, rows: Sequence[int]) -> list[dict[str, Any]]:
@@ -287,12 +287,7 @@ def rows_digest(rows: Iterable[RowTexts]) -> str:
 
 
 def load_view(name: Name, split: str, domain: str | None = None) -> RetrievalDataset:
-    """Load one split of a dataset as distinct images, distinct captions and pairs.
-
-    Args:
-        name: folder that `fdrd build` wrote, registered name, or Hub id.
-        split: `train`, `validation` or `test`.
-        domain: load only this domain.
+    """Load one split of a dataset, or one domain of it, as distinct images, distinct captions and pairs.
 
     Raises:
         FdrdError: there is no such dataset, split or domain, or one of its shards is damaged.
@@ -303,13 +298,8 @@ def load_view(name: Name, split: str, domain: str | None = None) -> RetrievalDat
 def load_rows(name: Name, split: str | None = None, domain: str | None = None) -> Any:
     """Return rows as `datasets.load_dataset` does, but look on this machine before asking the Hub.
 
-    Args:
-        name: folder that `fdrd build` wrote, registered name, or Hub id.
-        split: load only this split.
-        domain: load only this domain.
-
     Returns:
-        A `datasets.Dataset`, or without `split` a `datasets.DatasetDict`.
+        A `datasets.Dataset` with the rows of a split, or without `split` a `datasets.DatasetDict`.
 
     Raises:
         FdrdError: there is no such dataset, split or domain, or one of its shards is damaged.
@@ -338,11 +328,11 @@ def load_rows(name: Name, split: str | None = None, domain: str | None = None) -
                     f"`fdrd build`, or name another"
                 ) from error
     if not shards.get(split) if split else not shards:
-        place = " of ".join(part for part in (split, domain) if part)
+        part = " of ".join(part for part in (split, domain) if part)
         others = (_local_shards(name, domain, None) or {}) if split else {}
         has = f"choose {' or '.join(others)} with `split`; " if others else ""
         raise MissingSplitError(
-            f"{name} has no {place}; {has}`fdrd stats {name}` lists its contents"
+            f"{name} has no {part}; {has}`fdrd stats {name}` lists its contents"
         )
     if split:
         return _rows(shards[split])
@@ -426,12 +416,12 @@ def load_splits(
 
 def _distinct(values: Sequence[str]) -> tuple[list[str], Indices, Indices]:
     """Return distinct values in order of appearance, the number of each row's value, and first rows."""
-    number: dict[str, int] = {}
+    index: dict[str, int] = {}
     first: list[int] = []
     rows = np.empty(len(values), dtype=np.int64)
     for row, value in enumerate(values):
-        if value not in number:
-            number[value] = len(number)
+        if value not in index:
+            index[value] = len(index)
             first.append(row)
-        rows[row] = number[value]
-    return list(number), rows, np.asarray(first, dtype=np.int64)
+        rows[row] = index[value]
+    return list(index), rows, np.asarray(first, dtype=np.int64)

@@ -4,7 +4,7 @@
 class FdrdError(Exception):
     """An error that the user can fix. The message says where, why, and how to fix it.
 
-    Names of arguments are in backticks. The command line writes its options instead (`fdrd.commands.every_command`).
+    Names of arguments are in backticks. The command line writes its options instead (`fdrd.commands.help`).
     """
 
 

@@ -10,9 +10,9 @@ import mimetypes
 import os
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from fdrd.errors import FdrdError
 
@@ -22,14 +22,8 @@ _FOLDERS = 20  # subfolders that are looked at, on each of
 _DEPTH = 3  # levels
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a path can be.
-
-    Attributes:
-        what: as a noun phrase.
-        advice: what takes it; `{}` stands for the path.
-    """
+class Kind(NamedTuple):
+    """What a path can be, as a noun phrase, and what takes it; `{}` stands for the path."""
 
     what: str
     advice: str
@@ -87,22 +81,18 @@ def kind_of(path: Path) -> str:
 
 
 def refuse_other(path: str | Path, wanted: str, *kinds: str) -> None:
-    """Raise if a path is clearly of another kind.
+    """Raise if a path is clearly of another kind than those that pass. One that does not exist passes.
 
-    Args:
-        path: file or folder; one that does not exist passes.
-        wanted: noun phrase for what is wanted, e.g. "a dataset".
-        kinds: kinds that pass.
+    `wanted` is a noun phrase, e.g. "a dataset".
 
     Raises:
         FdrdError: the path is of another kind; the message says which, and what takes it.
     """
     kind = kind_of(Path(path))
     if kind and kind not in kinds:
-        found = KINDS[kind]
-        raise FdrdError(
-            f"{path} is {found.what}, not {wanted}; {found.advice.replace('{}', shlex.quote(str(path)))}"
-        )
+        what, advice = KINDS[kind]
+        advice = advice.replace("{}", shlex.quote(str(path)))
+        raise FdrdError(f"{path} is {what}, not {wanted}; {advice}")
 
 
 def _kind_of_file(path: Path) -> str:
@@ -135,11 +125,12 @@ def _kind_of_folder(folder: Path) -> str:
     if kind and (folder / "config.json").is_file():
         return "model"
     entries = sorted(_entries(folder))
-    if any(_is_result(folder / name) for name in islice(_with_suffix(entries, ".json"), _FOLDERS)):
+    tables = [name for name in entries if name.lower().endswith(".json")]
+    if any(_is_result(folder / name) for name in tables[:_FOLDERS]):
         return "results"
     for kind, alternatives in _DOMAIN_MARKERS.items():
-        for place in (folder, *_subfolders(folder, entries)):
-            if any(all((place / name).exists() for name in names) for names in alternatives):
+        for part in (folder, *_subfolders(folder, entries)):
+            if any(all((part / name).exists() for name in names) for names in alternatives):
                 return kind
     if any((each / "manifest.json").is_file() for each in _subfolders(folder, entries)):
         return ""  # e.g. the folder of a project
@@ -173,10 +164,6 @@ def _holds_images(folder: Path, entries: list[str], depth: int) -> bool:
 def _subfolders(folder: Path, entries: list[str]) -> Iterator[Path]:
     paths = (folder / name for name in entries if not name.startswith("."))
     return islice((path for path in paths if path.is_dir() and not path.is_symlink()), _FOLDERS)
-
-
-def _with_suffix(names: list[str], suffix: str) -> Iterator[str]:
-    return (name for name in names if name.lower().endswith(suffix))
 
 
 def _entries(folder: Path) -> Iterator[str]:

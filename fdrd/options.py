@@ -6,10 +6,12 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from fdrd.errors import FdrdError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 ALIASES = {"lr": "learning_rate"}
 """Other names of options. Result files keep the name that an option has."""
@@ -26,14 +28,7 @@ RESERVED = frozenset({"train", "seed"})
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a method or of the training.
-
-    Attributes:
-        name: as in `-M name=value`.
-        type: annotated type.
-        default: default value.
-        doc: one line from the docstring.
-    """
+    """One option of a method or of the training: `-M name=value`, its annotated type, and one line of the docstring."""
 
     name: str
     type: Any
@@ -63,8 +58,28 @@ def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
     }
 
 
+def shows_keywords(keywords: type, owner: type) -> Callable[[F], F]:
+    """Let `inspect.signature`, and so help and TAB of a notebook, show each keyword of the `**settings` of a function.
+
+    `keywords` is their `TypedDict`, and `owner` the dataclass that has their defaults.
+    """
+    defaults = {each.name: each.default for each in fields(owner) if each.default is not MISSING}
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        *named, _ = signature.parameters.values()
+        for name, hint in keywords.__annotations__.items():
+            text, default = getattr(hint, "__forward_arg__", hint), defaults.get(name)
+            kind = inspect.Parameter.KEYWORD_ONLY
+            named.append(inspect.Parameter(name, kind, default=default, annotation=text))
+        function.__signature__ = signature.replace(parameters=named)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
 def read_options(
-    options: Mapping[str, Option], given: Mapping[str, Any], whose: str
+    options: Mapping[str, Option], assigned: Mapping[str, Any], whose: str
 ) -> dict[str, Any]:
     """Convert the given options to their annotated types.
 
@@ -72,13 +87,13 @@ def read_options(
         FdrdError: an option is unknown or given twice, or its value has another type.
     """
     values = {}
-    for name, value in given.items():
-        own = name if name in options else ALIASES.get(name, name)
-        if own not in options:
-            raise FdrdError(unknown("option", name, options, whose))
-        if own in values:
-            raise FdrdError(f"{whose}: {own} is given twice; remove one")
-        values[own] = _value(options[own], value, whose)
+    for alias, value in assigned.items():
+        name = alias if alias in options else ALIASES.get(alias, alias)
+        if name not in options:
+            raise FdrdError(unknown("option", alias, options, whose))
+        if name in values:
+            raise FdrdError(f"{whose}: {name} is given twice; remove one")
+        values[name] = _value(options[name], value, whose)
     return values
 
 
@@ -91,18 +106,18 @@ def split_assignments(texts: Iterable[str], flag: str) -> dict[str, str]:
     >>> split_assignments(["depth=3", "coop.n_ctx=4"], "-M")
     {'depth': '3', 'coop.n_ctx': '4'}
     """
-    given: dict[str, str] = {}
+    assigned: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise FdrdError(f"{flag} {text}: write {flag} name=value")
-        if name in given:
+        if name in assigned:
             raise FdrdError(f"{flag} {name}: given twice; remove one")
-        given[name] = value
-    return given
+        assigned[name] = value
+    return assigned
 
 
-def _value(option: Option, given: Any, whose: str) -> Any:
+def _value(option: Option, value: Any, whose: str) -> Any:
     """Convert the value of an option from text or from Python.
 
     >>> _value(Option("depth", int, 1, ""), "3", "maple")
@@ -114,29 +129,20 @@ def _value(option: Option, given: Any, whose: str) -> Any:
 
     words = {"yes": True, "no": False} if option.type is bool else {}
     try:
-        value = msgspec.convert(words.get(str(given).lower(), given), option.type, strict=False)
-        if value == value:  # not NaN
-            return value
+        converted = msgspec.convert(words.get(str(value).lower(), value), option.type, strict=False)
+        if converted == converted:  # not NaN
+            return converted
     except msgspec.ValidationError:
         pass
-    problem = f"{whose}: {option.name}={given}"
+    problem = f"{whose}: {option.name}={value}"
     if get_origin(option.type) is Literal:
         raise FdrdError(f"{problem}: choose from {option.values}")
-    raise FdrdError(f"{problem}: not {_article(option.values)}")
-
-
-def _article(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+    article = "an" if option.values[0] in "aeiou" else "a"
+    raise FdrdError(f"{problem}: not {article} {option.values}")
 
 
 def closest(name: str, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str:
-    """Return the known name that was probably meant; empty if none is close.
-
-    Args:
-        name: unknown name.
-        known: known names.
-        meant: known names by what others call them.
-    """
+    """Return the known name that was probably meant; empty if none is close. `meant` has known names by other names."""
     names = sorted(known)
     other = (meant or {}).get(name.lower().replace("-", "_"))
     close = [other] if other in names else difflib.get_close_matches(name, names, n=1)

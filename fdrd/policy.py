@@ -35,16 +35,16 @@ def resolve(chosen: Mapping[str, str]) -> dict[str, Action]:
     """
     actions: dict[str, Action] = {action: action for action in get_args(Action)}
     for reason, action in chosen.items():
-        given = f"`policy` {reason}={action}"
+        choice = f"`policy` {reason}={action}"
         if reason not in REASONS:
-            raise FdrdError(f"{given}: unknown reason {reason!r}{_suggestion(reason, REASONS)}")
+            raise FdrdError(f"{choice}: unknown reason {reason!r}{_suggestion(reason, REASONS)}")
         if action not in actions:
             raise FdrdError(
-                f"{given}: the action must be keep, drop or fail{_suggestion(action, actions)}"
+                f"{choice}: the action must be keep, drop or fail{_suggestion(action, actions)}"
             )
         if action == "keep" and reason not in KEEPABLE:
             raise FdrdError(
-                f"{given}: such a record cannot be kept ({REASONS[reason]}); choose drop or fail"
+                f"{choice}: such a record cannot be kept ({REASONS[reason]}); choose drop or fail"
             )
     return {
         reason: actions[chosen[reason]] if reason in chosen else default_action(reason)

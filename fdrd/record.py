@@ -182,10 +182,10 @@ def class_labels(categories: Iterable[tuple[str, str]]) -> Labels:
     }
 
 
-def category_name(number: int | None, names: Sequence[str]) -> str:
+def category_name(index: int | None, names: Sequence[str]) -> str:
     """Return the name of a class label, empty for a row without a category.
 
     >>> category_name(1, ["cat", "dog"]), category_name(None, ["cat"])
     ('dog', '')
     """
-    return "" if number is None or number < 0 else names[number]
+    return "" if index is None or index < 0 else names[index]

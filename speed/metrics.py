@@ -43,10 +43,9 @@ def streamed(images: torch.Tensor, texts: torch.Tensor) -> tuple[np.ndarray, ...
     """Return the strict ranks of both directions."""
     rows = np.arange(len(texts))
     pairs = np.stack([rows // (len(texts) // len(images)), rows], axis=1)
-    ranks = rank(
-        lambda i, t: i.pooled @ t.pooled.T,
-        Features(images), Features(texts), pairs, pairs[:, 0] % CATEGORIES,
-    )  # fmt: skip
+    categories = pairs[:, 0] % CATEGORIES
+    queries, items = Features(images), Features(texts)
+    ranks = rank(lambda i, t: i.pooled @ t.pooled.T, queries, items, pairs, categories)
     return ranks.image_to_text.strict, ranks.text_to_image.strict
 
 
@@ -56,9 +55,9 @@ def dense(images: torch.Tensor, texts: torch.Tensor) -> tuple[np.ndarray, ...]:
     rows = torch.arange(len(texts))
     owner = rows // (len(texts) // len(images))
     relevant = scores[owner, rows]
-    own = relevant.view(len(images), -1)
-    best = own.amax(dim=1, keepdim=True)
-    to_text = 1 + (scores >= best).sum(dim=1) - (own == best).sum(dim=1)
+    of_image = relevant.view(len(images), -1)
+    best = of_image.amax(dim=1, keepdim=True)
+    to_text = 1 + (scores >= best).sum(dim=1) - (of_image == best).sum(dim=1)
     to_image = (scores >= relevant).sum(dim=0)
     return to_text.numpy(), to_image.numpy()
 

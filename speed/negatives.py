@@ -19,24 +19,28 @@ from fdrd.record import ImageRef, Record, Source
 from fdrd.text.attributes import find_attributes
 
 TARGET = 10_000  # captions per second and core
-NAMES = [f"{first} {second}" for first in "red hill sea star bay king moon wood gold fen".split()
-         for second in "finch otter lily terrier moth heron viper maple trout lynx".split()]  # fmt: skip
+NOUNS = "finch otter lily terrier moth heron viper maple trout lynx".split()
+NAMES = [
+    f"{each} {noun}"
+    for each in "red hill sea star bay king moon wood gold fen".split()
+    for noun in NOUNS
+]
 
 
 def make_records(size: int) -> list[Record]:
     """Return synthetic records."""
     draw = random.Random(0)
     records = []
-    for number in range(size):
+    for index in range(size):
         name = draw.choice(NAMES)
         color, other = draw.sample("black white brown gray yellow green blue".split(), 2)
         pose = draw.choice("sitting standing lying running sleeping".split())
-        place = draw.choice("grass snow floor couch bed sand".split())
+        where = draw.choice("grass snow floor couch bed sand".split())
         filler = " ".join(
             draw.choices("view with its fine shape in warm tones that seem near".split(), k=12)
         )
-        caption = f"A {color} and {other} {name} is {pose} on the {place}. The {name} {filler}."
-        records.append(Record(str(number), ImageRef("1.jpg"), caption, name, Source("1.jpg")))
+        caption = f"A {color} and {other} {name} is {pose} on the {where}. The {name} {filler}."
+        records.append(Record(str(index), ImageRef("1.jpg"), caption, name, Source("1.jpg")))
     return records
 
 

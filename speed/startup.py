@@ -23,10 +23,13 @@ import fdrd
 from fdrd.commands import COMMANDS
 
 PYTHON = {"python -c pass": ["-c", "pass"], "python -c 'import typer'": ["-c", "import typer"]}
-MISTAKES = (
-    "build nowhere", "validate nowhere", "bench nowhere --method zero_shot", "bench --method nope",
-    "report nowhere", "compare nowhere", "run nowhere.toml",
-)  # fmt: skip
+MISTAKES = """build nowhere
+validate nowhere
+bench nowhere --method zero_shot
+bench --method nope
+report nowhere
+compare nowhere
+run nowhere.toml""".splitlines()
 
 
 def main() -> None:

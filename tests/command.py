@@ -1,8 +1,26 @@
-"""Run `fdrd` in a process of its own."""
+"""Run `fdrd`: in this process, or in a process of its own where that matters."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
+
+from fdrd import __main__ as cli
+
+
+def run_fdrd(*arguments):
+    """Run a command as `main` does; return exit code, stdout and stderr. A traceback is raised."""
+    before, printed, told, code = sys.argv, io.StringIO(), io.StringIO(), 0
+    sys.argv = ["fdrd", *map(str, arguments)]
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(told):
+            cli.main()
+    except SystemExit as end:
+        code = end.code or 0
+    finally:
+        sys.argv = before
+    return code, printed.getvalue(), told.getvalue()
 
 
 def start_fdrd(folder, *arguments, **variables):

@@ -1,219 +1,83 @@
-"""Fixtures: a CLIP and a dataset that are small enough to train in a test, and a local Hub."""
+"""Fixtures: a CLIP and a dataset that are small enough to train in a test, and a local Hub.
+
+torch and transformers are imported where a test needs them: the process that distributes the tests does not.
+"""
 
 import os
 import sys
 
-os.environ["HF_HUB_OFFLINE"] = (
-    "1"  # before the Hub's client is imported: no test waits for the network
-)
-
-import hashlib
-import io
+os.environ["HF_HUB_OFFLINE"] = "1"  # before the Hub's client is imported: no test waits for it
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: faster for tensors this small
 
 import pytest
-import torch
+from file_server import server
 from hub_server import WRITER, Hub
-from PIL import Image, ImageDraw
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import (
-    CLIPConfig,
-    CLIPImageProcessorPil,
-    CLIPModel,
-    CLIPTextConfig,
-    CLIPVisionConfig,
-    PreTrainedTokenizerFast,
-)
 
-from benchmark.models.clip import CLIPBackbone
-from fdrd.columns import features
-from fdrd.dataset import RetrievalDataset
+__all__ = ["server"]
 
-COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "black": (0, 0, 0)}
-SHAPES = ("circle", "square", "triangle")
-PLACES = ("left", "right")
-WORDS = (
-    *("a", "photo", "of", "on", "the", "big", "small", "white", "with", "and", "cat", "dog"),
-    *COLORS,
-    *SHAPES,
-    *PLACES,
-)
+LONGEST = ("test_contract.py", "test_browser.py", "test_encoders_and_methods.py", "test_tuning.py")
+"""Modules that start first, so that no worker is left alone with one at the end."""
 
 
-def tokenizer():
-    """Return a tokenizer with one token per listed word; EOS has the highest id, as in CLIP."""
-    letters = [letter for letter in "abcdefghijklmnopqrstuvwxyz0123456789.," if letter not in WORDS]
-    pieces = [*letters, *(f"##{letter}" for letter in [*letters, "a"]), *WORDS]
-    vocabulary = {
-        piece: number for number, piece in enumerate(["[UNK]", *pieces, "[BOS]", "[EOS]"])
-    }
-    coding = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=40))
-    coding.pre_tokenizer = pre_tokenizers.Whitespace()
-    ends = [(end, vocabulary[end]) for end in ("[BOS]", "[EOS]")]
-    coding.post_processor = processors.TemplateProcessing(
-        single="[BOS] $A [EOS]", special_tokens=ends
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=coding,
-        bos_token="[BOS]",
-        eos_token="[EOS]",
-        pad_token="[EOS]",
-        unk_token="[UNK]",
-        model_max_length=24,
-    )
-
-
-def clip_model(seed=0):
-    """Return a CLIP with three layers, and different widths in each tower to detect mix-ups."""
-    eos = len(tokenizer()) - 1
-    layers = {"num_hidden_layers": 3, "num_attention_heads": 4}
-    text = CLIPTextConfig(
-        vocab_size=eos + 1,
-        hidden_size=32,
-        intermediate_size=64,
-        max_position_embeddings=24,
-        bos_token_id=eos - 1,
-        eos_token_id=eos,
-        pad_token_id=eos,
-        **layers,
-    )
-    vision = CLIPVisionConfig(
-        hidden_size=48, intermediate_size=96, image_size=32, patch_size=16, **layers
-    )
-    torch.manual_seed(seed)
-    return CLIPModel(
-        CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=16)
-    ).eval()
-
-
-def image_processor():
-    return CLIPImageProcessorPil(
-        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, do_convert_rgb=True
-    )
-
-
-def tiny_backbone(frozen=None, seed=0):
-    return CLIPBackbone(
-        clip_model(seed), tokenizer(), image_processor(), name="tiny", frozen=frozen
-    )
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Use one thread, which is faster for tensors this small."""
-    torch.set_num_threads(1)
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")
 def tiny_clip():
+    from tests.tiny import tiny_backbone
+
     return tiny_backbone()
 
 
-def drawing(color, shape, place):
-    """Return a PNG of one shape."""
-    image = Image.new("RGB", (40, 40), "white")
-    left = 2 if place == "left" else 18
-    box = (left, 10, left + 18, 28)
-    pen = ImageDraw.Draw(image)
-    if shape == "circle":
-        pen.ellipse(box, fill=COLORS[color])
-    elif shape == "square":
-        pen.rectangle(box, fill=COLORS[color])
-    else:
-        pen.polygon([(left, 28), (left + 18, 28), (left + 9, 10)], fill=COLORS[color])
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
-
-
-def row(number, image, caption, category, *, domain="shapes", negatives=(), partners=()):
-    """Return a row; its negatives are (caption, category, kind, attribute type), its partners (kind, number)."""
-    fields = ("caption", "category", "kind", "attribute_type")
-    return {
-        "id": f"{domain}/{number}",
-        "image": {"bytes": image, "path": f"{number}.png"},
-        "caption": caption,
-        "category": category,
-        "meta_category": "shape",
-        "domain": domain,
-        "attributes": [],
-        "negatives": [dict(zip(fields, each, strict=True)) for each in negatives],
-        "natural_pairs": [{"kind": kind, "id": f"{domain}/{each}"} for kind, each in partners],
-        "group": "",
-        "source": {
-            "file": f"{number}.png",
-            "sha256": hashlib.sha256(image).hexdigest(),
-            "license": "CC0-1.0",
-            "origin": "drawn",
-        },
-        "width": 40,
-        "height": 40,
-    }
-
-
-def dataset(rows, split, categories=SHAPES):
-    from datasets import Dataset, Features
-
-    columns = {key: [row[key] for row in rows] for key in rows[0]}
-    return RetrievalDataset(
-        Dataset.from_dict(columns, features=Features.from_dict(features(list(categories)))),
-        name="drawn",
-        split=split,
-    )
-
-
-def drawn(split):
-    """Return 24 drawings with a caption, a category negative and an attribute negative each, in natural pairs."""
-    rows = []
-    for color in COLORS:
-        for shape in SHAPES:
-            for place in PLACES:
-                size = {"train": "big", "validation": "small", "test": "the"}[split]
-                other_shape = SHAPES[(SHAPES.index(shape) + 1) % len(SHAPES)]
-                other_color = next(c for c in COLORS if c != color)
-                caption = f"a {size} {color} {shape} on the {place}"
-                negatives = [
-                    (caption.replace(shape, other_shape), other_shape, "category", None),
-                    (caption.replace(color, other_color), shape, "attribute", "color"),
-                ]
-                image, number = drawing(color, shape, place), len(rows)
-                # Numbers count places first, then shapes, then colors.
-                partners = [("attribute", number + 6 if number // 6 % 2 == 0 else number - 6)]
-                if number % 6 < 4:
-                    partners.insert(0, ("category", number + 2 if number % 6 < 2 else number - 2))
-                rows.append(
-                    row(number, image, caption, shape, negatives=negatives, partners=partners)
-                )
-    return dataset(rows, split)
-
-
 @pytest.fixture(scope="session")
-def tiny_dataset():
-    return {split: drawn(split) for split in ("train", "validation", "test")}
+def make_clip():
+    from tests.tiny import tiny_backbone
+
+    return tiny_backbone
 
 
 @pytest.fixture(scope="session")
 def clip_parts():
     """Return a function for the model, tokenizer and image processor of the tiny CLIP."""
+    from tests.tiny import clip_model, image_processor, tokenizer
+
     return lambda seed=0: (clip_model(seed), tokenizer(), image_processor())
 
 
 @pytest.fixture(scope="session")
-def make_clip():
-    return tiny_backbone
+def tiny_dataset():
+    from tests.tiny import drawn
+
+    return {split: drawn(split) for split in ("train", "validation", "test")}
+
+
+@pytest.fixture(scope="session")
+def quick_dataset(tiny_dataset):
+    """The training split of `tiny_dataset`, and few rows to validate and measure on."""
+    few = {split: tiny_dataset[split].select(range(8)) for split in ("validation", "test")}
+    return {**tiny_dataset, **few}
 
 
 @pytest.fixture(scope="session")
 def make_row():
+    from tests.tiny import row
+
     return row
 
 
 @pytest.fixture(scope="session")
 def make_dataset():
+    from tests.tiny import dataset
+
     return dataset
 
 
 @pytest.fixture(scope="session")
 def make_drawing():
+    from tests.tiny import drawing
+
     return drawing
 
 

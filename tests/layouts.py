@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
+from archives import tar
+from scenes import image_bytes
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,7 @@ class Pair:
     @property
     def data(self):
         """The bytes of the image, unlike those of all others."""
-        number = int(self.name[-2:])
-        image = Image.new("RGB", (24, 16), (number * 31 % 256, number * 97 % 256, 40))
-        image.putpixel((number, number % 16), (255, 255, 255))
-        file = io.BytesIO()
-        image.save(file, "PNG")
-        return file.getvalue()
+        return image_bytes(int(self.name[-2:]))
 
 
 PAIRS = [
@@ -264,12 +260,13 @@ def img2dataset_files(root, pairs):
 
 @layout("webdataset", "category", "photographer", captions=1)
 def img2dataset_webdataset(root, pairs):
-    with tarfile.open(root / "00000.tar", "w") as archive:
-        for number, p in enumerate(pairs):
-            add(archive, f"{number:09d}.jpg", p.data)
-            add(archive, f"{number:09d}.txt", p.captions[0].encode())
-            text = json.dumps(img2dataset_json(p, number), indent=4)
-            add(archive, f"{number:09d}.json", text.encode())
+    members = {}
+    for number, p in enumerate(pairs):
+        members[f"{number:09d}.jpg"] = p.data
+        members[f"{number:09d}.txt"] = p.captions[0].encode()
+        text = json.dumps(img2dataset_json(p, number), indent=4)
+        members[f"{number:09d}.json"] = text.encode()
+    put(root, "00000.tar", tar(members))
     img2dataset_reports(root, pairs)
 
 
@@ -300,11 +297,12 @@ def numbered_class_folders(root, pairs):
 
 @layout("webdataset", "photographer")
 def webdataset_of_lines(root, pairs):
-    with tarfile.open(root / "0.tar", "w") as archive:
-        for p in pairs:
-            add(archive, f"{p.name}.png", p.data)
-            fields = {"captions": list(p.captions), "photographer": p.photographer}
-            add(archive, f"{p.name}.json", json.dumps(fields).encode())
+    members = {}
+    for p in pairs:
+        members[f"{p.name}.png"] = p.data
+        fields = {"captions": list(p.captions), "photographer": p.photographer}
+        members[f"{p.name}.json"] = json.dumps(fields).encode()
+    put(root, "0.tar", tar(members))
 
 
 @layout("coco_captions", "split", "photographer")
@@ -515,10 +513,3 @@ def img2dataset_reports(root, pairs):
     }  # fmt: skip
     pq.write_table(pa.Table.from_pylist([*rows, failed]), root / "00000.parquet")
     put(root, "00000_stats.json", {"count": len(rows) + 1, "successes": len(rows)})
-
-
-def add(archive, name, data):
-    """Add a member to a tar archive."""
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    archive.addfile(info, io.BytesIO(data))

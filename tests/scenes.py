@@ -1,4 +1,4 @@
-"""Synthetic images with large and small shapes, similar to photographs."""
+"""Small drawn images, and synthetic ones with large and small shapes, similar to photographs."""
 
 import io
 import random
@@ -26,3 +26,11 @@ def encoded(image, form="PNG", **options):
     file = io.BytesIO()
     image.save(file, form, **options)
     return file.getvalue()
+
+
+def image_bytes(seed, size=(24, 16), form="PNG", **options):
+    """Return the bytes of an image that is unique for the seed."""
+    image = Image.new("RGB", size, (seed * 37 % 256, seed * 91 % 256, seed * 11 % 256))
+    image.putpixel((seed % size[0], seed // size[0] % size[1]), (255, 255, 255))
+    image.putpixel((seed * 7 % size[0], seed * 5 % size[1]), (0, 0, 0))  # not a mirror image
+    return encoded(image, form, **options)

@@ -26,7 +26,10 @@ def missing_package(name):
 
 
 def parametrize_methods(names):
-    """Run a test for each method, and skip those whose package is not installed."""
+    """Run a test for each method, and skip those whose package is not installed.
+
+    The tests of a method in a module run one after another, so that they can share a fixture.
+    """
     return pytest.mark.parametrize(
         "name",
         [
@@ -38,4 +41,5 @@ def parametrize_methods(names):
             )
             for name in names
         ],
+        scope="module",
     )

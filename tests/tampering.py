@@ -1,33 +1,20 @@
 """A small dataset, ways to damage it, and every command that reads one, run in this process."""
 
-import contextlib
 import hashlib
-import io
 import json
-import struct
-import sys
-import zlib
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import convert
-from PIL import Image
 
-from fdrd import __main__ as cli
 from fdrd.build_config import BuildConfig
 from fdrd.files.atomic import sha256_of
 from fdrd.pipeline.builder import build
 from fdrd.storage.manifest import digest_of_shards
 from fdrd.storage.manifest_types import Shard
-
-
-def drawing(seed):
-    image = Image.new("RGB", (24, 16), (seed * 37 % 256, seed * 91 % 256, seed * 11 % 256))
-    image.putpixel((seed % 24, seed // 24), (255, 255, 255))
-    image.putpixel((seed * 7 % 24, seed * 5 % 16), (0, 0, 0))
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
+from tests.command import run_fdrd
+from tests.hostile import png
+from tests.scenes import image_bytes
 
 
 def build_small(folder, form="arrow"):
@@ -38,7 +25,7 @@ def build_small(folder, form="arrow"):
         category = ("wren", "robin")[number // 4 % 2]
         path = folder / "raw" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(drawing(number))
+        path.write_bytes(image_bytes(number))
         caption = f"A small brown {category} sits on branch {number}."
         lines.append({"file_name": path.name, "caption": caption, "category": category, "split": split,
                       "license": "CC0-1.0"})  # fmt: skip
@@ -129,19 +116,7 @@ def with_image(data):
 
 def bomb():
     """Return a PNG of a few bytes that claims 3,600 million pixels."""
-
-    def chunk(kind, data):
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + chunk(b"IDAT", zlib.compress(b"\0"))
-        + chunk(b"IEND", b"")
-    )
+    return png(60_000, 60_000, b"\0")
 
 
 def replaced_by(make):
@@ -207,7 +182,7 @@ OF_ROWS = {
 OF_IMAGES = {
     "digest of another image": with_row(lambda row: row["source"].update(sha256="0a" * 32)),
     "image does not decode": with_image(b"<svg/>"),
-    "image ends early": with_image(drawing(200)[:-40]),
+    "image ends early": with_image(image_bytes(200)[:-40]),
     "image bomb": with_image(bomb()),
 }
 DAMAGES = {**OF_FILES, **OF_ROWS, **OF_IMAGES}
@@ -231,16 +206,3 @@ def run(command, data, out, backbone):
     places = {"data": data, "out": out, "backbone": backbone}
     arguments = [part.format(**places) for part in COMMANDS[command]]
     return run_fdrd(*arguments)
-
-
-def run_fdrd(*arguments):
-    before, printed, told, code = sys.argv, io.StringIO(), io.StringIO(), 0
-    sys.argv = ["fdrd", *map(str, arguments)]
-    try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(told):
-            cli.main()
-    except SystemExit as end:
-        code = end.code or 0
-    finally:
-        sys.argv = before
-    return code, printed.getvalue(), told.getvalue()

@@ -10,8 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from layouts import LAYOUTS, PAIRS
@@ -237,30 +235,10 @@ def test_images_that_torchvision_saved_are_built(tmp_path):
     assert {item.category for item in found} == {"class 0", "class 1"}
 
 
-@pytest.fixture
-def image_server():
-    """Yield the address of a server of the images of `PAIRS`."""
-
-    class Images(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(images[self.path])
-
-        def log_message(self, *_):
-            pass
-
-    images = {f"/{pair.name}.png": pair.data for pair in PAIRS}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Images)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.mark.parametrize("form", ["webdataset", "files", "parquet"])
-def test_what_img2dataset_writes_is_read(tmp_path, image_server, form):
-    rows = [[f"{image_server}/{pair.name}.png", pair.captions[0]] for pair in PAIRS]
+def test_what_img2dataset_writes_is_read(tmp_path, server, form):
+    server.files |= {f"{pair.name}.png": pair.data for pair in PAIRS}
+    rows = [[f"{server.url}/{pair.name}.png", pair.captions[0]] for pair in PAIRS]
     with (tmp_path / f"{form}.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["url", "caption"], *rows])
     run(IMG2DATASET, tmp_path / form, "img2dataset")

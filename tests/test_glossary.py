@@ -1,6 +1,5 @@
 """The words of the project are those of the glossary in CONTRIBUTING.md."""
 
-import ast
 import io
 import re
 import subprocess
@@ -16,7 +15,6 @@ KEYS = set(
 )
 DATA = (
     "fdrd/field_guide/",
-    "tools/train_embedded.py",
     "fdrd/captioning/prompts.py",
     "fdrd/captioning/noise.py",
     "fdrd/captioning/wording.py",
@@ -46,26 +44,16 @@ PATTERN = re.compile(
 
 def prose_of_python(path):
     """Yield (line, text) of every name, comment, docstring and message in a Python file."""
-    source = path.read_text(encoding="utf-8")
-    docstrings = {
-        node.body[0].lineno
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        and ast.get_docstring(node, clean=False) is not None
-    }
     data = str(path.relative_to(ROOT)).startswith(DATA)
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline):
         if token.type == tokenize.NAME and token.string not in KEYS:
             yield token.start[0], re.sub(r"_+|(?<=[a-z])(?=[A-Z])", " ", token.string)
         elif token.type == tokenize.COMMENT:
             yield token.start[0], token.string
         elif token.type == tokenize.STRING:
-            is_docstring = token.start[0] in docstrings or (
-                token.string.startswith('"""') and not data
-            )
             # Literals without a space and raw strings are keys, values or patterns.
-            is_prose = " " in token.string and not data and token.string[0] not in "rR"
-            if is_docstring or is_prose:
+            docstring = token.string.startswith('"""') and token.start[1] in (0, 4)
+            if docstring or (" " in token.string and not data and token.string[0] not in "rR"):
                 yield token.start[0], token.string
 
 

@@ -31,7 +31,7 @@ def run(checkout: Path, home: Path, *arguments: str) -> str:
         "HF_HOME": str(home / "hf"),
         "HF_HUB_OFFLINE": "1",
     }
-    command = [sys.executable, str(checkout / "cli.py"), *arguments]
+    command = [sys.executable, "-m", "fdrd", *arguments]
     done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\nexit code {done.returncode}\n{done.stdout}{done.stderr}")

@@ -152,11 +152,11 @@ def manifest_fields() -> str:
 
 def methods() -> str:
     """Return a table of the methods, with links to their papers."""
-    from benchmark.registry import method_names, summary
+    from benchmark.registry import about, method_names
 
     paper = re.compile(r"arXiv (\d{4}\.\d{5})")
     rows = [
-        (f"`{name}`", paper.sub(r"[arXiv \1](https://arxiv.org/abs/\1)", summary(name)))
+        (f"`{name}`", paper.sub(r"[arXiv \1](https://arxiv.org/abs/\1)", about(name).summary))
         for name in method_names()
     ]
     return _table(("method", "what it does"), rows)
@@ -209,7 +209,7 @@ def collect(target: Path) -> None:
     seen = set(waiting)
     while waiting:
         source = waiting.pop()
-        page = target / place(source)
+        page = target / page_path(source)
         page.parent.mkdir(parents=True, exist_ok=True)
         if source.suffix != ".md":
             shutil.copyfile(source, page)
@@ -225,7 +225,7 @@ def collect(target: Path) -> None:
             (target / folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
-def place(source: Path) -> Path:
+def page_path(source: Path) -> Path:
     """Return the path of a repository file in the site."""
     path = source.relative_to(ROOT)
     if path == Path("README.md"):
@@ -245,7 +245,9 @@ def relink(text: str, source: Path) -> str:
     def moved(link: re.Match[str]) -> str:
         path = linked_file(source, link[0])
         return (
-            Path(os.path.relpath(place(path), place(source).parent)).as_posix() if path else link[0]
+            Path(os.path.relpath(page_path(path), page_path(source).parent)).as_posix()
+            if path
+            else link[0]
         )
 
     return LINK.sub(moved, text)

@@ -1,16 +1,22 @@
-"""Encode and rank all images and captions of a split with a method, batch by batch."""
+"""Encode and rank all images and captions of a split with a method, batch by batch; and score single pairs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from itertools import islice
+from typing import Protocol
 
 import torch
+from PIL.Image import Image
 
 from benchmark.evaluation.galleries import rank_galleries
-from benchmark.evaluation.ranking import BothRanks
+from benchmark.evaluation.ranking import Ranks
 from benchmark.models.backbone import Encoder, Features, concatenate
 from benchmark.models.image_batches import Images
+from benchmark.models.loading import load_backbone
+from benchmark.rank_metrics import ByDirection
 from benchmark.registry import Method
 from benchmark.settings import Gallery
 from fdrd.dataset import RetrievalDataset
@@ -26,13 +32,6 @@ def encoded_in_batches(
     stage: str, count: int, size: int, encode: Callable[[slice], Features], progress: Progress
 ) -> Features:
     """Return features of `count` items. A batch that does not fit in memory is halved, as are all later ones.
-
-    Args:
-        stage: name for the progress, which also reports items per second.
-        count: number of items.
-        size: size of the first batch.
-        encode: features of the items of a slice.
-        progress: receives each batch.
 
     Raises:
         FdrdError: the device has no room for a single item.
@@ -89,7 +88,7 @@ def rank_split(
     texts: Features,
     dataset: RetrievalDataset,
     gallery: Gallery = "domain",
-) -> BothRanks:
+) -> ByDirection[Ranks]:
     """Return the ranks of all queries of a split under a method's similarity."""
     return rank_galleries(
         method.similarity,
@@ -100,3 +99,33 @@ def rank_split(
         dataset.image_domain,
         gallery,
     )
+
+
+class Loadable(Protocol):
+    """An image that decodes itself, such as `fdrd.captioning.UncaptionedImage`."""
+
+    def load(self) -> Image:
+        """Return the image as the benchmark sees it: upright, RGB, transparent pixels on white."""
+
+
+@torch.inference_mode()
+def clip_scores(backbone: Encoder, pairs: Iterable[tuple[Image, str]]) -> Iterator[float]:
+    """Yield the cosine of each image with its caption, which is behind CLIPScore (arXiv 2104.08718), batch by batch."""
+    todo = iter(pairs)
+    while batch := list(islice(todo, BATCH)):
+        images = backbone.encode_image([image for image, _ in batch]).pooled
+        captions = backbone.encode_text([caption for _, caption in batch]).pooled
+        yield from (images * captions).sum(dim=1).tolist()
+
+
+def caption_scorer(
+    spec: str, *, allow_code: bool = False
+) -> Callable[[Sequence[Loadable], Sequence[str]], list[float]]:
+    """Return a scorer for `fdrd.caption(..., score=...)`. The backbone is loaded when it is first used."""
+    backbone = cache(lambda: load_backbone(spec, allow_code=allow_code))
+
+    def score(images: Sequence[Loadable], captions: Sequence[str]) -> list[float]:
+        loaded = (image.load() for image in images)
+        return list(clip_scores(backbone(), zip(loaded, captions, strict=True)))
+
+    return score

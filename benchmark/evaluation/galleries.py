@@ -7,16 +7,14 @@ from dataclasses import fields
 
 import numpy as np
 
-from benchmark.evaluation.ranking import BothRanks, Ranks, Similarity, rank
+from benchmark.evaluation.ranking import Ranks, Similarity, rank
 from benchmark.models.backbone import Features
-from benchmark.result import KS
+from benchmark.rank_metrics import KS, ByDirection
 from benchmark.settings import Gallery, check_gallery
 from fdrd.dataset import Indices
 
 
-def galleries(
-    image_domain: Indices, gallery: Gallery, *, seed: int = 0
-) -> Iterator[tuple[Indices, Indices]]:
+def galleries(image_domain: Indices, gallery: Gallery) -> Iterator[tuple[Indices, Indices]]:
     """Yield the image numbers of each gallery, and those among them that are its queries.
 
     Each image is a query once. A number splits every domain into galleries of exactly that size, the same
@@ -39,7 +37,7 @@ def galleries(
             continue
         size = int(gallery)
         check_gallery(size, len(members))
-        order = np.random.default_rng([seed, int(domain)]).permutation(members)
+        order = np.random.default_rng([0, int(domain)]).permutation(members)
         for start in range(0, len(order), size):
             queries = order[start : start + size]
             yield np.concatenate([queries, order[: size - len(queries)]]), queries
@@ -53,7 +51,7 @@ def rank_galleries(
     category: Indices,
     image_domain: Indices,
     gallery: Gallery,
-) -> BothRanks:
+) -> ByDirection[Ranks]:
     """Call `rank` for every gallery of a split, and combine the ranks by image number and by row."""
     to_text, to_image = _empty(len(images)), _empty(len(pairs))
     for members, queries in galleries(image_domain, gallery):
@@ -68,13 +66,13 @@ def rank_galleries(
             category[rows],
         )
         is_query = np.isin(image_numbers, queries)
-        for whole, part, place, chosen in (
+        for whole, part, position, chosen in (
             (to_text, found.image_to_text, image_numbers, is_query),
             (to_image, found.text_to_image, rows, is_query[image]),
         ):
             for field in fields(Ranks):
-                getattr(whole, field.name)[place[chosen]] = getattr(part, field.name)[chosen]
-    return BothRanks(to_text, to_image)
+                getattr(whole, field.name)[position[chosen]] = getattr(part, field.name)[chosen]
+    return ByDirection(to_text, to_image)
 
 
 def _empty(queries: int) -> Ranks:

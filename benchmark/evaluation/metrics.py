@@ -11,16 +11,24 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from benchmark.evaluation.ranking import BothRanks
-from benchmark.rank_metrics import DIRECTIONS, PAIRS, QueryGroups, by_part, rank_metrics
-from benchmark.result import PairWins, RetrievalMetrics, Share
+from benchmark.evaluation.ranking import Ranks
+from benchmark.rank_metrics import (
+    DIRECTIONS,
+    PAIRS,
+    ByDirection,
+    QueryGroups,
+    by_part,
+    rank_metrics,
+)
+from benchmark.result import PairWins
+from benchmark.retrieval_metrics import RetrievalMetrics, Share
 from benchmark.settings import Gallery
 from fdrd.dataset import RetrievalDataset
 from fdrd.record import Kind
 
 
 def measure(
-    ranks: BothRanks,
+    ranks: ByDirection[Ranks],
     dataset: RetrievalDataset,
     gallery: Gallery,
     hard_negatives: dict[str, Share],
@@ -47,6 +55,6 @@ def measure(
     )
 
 
-def mean_mrr(ranks: BothRanks) -> float:
+def mean_mrr(ranks: ByDirection[Ranks]) -> float:
     """Return the strict MRR averaged over both directions, which selects the best state."""
     return float(np.mean([np.mean(1 / direction.strict) for direction in ranks]))

@@ -11,7 +11,7 @@ import torch
 
 from benchmark.evaluation.ranking import Similarity, distinct
 from benchmark.models.backbone import Features
-from benchmark.result import PairWins
+from benchmark.result import PairWins, digits
 from fdrd.dataset import Indices, RetrievalDataset
 from fdrd.record import Kind
 
@@ -46,13 +46,13 @@ def pair_wins(pairs: Indices, scores: Indices) -> PairWins:
         scores: (P, 2, 2) scores of the images of both rows with the captions of both.
 
     >>> pair_wins(np.array([[0, 1], [2, 3]]), np.array([[[2, 1], [1, 2]], [[2, 1], [2, 3]]]))
-    PairWins(rows='0 1 2 3', text='11', image='10')
+    PairWins(rows='0 1 2 3', text='11', image='10', caption_of_row='1111')
     """
-    own, other = scores[:, [0, 1], [0, 1]], scores[:, [0, 1], [1, 0]]
-    text = (own > other).all(axis=1)  # of each image
-    image = (own > other[:, ::-1]).all(axis=1)  # of each caption
-    rows, *wins = pairs.ravel(), *(each.astype(int) for each in (text, image))
-    return PairWins(" ".join(map(str, rows)), *("".join(map(str, each)) for each in wins))
+    true, false = scores[:, [0, 1], [0, 1]], scores[:, [0, 1], [1, 0]]
+    captions = true > false  # of each image
+    image = (true > false[:, ::-1]).all(axis=1)  # of each caption
+    wins = (captions.all(axis=1), image, captions.ravel())
+    return PairWins(" ".join(map(str, pairs.ravel())), *map(digits, wins))
 
 
 def _scores(similarity: Similarity, images: Features, texts: Features, rows: Indices) -> Indices:

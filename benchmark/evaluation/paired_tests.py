@@ -15,15 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from benchmark.result import DIRECTIONS, Interval
-
-if TYPE_CHECKING:  # these import torch
-    from benchmark.evaluation.score_tiles import Floats
-    from fdrd.dataset import Indices
+from benchmark.rank_metrics import DIRECTIONS, ByDirection, Floats, Indices, Interval, QueryGroups
 
 PARTS = (*DIRECTIONS, "mean")
 """What is compared: each direction, and the mean of both, which decides the verdict."""
@@ -32,26 +27,6 @@ FLIPS = 50_000
 DRAWS = 2_000
 _BLOCK = 2_000_000
 """Numbers drawn at a time."""
-
-
-class Reciprocals(NamedTuple):
-    """1 / rank of every query: of I images, and of N rows."""
-
-    image_to_text: Floats
-    text_to_image: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class Clusters:
-    """Which queries belong together.
-
-    Attributes:
-        image_of_row: (N,) image number of each row.
-        group_of_image: (I,) number of the domain that an image is averaged in.
-    """
-
-    image_of_row: Indices
-    group_of_image: Indices
 
 
 @dataclass(frozen=True)
@@ -72,27 +47,22 @@ class Difference:
 
 
 def paired_differences(
-    reference: Reciprocals,
-    others: Sequence[Reciprocals],
-    clusters: Clusters,
-    *,
-    flips: int = FLIPS,
-    draws: int = DRAWS,
+    reference: ByDirection[Floats],
+    others: Sequence[ByDirection[Floats]],
+    groups: QueryGroups,
 ) -> list[dict[str, Difference]]:
-    """Return the difference of each method to the reference, for each of `PARTS`.
+    """Return the difference of each method to the reference, for each of `PARTS`, from 1 / rank of every query.
 
     Holm's correction covers the methods, separately in each part.
     """
     if not others:
         return []
-    sums = np.stack(
-        [_sums(other, clusters) - _sums(reference, clusters) for other in others], axis=1
-    )
-    counts = _counts(clusters)
-    shares = _with_mean(sums / _totals(counts, clusters.group_of_image)[:, None])
+    sums = np.stack([_sums(other, groups) - _sums(reference, groups) for other in others], axis=1)
+    counts = _counts(groups)
+    shares = _with_mean(sums / _totals(counts, groups.group_of_image)[:, None])
     observed = shares.sum(axis=0)  # (methods, 3)
-    p = sign_flip_p(shares.reshape(len(sums), -1), flips).reshape(observed.shape)
-    intervals = unit_intervals(sums, counts, clusters.group_of_image, draws)
+    p = sign_flip_p(shares.reshape(len(sums), -1)).reshape(observed.shape)
+    intervals = unit_intervals(sums, counts, groups.group_of_image)
     adjusted = np.stack([holm(column) for column in p.T], axis=1)
     return [
         {
@@ -108,45 +78,35 @@ def paired_differences(
     ]
 
 
-def unit_intervals(
-    sums: Floats, counts: Floats, group: Indices, draws: int = DRAWS
-) -> list[dict[str, Interval]]:
+def unit_intervals(sums: Floats, counts: Floats, group: Indices) -> list[dict[str, Interval]]:
     """Return 95 % bootstrap intervals of each method's difference, for each of `PARTS`.
 
     Args:
         sums: (U, methods, 2) sum of the differences over the queries of each unit, e.g. an image or a category.
         counts: (U, 2) number of these queries.
         group: (U,) group in which a unit is averaged.
-        draws: bootstrap samples.
     """
-    return _quantiles(_with_mean(_bootstrap(sums, counts, group, draws)))
+    return _quantiles(_with_mean(_bootstrap(sums, counts, group)))
 
 
 def seed_intervals(
-    reference: Sequence[Reciprocals],
-    other: Sequence[Reciprocals],
-    clusters: Clusters,
-    draws: int = DRAWS,
+    reference: Sequence[ByDirection[Floats]],
+    other: Sequence[ByDirection[Floats]],
+    groups: QueryGroups,
 ) -> dict[str, Interval]:
     """Return 95 % intervals of a difference that generalize to other seeds and other images.
 
     Each sample draws seeds of either method, independently of each other, and then images. With few seeds the
     interval is still too narrow, because a bootstrap of S values has (S - 1) / S of their variance.
-
-    Args:
-        reference: one per seed.
-        other: one per seed.
-        clusters: images of the queries, as in `paired_differences`.
-        draws: bootstrap samples.
     """
-    sums = np.stack([_sums(each, clusters) for each in (*other, *reference)], axis=1)
-    of_seed = _bootstrap(sums, _counts(clusters), clusters.group_of_image, draws)
+    sums = np.stack([_sums(each, groups) for each in (*other, *reference)], axis=1)
+    of_seed = _bootstrap(sums, _counts(groups), groups.group_of_image)
     generator = np.random.default_rng(1)  # 0 draws the images
     sides = []
-    for own in (of_seed[:, : len(other)], of_seed[:, len(other) :]):
-        seeds = own.shape[1]
-        weights = generator.multinomial(seeds, [1 / seeds] * seeds, size=draws) / seeds
-        sides.append(np.einsum("ds,dsk->dk", weights, own))
+    for side in (of_seed[:, : len(other)], of_seed[:, len(other) :]):
+        seeds = side.shape[1]
+        weights = generator.multinomial(seeds, [1 / seeds] * seeds, size=DRAWS) / seeds
+        sides.append(np.einsum("ds,dsk->dk", weights, side))
     (found,) = _quantiles(_with_mean(sides[0] - sides[1])[:, None])
     return found
 
@@ -160,17 +120,17 @@ def _quantiles(drawn: Floats) -> list[dict[str, Interval]]:
     ]
 
 
-def _sums(values: Reciprocals, clusters: Clusters) -> Floats:
+def _sums(values: ByDirection[Floats], groups: QueryGroups) -> Floats:
     """Return (I, 2) the sums of each image, which has one query of its own and one per row."""
-    images = len(clusters.group_of_image)
-    by_row = np.bincount(clusters.image_of_row, values.text_to_image, minlength=images)
+    images = len(groups.group_of_image)
+    by_row = np.bincount(groups.image_of_row, values.text_to_image, minlength=images)
     return np.stack([values.image_to_text, by_row], axis=1)
 
 
-def _counts(clusters: Clusters) -> Floats:
+def _counts(groups: QueryGroups) -> Floats:
     """Return (I, 2) the number of queries of each image."""
-    images = len(clusters.group_of_image)
-    by_row = np.bincount(clusters.image_of_row, minlength=images)
+    images = len(groups.group_of_image)
+    by_row = np.bincount(groups.image_of_row, minlength=images)
     return np.stack([np.ones(images), by_row], axis=1)
 
 
@@ -218,10 +178,10 @@ def _with_mean(both: Floats) -> Floats:
 
 def _totals(counts: Floats, group: Indices) -> Floats:
     """Return (I, 2) the divisor of an image's sums: the queries of its group times the number of groups."""
-    numbers, place = np.unique(group, return_inverse=True)
-    totals = np.zeros((len(numbers), 2))
-    np.add.at(totals, place, counts)
-    return totals[place] * len(numbers)
+    groups, index = np.unique(group, return_inverse=True)
+    totals = np.zeros((len(groups), 2))
+    np.add.at(totals, index, counts)
+    return totals[index] * len(groups)
 
 
 def _all_signs(units: int) -> Iterator[Floats]:
@@ -238,27 +198,26 @@ def _random_signs(units: int, flips: int) -> Iterator[Floats]:
         yield np.where(generator.integers(2, size=shape, dtype=np.int8), -1.0, 1.0)
 
 
-def _bootstrap(sums: Floats, counts: Floats, group: Indices, draws: int) -> Floats:
-    """Return (draws, methods, 2) differences under resampling of the images of each group."""
-    means = np.zeros((draws, *sums.shape[1:]))
+def _bootstrap(sums: Floats, counts: Floats, group: Indices) -> Floats:
+    """Return (DRAWS, methods, 2) differences under resampling of the images of each group."""
+    means = np.zeros((DRAWS, *sums.shape[1:]))
     generator = np.random.default_rng(0)
-    numbers = np.unique(group)
-    for number in numbers:
-        own, queries = sums[group == number], counts[group == number]
-        for start, times in _resampled_counts(generator, len(own), draws):
-            total = (times @ own.reshape(len(own), -1)).reshape(len(times), *own.shape[1:])
+    groups = np.unique(group)
+    for index in groups:
+        of_group, queries = sums[group == index], counts[group == index]
+        for start, times in _resampled_counts(generator, len(of_group)):
+            total = times @ of_group.reshape(len(of_group), -1)
+            total = total.reshape(len(times), *of_group.shape[1:])
             rows = slice(start, start + len(times))
-            means[rows] += total / (times @ queries)[:, None] / len(numbers)
+            means[rows] += total / (times @ queries)[:, None] / len(groups)
     return means
 
 
-def _resampled_counts(
-    generator: np.random.Generator, n: int, draws: int
-) -> Iterator[tuple[int, Indices]]:
+def _resampled_counts(generator: np.random.Generator, n: int) -> Iterator[tuple[int, Indices]]:
     """Yield blocks of draws: the number of the first one, and (block, n) how often each unit is drawn."""
     block = max(1, _BLOCK // n)
-    for start in range(0, draws, block):
-        size = min(block, draws - start)
+    for start in range(0, DRAWS, block):
+        size = min(block, DRAWS - start)
         drawn = generator.integers(n, size=(size, n))
         drawn += n * np.arange(size)[:, None]
         yield start, np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)

@@ -26,7 +26,6 @@ from torch import Tensor
 
 from benchmark.evaluation.score_tiles import (
     Counts,
-    Floats,
     ScoreMatrix,
     Scores,
     Side,
@@ -34,7 +33,7 @@ from benchmark.evaluation.score_tiles import (
     count_tiles,
 )
 from benchmark.models.backbone import TENSORS, Features
-from benchmark.result import KS
+from benchmark.rank_metrics import KS, ByDirection, Floats
 from fdrd.dataset import Indices
 from fdrd.errors import FdrdError
 
@@ -64,13 +63,6 @@ class Ranks:
         return Ranks(*(getattr(self, field.name)[queries] for field in fields(self)))
 
 
-class BothRanks(NamedTuple):
-    """Ranks by image and by row."""
-
-    image_to_text: Ranks
-    text_to_image: Ranks
-
-
 def rank(
     similarity: Similarity,
     images: Features,
@@ -79,7 +71,7 @@ def rank(
     category: Indices,
     *,
     block: int | None = None,
-) -> BothRanks:
+) -> ByDirection[Ranks]:
     """Return the ranks within one gallery.
 
     Args:
@@ -150,7 +142,7 @@ def rank(
         ceiling=by_query.ceiling[pair],
         category=by_query.category[search],
     )
-    return BothRanks(by_image, by_row)
+    return ByDirection(by_image, by_row)
 
 
 class _Best(NamedTuple):

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmark.rank_metrics import Floats
 from fdrd.dataset import Indices
 from fdrd.errors import FdrdError
 
-Floats = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.float32]
 
 HEIGHT, WIDTH = 2048, 4096
@@ -43,11 +43,7 @@ class ScoreMatrix:
                 yield rows, columns
 
     def tile(self, rows: slice, columns: slice) -> Tensor:
-        """Return the float32 scores of a tile. A tile has the same values whenever it is computed.
-
-        Raises:
-            FdrdError: a score is NaN.
-        """
+        """Return the float32 scores of a tile. A tile has the same values whenever it is computed."""
         key = (rows.start, columns.start)
         if key in self._kept:
             return self._kept[key]
@@ -69,8 +65,8 @@ class ScoreMatrix:
         tile_of_cell = row // height * across + column // width
         order = np.argsort(tile_of_cell, kind="stable")
         wanted, start = np.unique(tile_of_cell[order], return_index=True)
-        for number, cells in zip(wanted.tolist(), np.split(order, start[1:]), strict=True):
-            top, left = number // across * height, number % across * width
+        for tile_index, cells in zip(wanted.tolist(), np.split(order, start[1:]), strict=True):
+            top, left = tile_index // across * height, tile_index % across * width
             scores = self.tile(
                 slice(top, min(top + height, self.n_rows)),
                 slice(left, min(left + width, self.n_columns)),
@@ -129,13 +125,7 @@ class Counts(NamedTuple):
 
 
 def count_tiles(matrix: ScoreMatrix, by_row: Side, by_column: Side) -> tuple[Counts, Counts]:
-    """Return the counts of both directions from one visit of each tile.
-
-    Args:
-        matrix: the scores.
-        by_row: the queries are vectors of rows, the items have vectors of columns.
-        by_column: the other way around.
-    """
+    """Return the counts of both directions from one visit of each tile."""
     counters = _Counter(by_row), _Counter(by_column)
     for rows, columns in matrix.tiles():
         scores = matrix.tile(rows, columns)
@@ -221,10 +211,8 @@ def _take(scores: Tensor, rows: Indices) -> Tensor:
 
 def _like(values: Tensor, earlier: Tensor) -> Tensor:
     """Return memory in the layout of a tensor: that of an earlier one, because new pages take time."""
-    same = (values.shape, values.stride(), values.device) == (
-        earlier.shape, earlier.stride(), earlier.device,
-    )  # fmt: skip
-    return earlier if same else torch.empty_like(values)
+    layout, known = ((t.shape, t.stride(), t.device) for t in (values, earlier))
+    return earlier if layout == known else torch.empty_like(values)
 
 
 def _integers(sums: Tensor) -> Indices:

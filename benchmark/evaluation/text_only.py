@@ -8,14 +8,14 @@ one classifier for all kinds of negatives, and a tie is a loss.
 from __future__ import annotations
 
 import zlib
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.evaluation.hard_negatives import kinds, wins
+from benchmark.evaluation.hard_negatives import rows_won
+from benchmark.rank_metrics import Mask
 from fdrd.checks.text_only import text_only_scores
 from fdrd.dataset import RetrievalDataset
 from fdrd.negatives.given import plain
@@ -23,7 +23,6 @@ from fdrd.negatives.given import plain
 _FOLDS = 5
 _MOST_ROWS = 10_000  # training rows; more of them cost time and barely help
 
-Mask = npt.NDArray[np.bool_]
 Row = tuple[str, tuple[str, ...]]
 """a true caption and its negatives"""
 
@@ -48,12 +47,7 @@ def text_only_baseline(
     scores = _scores(tuple(training[::every]), tuple(rows)) if training else _held_out(rows)
     if not scores:
         return {}
-    won: dict[str, list[bool]] = defaultdict(list)
-    negatives = filter(None, measured.negatives)
-    for of_row, candidates in zip(negatives, scores, strict=True):
-        for name, members in kinds(of_row).items():
-            won[name].append(wins(candidates, members))
-    return {name: np.array(each) for name, each in won.items()}
+    return rows_won((each[0] > each[1:] for each in scores), filter(None, measured.negatives))
 
 
 @lru_cache(maxsize=8)  # several methods are measured on one split

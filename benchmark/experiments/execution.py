@@ -22,15 +22,16 @@ from filelock import FileLock, Timeout
 
 from benchmark.experiments import presets
 from benchmark.experiments.plan import Experiment, brief, read_experiment
-from benchmark.experiments.preset_file import read_preset
-from benchmark.experiments.state import identity
+from benchmark.experiments.presets import read_preset
 from benchmark.experiments.tuning import tuned_run
 from benchmark.models.backbone import Backbone
-from benchmark.models.loading import refuse_function
+from benchmark.models.loading import default_backbone, refuse_function
 from benchmark.registry import load_plugin, takes
-from benchmark.result import BenchResult, write_result
+from benchmark.result import BenchResult, read_results, write_result
 from benchmark.results import Results
-from benchmark.runner import Resources, Run, answering, execute, open_backbone
+from benchmark.runner.description import Resources, Run
+from benchmark.runner.plan import open_backbone
+from benchmark.runner.runs import answering, execute
 from benchmark.settings import HALVES
 from benchmark.train_context import Observer
 from benchmark.training.row_selection import Data, split_of
@@ -83,10 +84,11 @@ def run_experiment(
         refuse_function(backbone, allow_code)
     for line in presets.describe_domains(plan, data or {}):
         progress(line, 1, 1)
-    opened = _Opened(data or {}, backbones or {}, device, track, allow_code)
+    job = Job(plan, [*plugins], device, track, allow_code)
+    opened = _Opened(job, data or {}, backbones or {})
     results: dict[str, BenchResult] = {}
     failed: dict[str, FdrdError] = {}
-    with _other_jobs(jobs - 1, Job(plan, [*plugins], device, track, allow_code)):
+    with _other_jobs(jobs - 1, job):
         for cell in _free_first(cells, Path(plan.results)):
             try:
                 result = _run(cell, plan, opened, _prefixed(progress, brief(cell, cells)))
@@ -110,21 +112,19 @@ class Job(msgspec.Struct, frozen=True):
 class _Opened:
     """Data and backbones that are given, and those that were used last."""
 
-    given: Mapping[str, Data]
+    job: Job
+    splits: Mapping[str, Data]
     backbones: Mapping[str, Backbone]
-    device: str | None
-    track: str | None
-    allow_code: bool
     last: dict[tuple[str, str | None], Backbone] = field(default_factory=dict)
     joined: dict[str, Data] = field(default_factory=dict)
 
     def resources(self, cell: Run, results: Path) -> Resources:
         """Return what a run uses, without progress and observers."""
         backbone = self.backbone(cell) if takes(cell.method, "backbone") else None
-        return Resources(self.data(cell), backbone, results, self.track)
+        return Resources(self.data(cell), backbone, results, self.job.track)
 
     def data(self, cell: Run) -> Data:
-        data = self.given.get(cell.data, cell.data)
+        data = self.splits.get(cell.data, cell.data)
         if cell.preset is None:
             return data
         if cell.data not in self.joined:
@@ -138,9 +138,11 @@ class _Opened:
         key = (cell.data if cell.backbone is None else "", cell.backbone)
         if key not in self.last:
             self.last.clear()  # one backbone in memory at a time
-            data = self.given.get(cell.data, cell.data)
             self.last[key] = open_backbone(
-                cell.backbone, data, device=self.device, allow_code=self.allow_code
+                cell.backbone,
+                self.splits.get(cell.data, cell.data),
+                device=self.job.device,
+                allow_code=self.job.allow_code,
             )
         return self.last[key]
 
@@ -192,9 +194,9 @@ def _free_first(cells: Sequence[Run], results: Path) -> Iterator[Run]:
 
 
 @contextmanager
-def _other_jobs(number: int, job: Job) -> Iterator[None]:
+def _other_jobs(count: int, job: Job) -> Iterator[None]:
     """Run the experiment in more processes while the block runs; they save their state and stop when it ends."""
-    threads = str(max(1, (os.cpu_count() or 1) // (number + 1)))
+    threads = str(max(1, (os.cpu_count() or 1) // (count + 1)))
     workers = [
         subprocess.Popen(
             [sys.executable, "-m", "benchmark.experiments.worker"],
@@ -204,7 +206,7 @@ def _other_jobs(number: int, job: Job) -> Iterator[None]:
             env={"OMP_NUM_THREADS": threads, **os.environ},
             start_new_session=True,  # Ctrl-C reaches this process only
         )
-        for _ in range(number)
+        for _ in range(count)
     ]
     try:
         for worker in workers:
@@ -218,3 +220,29 @@ def _other_jobs(number: int, job: Job) -> Iterator[None]:
             worker.stdin.close()  # asks it to stop
         for worker in workers:
             worker.wait()
+
+
+def states(
+    experiment: Experiment, given: Mapping[str, Data] | None = None
+) -> list[tuple[Run, str]]:
+    """Return `finished` or `to do` for each run, without loading a backbone.
+
+    Names are compared, not contents: a run whose data, backbone or code has changed since runs again although it
+    is listed as finished.
+    """
+    folder = Path(experiment.results)
+    found = read_results(folder) if any(folder.glob("*.json")) else []
+    answered = {(asked, r.settings.seed) for r in found for asked in r.settings.asked}
+
+    def state(cell: Run) -> str:
+        asked = identity(cell)  # a result without a seed answers every seed
+        return "finished" if {(asked, cell.seed), (asked, None)} & answered else "to do"
+
+    return [(cell, state(cell)) for cell in experiment.cells(given)]
+
+
+def identity(cell: Run) -> str:
+    """Return the identity of a run of an experiment, with the name of the backbone that it uses."""
+    if not takes(cell.method, "backbone"):
+        return cell.changed(backbone=None).identity()
+    return cell.changed(backbone=cell.backbone or default_backbone(cell.data)).identity()

@@ -67,31 +67,6 @@ class Tuning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seed: Seed = 0
 
 
-class MethodRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One row of the tables: a method with its options.
-
-    Attributes:
-        method: registered name.
-        label: name of the row; by default the method and the options of the row.
-        options: of the method, as `-M` sets them.
-        train: of the training, as `-T` sets them; wins over `Experiment.train`.
-        search: values to choose from on validation; needs `Experiment.tuning`.
-    """
-
-    method: str
-    label: str = ""
-    options: Options = {}
-    train: Options = {}
-    search: Search | None = None
-
-    @property
-    def name(self) -> str:
-        """The label, else the method with its options."""
-        given = {**self.options, **self.train}
-        words = ", ".join(f"{name}={value}" for name, value in sorted(given.items()))
-        return self.label or self.method + (f" ({words})" if words else "")
-
-
 class Protocols(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of an experiment file: what is trained on and measured, for each combination of the values in its lists.
 
@@ -115,8 +90,8 @@ class Protocols(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hard_negatives: bool = True
     preset: Preset | None = None
 
-    def runs(self, data: Data) -> Iterator[Run]:
-        """Yield the runs for a dataset, without a method yet."""
+    def fields(self, data: Data) -> Iterator[dict[str, Any]]:
+        """Yield fields of the runs of each method on a dataset."""
         fields = msgspec.structs.asdict(self)
         if self.domain == "each":
             fields["domain"] = split_of(data, "test", None).domains
@@ -126,7 +101,7 @@ class Protocols(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             named = dict(zip(fields, chosen, strict=True))
             named["shots"] = None if named["shots"] == "all" else named["shots"]
             for half in HALVES if self.categories else HALVES[:1]:
-                yield Run(method="", half=half, **named)
+                yield {**named, "half": half}
 
 
 class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,7 +109,8 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         data: folders, registered names or Hub ids.
-        methods: rows, or names of methods with default options.
+        methods: rows of the tables, or names of methods with default options. A row is a `Run` with `method`, `label`,
+            `options`, `train` (which wins over the one below) and `search`.
         backbones: names; by default the one that each dataset names.
         protocols: by default the test split after training on all rows.
         seeds: a number of seeds from 0, or a list.
@@ -144,7 +120,7 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     data: str | list[str]
-    methods: Annotated[list[str | MethodRow], Meta(min_length=1)]
+    methods: Annotated[list[str | Run], Meta(min_length=1)]
     backbones: list[str] = []
     protocols: list[Protocols] = []
     seeds: Annotated[int, Meta(ge=1, le=MOST_SEEDS)] | list[Seed] = 1
@@ -152,31 +128,32 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tuning: Tuning | None = None
     results: str = "runs"
 
-    def rows(self) -> list[MethodRow]:
+    def rows(self) -> list[Run]:
         """Return the rows with all options checked and converted, shared training options included.
 
         Raises:
             FdrdError: a method or option is unknown, or two rows are equal; the message names the key.
         """
-        all_given = [MethodRow(method=m) if isinstance(m, str) else m for m in self.methods]
-        for number, row in enumerate(all_given):  # names first, because options need torch
-            with _place(f"methods[{number}]"):
+        listed = [Run(method=each) if isinstance(each, str) else each for each in self.methods]
+        for index, row in enumerate(listed):  # names first, because options need torch
+            with _in_place(f"methods[{index}]"):
                 chosen_methods([row.method])
-        rows: list[MethodRow] = []
-        for number, row in enumerate(all_given):
-            with _place(f"methods[{number}]"):
-                rows.append(_checked(row, self.train))
+        rows: list[Run] = []
+        for index, row in enumerate(listed):
+            with _in_place(f"methods[{index}]"):
+                row = _checked(row, self.train)
                 if row.search and not self.tuning:
                     raise FdrdError(
-                        f"{row.name} has a search space; add a [tuning] table with steps"
+                        f"{row.label} has a search space; add a [tuning] table with steps"
                     )
                 if row.search and any(each.preset for each in self.protocols):
                     raise FdrdError(
-                        f"{row.name} has a search space, but the preset trains on the validation "
+                        f"{row.label} has a search space, but the preset trains on the validation "
                         "rows; choose options without the preset"
                     )
-                if row.name in (other.name for other in rows[:-1]):
-                    raise FdrdError(f"{row.name!r} appears twice; give each a label")
+                if row.label in (other.label for other in rows):
+                    raise FdrdError(f"{row.label!r} appears twice; give each a label")
+                rows.append(row)
         return rows
 
     def cells(self, given: Mapping[str, Data] | None = None) -> list[Run]:
@@ -195,7 +172,7 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         count = 0
         for data in [self.data] if isinstance(self.data, str) else self.data:
             splits = (given or {}).get(data, data)
-            every = (p.runs(splits) for p in self.protocols or [Protocols()])
+            every = (p.fields(splits) for p in self.protocols or [Protocols()])
             protocols = list(islice(chain.from_iterable(every), MOST_CELLS + 1))
             untrained: set[str] = set()  # `presets.describe_domains` names them
             if any(p.preset and p.domain == "each" for p in self.protocols):
@@ -212,13 +189,12 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             for backbone, row, protocol, seed in product(
                 backbones or [None], rows, protocols, seeds
             ):
-                if seed != seeds[0] and protocol.shots is None and not takes(row.method, "seed"):
+                if seed != seeds[0] and protocol["shots"] is None and not takes(row.method, "seed"):
                     continue  # the numbers would be the same
-                learned = training_domain(protocol.domain, protocol.train_domain)
-                if protocol.preset and learned in untrained and takes(row.method, "train"):
+                learned = training_domain(protocol["domain"], protocol["train_domain"])
+                if protocol["preset"] and learned in untrained and takes(row.method, "train"):
                     continue
-                fields = msgspec.structs.asdict(row)
-                cell = protocol.changed(data=data, backbone=backbone, seed=seed, **fields)
+                cell = row.changed(data=data, backbone=backbone, seed=seed, **protocol)
                 found.setdefault(cell.training(), []).append(cell)
         if not found:
             raise FdrdError(
@@ -257,11 +233,7 @@ def read_experiment(path: str | Path) -> Experiment:
 
 
 def to_experiment(content: Mapping[str, Any]) -> Experiment:
-    """Return an experiment from the content of a file, e.g. a dict, and check it.
-
-    Raises:
-        FdrdError: a key or value is wrong.
-    """
+    """Return an experiment from the content of a file, e.g. a dict, and check it."""
     try:
         experiment = msgspec.convert(msgspec.to_builtins(content), Experiment)
     except msgspec.ValidationError as error:
@@ -270,7 +242,11 @@ def to_experiment(content: Mapping[str, Any]) -> Experiment:
     return experiment
 
 
-def _checked(row: MethodRow, shared: Options) -> MethodRow:
+def _checked(row: Run, shared: Options) -> Run:
+    default = Run(method=row.method)
+    for name in row.__struct_fields__:
+        if name not in _ROW and getattr(row, name) != getattr(default, name):
+            raise FdrdError(f"unknown key `{name}`; allowed: {', '.join(_ROW)}")
     known = method_options(row.method)
     options = read_options(known, row.options, row.method)
     search = row.search
@@ -280,28 +256,32 @@ def _checked(row: MethodRow, shared: Options) -> MethodRow:
     tuned = search.train if search else {}
     train: Options = {}
     if takes(row.method, "train"):
-        own = training_options(row.train)
+        of_row = training_options(row.train)
         # A row has its own length of training.
-        left_out = _LENGTHS if _LENGTHS & {*own, *tuned} else ()
+        left_out = _LENGTHS if _LENGTHS & {*of_row, *tuned} else ()
         kept = {name: v for name, v in training_options(shared).items() if name not in left_out}
-        train = kept | own
+        train = kept | of_row
         TrainConfig().changed(train)
     elif row.train or tuned:
         raise FdrdError(f"{row.method} trains nothing; leave out train")
     if search:
-        _check_space(search.options, lambda given: read_options(known, given, "search"))
-        _check_space(tuned, lambda given: TrainConfig().changed(train | given))
-    return msgspec.structs.replace(row, label=row.name, options=options, train=train, search=search)
+        _check_space(search.options, lambda values: read_options(known, values, "search"))
+        _check_space(tuned, lambda values: TrainConfig().changed(train | values))
+    label = row.changed(options=row.options | row.train).row
+    return row.changed(label=label, options=options, train=train, search=search)
 
 
 @contextmanager
-def _place(key: str) -> Iterator[None]:
+def _in_place(key: str) -> Iterator[None]:
     """Put a key of the file in front of an error."""
     try:
         yield
     except FdrdError as error:
         raise FdrdError(f"{key}: {error}") from error
 
+
+_ROW = ("method", "label", "options", "train", "search")
+"""Fields of `Run` that a row of an experiment file may have."""
 
 _LENGTHS = {"epochs", "steps"}
 
@@ -312,23 +292,23 @@ def _check_space(space: Space, check: Callable[[Options], object]) -> None:
             check({name: value})
 
 
-_KINDS: dict[str, type[Struct]] = {
-    "methods": MethodRow,
-    "methods.search": Search,
-    "protocols": Protocols,
-    "tuning": Tuning,
+_KEYS = {
+    "methods": _ROW,
+    "methods.search": Search.__struct_fields__,
+    "protocols": Protocols.__struct_fields__,
+    "tuning": Tuning.__struct_fields__,
 }
 
 
 def _plain(error: msgspec.ValidationError) -> str:
-    """Return the message of a wrong file with the place first and the keys that are allowed.
+    """Return the message of a wrong file with the key first and the keys that are allowed.
 
     >>> _plain(msgspec.ValidationError("Expected `str`, got `int` - at `$.results`"))
     'results: expected `str`, got `int`'
     """
-    text, _, place = str(error).partition(" - at `")
-    place = place.rstrip("`").removeprefix("$").removeprefix(".")
+    text, _, path = str(error).partition(" - at `")
+    path = path.rstrip("`").removeprefix("$").removeprefix(".")
     if unknown := re.search(r"unknown field `(.*)`", text):
-        kind = _KINDS.get(re.sub(r"\[.*?\]", "", place), Experiment)
-        text = f"unknown key `{unknown[1]}`; allowed: {', '.join(kind.__struct_fields__)}"
-    return f"{place}: {text[0].lower()}{text[1:]}" if place else text
+        allowed = _KEYS.get(re.sub(r"\[.*?\]", "", path), Experiment.__struct_fields__)
+        text = f"unknown key `{unknown[1]}`; allowed: {', '.join(allowed)}"
+    return f"{path}: {text[0].lower()}{text[1:]}" if path else text

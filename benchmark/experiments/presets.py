@@ -1,23 +1,50 @@
 """Protocols by name. `paper` is that of DCAR (arXiv 2508.04028), as far as its results page describes it.
 
 One model per domain learns from the train and validation splits, and its last step is measured on the whole test
-split. `paper.toml` holds what it decides about methods and training.
+split. `paper.toml` holds what it decides about methods and training. This module imports no torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
-from benchmark.experiments.plan import Experiment, MethodRow, Options, Protocols
-from benchmark.experiments.preset_file import read_preset
-from benchmark.models.loading import DEFAULT_BACKBONE
+import msgspec
+
+from benchmark.experiments.plan import Experiment, Options, Protocols
+from benchmark.models.names import DEFAULT_BACKBONE
 from benchmark.registry import method_options, takes
-from benchmark.runner import Run
+from benchmark.runner.description import Run
+from benchmark.settings import OptionValue
 from benchmark.training.row_selection import Data, pairs_by_domain, splits_of
 from fdrd.dataset import RetrievalDataset
 
 TAG: Literal["paper"] = "paper"
+
+
+class PresetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of a file of this folder.
+
+    Attributes:
+        methods: methods that run if none is named.
+        remark: sentence that is printed with the numbers.
+        train: options of the training.
+        options: options by method, for those that have them.
+    """
+
+    methods: list[str]
+    remark: str
+    train: dict[str, OptionValue]
+    options: dict[str, dict[str, OptionValue]]
+
+
+@cache
+def read_preset(name: str = "paper") -> PresetFile:
+    """Return the preset of this name."""
+    content = Path(__file__).with_name(f"{name}.toml").read_bytes()
+    return msgspec.toml.decode(content, type=PresetFile)
 
 
 def paper_run(run: Run) -> Run:
@@ -44,15 +71,15 @@ def paper_data(data: Data) -> dict[str, RetrievalDataset]:
     return {**splits, "train": train, "validation": validation}
 
 
-def describe_domains(plan: Experiment, given: Mapping[str, Data]) -> list[str]:
+def describe_domains(plan: Experiment, splits_by_name: Mapping[str, Data]) -> list[str]:
     """Return a line per domain of the runs with the preset: its splits, or why it is left out or not trained on."""
     chosen = {each.domain for each in plan.protocols if each.preset}
     if not chosen:
         return []
     lines = []
-    trained = [row.name for row in plan.rows() if takes(row.method, "train")]
+    trained = [row.label for row in plan.rows() if takes(row.method, "train")]
     for data in [plan.data] if isinstance(plan.data, str) else plan.data:
-        pairs = pairs_by_domain(given.get(data, data))
+        pairs = pairs_by_domain(splits_by_name.get(data, data))
         for domain in sorted(set().union(*pairs.values())):
             if not chosen & {None, "each", domain}:
                 continue
@@ -73,7 +100,7 @@ def describe_domains(plan: Experiment, given: Mapping[str, Data]) -> list[str]:
 
 def paper_experiment(
     data: str,
-    rows: Sequence[str | MethodRow],
+    rows: Sequence[str | Run],
     *,
     backbone: str | None = None,
     domain: str | None = None,

@@ -42,12 +42,6 @@ class _Stopped(Exception):  # noqa: N818  # not an error
 def tuned_run(run: Run, tuning: Tuning, folder: Path, run_trial: RunTrial) -> tuple[Run, TuningLog]:
     """Return a run with the options that are best on validation, and how they were chosen.
 
-    Args:
-        run: one that measures the validation split, with a search space.
-        tuning: the budget.
-        folder: of the journals and results of trials.
-        run_trial: runs one trial.
-
     Raises:
         FdrdError: Optuna is not installed, or no trial finished.
     """
@@ -135,8 +129,8 @@ class _Meter:
 
 def _study_name(run: Run, tuning: Tuning) -> str:
     asked = run.changed(hard_negatives=True)  # the search does not depend on it
-    said = msgspec.json.encode([asked, tuning], order="deterministic")
-    return f"{run.method}-{hashlib.sha256(said).hexdigest()[:16]}"
+    content = msgspec.json.encode([asked, tuning], order="deterministic")
+    return f"{run.method}-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 def _study(home: Path, tuning: Tuning) -> optuna.Study:

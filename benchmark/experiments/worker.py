@@ -28,13 +28,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=watch, daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
-        run_experiment(
-            job.experiment,
-            plugins=job.plugins,
-            device=job.device,
-            track=job.track,
-            allow_code=job.allow_code,
-        )
+        run_experiment(**msgspec.structs.asdict(job))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ prompting use the same list: length 0 is plain CLIP, length 1 CoOp (arXiv 2109.0
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Protocol
@@ -54,7 +54,7 @@ class Prompts:
         return replace(self, text=text, vision=vision, token_weights=weights)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Features:
     """Output of a tower for B images or captions.
 
@@ -78,6 +78,11 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.pooled)
+
+    def __repr__(self) -> str:
+        tensors = {"pooled": self.pooled, "tokens": self.tokens, "layers": self.layers}
+        shapes = (f"{name} {(*x.shape,)}" for name, x in tensors.items() if x is not None)
+        return f"Features({', '.join(shapes)})"
 
     def __getitem__(self, rows: slice | Tensor | Indices) -> Features:
         if isinstance(rows, np.ndarray):
@@ -127,9 +132,6 @@ PROMPTS, TOKENS, WEIGHTS, LAYERS = "prompts", "token features", "trainable weigh
 """What a backbone may offer beyond pooled features."""
 
 ALL = frozenset({PROMPTS, TOKENS, WEIGHTS, LAYERS})
-
-APART = "separate spaces"
-"""In `Encoder.can` if images and captions have features of two spaces, which a method must join."""
 
 
 class Encoder(Protocol):
@@ -208,6 +210,46 @@ Write = Callable[[Tensor, Tensor], Tensor]
 
 
 @contextmanager
+def vision_prompts(tower: Any, prompts: Prompts, n_vis: int) -> Iterator[None]:
+    """Insert visual tokens behind the patches of a vision tower while it runs."""
+
+    def enter(hidden: Tensor, prompt: Tensor) -> Tensor:
+        return torch.cat([hidden, _rows_of(prompt, hidden)], dim=1)
+
+    def replace(hidden: Tensor, prompt: Tensor) -> Tensor:
+        return enter(hidden[:, : hidden.shape[1] - n_vis], prompt)
+
+    with inject(tower.embeddings, tower.encoder.layers, prompts.vision, enter, replace):
+        yield
+
+
+@contextmanager
+def text_prompts(
+    tower: Any, prompts: Prompts, n_ctx: int, *, start: int, causal: bool
+) -> Iterator[None]:
+    """Insert context vectors into a text tower at position `start` while it runs, and weigh its tokens."""
+
+    def write(hidden: Tensor, prompt: Tensor) -> Tensor:
+        slots = _rows_of(prompt, hidden)
+        return torch.cat([hidden[:, :start], slots, hidden[:, start + n_ctx :]], dim=1)
+
+    embed, layers, text = tower.embeddings.token_embedding, tower.encoder.layers, prompts.text
+    late = first_layer(text) > 0
+    with (
+        weigh_tokens(embed, prompts.token_weights, n_ctx, start=start),
+        join(layers, tower.final_layer_norm, text, start, causal=causal)
+        if late
+        else inject(embed, layers, text, write, write),
+    ):
+        yield
+
+
+def _rows_of(prompt: Tensor, hidden: Tensor) -> Tensor:
+    """Return the prompt of each row: (n, width) or (B, n, width) -> (B, n, width)."""
+    return prompt.to(hidden.dtype).expand(len(hidden), -1, -1)
+
+
+@contextmanager
 def inject(
     embed: nn.Module, layers: nn.ModuleList, prompts: Sequence[Tensor], enter: Write, replace: Write
 ) -> Iterator[None]:
@@ -222,7 +264,6 @@ def inject(
         ValueError: more prompts than layers.
     """
     check_depth(prompts, layers)
-    handles = []
     first = first_layer(prompts)
 
     def enters(_module: nn.Module, _args: Any, embedded: Tensor) -> Tensor:
@@ -231,17 +272,14 @@ def inject(
     def writes(write: Write, prompt: Tensor) -> Callable[[nn.Module, Any], tuple[Any, ...]]:
         return lambda _module, args: (write(args[0], prompt), *args[1:])
 
-    try:
+    with ExitStack() as hooks:
         if first == 0 and prompts:
-            handles.append(embed.register_forward_hook(enters))
+            hooks.enter_context(embed.register_forward_hook(enters))
         for index, (layer, prompt) in enumerate(zip(layers, prompts, strict=False)):
             if index and prompt.shape[-2]:
                 write = enter if index == first else replace
-                handles.append(layer.register_forward_pre_hook(writes(write, prompt)))
+                hooks.enter_context(layer.register_forward_pre_hook(writes(write, prompt)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -286,17 +324,14 @@ def join(
     def drop(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return torch.cat([args[0][:, :position], args[0][:, position + count :]], dim=1), *args[1:]
 
-    handles = [last.register_forward_pre_hook(drop)]
     entries = [*prompts, *[prompts[first][..., :0, :]] * (len(layers) - len(prompts))]
-    try:
+    with ExitStack() as hooks:
+        hooks.enter_context(last.register_forward_pre_hook(drop))
         for index, (layer, prompt) in enumerate(zip(layers, entries, strict=True)):
             if index >= first:
                 hook = write(prompt, cut=count if index > first else 0)
-                handles.append(layer.register_forward_pre_hook(hook))
+                hooks.enter_context(layer.register_forward_pre_hook(hook))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def widened(mask: Tensor | None, position: int, count: int, *, causal: bool) -> Tensor | None:
@@ -325,11 +360,7 @@ def first_layer(prompts: Sequence[Tensor]) -> int:
 
 
 def check_depth(prompts: Sequence[Tensor], layers: nn.ModuleList) -> None:
-    """Check that a tower has a layer for each entry.
-
-    Raises:
-        ValueError: it has fewer.
-    """
+    """Check that a tower has a layer for each entry."""
     if len(prompts) > len(layers):
         raise ValueError(
             f"{len(prompts)} layers of prompts for a tower of {len(layers)} layers; lower the depth"
@@ -359,8 +390,5 @@ def weigh_tokens(
         factors = torch.cat([weights[:, :start], slots, weights[:, start:]], dim=1)
         return embedded * factors.unsqueeze(-1)
 
-    handle = embed.register_forward_hook(scale)
-    try:
+    with embed.register_forward_hook(scale):
         yield
-    finally:
-        handle.remove()

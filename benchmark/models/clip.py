@@ -1,4 +1,4 @@
-"""The towers of CLIP and MetaCLIP 2, and the `Backbone` around an unmodified model of these.
+"""The `Backbone` around an unmodified model of CLIP or MetaCLIP 2.
 
 Towers and projections are called one by one instead of `get_text_features`, whose return type changed between
 releases of `transformers`.
@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.models.backbone import Features, Prompts, first_layer, inject, join, weigh_tokens
-from benchmark.models.encoder_options import EncoderOptions
-from benchmark.models.promptable import PromptableBackbone, fingerprint, rows_of, unit
+from benchmark.models.backbone import Features, Prompts, text_prompts, vision_prompts
+from benchmark.models.promptable import PromptableBackbone, fingerprint, unit
 from fdrd.errors import FdrdError
 
 _PREPROCESSING = (
@@ -23,35 +22,23 @@ _PREPROCESSING = (
 )
 
 
-class CLIPTowers:
-    """A class token pooled from the image; a causal text tower pooled at EOS.
+class CLIPBackbone(PromptableBackbone):
+    """A frozen CLIPModel or MetaClip2Model that takes prompts; arguments as `PromptableBackbone`.
 
-    Captions longer than the context lose words, never EOS.
+    Images are pooled at a class token, captions at EOS. Captions longer than the context lose words, never EOS.
     """
 
-    logit_bias = 0.0
-    fixed_length = False
-
-    def __init__(self, model: Any, tokenizer: Any, image_processor: Any, name: str):
-        text = model.config.text_config
-        self.model = model
-        self.tokenizer = tokenizer
-        self.dim: int = model.config.projection_dim
-        self.context = min(tokenizer.model_max_length, text.max_position_embeddings)
-        self.bos, self.eos = _ends(model, tokenizer, name)
-        self.fingerprint = fingerprint(model, tokenizer, image_processor, _PREPROCESSING)
+    def _prepared(self) -> str:
+        self.dim = self.model.config.projection_dim
+        limit = self.model.config.text_config.max_position_embeddings
+        self.context = min(self.tokenizer.model_max_length, limit)
+        self.bos, self.eos = _ends(self.model, self.tokenizer, self.name)
+        return fingerprint(self.model, self.tokenizer, self.image_processor, _PREPROCESSING)
 
     def encode_pixels(self, pixels: Tensor, prompts: Prompts, n_vis: int, tokens: bool) -> Features:
         """Return features of preprocessed images; visual tokens follow the patches."""
         tower = self.model.vision_model
-
-        def enter(hidden: Tensor, prompt: Tensor) -> Tensor:
-            return torch.cat([hidden, rows_of(prompt, hidden)], dim=1)
-
-        def replace(hidden: Tensor, prompt: Tensor) -> Tensor:
-            return enter(hidden[:, : hidden.shape[1] - n_vis], prompt)
-
-        with inject(tower.embeddings, tower.encoder.layers, prompts.vision, enter, replace):
+        with vision_prompts(tower, prompts, n_vis):
             out = tower(pixel_values=pixels)
         pooled = unit(self.model.visual_projection(out.pooler_output))
         if prompts.readout is not None:
@@ -68,20 +55,9 @@ class CLIPTowers:
     def encode_ids(self, ids: Tensor, prompts: Prompts, n_ctx: int, tokens: bool) -> Features:
         """Return features of tokenized captions; context vectors follow BOS."""
         tower = self.model.text_model
-        embed = tower.embeddings.token_embedding
         # A slot holds BOS until the hook overwrites it. Any id works except EOS, where CLIP pools.
         slots = ids.new_full((len(ids), n_ctx), self.bos)
-
-        def write(hidden: Tensor, prompt: Tensor) -> Tensor:
-            return torch.cat([hidden[:, :1], rows_of(prompt, hidden), hidden[:, 1 + n_ctx :]], 1)
-
-        layers = tower.encoder.layers
-        with (
-            weigh_tokens(embed, prompts.token_weights, n_ctx, start=1),
-            join(layers, tower.final_layer_norm, prompts.text, 1, causal=True)
-            if first_layer(prompts.text)
-            else inject(embed, layers, prompts.text, write, write),
-        ):
+        with text_prompts(tower, prompts, n_ctx, start=1, causal=True):
             # No attention mask: the tower is causal, so nothing up to EOS attends to the padding.
             out = tower(input_ids=torch.cat([ids[:, :1], slots, ids[:, 1:]], dim=1))
         pooled = unit(self.model.text_projection(out.pooler_output))
@@ -108,13 +84,6 @@ class CLIPTowers:
     def lengths(self, ids: Tensor) -> Tensor:
         """Return numbers of tokens up to EOS."""
         return (ids != self.eos).sum(1) + 1
-
-
-class CLIPBackbone(PromptableBackbone):
-    """A frozen CLIPModel or MetaClip2Model that takes prompts; arguments as `PromptableBackbone`."""
-
-    def _towers(self, options: EncoderOptions) -> type[CLIPTowers]:
-        return CLIPTowers
 
 
 def _ends(model: Any, tokenizer: Any, name: str) -> tuple[int, int]:

@@ -30,11 +30,7 @@ class EncoderOptions:
     compile: bool = False
 
     def only(self, name: str, *supported: str) -> None:
-        """Refuse options that an encoder does not have.
-
-        Raises:
-            FdrdError: one was given.
-        """
+        """Refuse options that an encoder does not have."""
         for field in fields(self):
             if field.name not in supported and getattr(self, field.name) != field.default:
                 there_are = ", ".join(supported) or "none"
@@ -64,9 +60,6 @@ class EncoderSetup(TypedDict, total=False):
 
 def split_options(spec: str) -> tuple[str, EncoderOptions]:
     """Return the name of an encoder and its options.
-
-    Raises:
-        FdrdError: an option is unknown or wrong.
 
     >>> split_options("org/name@v1#precision=bfloat16")[1].precision, split_options("org/name")[0]
     ('bfloat16', 'org/name')

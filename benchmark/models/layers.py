@@ -7,7 +7,7 @@ the tokens or patches after an early layer. Layer 0 are the embeddings.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from benchmark.models.backbone import APART, LAYERS, Encoder, Features
+from benchmark.models.backbone import LAYERS, Encoder, Features
 from benchmark.models.image_batches import AnyImages
+from benchmark.models.names import APART
 from fdrd.errors import FdrdError
 
 Tower = Literal["image", "text"]
@@ -41,11 +42,7 @@ def depth(encoder: Encoder, tower: Tower) -> int:
 
 
 def check_layers(encoder: Encoder, tower: Tower, layers: Sequence[int]) -> None:
-    """Check that an encoder offers these layers.
-
-    Raises:
-        FdrdError: it offers none, or its tower has fewer.
-    """
+    """Check that an encoder offers these layers."""
     if layers and LAYERS not in encoder.can:
         raise FdrdError(
             f"backbone {encoder.name!r} offers the joint space only; leave out `layers`, or choose "
@@ -74,24 +71,21 @@ def states_after(modules: nn.ModuleList, layers: Sequence[int]) -> Iterator[dict
 
         return hook
 
-    handles = [
-        modules[layer - 1].register_forward_hook(leaves(layer))
-        if layer
-        else modules[0].register_forward_pre_hook(enters)
-        for layer in layers
-    ]
-    try:
+    with ExitStack() as hooks:
+        for layer in layers:
+            hooks.enter_context(
+                modules[layer - 1].register_forward_hook(leaves(layer))
+                if layer
+                else modules[0].register_forward_pre_hook(enters)
+            )
         yield states
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def with_layers(
     modules: nn.ModuleList,
     layers: Sequence[int],
     encode: Callable[[], Features],
-    own: Callable[[int], Tensor],
+    selected: Callable[[int], Tensor],
 ) -> Features:
     """Return the features of a tower with the means of some of its layers.
 
@@ -99,23 +93,23 @@ def with_layers(
         modules: layers of the tower.
         layers: numbers of layers, 0 for the embeddings.
         encode: runs the tower.
-        own: (B, S) true at the states to average, for S states.
+        selected: (B, S) true at the states to average, for S states.
     """
     if not layers:
         return encode()
     with states_after(modules, layers) as states:
         features = encode()
-    means = [mean_state(states[layer], own(states[layer].shape[1])) for layer in layers]
+    means = [mean_state(states[layer], selected(states[layer].shape[1])) for layer in layers]
     return replace(features, layers=torch.stack(means, dim=1))
 
 
-def mean_state(states: Tensor, own: Tensor) -> Tensor:
-    """Return (B, width) means over the states (B, S, width) that `own` (B, S) selects, of unit length.
+def mean_state(states: Tensor, selected: Tensor) -> Tensor:
+    """Return (B, width) means over the states (B, S, width) that `selected` (B, S) has, of unit length.
 
     >>> mean_state(torch.tensor([[[3.0, 4.0], [9.0, 0.0]]]), torch.tensor([[True, False]])).tolist()
     [[0.6000000238418579, 0.800000011920929]]
     """
-    total = (states.float() * own.to(states.device).unsqueeze(-1)).sum(dim=1)
+    total = (states.float() * selected.to(states.device).unsqueeze(-1)).sum(dim=1)
     return normalize(total, dim=-1)  # the length of the mean does not matter
 
 
@@ -126,15 +120,7 @@ def cached_features(
     layers: Sequence[int],
     encode: Callable[[list[int]], Features],
 ) -> Features:
-    """Return pooled features and layers from the encoder's cache, and those that it lacks from one pass.
-
-    Args:
-        encoder: has a cache.
-        tower: its tower.
-        keys: content digest of each item.
-        layers: numbers of layers.
-        encode: features of the items at some rows, with the same layers.
-    """
+    """Return pooled features and layers from the encoder's cache, and those that it lacks from one pass."""
     assert encoder.frozen is not None
 
     def compute(rows: list[int]) -> list[Tensor]:

@@ -16,18 +16,15 @@ from importlib.resources import files
 from pathlib import Path
 
 from benchmark.models.backbone import ALL, LAYERS, Backbone
-from benchmark.models.backbone_names import EMBEDDED, split_name
 from benchmark.models.encoder_options import split_options
 from benchmark.models.frozen_features import FrozenFeatures, default_cache
+from benchmark.models.names import DEFAULT_BACKBONE, EMBEDDED, check_package, split_name
 from benchmark.models.processes import chosen_device
 from fdrd.connection import hub_or_cache
 from fdrd.dataset import Name
 from fdrd.errors import FdrdError
 from fdrd.kinds import refuse_other
 from fdrd.storage.registration import registered_folder
-
-DEFAULT_BACKBONE = "openai/clip-vit-base-patch32@d15b5f29721ca72dac15f8526b284be910de18be"
-"""Pinned to a revision with safetensors weights; the main branch has none."""
 
 
 @dataclass(frozen=True)
@@ -122,17 +119,14 @@ def load_backbone(
             )
     if kind == "hf":  # a model may come with images
         refuse_other(Path(target).expanduser(), "a model", "model", "weights", "source")
+    check_package(spec, kind)
     load: Callable[..., Backbone] = import_module(KINDS[kind].module).load
     with _access(kind, target):
         return load(target, name=spec, device=chosen_device(device), frozen=frozen, options=options)
 
 
 def refuse_function(spec: str, allow_code: bool) -> None:
-    """Refuse a backbone that is a function, unless the user typed its name.
-
-    Raises:
-        FdrdError: it is one, and code is not allowed.
-    """
+    """Refuse a backbone that is a function, unless the user typed its name."""
     if split_name(split_options(spec)[0])[0] == "function" and not allow_code:
         raise FdrdError(
             f"backbone {spec!r} is a function, which only the command line may name; "

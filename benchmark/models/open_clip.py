@@ -122,11 +122,7 @@ def read_config(path: Path) -> OpenClipConfig:
 def clip_parts(
     config: OpenClipConfig, tensors: Mapping[str, Tensor], tokenizer: Any, *, name: str
 ) -> tuple[CLIPModel, Any, Any]:
-    """Return (CLIPModel, tokenizer, image_processor) of an open_clip model.
-
-    Raises:
-        FdrdError: `CLIPModel` or its image processor cannot express it.
-    """
+    """Return (CLIPModel, tokenizer, image_processor) of an open_clip model."""
     bos, *_, eos = tokenizer("a")["input_ids"]
     model = clip_model(config.model, tensors, bos=bos, eos=eos, name=name)
     return model, tokenizer, image_processor(config)
@@ -136,13 +132,6 @@ def clip_model(
     model_cfg: Mapping[str, Any], tensors: Mapping[str, Tensor], *, bos: int, eos: int, name: str
 ) -> CLIPModel:
     """Return the CLIPModel that computes the same as an open_clip model.
-
-    Args:
-        model_cfg: `model_cfg` of `open_clip_config.json`.
-        tensors: the model's `state_dict`.
-        bos: id of the tokenizer's first token.
-        eos: id of its last token, where the text tower pools.
-        name: name of the model in error messages.
 
     Raises:
         FdrdError: `CLIPModel` cannot express it, or the tensors do not fit.
@@ -204,17 +193,15 @@ def configuration_of(tensors: Mapping[str, Tensor], *, quick_gelu: bool) -> dict
         patch = renamed["vision_model.embeddings.patch_embedding.weight"].shape[-1]
         grid = len(renamed["vision_model.embeddings.position_embedding.weight"]) - 1
         vocabulary, width = renamed["text_model.embeddings.token_embedding.weight"].shape
+        context = len(renamed["text_model.embeddings.position_embedding.weight"])
+        vision = {"image_size": patch * round(grid**0.5), "patch_size": patch}
+        text = {"context_length": context, "vocab_size": vocabulary, "heads": width // 64}
         return {
             "embed_dim": len(renamed["text_projection.weight"]),
             "quick_gelu": quick_gelu,
-            "vision_cfg": {
-                "image_size": patch * round(grid**0.5), "patch_size": patch, **tower("vision"),
-            },
-            "text_cfg": {
-                "context_length": len(renamed["text_model.embeddings.position_embedding.weight"]),
-                "vocab_size": vocabulary, "heads": width // 64, **tower("text"),
-            },
-        }  # fmt: skip
+            "vision_cfg": {**vision, **tower("vision")},
+            "text_cfg": {**text, **tower("text")},
+        }
     except (KeyError, IndexError) as error:
         raise FdrdError(
             f"these are not the tensors of a CLIP with a vision transformer: no {error} among "

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from benchmark.models.backbone import APART, LAYERS, Features, Prompts
+from benchmark.models.backbone import LAYERS, Features, Prompts
 from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, as_batch, digests, select_images
 from benchmark.models.layers import Tower, cached_features, check_layers
+from benchmark.models.names import APART
 from benchmark.models.processes import shared
 from benchmark.models.step_numerics import step_numerics, tower_autocast
 from fdrd.errors import FdrdError

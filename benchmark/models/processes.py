@@ -69,12 +69,7 @@ def chosen_device(name: str | None) -> torch.device:
 
 
 def shared(count: int, encode: Callable[[slice], Features]) -> Features:
-    """Return features of `count` rows, of which each process encodes its share.
-
-    Args:
-        count: rows.
-        encode: pooled and, if requested, token features of equal length for every row.
-    """
+    """Return features of `count` rows, of which each process encodes its share."""
     if _state() is None or count < _state().num_processes:
         return encode(slice(0, count))
     rank, size = _state().process_index, _state().num_processes

@@ -1,6 +1,6 @@
 """Backbones that take prompts: an unmodified `transformers` model whose towers are transformers.
 
-`clip.py` and `siglip.py` hold what differs between architectures, as `Towers`.
+`clip.py` and `siglip.py` hold what differs between architectures: how they tokenize, and how their towers run and pool.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import dataclasses
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,13 +20,12 @@ from torch.nn.functional import normalize
 from benchmark.models.backbone import ALL, Features, Prompts, concatenate, first_layer
 from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
-from benchmark.models.image_batches import AnyImages, as_batch, digests, select_images
+from benchmark.models.image_batches import AnyImages, PixelCache, as_batch, digests, select_images
 from benchmark.models.layers import cached_features, check_layers, with_layers
-from benchmark.models.model_copy import with_own_weights
-from benchmark.models.pixel_cache import PixelCache
 from benchmark.models.processes import shared
 from benchmark.models.step_numerics import in_chunks, step_numerics, tower_autocast
-from benchmark.models.tensor_files import add_tensors
+from benchmark.models.tensor_files import add_tensors, with_own_weights
+from benchmark.models.tokenizer import token_counts
 from fdrd.errors import FdrdError
 
 CPU_ROWS = 16
@@ -35,53 +34,10 @@ CPU_ROWS = 16
 PLAIN = Prompts()
 
 
-class Towers(Protocol):
-    """How one architecture tokenizes, and how its towers run and pool."""
-
-    model: Any
-    """The model of `transformers` that the towers belong to."""
-    dim: int
-    """Width d of the joint space."""
-    context: int
-    """Tokens that the text tower reads, including special ones."""
-    logit_bias: float
-    """Added to the scaled cosines in its training loss; 0 for CLIP."""
-    fingerprint: str
-    """Digest of weights, preprocessing and tokenizer."""
-    fixed_length: bool
-    """Every caption is padded to the context."""
-
-    def __init__(self, model: Any, tokenizer: Any, image_processor: Any, name: str): ...
-
-    def encode_pixels(self, pixels: Tensor, prompts: Prompts, n_vis: int, tokens: bool) -> Features:
-        """Return features of preprocessed images under `n_vis` visual tokens per layer."""
-
-    def encode_ids(self, ids: Tensor, prompts: Prompts, n_ctx: int, tokens: bool) -> Features:
-        """Return features of tokenized captions under `n_ctx` context vectors per layer."""
-
-    def patches(self, pixels: Tensor, length: int) -> Tensor:
-        """Return (B, length) true at the states of patches, of unprompted images."""
-
-    def tokenize(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
-        """Return (B, T) token ids, and (B, T) true at the captions' own tokens."""
-
-    def lengths(self, ids: Tensor) -> Tensor:
-        """Return (B,) numbers of tokens without padding."""
-
-
 class PromptableBackbone:
     """A frozen model with two towers that take prompts, see `Backbone`.
 
     Pooled features of an unprompted tower come from `frozen` if it is given.
-
-    Args:
-        model: is frozen and put into evaluation mode; its code and weights stay unchanged.
-        tokenizer: the model's own.
-        image_processor: converts images to `pixel_values`.
-        name: name that the user gave.
-        frozen: cache for features of unprompted towers.
-        device: `cpu`, `cuda`, ...
-        options: how it runs.
 
     Raises:
         FdrdError: the tokenizer does not fit the model, torch cannot compile it, or it has no such option.
@@ -90,6 +46,18 @@ class PromptableBackbone:
     can = ALL
     supported: tuple[str, ...] = ("precision", "compile")
     """its options"""
+    fixed_length = False
+    """whether every caption is padded to the context"""
+    dim: int
+    context: int
+    logit_bias: float | Tensor = 0.0
+    # Of an architecture: features of images under n visual tokens per layer, and of captions under n context vectors;
+    # (B, length) true at the states of patches; (B, T) token ids, and true at the captions' own tokens; their numbers.
+    encode_pixels: Callable[[Tensor, Prompts, int, bool], Features]
+    encode_ids: Callable[[Tensor, Prompts, int, bool], Features]
+    patches: Callable[[Tensor, int], Tensor]
+    tokenize: Callable[[Sequence[str], int], tuple[Tensor, Tensor]]
+    lengths: Callable[[Tensor], Tensor]
 
     def __init__(
         self,
@@ -122,17 +90,13 @@ class PromptableBackbone:
         self.text_layers: int = text.num_hidden_layers
         self.vision_layers: int = vision.num_hidden_layers
         self.logit_scale: float | Tensor = float(model.logit_scale.detach().float().exp())
-        self.towers = self._towers(options)(model, tokenizer, image_processor, name)
-        self.dim = self.towers.dim
-        self.context = self.towers.context
-        self.logit_bias: float | Tensor = self.towers.logit_bias
-        self.fingerprint = options.fingerprint(self.towers.fingerprint)
-        self._compiled: Towers | None = None
+        self.fingerprint = options.fingerprint(self._prepared())
+        self._compiled: PromptableBackbone | None = None
         if options.compile:
             self._compile()
 
-    def _towers(self, options: EncoderOptions) -> type[Towers]:
-        """Return the architecture of the towers."""
+    def _prepared(self) -> str:
+        """Set what an architecture needs, and return the digest of weights, preprocessing and tokenizer."""
         raise NotImplementedError
 
     def trainable_copy(self) -> PromptableBackbone:
@@ -172,21 +136,16 @@ class PromptableBackbone:
         check_layers(self, "image", layers)
         if layers and prompts.vision:
             raise ValueError("layers are read from a tower without prompts")
+
+        def encode(rows: list[int] | slice) -> Features:
+            some = images[rows] if isinstance(rows, slice) else select_images(images, rows)
+            shown = prompts[rows] if isinstance(rows, slice) else prompts
+            return self._encode_images(some, shown, tokens, layers)
+
         if self.frozen is None or prompts.vision or tokens:
-            return shared(
-                len(images),
-                lambda rows: self._encode_images(images[rows], prompts[rows], tokens, layers),
-            )
+            return shared(len(images), encode)
         with torch.no_grad(), step_numerics():
-            return cached_features(
-                self,
-                "image",
-                digests(images),
-                layers,
-                lambda rows: self._encode_images(
-                    select_images(images, rows), prompts, False, layers
-                ),
-            )
+            return cached_features(self, "image", digests(images), layers, encode)
 
     def encode_text(
         self,
@@ -204,32 +163,28 @@ class PromptableBackbone:
         if layers and prompted:
             raise ValueError("layers are read from a tower without prompts")
         room = self.context - max(self._slots(prompts), reserve)
-        if self.frozen is None or prompted or tokens:
+
+        def encode(captions: Sequence[str]) -> Features:
             ids, valid = self._tokenize(captions, room)  # (B, T) each
-            features = shared(
-                len(ids),
-                lambda rows: self._encode_ids(
-                    ids[rows], valid[rows], prompts[rows], tokens, layers
-                ),
-            )
+
+            def encode_rows(rows: slice) -> Features:
+                return self._encode_ids(ids[rows], valid[rows], prompts[rows], tokens, layers)
+
+            features = shared(len(ids), encode_rows) if whole else encode_rows(slice(None))
             return dataclasses.replace(features, valid=valid if tokens else None)
+
+        whole = self.frozen is None or prompted or tokens
+        if whole:
+            return encode(captions)
+        keys = [hashlib.sha256(f"{reserve}\n{text}".encode()).hexdigest() for text in captions]
         with torch.no_grad(), step_numerics():
             return cached_features(
-                self,
-                "text",
-                [
-                    hashlib.sha256(f"{reserve}\n{caption}".encode()).hexdigest()
-                    for caption in captions
-                ],
-                layers,
-                lambda rows: self._encode_ids(
-                    *self._tokenize([captions[row] for row in rows], room), prompts, False, layers
-                ),
+                self, "text", keys, layers, lambda rows: encode([captions[row] for row in rows])
             )
 
     def count_tokens(self, captions: Sequence[str]) -> list[int]:
         """Return the tokens of each caption before truncation, including special ones."""
-        return [len(ids) for ids in self.tokenizer(list(captions), verbose=False)["input_ids"]]
+        return token_counts(self.tokenizer, captions)
 
     def word_embeddings(self, words: str) -> Tensor:
         """Return (n, text_width) input embeddings of the tokens of some words."""
@@ -261,11 +216,11 @@ class PromptableBackbone:
             )
 
         def encode(rows: slice) -> Features:
-            some, own = pixels[rows], prompts[rows]
+            some, some_prompts = pixels[rows], prompts[rows]
             with precision:
                 return concatenate(
                     [
-                        encode_part(some[part].to(self.device), own[part])
+                        encode_part(some[part].to(self.device), some_prompts[part])
                         for part in self._parts(len(some))
                     ]
                 )
@@ -282,52 +237,50 @@ class PromptableBackbone:
     ) -> Features:
         n_ctx = self._slots(prompts)
         precision = tower_autocast(self.device, self.options.precision)
+        prompted = len(prompts.text) > 0 or prompts.token_weights is not None
+        towers = self._chosen(hooked=prompted or tokens or len(layers) > 0)
+
+        def encode_part(ids: Tensor, valid: Tensor, prompts: Prompts) -> Features:
+            return with_layers(
+                self.model.text_model.encoder.layers,
+                layers,
+                lambda: towers.encode_ids(ids, prompts, n_ctx, tokens),
+                lambda _length: valid,
+            )
 
         def encode(rows: slice) -> Features:
             with precision:
                 if tokens:
-                    return with_layers(
-                        self.model.text_model.encoder.layers,
-                        layers,
-                        lambda: self.towers.encode_ids(ids[rows], prompts[rows], n_ctx, True),
-                        lambda _length: valid[rows],
-                    )
-                return self._encode_by_length(ids[rows], valid[rows], prompts[rows], n_ctx, layers)
+                    return encode_part(ids[rows], valid[rows], prompts[rows])
+                return self._by_length(encode_part, ids[rows], valid[rows], prompts[rows])
 
         return in_chunks(len(ids), encode)
 
-    def _encode_by_length(
-        self, ids: Tensor, valid: Tensor, prompts: Prompts, n_ctx: int, layers: Sequence[int]
+    def _by_length(
+        self,
+        encode: Callable[[Tensor, Tensor, Prompts], Features],
+        ids: Tensor,
+        valid: Tensor,
+        prompts: Prompts,
     ) -> Features:
         """Encode captions of similar length together, so that few are padded."""
-        length = self.towers.lengths(ids)
-        hooked = len(prompts.text) > 0 or prompts.token_weights is not None or len(layers) > 0
-        towers = self._chosen(hooked=hooked)
+        length = self.lengths(ids)
         order = length.argsort(stable=True)
-
-        def encode(some: Tensor, prompts: Prompts, own: Tensor) -> Features:
-            return with_layers(
-                self.model.text_model.encoder.layers,
-                layers,
-                lambda: towers.encode_ids(some, prompts, n_ctx, False),
-                lambda _length: own,
-            )
-
         parts = []
         for part in self._parts(len(ids)):
             rows = order[part]
-            width = ids.shape[1] if self.towers.fixed_length else int(length[rows].max())
+            width = ids.shape[1] if self.fixed_length else int(length[rows].max())
             some = prompts[rows]
             weights = some.token_weights
             if weights is not None and weights.shape[1] == ids.shape[1]:  # others are refused later
                 some = dataclasses.replace(some, token_weights=weights[:, :width])
-            parts.append(encode(ids[rows, :width], some, valid[rows, :width]))
+            parts.append(encode(ids[rows, :width], valid[rows, :width], some))
         return concatenate(parts)[order.argsort()]
 
-    def _chosen(self, *, hooked: bool) -> Towers:
-        """Return the compiled towers where nothing hooks into them or needs a gradient."""
+    def _chosen(self, *, hooked: bool) -> PromptableBackbone:
+        """Return the backbone with compiled towers where nothing hooks into them or needs a gradient."""
         if hooked or torch.is_grad_enabled() or self._compiled is None:
-            return self.towers
+            return self
         return self._compiled
 
     @torch.no_grad()
@@ -339,7 +292,7 @@ class PromptableBackbone:
             "vision_model": torch.compile(model.vision_model, dynamic=True),
             "text_model": torch.compile(model.text_model, dynamic=True),
         }
-        self._compiled = copy.copy(self.towers)
+        self._compiled = copy.copy(self)
         self._compiled.model = model
         try:
             self._encode_ids(*self._tokenize(["a"], self.context), PLAIN, False)
@@ -363,13 +316,8 @@ class PromptableBackbone:
                 f"no room for a caption: the context of {self.name} has {self.context} tokens, "
                 f"of which context vectors take {self.context - longest}; lower n_ctx"
             )
-        ids, valid = self.towers.tokenize(captions, longest)
+        ids, valid = self.tokenize(captions, longest)
         return ids.to(self.device), valid.to(self.device)
-
-
-def rows_of(prompt: Tensor, hidden: Tensor) -> Tensor:
-    """Return the prompt of each row: (n, width) or (B, n, width) -> (B, n, width)."""
-    return prompt.to(hidden.dtype).expand(len(hidden), -1, -1)
 
 
 def unit(features: Tensor) -> Tensor:
@@ -383,13 +331,6 @@ def fingerprint(
     """Return a digest of weights, preprocessing and tokenizer.
 
     It does not cover anything that a loading function keeps outside `state_dict`.
-
-    Args:
-        model: model with its weights.
-        tokenizer: tokenizer with its vocabulary and rules.
-        image_processor: image processor, of which class and settings count.
-        settings: names of the settings that change pixels.
-        rules: further preprocessing that the caller applies.
     """
     digest = hashlib.sha256()
     add_tensors(digest, model.state_dict())

@@ -1,4 +1,4 @@
-"""The towers of SigLIP (arXiv 2303.15343) and SigLIP 2 (arXiv 2502.14786).
+"""The `Backbone` around a model of SigLIP (arXiv 2303.15343) or SigLIP 2 (arXiv 2502.14786).
 
 Unlike CLIP there is no BOS and no class token. Captions are lower-cased and padded to the whole context, attention
 is bidirectional, and the last position is pooled, even if it is padding. Images are pooled by an attention head.
@@ -9,7 +9,7 @@ aspect ratio, are a `Siglip2Model`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Unpack
 
 import torch
@@ -20,12 +20,11 @@ from benchmark.models.backbone import (
     Features,
     Prompts,
     first_layer,
-    inject,
-    join,
-    weigh_tokens,
+    text_prompts,
+    vision_prompts,
 )
-from benchmark.models.encoder_options import EncoderOptions, EncoderSetup
-from benchmark.models.promptable import PromptableBackbone, fingerprint, rows_of, unit
+from benchmark.models.encoder_options import EncoderSetup
+from benchmark.models.promptable import PromptableBackbone, fingerprint, unit
 from fdrd.errors import FdrdError
 
 _PREPROCESSING = (
@@ -35,31 +34,37 @@ _PREPROCESSING = (
 _RULES = "lower case, padded to the context"
 
 
-class SiglipTowers:
-    """An attention head pooled over patches; a bidirectional text tower pooled at its last position.
+class SiglipBackbone(PromptableBackbone):
+    """A frozen SiglipModel or Siglip2Model that takes prompts; arguments as `PromptableBackbone`.
 
-    Args:
-        model: a SiglipModel or Siglip2Model.
-        tokenizer: the model's own, with its padding side.
-        image_processor: the model's own.
-        name: for error messages.
+    Images are pooled by an attention head over patches, captions at the last position of a bidirectional tower. With
+    `pool=patches`, the head ignores visual tokens, so that they only act through the layers.
     """
 
+    supported = ("precision", "pool", "compile")
     fixed_length = True
-    pool_visual_tokens = True
-    """The attention head attends to visual tokens, too."""
 
-    def __init__(self, model: Any, tokenizer: Any, image_processor: Any, name: str):
+    def __init__(
+        self, model: Any, tokenizer: Any, image_processor: Any, **setup: Unpack[EncoderSetup]
+    ):
         if not getattr(model.config.vision_config, "vision_use_head", True):
+            name = setup["name"]
             raise FdrdError(f"{name}: has no attention head, so its images cannot be pooled")
-        self.model = model
-        self.tokenizer = tokenizer
-        self.dim: int = model.config.text_config.projection_size
-        limit = model.config.text_config.max_position_embeddings
-        self.context = min(tokenizer.model_max_length, limit)
-        self.logit_bias = float(model.logit_bias.detach().float())
-        self._masked = "attention_mask" in tokenizer.model_input_names
-        self.fingerprint = fingerprint(model, tokenizer, image_processor, _PREPROCESSING, _RULES)
+        if model.config.model_type == "siglip2":
+            self.can = self.can - {TOKENS}
+            if not isinstance(image_processor, NaFlexProcessor):
+                image_processor = NaFlexProcessor(image_processor)
+        super().__init__(model, tokenizer, image_processor, **setup)
+
+    def _prepared(self) -> str:
+        text = self.model.config.text_config
+        self.dim = text.projection_size
+        self.context = min(self.tokenizer.model_max_length, text.max_position_embeddings)
+        self.logit_bias = float(self.model.logit_bias.detach().float())
+        self._masked = "attention_mask" in self.tokenizer.model_input_names
+        hidden = "" if self.options.pool == "all" else ", visual tokens are not pooled"
+        parts = self.model, self.tokenizer, self.image_processor
+        return fingerprint(*parts, _PREPROCESSING, _RULES + hidden)
 
     def encode_pixels(self, pixels: Tensor, prompts: Prompts, n_vis: int, tokens: bool) -> Features:
         """Return features of preprocessed images; visual tokens follow the patches."""
@@ -76,16 +81,9 @@ class SiglipTowers:
                     "NaFlex images differ in their number of patches: no patch features, and visual "
                     "tokens only from the first layer"
                 )
-
-        def enter(hidden: Tensor, prompt: Tensor) -> Tensor:
-            return torch.cat([hidden, rows_of(prompt, hidden)], dim=1)
-
-        def replace(hidden: Tensor, prompt: Tensor) -> Tensor:
-            return enter(hidden[:, : hidden.shape[1] - n_vis], prompt)
-
         with (
-            inject(tower.embeddings, tower.encoder.layers, prompts.vision, enter, replace),
-            _without_last(tower.head, 0 if self.pool_visual_tokens else n_vis),
+            vision_prompts(tower, prompts, n_vis),
+            _without_last(tower.head, 0 if self.options.pool == "all" else n_vis),
         ):
             out = tower(**inputs)
         pooled = unit(out.pooler_output)
@@ -103,23 +101,13 @@ class SiglipTowers:
     def encode_ids(self, ids: Tensor, prompts: Prompts, n_ctx: int, tokens: bool) -> Features:
         """Return features of tokenized captions; context vectors come first."""
         tower = self.model.text_model
-        embed = tower.embeddings.token_embedding
         slots = ids[:, :1].expand(-1, n_ctx)  # any id, the hook overwrites it
-
-        def write(hidden: Tensor, prompt: Tensor) -> Tensor:
-            return torch.cat([rows_of(prompt, hidden), hidden[:, n_ctx:]], dim=1)
 
         every = torch.cat([slots, ids], dim=1)
         mask = None
         if self._masked:
             mask = torch.cat([torch.ones_like(slots), self._real(ids).long()], dim=1)
-        layers = tower.encoder.layers
-        with (
-            weigh_tokens(embed, prompts.token_weights, n_ctx, start=0),
-            join(layers, tower.final_layer_norm, prompts.text, 0, causal=False)
-            if first_layer(prompts.text)
-            else inject(embed, layers, prompts.text, write, write),
-        ):
+        with text_prompts(tower, prompts, n_ctx, start=0, causal=False):
             out = tower(input_ids=every, attention_mask=mask)
         pooled = unit(out.pooler_output)
         if not tokens:
@@ -158,35 +146,6 @@ class SiglipTowers:
         return real
 
 
-class MaskedSiglipTowers(SiglipTowers):
-    """Towers whose attention head ignores visual tokens, so that they only act through the layers."""
-
-    pool_visual_tokens = False
-
-    def __init__(self, model: Any, tokenizer: Any, image_processor: Any, name: str):
-        super().__init__(model, tokenizer, image_processor, name)
-        rules = f"{_RULES}, visual tokens are not pooled"
-        self.fingerprint = fingerprint(model, tokenizer, image_processor, _PREPROCESSING, rules)
-
-
-class SiglipBackbone(PromptableBackbone):
-    """A frozen SiglipModel or Siglip2Model that takes prompts; arguments as `PromptableBackbone`."""
-
-    supported = ("precision", "pool", "compile")
-
-    def __init__(
-        self, model: Any, tokenizer: Any, image_processor: Any, **setup: Unpack[EncoderSetup]
-    ):
-        if model.config.model_type == "siglip2":
-            self.can = self.can - {TOKENS}
-            if not isinstance(image_processor, NaFlexProcessor):
-                image_processor = NaFlexProcessor(image_processor)
-        super().__init__(model, tokenizer, image_processor, **setup)
-
-    def _towers(self, options: EncoderOptions) -> type[SiglipTowers]:
-        return SiglipTowers if options.pool == "all" else MaskedSiglipTowers
-
-
 class NaFlexProcessor:
     """Image processor of NaFlex models that returns one tensor per image.
 
@@ -221,9 +180,5 @@ def _without_last(head: Any, count: int) -> Iterator[None]:
     def shorten(_module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(None if each is None else each[:, : each.shape[1] - count] for each in args)
 
-    handle = head.register_forward_pre_hook(shorten) if count else None
-    try:
+    with head.register_forward_pre_hook(shorten) if count else nullcontext():
         yield
-    finally:
-        if handle:
-            handle.remove()

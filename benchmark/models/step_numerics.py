@@ -41,14 +41,9 @@ def step_numerics(precision: Precision = "float32", chunk_size: int = 0) -> Iter
         _STEP.reset(token)
 
 
-def tower_autocast(device: torch.device, own: Precision) -> torch.autocast:
-    """Return the context in which a tower runs; made within the step, it may be entered after it.
-
-    Args:
-        device: device of the tower.
-        own: precision of its encoder, used where the step asks for no lower one.
-    """
-    lower = "bfloat16" in (own, _STEP.get()[0])
+def tower_autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Return the context in which a tower runs; made within the step, it may be entered after it."""
+    lower = "bfloat16" in (precision, _STEP.get()[0])
     return torch.autocast(device.type, torch.bfloat16, enabled=lower)
 
 

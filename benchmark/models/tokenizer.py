@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib.resources import files
 from pathlib import Path
@@ -59,11 +60,7 @@ def tokenizer_of(source: str | None, revision: str = "main", *, context: int = C
 
 
 def _clip_vocabulary(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Read CLIP's BPE file and return token ids and merges (arXiv 2103.00020, section 2.4).
-
-    Raises:
-        FdrdError: the file is not a list of byte pairs.
-    """
+    """Read CLIP's BPE file and return token ids and merges (arXiv 2103.00020, section 2.4)."""
     from tokenizers import pre_tokenizers
 
     try:
@@ -76,6 +73,11 @@ def _clip_vocabulary(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())  # one printable letter for each byte
     tokens = [*letters, *(f"{letter}</w>" for letter in letters), *map("".join, merges)]
     return {token: id for id, token in enumerate([*tokens, _BEGIN, _END])}, merges
+
+
+def token_counts(tokenizer: Any, captions: Sequence[str]) -> list[int]:
+    """Return the tokens of each caption, including special ones, without truncation."""
+    return [len(ids) for ids in tokenizer(list(captions), verbose=False)["input_ids"]]
 
 
 def has_tokenizer(folder: Path) -> bool:

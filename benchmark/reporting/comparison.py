@@ -7,27 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark.evaluation.paired_tests import (
-    Clusters,
     Difference,
-    Reciprocals,
     paired_differences,
     seed_intervals,
     unit_intervals,
 )
-from benchmark.rank_metrics import BOTH
+from benchmark.rank_metrics import BOTH, DIRECTIONS, ByDirection, Floats, Indices, Interval
 from benchmark.registry import role_of
-from benchmark.result import DIRECTIONS, BenchResult, Interval, numbers, query_groups
+from benchmark.result import BenchResult, numbers, query_groups
 from benchmark.retrieval_metrics import Column
 from benchmark.settings import NO_BACKBONE, Settings
-
-if TYPE_CHECKING:
-    from benchmark.evaluation.score_tiles import Floats
-    from fdrd.dataset import Indices
 
 LEVEL = 0.05
 """Significance level of corrected p values."""
@@ -80,14 +73,14 @@ class Row:
         mean: Floats = np.mean(self.ranks(direction), axis=0)
         return mean
 
-    def reciprocals(self) -> Reciprocals:
+    def reciprocals(self) -> ByDirection[Floats]:
         """Return 1 / rank of each query, averaged over seeds."""
-        return Reciprocals(*(np.mean(seeds, axis=0) for seeds in zip(*self.by_seed(), strict=True)))
+        return ByDirection(*(np.mean(seeds, axis=0) for seeds in zip(*self.by_seed(), strict=True)))
 
-    def by_seed(self) -> list[Reciprocals]:
+    def by_seed(self) -> list[ByDirection[Floats]]:
         """Return 1 / rank of each query, for each seed."""
         return [
-            Reciprocals(*(1 / ranks for ranks in pair))
+            ByDirection(*(1 / ranks for ranks in pair))
             for pair in zip(*map(self.ranks, DIRECTIONS), strict=True)
         ]
 
@@ -170,7 +163,7 @@ def heading(settings: Settings) -> str:
 def differences(reference: Row, others: Sequence[Row]) -> list[dict[str, Difference]]:
     """Return the paired difference of each row to the reference; all must have the same queries."""
     rows = [row.reciprocals() for row in others]
-    return paired_differences(reference.reciprocals(), rows, _clusters(reference))
+    return paired_differences(reference.reciprocals(), rows, query_groups(reference.results[0]))
 
 
 def all_intervals(reference: Row, others: Sequence[Row]) -> list[dict[str, Difference]]:
@@ -180,7 +173,7 @@ def all_intervals(reference: Row, others: Sequence[Row]) -> list[dict[str, Diffe
     for index, (row, parts) in enumerate(zip(others, found, strict=True)):
         several = len(row.results) > 1 or len(reference.results) > 1
         over_seeds = (
-            seed_intervals(reference.by_seed(), row.by_seed(), _clusters(reference))
+            seed_intervals(reference.by_seed(), row.by_seed(), query_groups(reference.results[0]))
             if several
             else {}
         )
@@ -193,12 +186,6 @@ def all_intervals(reference: Row, others: Sequence[Row]) -> list[dict[str, Diffe
             for part, difference in parts.items()
         }
     return found
-
-
-def _clusters(row: Row) -> Clusters:
-    groups = query_groups(row.results[0])
-    domain = groups.domain_of_image
-    return Clusters(groups.image_of_row, np.zeros_like(domain) if groups.joint else domain)
 
 
 def _over_categories(reference: Row, others: Sequence[Row]) -> list[dict[str, Interval]]:

@@ -6,10 +6,10 @@ import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmark.rank_metrics import Floats
 from benchmark.registry import role_of
 from benchmark.reporting.comparison import Comparison, Row
 from benchmark.result import numbers
@@ -17,8 +17,8 @@ from benchmark.settings import Settings
 from fdrd.dataset import Indices, RetrievalDataset, load_view
 from fdrd.errors import FdrdError
 
-if TYPE_CHECKING:
-    from benchmark.evaluation.score_tiles import Floats
+EACH = 3
+"""Examples of gains, and of losses."""
 
 SIDE = 128
 """Maximum width and height of an image on a page, in pixels."""
@@ -48,7 +48,7 @@ class Examples:
     lost: list[Example]
 
 
-def examples(comparison: Comparison, each: int = 3) -> Examples | None:
+def examples(comparison: Comparison) -> Examples | None:
     """Return examples; None for a single method, or if the measured dataset is not on this machine."""
     rows = [row for row in comparison.rows if role_of(row.method) != "floor"]
     dataset = _measured_dataset(comparison.settings) if len(rows) > 1 else None
@@ -79,8 +79,8 @@ def examples(comparison: Comparison, each: int = 3) -> Examples | None:
 
     return Examples(
         subject.label,
-        won=[example(int(n)) for n in order[:each] if margin[n] > 0],
-        lost=[example(int(n)) for n in order[::-1][:each] if margin[n] < 0],
+        won=[example(int(n)) for n in order[:EACH] if margin[n] > 0],
+        lost=[example(int(n)) for n in order[::-1][:EACH] if margin[n] < 0],
     )
 
 

@@ -37,8 +37,8 @@ def latex(parts: Sequence[Table | str]) -> str:
     labels = [_slug(table.title) for table, _ in tables]
     counts = Counter(labels)
     floats = []
-    for number, (label, (table, notes)) in enumerate(zip(labels, tables, strict=True), 1):
-        unique = label if counts[label] == 1 else f"{label}-{number}"
+    for index, (label, (table, notes)) in enumerate(zip(labels, tables, strict=True), 1):
+        unique = label if counts[label] == 1 else f"{label}-{index}"
         floats.append(_table(table, notes, unique))
     return "\n\n".join(["% \\usepackage{booktabs,amssymb}", *floats]) + "\n"
 

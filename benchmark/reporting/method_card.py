@@ -13,8 +13,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from benchmark.checkpoint import CheckpointHeader
-from benchmark.models.backbone_names import EMBEDDED
+from benchmark.checkpoint_files import CheckpointHeader
+from benchmark.models.names import EMBEDDED
 from benchmark.rank_metrics import BOTH
 from benchmark.result import BenchResult, read_result
 from benchmark.retrieval_metrics import main_columns
@@ -30,16 +30,11 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?(#[\w=,]+)?")
 def published_results(checkpoint: Path, method: str) -> dict[str, BenchResult]:
     """Return by file name the results next to a checkpoint that come from its training, without local paths."""
 
-    def training(result: BenchResult) -> list[object]:
-        names = ("code", "options", "train", "seed", "learned_from", "shots")
-        values = [getattr(result.settings, name) for name in names]
-        return [result.settings.backbone.fingerprint, *values]
-
     def public(named: Named) -> Named:
         return Named(public_name(named.name), named.fingerprint)
 
-    digest, own = sha256_of(checkpoint), checkpoint.with_suffix(".json")
-    wanted = training(read_result(own)) if own.is_file() else None
+    digest, beside = sha256_of(checkpoint), checkpoint.with_suffix(".json")
+    learned = read_result(beside).settings.training() if beside.is_file() else None
     found = {}
     for path in sorted(checkpoint.parent.glob(f"{method}-*.json")):
         try:
@@ -47,7 +42,7 @@ def published_results(checkpoint: Path, method: str) -> dict[str, BenchResult]:
         except FdrdError:  # written by another version
             continue
         settings = result.settings
-        if digest == settings.checkpoint or training(result) == wanted:
+        if digest == settings.checkpoint or settings.training() == learned:
             without_paths = replace(
                 settings,
                 data=public(settings.data),
@@ -91,16 +86,7 @@ def method_card(
     parameters: int,
     metadata: Mapping[str, Any],
 ) -> str:
-    """Return the card of a training.
-
-    Args:
-        template: file name of the text.
-        repo_id: ORG/NAME.
-        header: header of the checkpoint, with the public name of the backbone.
-        results: results of the training.
-        parameters: number of published ones.
-        metadata: entries of the front matter, besides those that every card has.
-    """
+    """Return the card of a training."""
     public = is_public(header.backbone)
     settings = [
         *sorted(header.options.items()),

@@ -7,43 +7,19 @@ the content policy in the head blocks anything else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from html import escape as html_escape
 from itertools import groupby
 from pathlib import Path
 from string import Template
 from typing import Literal
 
+from benchmark.reporting import sentences, tables
 from benchmark.reporting.comparison import Comparison, group_results, heading
 from benchmark.reporting.examples import Example, Examples, examples
 from benchmark.reporting.latex import latex
-from benchmark.reporting.plots import FORMATS, MISSING, can_plot, inline_svg, write_plot
+from benchmark.reporting.plots import MISSING, can_plot, inline_svg, write_plots
 from benchmark.reporting.records import to_csv
-from benchmark.reporting.result_plots import plots_of
-from benchmark.reporting.sentences import (
-    PAIRED,
-    commands,
-    definitions,
-    legend,
-    measured_on,
-    sizes_text,
-    versions,
-)
-from benchmark.reporting.significance import paired_with
-from benchmark.reporting.tables import (
-    Table,
-    category_table,
-    cost_table,
-    domain_table,
-    further_table,
-    interval_table,
-    main_table,
-    negatives_parts,
-    paired_table,
-    pairs_parts,
-    settings_table,
-    summary,
-)
+from benchmark.reporting.result_plots import named_plots, plots_of
 from benchmark.result import BenchResult, open_results
 from benchmark.retrieval_metrics import SHORT
 from fdrd.files.atomic import write_text
@@ -51,7 +27,7 @@ from fdrd.text.controls import visible
 from fdrd.text.markup import escape, fenced, markdown_table
 
 Format = Literal["markdown", "html", "latex", "csv"]
-DETAILS = (interval_table, further_table, cost_table, settings_table)
+DETAILS = (tables.interval_table, tables.further_table, tables.cost_table, tables.settings_table)
 
 
 def report(
@@ -75,10 +51,7 @@ def report(
     """
     found = open_results(results)
     if figures is not None:
-        for number, comparison in enumerate(group_results(found), 1):
-            for plot in plots_of(comparison):
-                for suffix in FORMATS:
-                    write_plot(plot, Path(figures, f"{number}-{plot.name}.{suffix}"))
+        write_plots(named_plots(found), Path(figures))
     if html is not None:
         text = html_page(found)
         write_text(Path(html), text)
@@ -86,35 +59,11 @@ def report(
     if format == "csv":
         return to_csv(found)
     if format == "latex":
-        return latex(main_parts(found))
+        return latex(tables.main_parts(found, tests=True))
     return html_page(found) if format == "html" else markdown(found)
 
 
-def main_parts(results: Sequence[BenchResult]) -> list[Table | str]:
-    """Return the main table of each comparison, significance tests, hard negatives, natural pairs; and the means."""
-
-    def parts(comparison: Comparison) -> list[Table | str]:
-        titled = replace(main_table(comparison), title=heading(comparison.settings))
-        return [
-            titled,
-            sizes_text(comparison),
-            legend(comparison),
-            *significance(comparison),
-            *negatives_parts(comparison),
-            *pairs_parts(comparison),
-        ]
-
-    return summary(group_results(results), parts)
-
-
-def significance(comparison: Comparison) -> list[Table | str]:
-    """Return the significance tests of a comparison, and what they mean; nothing for a single method."""
-    if len(comparison.rows) < 2:
-        return []
-    return [paired_table(paired_with(comparison, None)), PAIRED]
-
-
-def html_parts(parts: Sequence[Table | str]) -> str:
+def html_parts(parts: Sequence[tables.Table | str]) -> str:
     """Return tables and sentences as HTML, e.g. for a notebook."""
     return "".join(
         _note(part) if isinstance(part, str) else f"<h3>{_literal(part.title)}</h3>\n{_html(part)}"
@@ -125,16 +74,32 @@ def html_parts(parts: Sequence[Table | str]) -> str:
 def markdown(results: Sequence[BenchResult]) -> str:
     """Return a Markdown page with tables, settings, and the commands that repeat the runs."""
     comparisons = group_results(results)
-    parts = [f"# {escape(title(comparisons))}", measured_on(results), definitions()]
+    parts = [
+        f"# {escape(title(comparisons))}",
+        sentences.measured_on(results),
+        sentences.definitions(),
+    ]
     for comparison in comparisons:
-        parts += [f"## {escape(heading(comparison.settings))}", sizes_text(comparison)]
-        parts += [_markdown(main_table(comparison)), escape(legend(comparison))]
-        shown = [*significance(comparison), *negatives_parts(comparison), *pairs_parts(comparison)]
-        shown += [table for build in (domain_table, *DETAILS) if (table := build(comparison))]
+        parts += [f"## {escape(heading(comparison.settings))}", sentences.sizes_text(comparison)]
+        parts += [_markdown(tables.main_table(comparison)), escape(sentences.legend(comparison))]
+        shown = [
+            *tables.significance(comparison),
+            *tables.negatives_parts(comparison),
+            *tables.pairs_parts(comparison),
+        ]
+        details = [
+            tables.mrr_table("domain", comparison),
+            *(build(comparison) for build in DETAILS),
+        ]
+        shown += [table for table in details if table]
         parts += _markdown_parts(shown, "###")
-        lines = "\n".join(f"$ {line}" for line in commands(comparison))
-        parts += ["To repeat these runs:", fenced(lines, "console"), escape(versions(comparison))]
-    parts += _markdown_parts(summary(comparisons, lambda comparison: []), "##")
+        lines = "\n".join(f"$ {line}" for line in sentences.commands(comparison))
+        parts += [
+            "To repeat these runs:",
+            fenced(lines, "console"),
+            escape(sentences.versions(comparison)),
+        ]
+    parts += _markdown_parts(tables.summary(comparisons, lambda comparison: []), "##")
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -144,7 +109,7 @@ def title(comparisons: Sequence[Comparison]) -> str:
     return f"Results on {', '.join(names)}"
 
 
-def _markdown_parts(parts: Sequence[Table | str], level: str) -> list[str]:
+def _markdown_parts(parts: Sequence[tables.Table | str], level: str) -> list[str]:
     """Return sentences, and tables with their headings."""
     return [
         escape(part)
@@ -154,7 +119,7 @@ def _markdown_parts(parts: Sequence[Table | str], level: str) -> list[str]:
     ]
 
 
-def _markdown(table: Table) -> str:
+def _markdown(table: tables.Table) -> str:
     rows = [[escape(cell) for cell in row] for row in table.rows]
     rows += [[f"*{escape(first)}*", *map(escape, rest)] for first, *rest in table.foot]
     return markdown_table([escape(cell) for cell in table.titles], rows, text_columns=1)
@@ -163,9 +128,9 @@ def _markdown(table: Table) -> str:
 def html_page(results: Sequence[BenchResult]) -> str:
     """Return the HTML page, with example images if the dataset is on this machine as measured."""
     comparisons = group_results(results)
-    sections = [_note(f"{measured_on(results)} {definitions()}".strip())]
+    sections = [_note(f"{sentences.measured_on(results)} {sentences.definitions()}".strip())]
     sections += map(_html_section, comparisons)
-    for part in summary(comparisons, lambda comparison: []):
+    for part in tables.summary(comparisons, lambda comparison: []):
         sections.append(_note(part) if isinstance(part, str) else _section(part.title, _html(part)))
     page = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
     return page.substitute(title=_literal(title(comparisons)), sections="".join(sections))
@@ -173,22 +138,22 @@ def html_page(results: Sequence[BenchResult]) -> str:
 
 def _html_section(comparison: Comparison) -> str:
     found = examples(comparison)
-    shown = [*negatives_parts(comparison), *pairs_parts(comparison)]
-    shown += [table for table in [domain_table(comparison)] if table]
-    folded = [table for build in (category_table, *DETAILS) if (table := build(comparison))]
+    shown = [*tables.negatives_parts(comparison), *tables.pairs_parts(comparison)]
+    shown += filter(None, [tables.mrr_table("domain", comparison)])
+    folded = [tables.mrr_table("category", comparison), *(build(comparison) for build in DETAILS)]
     return _section(
         heading(comparison.settings),
-        _note(sizes_text(comparison)),
-        _html(main_table(comparison)),
-        _note(legend(comparison)),
-        html_parts(significance(comparison)),
+        _note(sentences.sizes_text(comparison)),
+        _html(tables.main_table(comparison)),
+        _note(sentences.legend(comparison)),
+        html_parts(tables.significance(comparison)),
         _details("Plots", _html_plots(comparison), " open"),
         _html_examples(found) if found else "",
         html_parts(shown),
-        *(_details(table.title, _html(table)) for table in folded),
+        *(_details(table.title, _html(table)) for table in folded if table),
         "<h3>To repeat these runs</h3>",
-        f"<pre>{_literal(chr(10).join(commands(comparison)))}</pre>",
-        _note(versions(comparison)),
+        f"<pre>{_literal(chr(10).join(sentences.commands(comparison)))}</pre>",
+        _note(sentences.versions(comparison)),
     )
 
 
@@ -215,7 +180,7 @@ def _note(text: str) -> str:
     return f'<p class="note">{_literal(text)}</p>\n'
 
 
-def _html(table: Table) -> str:
+def _html(table: tables.Table) -> str:
     def row(cells: Sequence[str], tag: str = "td", kind: str = "", index: int = -1) -> str:
         marks = [' class="best"' if (index, n) in table.best else "" for n in range(len(cells))]
         shown = (
@@ -256,7 +221,7 @@ def _figure(example: Example) -> str:
     return (
         f'<figure><img src="{_literal(example.image)}" alt="{caption}">\n'
         f"<figcaption>{caption}</figcaption>\n"
-        f"{_html(Table('', ['rank', *SHORT.values()], rows))}</figure>\n"
+        f"{_html(tables.Table('', ['rank', *SHORT.values()], rows))}</figure>\n"
     )
 
 

@@ -31,7 +31,8 @@ PALETTE = (
 """Colors with a contrast of 3 to white and to a dark page. Those of the last line are dashed, next to similar ones."""
 
 DASHES = ("-", (0, (7, 3)), (0, (2, 3)))
-FORMATS = ("svg", "pdf", "png")
+Form = Literal["svg", "pdf", "png"]
+FORMATS: tuple[Form, ...] = ("svg", "pdf", "png")
 MISSING = "plots need matplotlib; run `pip install 'fdrd[report]'`"
 
 _INK = "#010203"
@@ -124,10 +125,8 @@ def figure(plot: Plot, legend: bool = True) -> Figure:
     if legend:
         labels = [_safe(each.label) for each in plot.series]
         short = all(len(label) <= 36 for label in labels)
-        drawn.legend(
-            handles, labels, loc="outside lower left", ncols=1 + short, frameon=False,
-            labelcolor=_INK, fontsize=8,
-        )  # fmt: skip
+        look: Any = {"frameon": False, "labelcolor": _INK, "fontsize": 8, "ncols": 1 + short}
+        drawn.legend(handles, labels, loc="outside lower left", **look)
     for text in drawn.findobj(Text):
         text.set_parse_math(False)
     return drawn
@@ -175,13 +174,18 @@ def _bars(plot: Plot, axes: Axes) -> list[Any]:
     return handles
 
 
-def write_plot(plot: Plot, path: Path) -> None:
-    """Write a plot with its legend on white, in the format of the suffix: SVG, PDF or PNG."""
-    with atomic_write(path) as file:
-        file.write(plot_bytes(plot, path.suffix[1:]))  # type: ignore[arg-type]
+def write_plots(plots: Mapping[str, Plot], folder: Path) -> list[Path]:
+    """Write plots with their legends on white, each as SVG, PDF and PNG, and return the paths."""
+    paths = []
+    for name, plot in plots.items():
+        for form in FORMATS:
+            paths.append(folder / f"{name}.{form}")
+            with atomic_write(paths[-1]) as file:
+                file.write(plot_bytes(plot, form))
+    return paths
 
 
-def plot_bytes(plot: Plot, form: Literal["svg", "pdf", "png"]) -> bytes:
+def plot_bytes(plot: Plot, form: Form) -> bytes:
     """Return a plot with its legend on white as the content of a file."""
     if form == "svg":
         return _svg(figure(plot), plot).replace("currentColor", "#1d1f23").encode()

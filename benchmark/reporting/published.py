@@ -24,9 +24,10 @@ from statistics import fmean
 
 import msgspec
 
+from benchmark.rank_metrics import DIRECTIONS, RECALLS
 from benchmark.reporting.comparison import Row, group_results
 from benchmark.reporting.tables import Table
-from benchmark.result import DIRECTIONS, RECALLS, BenchResult
+from benchmark.result import BenchResult
 from benchmark.retrieval_metrics import SHORT
 from fdrd.errors import FdrdError
 
@@ -53,38 +54,29 @@ class Published:
 
     def values(self, domain: str, method: str) -> Values | None:
         """Return the numbers of a method in a domain, by our names; None if there are none."""
-        try:
-            table = self.domains[self._name(domain, self.domains)]
-            return [
-                table[cutoff][direction][self._name(method, table[cutoff][direction])]
-                for direction, cutoff in COLUMNS
-            ]
-        except KeyError:
-            return None
-
-    def has_domain(self, domain: str) -> bool:
-        """Return whether a domain, by our name, is in the table."""
-        try:
-            return bool(self._name(domain, self.domains))
-        except KeyError:
-            return False
+        table = self.domains.get(self.name(domain, self.domains), {})
+        values = []
+        for direction, cutoff in COLUMNS:
+            numbers = table.get(cutoff, {}).get(direction, {})
+            values.append(numbers.get(self.name(method, numbers)))
+        return None if None in values else values  # type: ignore[return-value]
 
     def gallery(self, domain: str, images: int, pairs: int) -> str:
         """Return a sentence about the gallery of a domain, by our name, next to the published test split."""
         text = f"{domain}: measured on {pairs:,} test pairs of {images:,} images"
-        if (theirs := self.test_pairs.get(self._name(domain, self.domains))) is None:
+        if (theirs := self.test_pairs.get(self.name(domain, self.domains))) is None:
             return f"{text}; the size of the published test split is not known here."
         easier = "; a smaller gallery has higher recalls" if pairs < theirs else ""
         return f"{text}; the published test split has {theirs:,} pairs{easier}."
 
-    def _name(self, ours: str, names: Iterable[str]) -> str:
-        """Return the name that stands for one of ours; raises `KeyError`."""
+    def name(self, ours: str, names: Iterable[str]) -> str:
+        """Return the name that stands for one of ours; empty if there is none."""
         for name in names:
             known = self.ours.get(name, name)
             known = [known] if isinstance(known, str) else known
             if name != "AVG" and _letters(ours) in map(_letters, known):
                 return name
-        raise KeyError(ours)
+        return ""
 
 
 def read_published(path: Path) -> Published:
@@ -120,36 +112,33 @@ def beside(results: Sequence[BenchResult], published: Published) -> list[Table |
     galleries: dict[str, str] = {}
     unmatched: dict[str, None] = {}
     for row in (row for comparison in group_results(results) for row in comparison.rows):
+        if row.results[0].settings.split != "test":
+            continue
         for domain in row.results[0].metrics.by_domain:
             theirs = published.values(domain, row.method)
-            if row.results[0].settings.split != "test":
-                continue
             if not theirs:
-                unmatched[row.method if published.has_domain(domain) else domain] = None
-            else:
-                sides = [result.metrics.by_domain[domain] for result in row.results]
-                images, pairs = (sides[0][way].queries for way in DIRECTIONS)
-                galleries[domain] = published.gallery(domain, images, pairs)
-                ours = [100 * fmean(side[way][k] for side in sides) for way, k in COLUMNS]
-                both[domain][row.label] = ours, theirs
-                differs[row.label] = "; ".join(_differences(row))
+                known = published.name(domain, published.domains)
+                unmatched[row.method if known else domain] = None
+                continue
+            sides = [result.metrics.by_domain[domain] for result in row.results]
+            images, pairs = (sides[0][way].queries for way in DIRECTIONS)
+            galleries[domain] = published.gallery(domain, images, pairs)
+            ours = [100 * fmean(side[way][k] for side in sides) for way, k in COLUMNS]
+            both[domain][row.label] = ours, theirs
+            differs[row.label] = "; ".join(_differences(row))
     if not both:
         raise FdrdError(
             f"no result on a test split has a method and a domain of {published.source}; its domains are "
             f"{', '.join(published.domains)}. {_MAPPING}"
         )
-    tables: list[Table | str] = []
+    parts: list[Table | str] = []
     for domain in sorted(both):
-        tables.append(_table(f"{domain}, next to {published.source}", both[domain]))
-        tables.append(galleries[domain])
-    tables += _means(both, list(differs))
+        parts += [_table(f"{domain}, next to {published.source}", both[domain]), galleries[domain]]
+    parts += _means(both, list(differs))
     if unmatched:
-        tables.append(f"Without published numbers: {', '.join(unmatched)}. {_MAPPING}.")
+        parts.append(f"Without published numbers: {', '.join(unmatched)}. {_MAPPING}.")
     head = ["method", "known differences from the paper's protocol"]
-    return [
-        *tables,
-        Table("", head, [[label, text] for label, text in differs.items()], text_columns=2),
-    ]
+    return [*parts, Table("", head, [[*each] for each in differs.items()], text_columns=2)]
 
 
 def _means(
@@ -187,24 +176,21 @@ def _table(title: str, rows: dict[str, tuple[Values, Values]]) -> Table:
 def _differences(row: Row) -> list[str]:
     """Return how training and measurement of a row differ from the paper."""
     settings, seeds = row.results[0].settings, len(row.results)
-    found = (
-        [f"backbone {settings.backbone.name}"]
-        if "clip-vit-base-patch32" not in settings.backbone.name
-        else []
-    )
-    found += [f"gallery {settings.gallery}"] if settings.gallery != "domain" else []
-    if settings.train:
-        found += [f"{settings.shots} shots"] if settings.shots else []
-        if "paper" not in settings.remarks:
-            found.append("trained on the training split only, the best evaluation kept")
-        if settings.domain is None and len(row.results[0].metrics.by_domain) > 1:
-            found.append("one model for all domains")
-        found.append("the paper's steps and rates are not published")
-    return [
-        *found,
-        f"mean of {seeds} seeds" if seeds > 1 else "one run",
-        "ties count against the method",
-    ]
+    same_backbone = "clip-vit-base-patch32" in settings.backbone.name
+    several = len(row.results[0].metrics.by_domain) > 1
+    differences = {
+        f"backbone {settings.backbone.name}": not same_backbone,
+        f"gallery {settings.gallery}": settings.gallery != "domain",
+        f"{settings.shots} shots": settings.train and settings.shots,
+        "trained on the training split only, the best evaluation kept": (
+            settings.train and "paper" not in settings.remarks
+        ),
+        "one model for all domains": settings.train and settings.domain is None and several,
+        "the paper's steps and rates are not published": settings.train,
+        f"mean of {seeds} seeds" if seeds > 1 else "one run": True,
+        "ties count against the method": True,
+    }
+    return [text for text, applies in differences.items() if applies]
 
 
 def _letters(name: str) -> str:

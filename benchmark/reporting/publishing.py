@@ -13,29 +13,23 @@ import msgspec
 import safetensors
 import safetensors.torch
 
-from benchmark.checkpoint import (
-    CheckpointHeader,
-    checkpoint_bytes,
-    learned_tensors,
-    load_method,
-    read_header,
-)
-from benchmark.checkpoint_files import WEIGHTS, find_checkpoint
+from benchmark.checkpoint import checkpoint_bytes, learned_tensors, load_method
+from benchmark.checkpoint_files import WEIGHTS, CheckpointHeader, find_checkpoint, read_header
 from benchmark.models.backbone import ALL
 from benchmark.models.backbone import WEIGHTS as TRAINED_WEIGHTS
 from benchmark.models.tensor_files import writing_tensors
 from benchmark.registry import method_names, obstacle
 from benchmark.reporting.method_card import is_public, method_card, public_name, published_results
-from benchmark.result import BenchResult, read_result, to_json
+from benchmark.result import BenchResult, read_result
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_folder
 from fdrd.hub.publisher import (
     CARD,
-    LocalFile,
     Publication,
     PushOptions,
     PushResult,
     execute,
+    local_file,
     prepare,
 )
 from fdrd.progress import Progress, silent
@@ -56,18 +50,8 @@ def push(
 ) -> PushResult:
     """Push a trained method to the Hub in one commit.
 
-    Args:
-        trained: `.safetensors` file that `benchmark.run` wrote, whose results are published too, or a folder
-            that `export_model` wrote.
-        repo_id: ORG/NAME.
-        private: whether a new repository is private.
-        revision: branch, created if missing, or `refs/pr/N`.
-        tag: tag for the new commit.
-        pull_request: whether to open a pull request instead of committing.
-        progress: function that is called with each stage.
-
-    Raises:
-        FdrdError: there is nothing to push, or the Hub refused it.
+    `trained` is the `.safetensors` file of a run, whose results are published, too, or a folder that `export_model`
+    wrote. The other arguments are those of `PushOptions`.
     """
     options = PushOptions(private, revision, tag, pull_request)
     plan = prepare(publication(Path(trained), repo_id), options)
@@ -75,11 +59,7 @@ def push(
 
 
 def publication(trained: Path, repo_id: str) -> Publication:
-    """Return the content of a model repository: of a checkpoint, or of an exported model.
-
-    Raises:
-        FdrdError: it is neither.
-    """
+    """Return the content of a model repository: of a checkpoint, or of an exported model."""
     made = _model_publication if trained.is_dir() else _method_publication
     return made(trained, repo_id)
 
@@ -131,19 +111,11 @@ def _method_publication(checkpoint: Path, repo_id: str) -> Publication:
             f"Only fdrd loads this checkpoint. For a model that transformers loads, push the folder that "
             f"`fdrd export {checkpoint} FOLDER --to transformers` writes."
         )
-    return Publication(
-        repo_id=repo_id,
-        repo_type="model",
-        title=f"{header.method}, trained on {header.backbone} with fdrd",
-        card=method_card(
-            "method_card.md", repo_id, header, [*results.values()], parameters,
-            {"library_name": "fdrd"},
-        ),
-        generated_keys=("model-index",),
-        files=lambda: [LocalFile.read(path, data) for path, data in content.items()],
-        note="\n".join(notes),
-        usage=f"fdrd bench --checkpoint {repo_id}",
-    )  # fmt: skip
+    metadata = {"library_name": "fdrd"}
+    card = method_card("method_card.md", repo_id, header, [*results.values()], parameters, metadata)
+    title = f"{header.method}, trained on {header.backbone} with fdrd"
+    usage = f"fdrd bench --checkpoint {repo_id}"
+    return _repository(repo_id, title, card, content, usage, "\n".join(notes))
 
 
 def _model_publication(folder: Path, repo_id: str) -> Publication:
@@ -160,28 +132,41 @@ def _model_publication(folder: Path, repo_id: str) -> Publication:
         for path in sorted([*folder.glob("[!.]*"), *folder.glob("results/*.json")])
         if path.is_file() and path.name != CARD
     }
+    metadata = {"library_name": "transformers", "pipeline_tag": "zero-shot-image-classification"}
+    card = method_card("model_card.md", repo_id, header, results, _parameters(folder), metadata)
+    title = f"{header.backbone}, fine-tuned by {header.method} with fdrd"
+    usage = f"fdrd bench --method zero_shot --backbone {repo_id}"
+    return _repository(repo_id, title, card, files, usage)
+
+
+def _repository(
+    repo_id: str,
+    title: str,
+    card: str,
+    files: Mapping[str, bytes] | Mapping[str, Path],
+    usage: str,
+    note: str = "",
+) -> Publication:
     return Publication(
         repo_id=repo_id,
         repo_type="model",
-        title=f"{header.backbone}, fine-tuned by {header.method} with fdrd",
-        card=method_card(
-            "model_card.md", repo_id, header, results, _parameters(folder),
-            {"library_name": "transformers", "pipeline_tag": "zero-shot-image-classification"},
-        ),
+        title=title,
+        card=card,
         generated_keys=("model-index",),
-        files=lambda: [LocalFile.read(name, path) for name, path in files.items()],
-        usage=f"fdrd bench --method zero_shot --backbone {repo_id}",
-    )  # fmt: skip
+        files=lambda: [local_file(name, content) for name, content in files.items()],
+        note=note,
+        usage=usage,
+    )
 
 
 def _public_header(checkpoint: Path) -> CheckpointHeader:
-    own = read_header(checkpoint)
-    return replace(own, backbone=public_name(own.backbone))
+    header = read_header(checkpoint)
+    return replace(header, backbone=public_name(header.backbone))
 
 
 def _as_files(results: Mapping[str, BenchResult]) -> dict[str, bytes]:
     return {
-        f"results/{name}": (json.dumps(to_json(result), indent=1) + "\n").encode()
+        f"results/{name}": (json.dumps(result.to_dict(), indent=1) + "\n").encode()
         for name, result in results.items()
     }
 

@@ -8,23 +8,30 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmark.rank_metrics import DIRECTIONS
 from benchmark.registry import role_of
-from benchmark.reporting.comparison import Comparison, Row, label
+from benchmark.reporting.comparison import Comparison, Row, group_results, label
 from benchmark.reporting.plots import Plot, Series
-from benchmark.result import DIRECTIONS, FitLog
-
-if TYPE_CHECKING:
-    from fdrd.dataset import Indices
+from benchmark.result import BenchResult, FitLog
 
 _KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
 _BINS = (1, 2, 3, 6, 11, 21, 51, 101)
 _TITLES = {"image_to_text": "image to text", "text_to_image": "text to image"}
 _MRR = "MRR in percent"
+
+
+def named_plots(results: Sequence[BenchResult]) -> dict[str, Plot]:
+    """Return all plots of results by the stem of their files."""
+    return {
+        f"{index}-{plot.name}": plot
+        for index, comparison in enumerate(group_results(results), 1)
+        for plot in plots_of(comparison)
+    }
 
 
 def plots_of(comparison: Comparison) -> list[Plot]:
@@ -36,7 +43,7 @@ def plots_of(comparison: Comparison) -> list[Plot]:
     found = []
     for shots, rows in groups.items():
         images = f"{shots} training images per category" if shots else "all training images"
-        plots = [plot for each in DIRECTIONS for plot in _of_ranks(each, rows, colors)]
+        plots = [plot for each in DIRECTIONS for plot in _rank_plots(each, rows, colors)]
         plots += _training(rows, colors)
         found += [
             replace(
@@ -68,32 +75,22 @@ def _by_training_images(rows: Sequence[Row]) -> dict[int | None, list[Row]]:
     }
 
 
-def _of_ranks(direction: str, rows: Sequence[Row], colors: dict[str, int]) -> list[Plot]:
+def _rank_plots(direction: str, rows: Sequence[Row], colors: dict[str, int]) -> list[Plot]:
     """Return recall at each K, and how many queries have which rank, as means over seeds."""
     ranks = {_name(row): row.ranks(direction) for row in rows}
     most = max(len(seed) for seeds in ranks.values() for seed in seeds)
     ks = [k for k in _KS if k <= most] or [1]
-    ends = [*_BINS[1:], np.inf]
+    edges = [*_BINS, np.inf]
     labels = [
         f"{a}" if b == a + 1 else f"{a}-{b - 1:.0f}" if b < np.inf else f"over {a - 1}"
-        for a, b in zip(_BINS, ends, strict=True)
+        for a, b in pairwise(edges)
     ]
-
-    def shares(seeds: list[Indices]) -> list[float]:
-        counts = [np.histogram(seed, bins=[*_BINS, np.inf])[0] for seed in seeds]
-        mean: list[float] = (100 * np.mean(counts, axis=0) / len(seeds[0])).tolist()
-        return mean
-
-    recall = [
-        _with_spread(
-            name,
-            [[100 * float(np.mean(seed <= k)) for k in ks] for seed in seeds],
-            colors[name],
-            ks,
-        )
-        for name, seeds in ranks.items()
-    ]
-    bars = [Series(name, shares(seeds), colors[name]) for name, seeds in ranks.items()]
+    recall, bars = [], []
+    for name, seeds in ranks.items():
+        recalls = [[100 * float(np.mean(seed <= k)) for k in ks] for seed in seeds]
+        recall.append(_with_spread(name, recalls, colors[name], ks))
+        counts = np.mean([np.histogram(seed, bins=edges)[0] for seed in seeds], axis=0)
+        bars.append(Series(name, (100 * counts / len(seeds[0])).tolist(), colors[name]))
     title = f"Recall at K, {_TITLES[direction]}"
     spread = f"Distribution of ranks, {_TITLES[direction]}"
     share = "percent of queries"

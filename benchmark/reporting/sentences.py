@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from benchmark.rank_metrics import DIRECTIONS
 from benchmark.reporting.comparison import LEVEL, Comparison, Row
-from benchmark.result import DIRECTIONS, BenchResult
+from benchmark.result import BenchResult
 from benchmark.retrieval_metrics import main_columns
 from benchmark.settings import NO_BACKBONE, Settings
 
@@ -15,7 +16,7 @@ BELOW = "▼"
 NEGATIVES = (
     "Hard negatives: the true caption scores above all its negatives; a tie is a loss. The text-only "
     "baseline sees captions only and learned from those of the training split; its accuracy needs no image. "
-    "Text-hard: over the rows that it loses or ties."
+    "Text-hard: over the rows that it loses or ties. `fdrd view` lists the negatives that fool most methods."
 )
 
 NATURAL_PAIRS = (

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.evaluation.paired_tests import Difference
+from benchmark.evaluation.paired_tests import PARTS, Difference
 from benchmark.reporting.comparison import (
     LEVEL,
     Comparison,
@@ -75,13 +75,16 @@ class SignificanceTests:
         """Return a pandas DataFrame with a row per method and direction; MRR and differences are fractions."""
         import pandas
 
-        return pandas.DataFrame.from_records([
-            {"name": tests["name"], "against": tests["against"], "method": row["method"], "direction": way, **found}
-            for tests in self.to_json()["comparisons"]
-            for row in tests["methods"]
-            for way, found in row.items()
-            if way != "method"
-        ])  # fmt: skip
+        rows = []
+        for tests in self.to_json()["comparisons"]:
+            for row in tests["methods"]:
+                shared = {
+                    "name": tests["name"],
+                    "against": tests["against"],
+                    "method": row["method"],
+                }
+                rows += [{**shared, "direction": part, **row[part]} for part in PARTS]
+        return pandas.DataFrame.from_records(rows)
 
     def __repr__(self) -> str:
         lines = []

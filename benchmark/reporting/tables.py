@@ -6,39 +6,34 @@ Columns come from the registry of metrics. Printed numbers are percent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from benchmark.evaluation.paired_tests import PARTS
-from benchmark.rank_metrics import BOTH, METRICS, PAIR_METRICS, PAIRS
+from benchmark.rank_metrics import BOTH, DIRECTIONS, METRICS, PAIR_METRICS, PAIRS, Interval
+from benchmark.reporting import sentences
 from benchmark.reporting.comparison import (
     Comparison,
     Row,
     across_domains,
     base_to_new,
+    group_results,
     heading,
 )
-from benchmark.reporting.sentences import (
-    BELOW,
-    BEST,
-    HARMONIC,
-    NATURAL_PAIRS,
-    NEGATIVES,
-    PAIRED,
-    pairs_seen,
-    sizes_text,
-    steps,
+from benchmark.reporting.significance import (
+    PairedComparison,
+    SignificanceTests,
+    left_out,
+    paired_with,
+    verdict,
 )
-from benchmark.reporting.significance import PairedComparison, SignificanceTests, left_out, verdict
-from benchmark.result import DIRECTIONS, Interval, Share
-from benchmark.retrieval_metrics import SHORT, Column, columns, main_columns
+from benchmark.result import BenchResult
+from benchmark.retrieval_metrics import SHORT, Column, Share, columns, main_columns
 from fdrd.record import KINDS
 
 LEAST = 20
 """Queries of a row; smaller domains, categories and kinds of negatives share one."""
-
-_HARD = ", text-hard"
 
 _HALVES = ("R@1", "MRR")
 """Metrics of the table of base and new categories."""
@@ -104,14 +99,16 @@ def main_table(comparison: Comparison) -> Table:
         cell = comparison.cell(row, column)
         if cell is None:
             return "–"
-        signs = BELOW * cell.worse + BEST * (column.title == "MRR" and row.label in top)
-        spread = "" if cell.deviation is None else f" ±{_text(column, cell.deviation, digits)}"
-        return f"{_text(column, cell.mean, digits)}{signs}{spread}"
+        signs = sentences.BELOW * cell.worse + sentences.BEST * (
+            column.title == "MRR" and row.label in top
+        )
+        spread = "" if cell.deviation is None else f" ±{column.text(cell.deviation, digits)}"
+        return f"{column.text(cell.mean, digits)}{signs}{spread}"
 
     def ceiling(column: Column) -> str:
         name = (column.direction, f"ceiling {column.name}")
         found = (each for each in columns() if (each.direction, each.name) == name)
-        return "".join(_text(each, rows[0].mean(each), digits) for each in found)
+        return "".join(each.text(rows[0].mean(each), digits) for each in found)
 
     head, groups = _heads(shown)
     both = groups.count("")  # steps and seeds follow the numbers of both directions
@@ -126,7 +123,10 @@ def main_table(comparison: Comparison) -> Table:
             [
                 r.label,
                 *with_training(
-                    [number(r, each) for each in shown], steps(r), pairs_seen(r), _seeds(r)
+                    [number(r, each) for each in shown],
+                    sentences.steps(r),
+                    sentences.pairs_seen(r),
+                    _seeds(r),
                 ),
             ]
             for r in rows
@@ -141,6 +141,29 @@ def _seeds(row: Row) -> str:
     return "–" if row.results[0].settings.seed is None else str(len(row.results))
 
 
+def main_parts(results: Sequence[BenchResult], *, tests: bool = False) -> list[Table | str]:
+    """Return the main table of each comparison, hard negatives and natural pairs; and the means over domains."""
+
+    def parts(comparison: Comparison) -> list[Table | str]:
+        return [
+            replace(main_table(comparison), title=heading(comparison.settings)),
+            sentences.sizes_text(comparison),
+            sentences.legend(comparison),
+            *(significance(comparison) if tests else ()),
+            *negatives_parts(comparison),
+            *pairs_parts(comparison),
+        ]
+
+    return summary(group_results(results), parts)
+
+
+def significance(comparison: Comparison) -> list[Table | str]:
+    """Return the significance tests of a comparison, and what they mean; nothing for a single method."""
+    if len(comparison.rows) < 2:
+        return []
+    return [paired_table(paired_with(comparison, None)), sentences.PAIRED]
+
+
 def summary(
     comparisons: Sequence[Comparison], parts_of: Callable[[Comparison], list[Table | str]]
 ) -> list[Table | str]:
@@ -148,7 +171,7 @@ def summary(
     parts = [part for comparison in comparisons for part in parts_of(comparison)]
     parts += [mean_table(group) for group in across_domains(comparisons)]
     for base, new in base_to_new(comparisons):
-        parts += [halves_table(base, new), HARMONIC]
+        parts += [halves_table(base, new), sentences.HARMONIC]
     return parts
 
 
@@ -161,7 +184,7 @@ def mean_table(domains: Sequence[Comparison]) -> Table:
     def mean(label: str, column: Column) -> str:
         means = [rows[label].mean(column) for rows in by_label]
         known = [mean for mean in means if mean is not None]
-        return _text(column, fmean(known) if len(known) == len(means) else None, digits)
+        return column.text(fmean(known) if len(known) == len(means) else None, digits)
 
     common = [label for label in by_label[0] if all(label in rows for rows in by_label)]
     names = ", ".join(sorted(str(domain.settings.domain) for domain in domains))
@@ -205,7 +228,7 @@ def further_table(comparison: Comparison) -> Table:
         [
             each.name,
             SHORT.get(each.direction, each.direction),
-            *(_text(each, row.mean(each), digits) for row in comparison.ranked),
+            *(each.text(row.mean(each), digits) for row in comparison.ranked),
             each.meaning if each.meaning != above else "",
         ]
         for each, above in zip(shown, before, strict=False)
@@ -232,13 +255,7 @@ def _breakdown(
     columns: Mapping[str, Callable[[str], float | None]],
     least: int = LEAST,
 ) -> list[list[str]]:
-    """Return rows with a name, the size, and a number per column: the mean over the names, weighted by size.
-
-    Args:
-        sizes: number of queries by name.
-        columns: the fraction of each name.
-        least: size below which rows share one.
-    """
+    """Return rows with a name, the size, and a number per column: the mean over the names, weighted by size."""
     rows = []
     for title, names in _grouped(sizes, least).items():
         size = sum(sizes[name] for name in names)
@@ -256,48 +273,41 @@ def negatives_parts(comparison: Comparison) -> list[Table | str]:
 
     If training rows changed between runs, their text-only baselines may disagree. Then none is shown.
     """
-    every = [r.metrics.hard_negatives for row in comparison.rows for r in row.results]
-    known = {
-        kind: [shares[kind] for shares in every if kind in shares]
-        for kind in sorted({kind for shares in every for kind in shares})
-    }
+    known: dict[str, list[Share]] = {}
+    for result in (result for row in comparison.rows for result in row.results):
+        for kind, share in sorted(result.metrics.hard_negatives.items()):
+            known.setdefault(kind, []).append(share)
     if not known:
         return []
+    text_only = {
+        kind: shares[0].text_only if len({each.text_only for each in shares}) == 1 else None
+        for kind, shares in sorted(known.items())
+    }
 
-    def accuracy(row: Row) -> Callable[[str], float | None]:
-        shares = [result.metrics.hard_negatives for result in row.results]
-
-        def mean(name: str) -> float | None:
-            kind = name.removesuffix(_HARD)
-            measured = [each[kind] for each in shares if kind in each]
-            hard = name.endswith(_HARD)
-            return _mean((s.text_hard or 0) if hard else s.accuracy for s in measured)
-
-        return mean
-
-    def text_only(name: str) -> float | None:
-        if name.endswith(_HARD):
-            return 0.0
-        values = {share.text_only for share in known[name]}
-        return values.pop() if len(values) == 1 else None
-
-    def chance(name: str) -> float | None:
-        return None if name.endswith(_HARD) else known[name][0].chance
+    def accuracy(row: Row, hard: bool = False) -> Callable[[str], float | None]:
+        measured = [result.metrics.hard_negatives for result in row.results]
+        return lambda kind: _mean(
+            (each[kind].text_hard or 0) if hard else each[kind].accuracy
+            for each in measured
+            if kind in each
+        )
 
     shown = {row.label: accuracy(row) for row in comparison.ranked}
-    shown |= {"text-only baseline": text_only, "guessing": chance}
+    shown |= {"text-only baseline": text_only.get, "guessing": lambda kind: known[kind][0].chance}
+    text_hard = {row.label: accuracy(row, hard=True) for row in comparison.ranked}
+    text_hard |= {"text-only baseline": lambda _: 0.0, "guessing": lambda _: None}
     kinds = {kind: known[kind][0].rows for kind in ("all", *KINDS) if kind in known}
-    types = {kind: shares[0].rows for kind, shares in known.items() if kind not in kinds}
+    types = {kind: known[kind][0].rows for kind in text_only if kind not in kinds}
     hard = {
-        kind + _HARD: known[kind][0].text_hard_rows
+        kind: known[kind][0].text_hard_rows
         for kind in kinds
-        if text_only(kind) is not None and known[kind][0].text_hard_rows
+        if text_only[kind] is not None and known[kind][0].text_hard_rows
     }
-    alone = {kind: text_only(kind) for kind in known}
-    rows = [each for sizes in (kinds, hard) for each in _breakdown(sizes, shown, least=0)]
+    rows = _breakdown(kinds, shown, least=0)
+    rows += [[f"{kind}, text-hard", *rest] for kind, *rest in _breakdown(hard, text_hard, least=0)]
     rows += _breakdown(types, shown)
     table = Table("Accuracy on hard negatives", ["kind", "rows", *shown], rows)
-    return [table, NEGATIVES, *_text_alone(known, alone)]
+    return [table, sentences.NEGATIVES, *_text_alone(known, text_only)]
 
 
 def _text_alone(
@@ -313,36 +323,28 @@ def _text_alone(
 
 def pairs_parts(comparison: Comparison) -> list[Table | str]:
     """Return the metrics of natural pairs, and what they mean; nothing if there are none."""
-    results = [result for row in comparison.rows for result in row.results]
-    wins = {kind: wins for each in results for kind, wins in each.natural_pairs.items()}
-    shown = [column for column in columns() if column.direction in [PAIRS[kind] for kind in wins]]
-    if not shown:
-        return []
+    sizes = {
+        PAIRS[kind]: len(wins.text)
+        for row in comparison.rows
+        for result in row.results
+        for kind, wins in result.natural_pairs.items()
+    }
     rows = []
-    for column in shown:
-        size = next(len(won.text) for kind, won in wins.items() if PAIRS[kind] == column.direction)
-        digits = _digits(size)
-        chance = PAIR_METRICS[column.name].chance
+    for column in (each for each in columns() if each.direction in sizes):
+        size = sizes[column.direction]
         cells = [row.mean(column) for row in comparison.ranked]
-        cells += [0.0, chance]  # text alone wins none
-        rows.append([column.title, f"{size:,}", *(_text(column, cell, digits) for cell in cells)])
+        cells += [0.0, PAIR_METRICS[column.name].chance]  # text alone wins none
+        rows.append(
+            [column.title, f"{size:,}", *(column.text(cell, _digits(size)) for cell in cells)]
+        )
     labels = [row.label for row in comparison.ranked]
     head = ["metric", "pairs", *labels, "text-only baseline", "guessing"]
-    table = Table("Natural pairs", head, rows)
-    return [table, NATURAL_PAIRS]
+    return [Table("Natural pairs", head, rows), sentences.NATURAL_PAIRS] if rows else []
 
 
-def domain_table(comparison: Comparison) -> Table | None:
-    """Return the MRR of each domain, the mean of both directions; None if there is only one."""
-    return _mrr_table(comparison, "domain")
+def mrr_table(kind: Literal["domain", "category"], comparison: Comparison) -> Table | None:
+    """Return the MRR of each domain or category, the mean of both directions; None if there is only one."""
 
-
-def category_table(comparison: Comparison) -> Table | None:
-    """Return the MRR of each category, the mean of both directions; None if there is only one."""
-    return _mrr_table(comparison, "category")
-
-
-def _mrr_table(comparison: Comparison, kind: str) -> Table | None:
     def mrr(row: Row) -> Callable[[str], float | None]:
         parts = [getattr(result.metrics, f"by_{kind}") for result in row.results]
         return lambda name: _mean(
@@ -461,8 +463,8 @@ def significance_parts(tests: SignificanceTests) -> list[Table | str]:
         rows = [tested.against, *tested.others]
         parts += [paired_table(tested), *filter(None, [paired_interval_table(tested)])]
         compared = Comparison(tested.settings, rows)
-        parts += [sizes_text(compared), *pairs_parts(compared)]
-    return [*parts, PAIRED, *(f"Left out: {left_out(each)}" for each in tests.left_out)]
+        parts += [sentences.sizes_text(compared), *pairs_parts(compared)]
+    return [*parts, sentences.PAIRED, *(f"Left out: {left_out(each)}" for each in tests.left_out)]
 
 
 def paired_interval_table(tested: PairedComparison) -> Table | None:
@@ -510,13 +512,6 @@ def _digits(queries: int) -> int:
     (0, 1, 2)
     """
     return 0 if queries < 100 else 1 if queries < 10_000 else 2
-
-
-def _text(column: Column, value: float | None, digits: int) -> str:
-    """Return a number as tables print it; a dash if it was not measured."""
-    if value is None:
-        return "–"
-    return f"{100 * value:.{digits}f}" if column.unit == "%" else f"{value:.1f}"
 
 
 def _ends(interval: Sequence[float], form: str) -> str:

@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from benchmark.reporting.comparison import Comparison, group_results, heading
-from benchmark.reporting.sentences import legend, sizes_text
 from benchmark.reporting.significance import SignificanceTests
-from benchmark.reporting.tables import (
-    Table,
-    main_table,
-    negatives_parts,
-    pairs_parts,
-    significance_parts,
-    summary,
-)
+from benchmark.reporting.tables import Table, main_parts, significance_parts
 from benchmark.result import BenchResult
 from fdrd.text.grid import Grid
 
 
 def table(results: Sequence[BenchResult]) -> RenderableType:
     """Return the main numbers of each comparison for `rich`: one line per method, the best MRR first."""
-
-    def parts(comparison: Comparison) -> list[Table | str]:
-        titled = replace(main_table(comparison), title=heading(comparison.settings))
-        return [
-            titled,
-            sizes_text(comparison),
-            legend(comparison),
-            *negatives_parts(comparison),
-            *pairs_parts(comparison),
-        ]
-
-    return rendered(summary(group_results(results), parts))
+    return rendered(main_parts(results))
 
 
 def significance_table(tests: SignificanceTests) -> RenderableType:

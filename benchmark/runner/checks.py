@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.models.backbone_names import check_backbone_name
-from benchmark.models.devices import check_device
+from benchmark.models.names import check_backbone_name, check_device
 from benchmark.registry import check_options, takes
 from benchmark.runner.description import Run
 from benchmark.settings import TrainConfig, check_gallery
@@ -31,18 +30,7 @@ def check_runs(
     device: str | None = None,
     results: str | Path | None = None,
 ) -> None:
-    """Refuse runs that would fail later, as far as names, options and rows say so.
-
-    Args:
-        runs: descriptions.
-        data: datasets by the name in the runs, if they are not loaded by it.
-        device: device of the backbones.
-        results: folder to write to.
-
-    Raises:
-        FdrdError: an option, the device, the backbone, the split, the domain, the gallery or the folder is wrong, or
-            a package is missing.
-    """
+    """Refuse runs that would fail later, as far as names, options and rows say so."""
     check_device(device)
     runs = list(runs)
     for method, options in _distinct((run.method, run.options) for run in runs):
@@ -83,11 +71,7 @@ def _check_rows(run: Run, data: Data) -> None:
 
 
 def _smallest(name: str, split: str, domain: str | None) -> int | None:
-    """Return the images of the smallest domain in a split, from the manifest; None for a dataset of the Hub.
-
-    Raises:
-        FdrdError: there is no such dataset, split or domain.
-    """
+    """Return the images of the smallest domain in a split, from the manifest; None for a dataset of the Hub."""
     folder = Path(name) if Path(name).exists() else registered_folder(name)
     if folder is None and "/" not in name:  # a name of the Hub has one
         raise FdrdError(
@@ -107,23 +91,19 @@ def _smallest(name: str, split: str, domain: str | None) -> int | None:
         if split in counts and domain in (None, each)
     ]
     if not chosen:
-        place = " of ".join(part for part in (split, domain) if part)
+        missing = " of ".join(part for part in (split, domain) if part)
         others = {
             each for known, splits in domains.items() if domain in (None, known) for each in splits
         }
         remedy = f"its domains are {', '.join(domains)}"
         if others:
             remedy = f"choose {' or '.join(filter(others.__contains__, SPLITS))} with `split`"
-        raise MissingSplitError(f"{name} has no {place}; {remedy}")
+        raise MissingSplitError(f"{name} has no {missing}; {remedy}")
     return min(chosen)
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be written; it is not created.
-
-    Raises:
-        FdrdError: it is a file, or cannot be written.
-    """
+    """Refuse a folder that cannot be written; it is not created."""
     existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not existing.is_dir():
         raise FdrdError(f"{existing} is not a folder; give `results` a folder")

@@ -47,27 +47,19 @@ class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     train: Space = {}
 
 
-class Run(Struct, frozen=True, kw_only=True):
+class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is trained and measured, by names, before anything is loaded.
 
-    `benchmark.settings.Settings` describes the same run by contents, once everything is loaded.
+    `benchmark.settings.Settings` describes the same run by contents, once everything is loaded. Attributes that are
+    not listed are arguments of `benchmark.evaluate`.
 
     Attributes:
         method: registered name.
         data: name of the dataset.
-        backbone: name of the backbone; None for the one that the dataset names.
         options: options of the method, as values or as text.
         train: fields of `TrainConfig`, as values or as text; ignored if nothing is trained.
-        split: split to measure.
-        domain: domain to use, also for training; None for all.
-        train_domain: domain to train on instead, or `all`.
-        categories: base categories, the only ones to train on.
         half: with `categories`, whether to measure those (`base`) or all others (`new`).
-        shots: images per category to train on; validation then has at most 4 per category, as in CoOp.
         seed: seed of the training and of the few-shot draw. Methods without randomness give one result for all seeds.
-        gallery: one per domain, one for all domains, or a number of images.
-        hard_negatives: whether the accuracy on hard negatives is measured.
-        checkpoint: a file or a Hub model to use instead of training.
         preset: `paper` trains as `benchmark.experiments.presets` says.
         search: values to choose options from, on validation.
         label: name of the row in tables; by default the method with its options.
@@ -76,8 +68,8 @@ class Run(Struct, frozen=True, kw_only=True):
     method: str
     data: str = ""
     backbone: str | None = None
-    options: dict[str, Any] = {}
-    train: dict[str, Any] = {}
+    options: dict[str, OptionValue] = {}
+    train: dict[str, OptionValue] = {}
     split: str = "test"
     domain: str | None = None
     train_domain: str | None = None
@@ -149,21 +141,7 @@ def _digest(run: Run) -> str:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a run reads and writes.
-
-    Attributes:
-        data: dataset by name, or its splits.
-        backbone: a name for `load_backbone`, or a backbone; by default the one that the checkpoint or the
-            dataset's manifest names. A method without backbone ignores the name.
-        results: folder of result files. A finished run is read from there instead of repeated, learned
-            tensors are saved next to the result, and an interrupted training resumes.
-        log: folder for the curves of each training run, for TensorBoard.
-        cache: folder of frozen features, else `default_cache()`; ignored if `backbone` is not a name.
-        device: `cpu` or `cuda`; ignored if `backbone` is not a name.
-        allow_code: the user typed `backbone`, so it may name a function.
-        progress: receives each stage.
-        observers: receive the points of the training's curves, besides `log`; one may raise to stop the training.
-    """
+    """What a run reads and writes; the attributes are arguments of `benchmark.evaluate`."""
 
     data: Data
     backbone: str | Backbone | None = None

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import platform
+import re
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
 
 from benchmark.checkpoint import tensors_digest
 from benchmark.evaluation.encoding import encode_split, rank_split
-from benchmark.evaluation.hard_negatives import hard_negative_shares
+from benchmark.evaluation.hard_negatives import hard_negative_shares, hard_negative_wins
 from benchmark.evaluation.metrics import measure
 from benchmark.evaluation.natural_pairs import natural_pair_wins
 from benchmark.evaluation.text_only import text_only_baseline
 from benchmark.models.backbone import Features
-from benchmark.peak_memory import peak_megabytes
-from benchmark.result import DIRECTIONS, BenchResult, Queries, QueryRanks, Share
+from benchmark.rank_metrics import DIRECTIONS, Mask
+from benchmark.result import BenchResult, Queries, QueryRanks, digits
+from benchmark.retrieval_metrics import Share
 from benchmark.runner.plan import Plan
 from benchmark.runner.training import Trained
 from benchmark.settings import SCHEMA_VERSION
@@ -32,7 +38,7 @@ def measured_result(plan: Plan, training: Trained) -> BenchResult:
     progress("rank", 0, 1)
     ranks = rank_split(method, images, texts, measured, settings.gallery)
     progress("rank", 1, 1)
-    shares = _hard_negatives(plan, images) if settings.hard_negatives else {}
+    shares, won = _hard_negatives(plan, images) if settings.hard_negatives else ({}, [])
     pairs = natural_pair_wins(method.similarity, images, texts, measured)
     metrics = measure(ranks, measured, settings.gallery, shares, pairs)
     done = time.monotonic()
@@ -55,6 +61,7 @@ def measured_result(plan: Plan, training: Trained) -> BenchResult:
         truncated=_truncated(plan),
         date=datetime.now(UTC).date().isoformat(),
         natural_pairs=pairs,
+        negative_wins=" ".join(digits(each) or "-" for each in won) if shares else "",
         learned=tensors_digest(method.learner.state_dict()) if method.learner is not None else None,
     )
 
@@ -74,16 +81,16 @@ def _truncated(plan: Plan) -> float | None:
     return sum(length > encoder.context for length in lengths) / len(lengths)
 
 
-def _hard_negatives(plan: Plan, images: Features) -> dict[str, Share]:
-    """Return the accuracy on hard negatives, next to that of the text-only baseline."""
-    progress = plan.resources.progress
+def _hard_negatives(plan: Plan, images: Features) -> tuple[dict[str, Share], list[Mask]]:
+    """Return the accuracy on hard negatives, next to that of the text-only baseline, and which ones are won."""
+    progress, measured = plan.resources.progress, plan.measured
     progress("train the text-only baseline", 0, 1)
-    text_only = text_only_baseline(plan.measured, plan.baseline_rows)
+    text_only = text_only_baseline(measured, plan.baseline_rows)
     progress("train the text-only baseline", 1, 1)
-    return hard_negative_shares(
-        plan.method.encode_text, plan.method.similarity, images, plan.measured,
-        text_only=text_only, progress=progress,
-    )  # fmt: skip
+    won = hard_negative_wins(
+        plan.method.encode_text, plan.method.similarity, images, measured, progress=progress
+    )
+    return hard_negative_shares(won, measured.negatives, text_only), won
 
 
 def _as_text(values: Iterable[int]) -> str:
@@ -99,3 +106,23 @@ def _installed_versions() -> dict[str, str]:
         except PackageNotFoundError:  # run from a checkout
             found[package] = "not installed"
     return found
+
+
+def reset_peak(device: str) -> None:
+    """Start a new measurement of the peak memory."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_megabytes(device: str) -> float | None:
+    """Return the peak memory since `reset_peak`, of the accelerator or the whole process; None if unknown."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        return None
+    return int(found[1]) * 1024 / 1e6 if found else None

@@ -9,15 +9,13 @@ import dataclasses
 import hashlib
 import inspect
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmark.checkpoint import read_header
-from benchmark.checkpoint_files import find_checkpoint
+from benchmark.checkpoint_files import find_checkpoint, read_header
 from benchmark.evaluation.base_to_new import half_of
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone
@@ -29,7 +27,6 @@ from benchmark.registry import (
     get_method,
     make_method,
     method_options,
-    remarks_of,
     source_digest,
     takes,
 )
@@ -90,16 +87,16 @@ def plan_of(run: Run, resources: Resources) -> Plan:
     name, data = run.method, resources.data
     tower = None
     if takes(name, "backbone"):
-        check_names({name: run.options}, resources.backbone, data)
+        check_names([run], resources)
     if takes(name, "backbone") or not isinstance(resources.backbone, str | None):
         tower = backbone_of(resources)
-    given = read_options(method_options(name), run.options, name)
+    options = read_options(method_options(name), run.options, name)
     if tower is not None:
-        check_backbone(name, given, tower.can, tower.name)
+        check_backbone(name, options, tower.can, tower.name)
     if config is None and takes(name, "train"):
         default: TrainConfig = inspect.signature(get_method(name)).parameters["train"].default
         config = default.changed(run.train)
-    method = make_method(name, given, backbone=tower, train=config, seed=run.seed)
+    method = make_method(name, options, backbone=tower, train=config, seed=run.seed)
     if checkpoint is not None and method.learner is None:
         raise FdrdError(f"{name} learns nothing, so it has no checkpoints; leave out `checkpoint`")
     trains = method.trains != "nothing" and checkpoint is None
@@ -118,8 +115,8 @@ def plan_of(run: Run, resources: Resources) -> Plan:
     settings = Settings(
         method=name,
         code=source_digest(name) or _new_digest(),
-        options=complete_options(name, given),
-        options_given=given,
+        options=complete_options(name, options),
+        options_given=options,
         train=config if trains else None,
         train_given=run.train if trains else {},
         seed=run.seed if random and checkpoint is None else None,
@@ -135,13 +132,13 @@ def plan_of(run: Run, resources: Resources) -> Plan:
         learned_from={split: each.fingerprint for split, each in rows.items()},
         checkpoint=sha256_of(checkpoint) if checkpoint else None,
         text_only_from=baseline_rows.fingerprint if baseline_rows else None,
-        remarks=remarks_of(method),
+        remarks=dict(getattr(method, "remarks", {})),
         hard_negatives=run.hard_negatives,
     )
     asked = run.changed(
         data=measured.title,
         backbone=tower.name if tower else None,
-        options=given,
+        options=options,
         train=training_options(run.train) if takes(name, "train") else {},
     )
     settings = dataclasses.replace(settings, asked=[asked.identity()])
@@ -202,11 +199,7 @@ def backbone_of(resources: Resources) -> Backbone:
 
 
 def _loaded_from(data: Data) -> Name:
-    """Return the name of a dataset, also of its loaded splits.
-
-    Raises:
-        FdrdError: the splits are not those of a dataset on this machine.
-    """
+    """Return the name of a dataset, also of its loaded splits."""
     if not isinstance(data, Mapping):
         return data
     name = next((split.name for split in data.values()), "")
@@ -215,24 +208,19 @@ def _loaded_from(data: Data) -> Name:
     raise FdrdError("splits do not name a backbone; give `backbone`")
 
 
-def check_names(
-    methods: Mapping[str, Mapping[str, Any]], backbone: str | Backbone | None, data: Data
-) -> None:
-    """Refuse methods of which none works on a backbone, before its weights are loaded.
-
-    Raises:
-        FdrdError: none works; the message lists the methods that do.
-    """
+def check_names(runs: Sequence[Run], resources: Resources) -> None:
+    """Refuse runs of which none works on the backbone, before its weights are loaded."""
+    backbone = resources.backbone
     if backbone is None:
-        backbone = default_backbone(_loaded_from(data))
+        backbone = default_backbone(_loaded_from(resources.data))
     if not isinstance(backbone, str) or (can := capabilities(backbone)) is None:
         return
     errors = []
-    for name, options in methods.items():
-        given = read_options(method_options(name), options, name)
+    for run in runs:
+        options = read_options(method_options(run.method), run.options, run.method)
         try:
-            check_backbone(name, given, can, backbone)
+            check_backbone(run.method, options, can, backbone)
         except FdrdError as error:
             errors.append(error)
-    if errors and len(errors) == len(methods):
+    if errors and len(errors) == len(runs):
         raise errors[0]

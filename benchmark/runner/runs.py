@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from benchmark.checkpoint import CheckpointHeader, read_header, save_checkpoint
-from benchmark.checkpoint_files import find_checkpoint
+from benchmark.checkpoint import save_checkpoint
+from benchmark.checkpoint_files import CheckpointHeader, find_checkpoint, read_header
 from benchmark.evaluation.base_to_new import CategoryList
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone, Encoder
-from benchmark.peak_memory import reset_peak
-from benchmark.registry import chosen_methods, distribute, method_options, takes, variants_of
+from benchmark.registry import chosen_methods, method_options, takes
 from benchmark.result import BenchResult, read_result, write_result
 from benchmark.results import Results
 from benchmark.runner.description import Resources, Run
-from benchmark.runner.measurement import measured_queries, measured_result
+from benchmark.runner.measurement import measured_queries, measured_result, reset_peak
 from benchmark.runner.plan import Plan, backbone_of, check_names, plan_of
 from benchmark.runner.training import check_common_folder, train
 from benchmark.settings import (
     HALVES,
     Gallery,
-    Half,
     TrainConfig,
     TrainOptions,
     check_seed,
@@ -35,7 +33,7 @@ from benchmark.training.resumable import resumable
 from benchmark.training.row_selection import Data, split_of
 from benchmark.training.tracking import tracked
 from fdrd.errors import FdrdError
-from fdrd.options import read_options
+from fdrd.options import read_options, shows_keywords
 from fdrd.progress import FINISHED, Progress, silent
 
 OneMethod = str | tuple[str, Mapping[str, Any]]
@@ -43,95 +41,8 @@ Methods = OneMethod | Sequence[OneMethod]
 """Names of methods, or pairs of a name and options."""
 
 
-def run(
-    method: str,
-    data: Data,
-    *,
-    split: str = "test",
-    backbone: str | Backbone | None = None,
-    domain: str | None = None,
-    train_domain: str | None = None,
-    categories: CategoryList | None = None,
-    half: Half = "base",
-    shots: int | None = None,
-    seed: int = 0,
-    gallery: Gallery = "domain",
-    hard_negatives: bool = True,
-    options: Mapping[str, Any] | None = None,
-    train: Mapping[str, Any] | None = None,
-    checkpoint: str | Path | None = None,
-    results: str | Path | None = None,
-    log: str | Path | None = None,
-    cache: Path | None = None,
-    device: str | None = None,
-    allow_code: bool = False,
-    progress: Progress = silent,
-    observers: tuple[Observer, ...] = (),
-) -> BenchResult:
-    """Train a method if it trains, measure it on a split, and write the result file.
-
-    A training that another run in `results` has done (e.g. to measure another split) is not repeated.
-    `evaluate` takes several methods and seeds.
-
-    Args:
-        method: registered name.
-        data: a dataset (a path, a name or a `fdrd.Dataset`), or its splits by name.
-        split: split to measure.
-        backbone: a name for `load_backbone`, or a backbone; by default the one that the checkpoint or the
-            dataset's manifest names. A method without backbone ignores the name.
-        domain: use only the rows of this domain, also for training.
-        train_domain: train on this domain instead, or on `all`.
-        categories: base categories, the only ones to train on.
-        half: with `categories`, measure those (`base`) or all others (`new`).
-        shots: images per category to train on; validation then has at most 4 per category, as in CoOp.
-        seed: seed of the training and of the few-shot draw. Methods without randomness give one result for all seeds.
-        gallery: one per domain, one for all domains, or a number of images.
-        hard_negatives: measure the accuracy on hard negatives. This encodes each of them, several times as many
-            captions as the ranking does, and trains a text-only baseline.
-        options: options of the method, as values or as text.
-        train: fields of `TrainConfig`, as values or as text; ignored if nothing is trained.
-        checkpoint: a file or a Hub model to use instead of training.
-        results: folder of result files. A finished run is read from there instead of repeated, learned
-            tensors are saved next to the result, and an interrupted training resumes.
-        log: folder for the curves of each training run, for TensorBoard.
-        cache: folder of frozen features, else `default_cache()`; ignored if `backbone` is not a name.
-        device: `cpu` or `cuda`; ignored if `backbone` is not a name.
-        allow_code: the user typed `backbone`, so it may name a function.
-        progress: receives each stage.
-        observers: receive the points of the training's curves, besides `log`; one may raise to stop the training.
-
-    Raises:
-        FdrdError: an option or an input is wrong.
-
-    Note:
-        One parameter for each thing that a run can be told.
-    """
-    described = Run(
-        method=method, split=split, domain=domain, train_domain=train_domain, categories=categories,
-        half=half, shots=shots, seed=seed, gallery=gallery, hard_negatives=hard_negatives,
-        options=dict(options or {}), train=_named(train),
-        checkpoint=os.fspath(checkpoint) if checkpoint is not None else None,
-    )  # fmt: skip
-    return execute(
-        described,
-        Resources(
-            data, backbone, Path(results) if results is not None else None, log, cache, device, allow_code,
-            progress, observers,
-        ),
-    )  # fmt: skip
-
-
-def _named(train: Mapping[str, Any] | TrainConfig | None) -> dict[str, Any]:
-    """Return training options by name."""
-    return dict(vars(train) if isinstance(train, TrainConfig) else train or {})
-
-
 def execute(run: Run, resources: Resources) -> BenchResult:
-    """Train, measure and write the result file, or read what an equal run has written.
-
-    Raises:
-        FdrdError: an option or an input is wrong.
-    """
+    """Train, measure and write the result file, or read what an equal run has written."""
     plan = plan_of(run, resources)
     settings = plan.settings
     if not processes.all_agree(settings.file_name()):
@@ -192,11 +103,7 @@ def _check_free(path: Path) -> None:
 
 
 def _finished(path: Path, plan: Plan) -> BenchResult:
-    """Return the result of a finished run of these settings on these queries.
-
-    Raises:
-        FdrdError: the file is invalid, or holds something else under the name of this run.
-    """
+    """Return the result of a finished run of these settings on these queries."""
     result = read_result(path)
     different = plan.settings.different(result.settings)
     if not different and result.queries != measured_queries(plan):
@@ -212,14 +119,7 @@ def _finished(path: Path, plan: Plan) -> BenchResult:
 def answering(
     result: BenchResult, asked: Sequence[str], results: Path | None, **settings: Any
 ) -> BenchResult:
-    """Return a result that answers these runs, too, and record it in its file.
-
-    Args:
-        result: a result.
-        asked: identities of the runs.
-        results: folder of the result file.
-        settings: other settings to record, e.g. a label.
-    """
+    """Return a result that answers these runs, too, and record it in its file."""
     known = dict.fromkeys([*result.settings.asked, *asked])
     changed = replace(result, settings=replace(result.settings, asked=[*known], **settings))
     if results is not None and changed != result and processes.is_main():
@@ -227,6 +127,7 @@ def answering(
     return changed
 
 
+@shows_keywords(TrainOptions, TrainConfig)
 def evaluate(
     methods: Methods,
     data: Data,
@@ -240,39 +141,46 @@ def evaluate(
     seeds: int | Iterable[int] = 1,
     gallery: Gallery = "domain",
     hard_negatives: bool = True,
+    checkpoint: str | Path | None = None,
     results: str | Path | None = None,
     log: str | Path | None = None,
     cache: Path | None = None,
     device: str | None = None,
     allow_code: bool = False,
     progress: Progress = silent,
+    observers: Sequence[Observer] = (),
     **train: Unpack[TrainOptions],
 ) -> Results:
     """Train and measure methods with several seeds, and with `categories` on both halves.
 
         res = benchmark.evaluate(["zero_shot", ("coop", {"n_ctx": 4})], ds, shots=16, seeds=3, epochs=5)
 
-    The weights of the backbone are read once. A method that fails does not stop the others.
+    The weights of the backbone are read once. A method that fails does not stop the others. A training that another
+    run in `results` has done (e.g. to measure another split) is not repeated.
 
     Args:
         methods: names, or pairs of a name and the options of the method.
         data: a dataset (a path, a name or a `fdrd.Dataset`), or its splits by name.
         split: split to measure.
-        backbone: a name for `load_backbone`, or a backbone; by default the one that the dataset's manifest names.
+        backbone: a name for `load_backbone`, or a backbone; by default the one that the checkpoint or the dataset's
+            manifest names. A method without backbone ignores it.
         domain: use only the rows of this domain, also for training.
         train_domain: train on this domain instead, or on `all`.
         categories: base categories, the only ones to train on.
         shots: images per category to train on; validation then has at most 4 per category, as in CoOp.
         seeds: number of seeds from 0, or the seeds. A method without randomness runs once.
         gallery: one per domain, one for all domains, or a number of images.
-        hard_negatives: measure the accuracy on hard negatives, too.
+        hard_negatives: measure the accuracy on hard negatives. This encodes each of them, several times as many
+            captions as the ranking does, and trains a text-only baseline.
+        checkpoint: a file or a Hub model to use instead of training.
         results: folder of result files and checkpoints; finished runs are read from there, and an interrupted training
             resumes.
-        log: where the curves of each training go, as in `run`.
+        log: folder for the curves of each training run, for TensorBoard.
         cache: folder of frozen features, else `default_cache()`; ignored if `backbone` is not a name.
         device: `cpu` or `cuda`; ignored if `backbone` is not a name.
         allow_code: the user typed `backbone`, so it may name a function.
         progress: receives each stage.
+        observers: receive the points of the training's curves, besides `log`; one may raise to stop the training.
         train: fields of `TrainConfig`, e.g. `epochs` or `lr`; ignored by methods that train nothing.
 
     Raises:
@@ -284,17 +192,26 @@ def evaluate(
     pairs = _pairs(methods)
     chosen_methods([name for name, _ in pairs])
     shared = Run(
-        method="", split=split, domain=domain, train_domain=train_domain, categories=categories,
-        shots=shots, gallery=gallery, hard_negatives=hard_negatives, train=training_options(train),
-    )  # fmt: skip
+        method="",
+        split=split,
+        domain=domain,
+        train_domain=train_domain,
+        categories=categories,
+        shots=shots,
+        gallery=gallery,
+        hard_negatives=hard_negatives,
+        checkpoint=None if checkpoint is None else os.fspath(checkpoint),
+        train=training_options(train),
+    )
     runs = [
         shared.changed(method=name, options=read_options(method_options(name), options, name))
         for name, options in pairs
     ]
+    folder = None if results is None else Path(results)
     resources = Resources(
-        data, backbone, Path(results) if results is not None else None, log, cache, device, allow_code, progress
-    )  # fmt: skip
-    return Results(*evaluate_runs(runs, seeds, _opened(runs, resources))).checked()
+        data, backbone, folder, log, cache, device, allow_code, progress, (*observers,)
+    )
+    return evaluate_runs(runs, seeds, opened(runs, resources))
 
 
 def _pairs(methods: Methods) -> list[tuple[str, Mapping[str, Any]]]:
@@ -309,27 +226,28 @@ def _pairs(methods: Methods) -> list[tuple[str, Mapping[str, Any]]]:
     return pairs
 
 
-def _opened(runs: Sequence[Run], resources: Resources) -> Resources:
-    """Return resources with the backbone loaded, if one of the runs takes it.
+def opened(runs: Sequence[Run], resources: Resources) -> Resources:
+    """Return resources with the backbone loaded, if one of the runs takes it. All runs measure the same split.
 
     Raises:
         FdrdError: the split or the backbone does not exist, or no method works on the backbone.
     """
+    if runs[0].checkpoint is not None and resources.backbone is None:
+        header = read_header(find_checkpoint(runs[0].checkpoint))
+        resources = replace(resources, backbone=header.backbone, allow_code=False)
     if not any(takes(each.method, "backbone") for each in runs):
         return resources
     # Before the backbone, which may ask the Hub: a wrong split is an error at once.
     split_of(resources.data, runs[0].split, runs[0].domain)
-    check_names({run.method: run.options for run in runs}, resources.backbone, resources.data)
+    check_names(runs, resources)
     return replace(resources, backbone=backbone_of(resources))
 
 
-def evaluate_runs(
-    runs: Iterable[Run], seeds: int | Iterable[int], resources: Resources
-) -> tuple[list[BenchResult], dict[str, FdrdError], Path | None]:
+def evaluate_runs(runs: Iterable[Run], seeds: int | Iterable[int], resources: Resources) -> Results:
     """Execute runs with several seeds, and with categories for both halves.
 
-    Returns:
-        The results, the error of each run that failed, and the folder of the results.
+    Raises:
+        FdrdError: every run failed; the first error.
     """
     seeds = range(seeds) if isinstance(seeds, int) else list(seeds)
     for seed in seeds:  # before the first run, not when its turn comes
@@ -352,106 +270,9 @@ def evaluate_runs(
                     break  # another seed gives the same numbers
         except FdrdError as error:
             failed[run.row] = error
-    return found, failed, resources.results
-
-
-@dataclass(frozen=True)
-class BenchOutcome:
-    """Results of `run_selected`.
-
-    Attributes:
-        results: of all methods, variants and seeds.
-        failed: errors by method and variant.
-        variants: options by variant, if a method was ablated.
-        full: options of the variant that the others are compared with.
-        truncated: a sentence on how many captions of the split the encoder truncates.
-    """
-
-    results: list[BenchResult] = field(default_factory=list)
-    failed: dict[str, FdrdError] = field(default_factory=dict)
-    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
-    full: dict[str, Any] = field(default_factory=dict)
-    truncated: str = ""
-
-
-def run_selected(
-    methods: Sequence[str],
-    data: Data,
-    *,
-    everything: bool = False,
-    ablate: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    train: Mapping[str, Any] | None = None,
-    seeds: Iterable[int] = (0,),
-    backbone: str | Backbone | None = None,
-    checkpoint: str | Path | None = None,
-    results: str | Path | None = None,
-    log: str | Path | None = None,
-    cache: Path | None = None,
-    device: str | None = None,
-    allow_code: bool = False,
-    progress: Progress = silent,
-    **shared: Any,
-) -> BenchOutcome:
-    """Run the methods that `fdrd bench` selects, with one backbone for all.
-
-    Args:
-        methods: registered names.
-        data: as in `run`.
-        everything: run every registered method instead.
-        ablate: run every variant of this method instead.
-        options: of the methods; `maple.depth` applies to one method, `depth` to all that have it.
-        train: as in `run`.
-        seeds: as in `evaluate`.
-        backbone: as in `run`.
-        checkpoint: as in `run`; it selects its own method and backbone.
-        results: as in `run`.
-        log: as in `run`.
-        cache: as in `run`.
-        device: as in `run`.
-        allow_code: as in `run`.
-        progress: as in `run`.
-        shared: other fields of `Run`.
-
-    Raises:
-        FdrdError: the selection is not unique, an option is wrong, or every run failed.
-
-    Note:
-        One parameter for each group of options of `fdrd bench`.
-    """
-    resources = Resources(
-        data, backbone, Path(results) if results is not None else None, log, cache, device,
-        allow_code and backbone is not None, progress,
-    )  # fmt: skip
-    if checkpoint is not None:
-        path = find_checkpoint(checkpoint)
-        header = read_header(path)
-        methods, checkpoint = methods or [header.method], path
-        resources = replace(resources, backbone=backbone or header.backbone)
-    names = list(dict.fromkeys(chosen_methods(methods, everything, ablate)))
-    distributed = distribute(names, options or {})
-    variants = variants_of(ablate, distributed[ablate]) if ablate else {}
-    described = Run(
-        method="",
-        train=dict(train or {}),
-        checkpoint=os.fspath(checkpoint) if checkpoint else None,
-        **shared,
-    )
-    runs = [described.changed(method=name, options=distributed[name]) for name in names]
-    resources = _opened(runs, resources)
-    tower = resources.backbone
-    truncated = ""
-    if tower is not None and not isinstance(tower, str):
-        truncated = truncation(tower, split_of(data, described.split, described.domain).captions)
-    if ablate:
-        runs = [
-            runs[0].changed(options=own, label=f"{ablate}, {name}")
-            for name, own in variants.items()
-        ]
-    found, failed, _ = evaluate_runs(runs, seeds, resources)
-    if not found:
+    if failed and not found:
         raise next(iter(failed.values()))
-    return BenchOutcome(found, failed, variants, distributed.get(ablate or "", {}), truncated)
+    return Results(found, failed, resources.results)
 
 
 def truncation(encoder: Encoder, captions: Sequence[str]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.checkpoint import CheckpointHeader, load_checkpoint, read_header
+from benchmark.checkpoint import load_checkpoint
+from benchmark.checkpoint_files import CheckpointHeader, read_header
 from benchmark.models import processes
 from benchmark.result import BenchResult, FitLog, read_result
 from benchmark.runner.plan import Plan
@@ -60,20 +60,16 @@ def check_common_folder(folder: Path, seen: object) -> None:
 
 def _trained_before(settings: Settings, results: Path) -> tuple[Path, BenchResult] | None:
     """Return the checkpoint of an equal training and the result next to it, if there is one."""
-    wanted = dataclasses.replace(CheckpointHeader.of(settings), backbone="")
+    header = CheckpointHeader.of(settings)
     for path in sorted(results.glob(f"{settings.method}-*.safetensors")):
         try:  # the header first: result files are long
-            header = read_header(path)
-            if dataclasses.replace(header, backbone="", tensors=None) != wanted:
+            known = read_header(path)
+            if replace(known, backbone=header.backbone, tensors=None) != header:
                 continue
             result = read_result(path.with_suffix(".json"))
         except FdrdError:  # an interrupted run, or another version's file
             continue
-        other = result.settings
-        if (other.code, other.learned_from, result.learned) == (
-            settings.code,
-            settings.learned_from,
-            header.tensors,
-        ):
+        same = result.settings.training() == settings.training()
+        if same and result.learned == known.tensors:
             return path, result
     return None

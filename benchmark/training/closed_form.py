@@ -4,6 +4,10 @@ With the features of an image x and of its caption y centered, `A = (Cxx + lx tr
 and `A Cxy B = U diag(s) V'`, the score is the cosine of `(x - mx) A U s^p` and `(y - my) B V s^p`. That is regularized
 canonical correlation analysis. Everything happens in the basis of the eigenvectors of each side, so a pair of
 regularizers costs one more decomposition, of `A Cxy B`.
+
+A regularizer is a prior: further pairs that vary alike in all directions, and have nothing in common. With a
+correlation r between equal axes of the joint space, these pairs speak for the frozen encoder: r times the root of both
+regularizers is added to `Cxy` there. Then strong regularizers, which few pairs need, lead to the joint space.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from benchmark.evaluation.metrics import mean_mrr
 from benchmark.models.backbone import Features
 from benchmark.models.image_batches import Images
 from benchmark.models.layers import BlockEncoder
+from benchmark.training.row_selection import thinned
 from benchmark.training.trained_method import cosine
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
@@ -86,7 +91,13 @@ class Covariances:
 def covariances(
     encoder: BlockEncoder, train: RetrievalDataset, progress: Progress = silent
 ) -> Covariances:
-    """Return the covariances of the training pairs, which are encoded and added a few thousand at a time."""
+    """Return the covariances of the training pairs, which are encoded and added a few thousand at a time.
+
+    Raises:
+        FdrdError: there are fewer than 2 pairs.
+    """
+    if len(train) < 2:
+        raise FdrdError(f"{train.name}: covariances need at least 2 pairs, got {len(train)}")
 
     def parts() -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, len(train), ROWS):
@@ -159,13 +170,23 @@ class Maps(NamedTuple):
 
 
 class Spectrum:
-    """Eigenvectors and eigenvalues of the covariance of one side, without directions that have no variance."""
+    """Eigenvectors and eigenvalues of the covariance of one side, without directions that have no variance.
 
-    def __init__(self, covariance: Tensor):
+    Args:
+        covariance: (D, D)
+        axes: number of leading axes that the vectors must span, too.
+    """
+
+    def __init__(self, covariance: Tensor, axes: int = 0):
         values, vectors = torch.linalg.eigh(covariance)
         kept = values > NO_VARIANCE * values[-1]
         self.values, self.vectors = values[kept], vectors[:, kept]
         self.mean = covariance.trace() / len(covariance)
+        if axes and not kept.all():
+            rest = vectors[:, ~kept]
+            rest = rest @ singular(rest.T[:, :axes])[0]  # their part in what has no variance
+            self.values = torch.cat([self.values, self.values.new_zeros(rest.shape[1])])
+            self.vectors = torch.cat([self.vectors, rest], dim=1)
 
     def regularized(self, strength: float, power: float) -> Tensor:
         """Return the eigenvalues of a power of the covariance whose diagonal is larger by a share of its mean."""
@@ -189,23 +210,35 @@ class Candidate(NamedTuple):
         return Maps(*(Side(side.mean, side.map * weights) for side in self.maps))
 
 
-def candidates(kind: Kind, covariances: Covariances) -> Iterator[Candidate]:
-    """Yield the maps to choose from."""
+def candidates(
+    kind: Kind, covariances: Covariances, joint: int = 0, prior: float = 0.0
+) -> Iterator[Candidate]:
+    """Yield the maps to choose from.
+
+    Args:
+        kind: which maps.
+        covariances: moments of the training pairs.
+        joint: width of the joint space, the first columns of both sides.
+        prior: correlation of its axes in the prior of `cca`.
+    """
     mx, my = covariances.image_mean, covariances.text_mean
     if kind == "procrustes":
         u, s, v = singular(covariances.cross)
         yield Candidate(Maps(Side(mx, u), Side(my, v)), torch.ones_like(s), (1.0,), "rotation")
         return
-    x, y = Spectrum(covariances.image), Spectrum(covariances.text)
+    axes = joint if prior else 0
+    x, y = Spectrum(covariances.image, axes), Spectrum(covariances.text, axes)
     cross = x.vectors.T @ covariances.cross @ y.vectors
     if kind == "cca":
         for lx, ly in product(STRENGTHS, STRENGTHS):
             if max(lx / ly, ly / lx) > FURTHEST:
                 continue
             a, b = x.regularized(lx, -0.5)[:, None], y.regularized(ly, -0.5)[:, None]
-            u, s, v = singular(a * cross * b.T)
+            alike = (lx * x.mean * ly * y.mean).sqrt() * x.vectors[:axes].T @ y.vectors[:axes]
+            u, s, v = singular(a * (cross + prior * alike) * b.T)
             maps = Maps(Side(mx, x.vectors @ (a * u)), Side(my, y.vectors @ (b * v)))
-            yield Candidate(maps, s, POWERS, f"lx={lx:g}, ly={ly:g}")
+            name = f"lx={lx:g}, ly={ly:g}" + (f", prior {prior:g}" if prior else "")
+            yield Candidate(maps, s, POWERS, name)
         return
     of_image, of_text = torch.ones_like(mx), torch.ones_like(my)
     for strength in STRENGTHS:
@@ -264,10 +297,8 @@ def choose(
     Raises:
         FdrdError: there are fewer than 2 training pairs.
     """
-    if len(train) < 2:
-        raise FdrdError(f"{train.name}: covariances need at least 2 pairs, got {len(train)}")
-    validation = choosing_rows(validation)
     moments = covariances(encoder, train, progress)
+    validation = thinned(validation, VALIDATION_ROWS)
     x, y = map(exact, encoded(encoder, Images.of(validation), validation.captions, progress))
 
     d = encoder.encoder.dim
@@ -289,13 +320,6 @@ def choose(
             f"choose | {best.name}, validation MRR {best.mrr:.3f}", number + 1, len(encoder.sets)
         )
     return best
-
-
-def choosing_rows(validation: RetrievalDataset) -> RetrievalDataset:
-    """Return the validation rows that choose: all, or `VALIDATION_ROWS` of them."""
-    if len(validation) <= VALIDATION_ROWS:
-        return validation
-    return validation.select(np.linspace(0, len(validation) - 1, VALIDATION_ROWS).astype(np.int64))
 
 
 def mrr(images: Tensor, texts: Tensor, dataset: RetrievalDataset) -> float:

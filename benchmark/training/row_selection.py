@@ -33,6 +33,13 @@ def splits_of(data: Data) -> dict[str, RetrievalDataset]:
     return {each.split: each for each in load_splits(data)}
 
 
+def thinned(rows: RetrievalDataset, most: int) -> RetrievalDataset:
+    """Return all rows, or so many of them at equal distances."""
+    if len(rows) <= most:
+        return rows
+    return rows.select(np.linspace(0, len(rows) - 1, most).astype(np.int64))
+
+
 def pairs_by_domain(data: Data) -> dict[str, Counter[str]]:
     """Return the number of pairs of each domain, by split."""
     return {

@@ -173,6 +173,10 @@ class TrainedMethod:
         )
         self.trains: Literal["prompts", "backbone"] = trains
 
+    def __repr__(self) -> str:
+        count = sum(each.numel() for each in self.learner.parameters())
+        return f"{type(self).__name__}({count:,} trained parameters)"
+
     def fit(
         self,
         train: RetrievalDataset,

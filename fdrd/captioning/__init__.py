@@ -4,20 +4,10 @@ Follows figure 3 of arXiv 2508.04028. `caption` runs all of it. `captioners/` ho
 questions about an image. May import pipeline, checks, storage, sources and the ground floor, but no model.
 """
 
-from fdrd.captioning.answer_cache import AnswerCache, default_cache
+from fdrd.captioning.answer_cache import AnswerCache
 from fdrd.captioning.captioning_run import CaptioningRun, caption
-from fdrd.captioning.interface import (
-    Answer,
-    Captioner,
-    Failure,
-    Question,
-    captioner,
-    captioner_names,
-    captioner_options,
-    captioner_summary,
-)
+from fdrd.captioning.interface import Answer, Captioner, Failure, Question, Spending, captioner
 from fdrd.captioning.rounds import CaptionSettings
-from fdrd.captioning.spending import Spending
 from fdrd.captioning.uncaptioned import UncaptionedImage
 
 __all__ = [
@@ -32,8 +22,4 @@ __all__ = [
     "UncaptionedImage",
     "caption",
     "captioner",
-    "captioner_names",
-    "captioner_options",
-    "captioner_summary",
-    "default_cache",
 ]

@@ -1,4 +1,4 @@
-"""The cache of paid answers: one SQLite file, one row per answer, committed before the answer counts.
+"""Ask questions, each once: paid answers are cached in one SQLite file, committed before they count.
 
 The key is a digest of image, question, model and parameters. Several runs can share the file on a local disk.
 """
@@ -8,14 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from fdrd.captioning.interface import Answer, Question
+from fdrd.captioning.interface import Answer, Captioner, Failure, Question, Spending
+from fdrd.captioning.uncaptioned import UncaptionedImage
 from fdrd.errors import FdrdError, first_line
-from fdrd.files.cache import cache_folder
 
 _VERSION = 1
 _BUSY_SECONDS = 60
@@ -25,11 +26,6 @@ CREATE TABLE IF NOT EXISTS answers (
     cut INTEGER NOT NULL, model TEXT NOT NULL
 ) WITHOUT ROWID
 """
-
-
-def default_cache() -> Path:
-    """Return the cache file in the user's cache folder."""
-    return cache_folder() / "captions.sqlite"
 
 
 def question_key(identity: Mapping[str, Any], question: Question) -> str:
@@ -77,10 +73,8 @@ class AnswerCache:
 
     def get(self, key: str) -> Answer | None:
         """Return the cached answer, or None."""
-        columns = "text, input_tokens, output_tokens, cut"
-        for text, read, written, cut in self._execute(
-            f"SELECT {columns} FROM answers WHERE key = ?", key
-        ):
+        select = "SELECT text, input_tokens, output_tokens, cut FROM answers WHERE key = ?"
+        for text, read, written, cut in self._execute(select, key):
             return Answer(text, read, written, bool(cut))
         return None
 
@@ -100,3 +94,68 @@ class AnswerCache:
                 raise FdrdError(
                     f"{self.file}: {first_line(error)[:200]}; choose another file with --cache"
                 ) from error
+
+
+Score = Callable[[Sequence[UncaptionedImage], Sequence[str]], list[float]]
+"""Returns the cosine of each image with its caption under a backbone."""
+
+Report = Callable[[int], None]
+"""Called with the number of questions done."""
+
+
+@dataclass
+class CaptioningSession:
+    """Captioner, evaluator and scorer, with their cache, budget and counts.
+
+    Attributes:
+        cached: Number of answers from the cache.
+        answered: Number of new answers of models and servers.
+        stopped: Why no more questions are asked, or empty.
+    """
+
+    captioner: Captioner
+    cache: AnswerCache
+    evaluator: Captioner | None = None
+    score: Score | None = None
+    spending: Spending = field(default_factory=Spending)
+    cached: int = 0
+    answered: int = 0
+    stopped: str = ""
+
+    def ask(
+        self,
+        captioner: Captioner,
+        questions: Sequence[Question],
+        report: Report = lambda done: None,
+    ) -> list[Answer | Failure]:
+        """Return the answer of captioner or evaluator to each question. Cached answers are not asked again."""
+        identity = captioner.identity
+
+        def key_of(question: Question) -> str:
+            # A look-up may depend on the name of an image.
+            return question.image.record.id if captioner.free else question_key(identity, question)
+
+        keys = [key_of(question) for question in questions]
+        waiting = dict(zip(keys, questions, strict=True))  # equal questions are asked once
+        answers: dict[str, Answer | Failure] = {}
+        if not captioner.free:
+            for key in list(waiting):
+                if (known := self.cache.get(key)) is not None:
+                    answers[key] = known
+                    del waiting[key]
+        cached = len(answers)
+
+        def keep(question: Question, answer: Answer | Failure) -> None:
+            key = key_of(question)
+            if isinstance(answer, Answer) and not captioner.free:
+                self.cache.put(key, answer, str(identity.get("model", "")))
+            answers[key] = answer
+            report(len(answers))
+
+        report(cached)
+        if waiting and not self.stopped:
+            self.stopped = captioner.answer(iter(waiting.values()), keep)
+        self.cached += cached
+        if not captioner.free:
+            self.answered += sum(isinstance(answers.get(key), Answer) for key in waiting)
+        return [answers.get(key, Failure(self.stopped or "no_answer")) for key in keys]

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from fdrd.captioning import captioners  # noqa: F401 - registers the built-in captioners
-from fdrd.captioning.answer_cache import AnswerCache, default_cache
-from fdrd.captioning.interface import Captioner, make_captioner
+from fdrd.captioning.answer_cache import AnswerCache, CaptioningSession, Score
+from fdrd.captioning.interface import Captioner, Spending, make_captioner
 from fdrd.captioning.output import check_out, write_captions
 from fdrd.captioning.rounds import CaptionSettings, ImageState, caption_images
-from fdrd.captioning.session import CaptioningSession, Score
-from fdrd.captioning.spending import Spending
-from fdrd.captioning.uncaptioned import CaptionSource, UncaptionedImage, find_uncaptioned
+from fdrd.captioning.uncaptioned import CaptionSource, find_uncaptioned
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sole_writer
+from fdrd.files.cache import cache_folder
 from fdrd.progress import Progress, silent
+
+CACHE = "captions.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class CaptioningRun:
     summary: Mapping[str, Any]
     usage: Mapping[str, Any]
     stopped: str
-    removed: int = 0
+    removed: int
 
 
 def caption(
@@ -67,7 +68,7 @@ def caption(
         evaluator: Captioner that checks each draft.
         evaluator_options: Options of an evaluator given by name.
         settings: Rounds, prompts, filters, limits.
-        score: Scores images and captions, e.g. `benchmark.models.clip_score.caption_scorer("embedded")`.
+        score: Scores images and captions, e.g. `benchmark.evaluation.encoding.caption_scorer("embedded")`.
         budget: Maximum money to spend, in the currency of the prices in `options`.
         cache: File of cached answers; by default in the user's cache folder.
         progress: Called as the run advances.
@@ -88,40 +89,24 @@ def caption(
         raise FdrdError(f"evaluator {evaluator} cannot answer questions; choose another one")
     if settings.min_clip_score is not None and score is None:
         raise FdrdError("--min-clip-score needs --backbone")
-    with AnswerCache(Path(cache) if cache else default_cache()) as answers, sole_writer(out):
+    with AnswerCache(Path(cache or cache_folder() / CACHE)) as answers, sole_writer(out):
         contents = find_uncaptioned(root, settings.max_pixels, progress)
         images = contents.sample(settings.sample)
         session = CaptioningSession(writer, answers, judge, score, spending)
-        states = tuple(_run(images, contents, settings, session, progress))
-        made_by = {
-            "captioner": dict(writer.identity),
-            "evaluator": judge and dict(judge.identity),
-        }
+
+        def report(stage: str, done: int) -> None:
+            money = f", {spending.spent:.4f} spent" if spending.spent else ""
+            progress(f"Captions | {stage}{money}", done, len(images))
+
+        states = tuple(caption_images(images, contents.categories, settings, session, report))
+        kept = sum(state.is_good for state in states)
+        report(f"{kept:,} kept, {len(states) - kept:,} rejected", len(images))
+        made_by = {"captioner": dict(writer.identity), "evaluator": judge and dict(judge.identity)}
         summary = made_by | _summary(states, len(images), contents, settings)
         removed = write_captions(out, root, contents, states, made_by, summary)
-    return CaptioningRun(states, summary, session.usage(), session.stopped, removed)
-
-
-def _run(
-    images: Sequence[UncaptionedImage],
-    contents: CaptionSource,
-    settings: CaptionSettings,
-    session: CaptioningSession,
-    progress: Progress,
-) -> list[ImageState]:
-    total, spending = len(images), session.spending
-
-    def money() -> str:
-        return f", {spending.spent:.4f} spent" if spending.spent else ""
-
-    def report(stage: str, done: int) -> None:
-        if done < total:
-            progress(f"Captions | {stage}{money()}", done, total)
-
-    states = list(caption_images(images, contents.categories, settings, session, report))
-    kept = sum(state.is_good for state in states)
-    progress(f"Captions | {kept:,} kept, {len(states) - kept:,} rejected{money()}", total, total)
-    return states
+    usage = {"cached": session.cached, "answered": session.answered, "spent": spending.spent}
+    usage |= {"input_tokens": spending.input_tokens, "output_tokens": spending.output_tokens}
+    return CaptioningRun(states, summary, usage, session.stopped, removed)
 
 
 def _summary(

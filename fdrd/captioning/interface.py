@@ -11,11 +11,11 @@ name=value`). Its only positional argument is the `Spending` that it must respec
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from fdrd.captioning.spending import Spending
 from fdrd.captioning.uncaptioned import UncaptionedImage
 from fdrd.errors import FdrdError
 from fdrd.options import Option, options_of, read_options, unknown
@@ -33,6 +33,46 @@ FAILURES: dict[str, str] = {
     "budget_spent": "the next question could have exceeded the budget",
 }
 """Why a question has no answer, by the code that appears in `rejected_captions.jsonl`."""
+
+
+@dataclass
+class Spending:
+    """Money spent by one run, in the currency of the user's prices. Threads may share it.
+
+    The maximum cost of a question is reserved before it is sent, so requests in flight never exceed the budget.
+
+    >>> spending = Spending(budget=1.0)
+    >>> spending.reserve(0.6), spending.reserve(0.6)
+    (True, False)
+    >>> spending.settle(0.6, 0.2); spending.reserve(0.6)
+    True
+    """
+
+    budget: float | None = None
+    spent: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    _reserved: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def reserve(self, cost: float | None) -> bool:
+        """Reserve the maximum cost of a question. Return False if the budget does not allow it."""
+        cost = cost or 0.0
+        with self._lock:
+            if self.budget is not None and self.spent + self._reserved + cost > self.budget:
+                return False
+            self._reserved += cost
+            return True
+
+    def settle(
+        self, reserved: float | None, cost: float | None, read: int = 0, written: int = 0
+    ) -> None:
+        """Replace a reservation with the actual cost and numbers of tokens."""
+        with self._lock:
+            self._reserved -= reserved or 0.0
+            self.spent += cost or 0.0
+            self.input_tokens += read
+            self.output_tokens += written
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,26 +160,15 @@ def make_captioner(name: str, options: Mapping[str, Any], spending: Spending) ->
     Raises:
         FdrdError: The name or an option is unknown, or an option value is invalid.
     """
-    values = read_options(captioner_options(name), options, name)
-    return _CAPTIONERS[name](spending, **values)
-
-
-def captioner_names() -> list[str]:
-    """Return all registered names, sorted."""
-    return sorted(_CAPTIONERS)
-
-
-def captioner_options(name: str) -> dict[str, Option]:
-    """Return the options of a captioner.
-
-    Raises:
-        FdrdError: The name is unknown.
-    """
     if name not in _CAPTIONERS:
         raise FdrdError(unknown("captioner", name, _CAPTIONERS, "fdrd"))
-    return options_of(_CAPTIONERS[name])
+    factory = _CAPTIONERS[name]
+    return factory(spending, **read_options(options_of(factory), options, name))
 
 
-def captioner_summary(name: str) -> str:
-    """Return the first line of a captioner's docstring."""
-    return (inspect.getdoc(_CAPTIONERS[name]) or "").partition("\n")[0]
+def described_captioners() -> dict[str, tuple[str, dict[str, Option]]]:
+    """Return the first line of the docstring and the options of each registered captioner, sorted by name."""
+    return {
+        name: ((inspect.getdoc(factory) or "").partition("\n")[0], options_of(factory))
+        for name, factory in sorted(_CAPTIONERS.items())
+    }

@@ -6,13 +6,15 @@ they are. The feedback texts are sent to models and are part of the key of cache
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from fdrd.captioning.wording import breaks_off, ends
+from fdrd.captioning.wording import breaks_off, describe_directly, ends
+from fdrd.record import Record
 from fdrd.text.mentions import (
     MentionPattern,
     category_pattern,
@@ -21,9 +23,10 @@ from fdrd.text.mentions import (
     mention_pattern,
     same_name,
 )
-from fdrd.text.tokens import CLIP_LIMIT
+from fdrd.text.tokens import CLIP_LIMIT, estimate_clip_tokens
 
 MIN_WORDS = 3
+_EXAMPLES = 3  # of each filter in a report
 _TRIPLED = re.compile(r" ((?:\S+ ){1,8})\1\1")  # the same 1 to 8 words three times in a row
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _QUOTED = re.compile(r"[\"“][^\"“”]*[\"”]")  # text in the image may say anything
@@ -56,14 +59,10 @@ _META = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The input of a filter.
+    """The input of a filter: a caption, normalized as in a build, and what it must fit.
 
-    Attributes:
-        caption: Normalized as in a build.
-        categories: All categories of the domain.
-        tokens: Caption length, at most `max_tokens`.
-        cut: The answer ended at the token limit.
-        score: Cosine of image and caption under a backbone, at least `min_score`.
+    `categories` are all of the domain. `cut` says that the answer ended at the token limit. `score` is the cosine of
+    image and caption under a backbone.
     """
 
     caption: str
@@ -185,3 +184,70 @@ def _pattern_of(name: str, names: tuple[str, ...]) -> MentionPattern:
 
 def _words(text: str) -> list[str]:
     return [word.casefold() for word in _WORD.findall(text)]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterCount:
+    """Rows that a filter rejects, that `fdrd caption` would fix, that no other filter rejects; digests and keys."""
+
+    rows: int
+    fixed: int
+    alone: int
+    examples: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseReport:
+    """Rows of one file or domain: all, rejected, and rejected after rewording by `fdrd caption`."""
+
+    domain: str
+    rows: int
+    rejected: int
+    after: int
+    filters: dict[str, FilterCount]
+
+
+def count_noise(
+    records: Iterable[Record], scores: Sequence[float] = (), min_score: float | None = None
+) -> tuple[NoiseReport, ...]:
+    """Count what each filter would reject, by domain. `scores` has the CLIP score of each record, or nothing."""
+    domains: dict[str, list[tuple[Record, float | None]]] = defaultdict(list)
+    for index, record in enumerate(records):
+        domains[record.domain].append((record, scores[index] if scores else None))
+    return tuple(_count_domain(name, domains[name], min_score) for name in sorted(domains))
+
+
+def digest(caption: str) -> str:
+    """Return 12 digits of the caption's sha256, to cite a caption without its words.
+
+    >>> digest("A wren.")
+    'd308d2642302'
+    """
+    return hashlib.sha256(caption.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _count_domain(
+    domain: str, rows: Sequence[tuple[Record, float | None]], min_score: float | None
+) -> NoiseReport:
+    categories = tuple(sorted({record.category for record, _ in rows}))
+    judged: list[tuple[Record, list[str], list[str]]] = []
+    for record, score in rows:
+        text, tokens = record.caption, estimate_clip_tokens(record.caption)
+        draft = Draft(text, record.category, categories, tokens, score=score, min_score=min_score)
+        before = _rejecting(draft)
+        reworded = replace(draft, caption=describe_directly(text))
+        judged.append((record, before, _rejecting(reworded) if before else []))
+    filters = {}
+    for name in FILTERS:
+        found = [row for row in judged if name in row[1]]
+        cited = {digest(record.caption): record.source.origin for record, *_ in found}
+        keys = [(each, cited[each].partition(": ")[2]) for each in sorted(cited)[:_EXAMPLES]]
+        fixed = sum(name not in after for *_, after in found)
+        alone = sum(before == [name] for _, before, _ in found)
+        filters[name] = FilterCount(len(found), fixed, alone, tuple(keys))
+    rejected = sum(bool(before) for _, before, _ in judged)
+    return NoiseReport(domain, len(rows), rejected, sum(bool(row[2]) for row in judged), filters)
+
+
+def _rejecting(draft: Draft) -> list[str]:
+    return [name for name, (_, test) in FILTERS.items() if test(draft)]

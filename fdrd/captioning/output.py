@@ -32,8 +32,6 @@ REJECTED = "rejected_captions.jsonl"
 DAMAGE = ValueError, LookupError, TypeError, AttributeError, RecursionError
 """What reading the JSON of a damaged file raises."""
 
-_MEMBER_SUFFIX = ".jpg"  # name of an image from an archive; its bytes decide the format
-
 
 def check_out(out: Path, source: Path) -> None:
     """Raise `FdrdError` if `out` is inside the source, around it, or holds other files."""
@@ -100,10 +98,11 @@ def write_captions(
             texts[out / domain / DOMAIN_FILE] = settings.read_text(encoding="utf-8")
     for file, text in texts.items():
         write_text(file, text)
-    gone = (file for file in out.glob(f"*/{DOMAIN_FILE}") if file.parent.name not in source.folders)
-    for file in (*annotation_files(out), *gone):
-        if file not in texts:
-            file.unlink()
+    earlier = (
+        each for each in out.glob(f"*/{DOMAIN_FILE}") if each.parent.name not in source.folders
+    )
+    for file in {*annotation_files(out), *earlier} - texts.keys():
+        file.unlink()
     write_text(out / SUMMARY, dump(summary))
     return removed
 
@@ -153,18 +152,18 @@ def image_path(image: ImageRef, folder: str) -> str:
     """
     if image.member:  # of an archive or a table
         name = hashlib.sha256(f"{image.path}\n{image.member}".encode()).hexdigest()
-        return f"images/{name[:16]}{_MEMBER_SUFFIX}"
+        return f"images/{name[:16]}.jpg"  # whatever the format, which the bytes decide
     path = PurePosixPath(image.path)
     inside = path if folder == "." else path.relative_to(folder)
     return inside.as_posix() if len(inside.parts) > 1 else f"images/{inside}"
 
 
 def _entry(record: Record, path: str, caption: str) -> dict[str, Any]:
-    license = record.source.license
     optional = {
         "meta_category": record.meta_category,
         "group": record.group,
-        "license": "" if license == "unknown" else license,
+        "license": record.source.license if record.source.license != "unknown" else "",
+        "columns": record.extra,
     }
     return {
         "file_name": PurePosixPath(path).name,
@@ -173,7 +172,6 @@ def _entry(record: Record, path: str, caption: str) -> dict[str, Any]:
         "positive": caption,
         "negative": [negative.caption for negative in record.negatives],
         **{field: value for field, value in optional.items() if value},
-        **({"columns": record.extra} if record.extra else {}),
     }
 
 

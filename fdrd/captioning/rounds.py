@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fdrd.captioning.interface import Answer, Captioner, Failure, Question
+from fdrd.captioning.answer_cache import CaptioningSession
+from fdrd.captioning.interface import Answer, Failure
 from fdrd.captioning.noise import FILTERS, Draft, first_problem
 from fdrd.captioning.prompts import (
     QUESTIONS,
@@ -20,7 +21,6 @@ from fdrd.captioning.prompts import (
     evaluation_question,
     read_verdict,
 )
-from fdrd.captioning.session import CaptioningSession, Report
 from fdrd.captioning.uncaptioned import UncaptionedImage
 from fdrd.captioning.wording import fill, make_caption
 from fdrd.errors import FdrdError
@@ -29,6 +29,9 @@ from fdrd.text.tokens import CLIP_LIMIT, ESTIMATE, TokenCounter
 
 BATCH = 256
 """Images that go through all rounds together."""
+
+Show = Callable[[str, int, int], None]
+"""Called with the name of a step, and with the numbers of answered and of all questions."""
 
 _MARGIN = 3  # tokens; the estimate is at most 2 too low for 99 % of captions
 
@@ -81,13 +84,8 @@ class CaptionSettings:
 class ImageState:
     """The state of one image: its latest draft, and why it is rejected.
 
-    Attributes:
-        caption: The latest draft; empty if there is none.
-        reason: Name of a filter, or a key of `FAILURES` or `VERDICTS`. Empty for a good draft.
-        problems: The problems of each round.
-        question: Digest of the latest question.
-        score: CLIP score, if there is a backbone.
-        feedback: What the next round tells the captioner.
+    `reason` is the name of a filter, or a key of `FAILURES` or `VERDICTS`, and empty for a good draft. `problems` are
+    those of each round, `question` is the digest of the latest one, and `feedback` is for the next round.
     """
 
     image: UncaptionedImage
@@ -121,123 +119,135 @@ def caption_images(
 ) -> Iterator[ImageState]:
     """Yield the final state of each image, until the session stops. Unfinished images are left out.
 
-    `categories` are those of each domain. `report` gets the name of the stage, and about how many images are done.
+    `categories` are those of each domain. `report` gets the name of the stage, and how many images are done.
     """
     for start in range(0, len(images), BATCH):
         if session.stopped:
             return
         states = [ImageState(image) for image in images[start : start + BATCH]]
-        yield from _Batch(states, start, categories, settings, session, report).run()
+
+        def show(text: str, start: int = start) -> None:
+            report(text, start)
+
+        finished = _finished(states, categories, settings, session, show)
+        _score([state for state in finished if state.is_good], settings, session)
+        yield from finished
 
 
-@dataclass
-class _Batch:
-    states: list[ImageState]
-    start: int
-    categories: Mapping[str, tuple[str, ...]]
-    settings: CaptionSettings
-    session: CaptioningSession
-    report: Callable[[str, int], None]
+def _finished(
+    states: list[ImageState],
+    categories: Mapping[str, tuple[str, ...]],
+    settings: CaptionSettings,
+    session: CaptioningSession,
+    show: Callable[[str], None],
+) -> list[ImageState]:
+    """Return the images that went through all rounds that they need."""
+    rounds = settings.rounds if session.captioner.converses else 1
+    active = states
+    for round_ in range(1, rounds + 1):
 
-    def run(self) -> list[ImageState]:
-        session = self.session
-        rounds = self.settings.rounds if session.captioner.converses else 1
-        active = finished = self.states
-        for round_ in range(rounds):
-            self._draft(active, self._progress("draft", round_, rounds, len(active)))
-            good = [state for state in active if state.is_good]
-            if session.evaluator:
-                report = self._progress("evaluation", round_, rounds, len(good))
-                self._evaluate(session.evaluator, good, report)
-            again = [state for state in active if state.caption and state.reason]
-            if session.stopped:
-                unfinished = [state for state in active if state.reason == session.stopped]
-                unfinished += again if round_ + 1 < rounds else []
-                finished = [state for state in self.states if state not in unfinished]
-                break
-            if not again:
-                break
-            active = again
-        self._score([state for state in finished if state.is_good])
-        return finished
+        def show_step(step: str, done: int, asked: int, round_: int = round_) -> None:
+            show(f"{step} {round_}: {done:,} of {asked:,}")
 
-    def _draft(self, states: list[ImageState], report: Report) -> None:
-        questions = [
-            draft_question(state.image, self.settings.questions, state.caption, state.feedback)
-            for state in states
-        ]
-        answers = self.session.ask(self.session.captioner, questions, report)
-        for state, question, answer in zip(states, questions, answers, strict=True):
-            self._take_draft(state, question, answer)
+        _draft(active, categories, settings, session, show_step)
+        _evaluate([state for state in active if state.is_good], settings, session, show_step)
+        again = [state for state in active if state.caption and state.reason]
+        if session.stopped:
+            unfinished = [state for state in active if state.reason == session.stopped]
+            unfinished += again if round_ < rounds else []
+            return [state for state in states if state not in unfinished]
+        if not again:
+            break
+        active = again
+    return states
 
-    def _take_draft(self, state: ImageState, question: Question, answer: Answer | Failure) -> None:
+
+def _draft(
+    states: Sequence[ImageState],
+    categories: Mapping[str, tuple[str, ...]],
+    settings: CaptionSettings,
+    session: CaptioningSession,
+    show: Show,
+) -> None:
+    """Ask for a draft of each image, and filter it."""
+    questions = [
+        draft_question(state.image, settings.questions, state.caption, state.feedback)
+        for state in states
+    ]
+    answers = session.ask(
+        session.captioner, questions, lambda done: show("draft", done, len(states))
+    )
+    for state, question, answer in zip(states, questions, answers, strict=True):
         state.question = hashlib.sha256(question.text.encode()).hexdigest()[:16]
         state.caption, state.reason, state.detail, state.feedback = "", "", "", ()
         state.problems.append(())
         if isinstance(answer, Failure):
             state.reject((answer.reason,), answer.detail)
-            return
-        record, tokens = state.image.record, self.settings.tokens
+        else:
+            _take_draft(state, answer, categories, settings)
 
-        def count(text: str) -> int:
-            return tokens.count([text])[0]
 
-        state.caption = make_caption(
-            answer.text, record.category, answer.cut, self.settings.opening, tokens.limit, count
-        )
-        if not state.caption:
-            state.reject(("empty_answer",), "")
-            return
-        draft = Draft(
-            state.caption,
-            record.category,
-            self.categories[record.domain],
-            tokens=count(state.caption),
-            max_tokens=tokens.limit,
-            cut=answer.cut,
-        )
-        if problem := first_problem(draft, self.settings.without):
-            state.reject((problem,), "", (FILTERS[problem][0],))
+def _take_draft(
+    state: ImageState,
+    answer: Answer,
+    categories: Mapping[str, tuple[str, ...]],
+    settings: CaptionSettings,
+) -> None:
+    record, tokens = state.image.record, settings.tokens
 
-    def _evaluate(self, evaluator: Captioner, states: list[ImageState], report: Report) -> None:
-        questions = [evaluation_question(state.image, state.caption) for state in states]
-        answers = self.session.ask(evaluator, questions, report)
-        for state, answer in zip(states, answers, strict=True):
-            if isinstance(answer, Answer):
-                verdict = read_verdict(answer.text)
-            elif answer.reason == self.session.stopped:  # a draft without a verdict is unfinished
-                state.reject((answer.reason,), "")
-                continue
-            else:
-                verdict = Verdict(("evaluation_failed",), f"{answer.reason}: {answer.detail}")
-            without = self.settings.without
-            problems = tuple(problem for problem in verdict.problems if problem not in without)
-            if problems:
-                advice = (
-                    (verdict.advice,) if verdict.advice else tuple(VERDICTS[p] for p in problems)
-                )
-                state.reject(problems, verdict.advice, advice)
+    def count(text: str) -> int:
+        return tokens.count([text])[0]
 
-    def _score(self, states: list[ImageState]) -> None:
-        if not self.session.score or not states:
-            return
-        limit = None if "clip_score" in self.settings.without else self.settings.min_clip_score
-        scores = self.session.score(
-            [state.image for state in states], [state.caption for state in states]
-        )
-        for state, score in zip(states, scores, strict=True):
-            state.score = score
-            if limit is not None and score < limit:
-                state.reject(("clip_score",), f"{score:.4f}, the limit is {limit}")
+    state.caption = make_caption(
+        answer.text, record.category, answer.cut, settings.opening, tokens.limit, count
+    )
+    if not state.caption:
+        state.reject(("empty_answer",), "")
+        return
+    draft = Draft(
+        state.caption,
+        record.category,
+        categories[record.domain],
+        tokens=count(state.caption),
+        max_tokens=tokens.limit,
+        cut=answer.cut,
+    )
+    if problem := first_problem(draft, settings.without):
+        state.reject((problem,), "", (FILTERS[problem][0],))
 
-    def _progress(self, step: str, round_: int, rounds: int, asked: int) -> Report:
-        """Return a callback that converts questions done in this step into images done in all."""
-        steps = 2 if self.session.evaluator else 1
-        index = steps * round_ + (step == "evaluation")
 
-        def report(done: int) -> None:
-            share = (index + done / max(1, asked)) / (steps * rounds)
-            text = f"{step} {round_ + 1}: {done:,} of {asked:,}"
-            self.report(text, self.start + int(share * len(self.states)))
+def _evaluate(
+    states: Sequence[ImageState], settings: CaptionSettings, session: CaptioningSession, show: Show
+) -> None:
+    """Reject the drafts that the evaluator finds wrong."""
+    if not session.evaluator:
+        return
+    questions = [evaluation_question(state.image, state.caption) for state in states]
+    answers = session.ask(
+        session.evaluator, questions, lambda done: show("evaluation", done, len(states))
+    )
+    for state, answer in zip(states, answers, strict=True):
+        if isinstance(answer, Answer):
+            verdict = read_verdict(answer.text)
+        elif answer.reason == session.stopped:  # a draft without a verdict is unfinished
+            state.reject((answer.reason,), "")
+            continue
+        else:
+            verdict = Verdict(("evaluation_failed",), f"{answer.reason}: {answer.detail}")
+        problems = tuple(each for each in verdict.problems if each not in settings.without)
+        if problems:
+            sentences = [verdict.advice] if verdict.advice else map(VERDICTS.get, problems)
+            state.reject(problems, verdict.advice, tuple(filter(None, sentences)))
 
-        return report
+
+def _score(
+    states: Sequence[ImageState], settings: CaptionSettings, session: CaptioningSession
+) -> None:
+    if not session.score or not states:
+        return
+    limit = None if "clip_score" in settings.without else settings.min_clip_score
+    scores = session.score([state.image for state in states], [state.caption for state in states])
+    for state, score in zip(states, scores, strict=True):
+        state.score = score
+        if limit is not None and score < limit:
+            state.reject(("clip_score",), f"{score:.4f}, the limit is {limit}")

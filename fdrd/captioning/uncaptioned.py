@@ -64,14 +64,10 @@ class UncaptionedImage:
 
 @dataclass(frozen=True, slots=True)
 class CaptionSource:
-    """A source to caption.
+    """A source to caption: images without a caption, pairs that have one, and unusable images and annotations.
 
-    Attributes:
-        images: Images without a caption.
-        captioned: Pairs that already have a caption.
-        rejected: Unusable images and annotations.
-        categories: Sorted category names of each domain.
-        folders: Folder of each domain below the root; `.` for the root itself.
+    `categories` are the sorted category names of each domain. `folders` has the folder of each domain below the root;
+    `.` for the root itself.
     """
 
     images: tuple[UncaptionedImage, ...]
@@ -120,15 +116,13 @@ def find_uncaptioned(
     records = [bare[image] for image in wanted]
     _require_categories(root, records, domains)
     _require_keys(root, (*pairs, *records))
-    with (
-        open_engine("local", None if len(wanted) > _SMALL_SOURCE else 1) as engine,
-        TemporaryDirectory() as folder,
-        checked_source(
-            Path(folder), root, records, max_pixels, _ledger(root, Path(folder)), engine, progress,
-            expected=len(wanted),
-        ) as contents,
-    ):  # fmt: skip
-        checks = {each.image: each.check for each in contents.images}
+    workers = None if len(wanted) > _SMALL_SOURCE else 1
+    with TemporaryDirectory() as name, open_engine("local", workers) as engine:
+        work, total = Path(name), len(wanted)
+        ledger = _ledger(root, work)
+        checked = checked_source(work, root, records, max_pixels, engine, progress, ledger, total)
+        with checked as contents:
+            checks = {each.image: each.check for each in contents.images}
     for record in records:
         check = checks[record.image]
         if check.reason:

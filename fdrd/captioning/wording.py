@@ -137,13 +137,8 @@ def make_caption(
 ) -> str:
     """Turn an answer into a caption, normalized as in a build. Return "" if nothing is left.
 
-    Args:
-        answer: The model's answer.
-        category: Category of the image.
-        cut: The answer ended at the token limit, so its last sentence may be incomplete.
-        opening: Template that precedes a caption without its category; may be empty.
-        max_tokens: Maximum length of a caption.
-        count: Counts tokens.
+    `cut` says that the answer ended at the token limit, so its last sentence may be incomplete. `opening` is a template
+    that precedes a caption without its category; it may be empty.
     """
     text = describe_directly(unwrap(answer))
     if cut and not ends(text):

@@ -1,5 +1,4 @@
 """Dataset card: README.md with YAML metadata, and Croissant metadata.
 
-May import `checks`, `storage`, and what is below them. Others use `render`, `croissant`, `front_matter`, and
-`sections`.
+May import `checks`, `storage`, and what is below them. Others use `render`, `croissant`, and `front_matter`.
 """

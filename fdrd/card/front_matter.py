@@ -1,4 +1,7 @@
-"""YAML metadata of a card, which the Hub, its dataset viewer, and `datasets` read."""
+"""YAML metadata of a card, which the Hub, its dataset viewer, and `datasets` read, and its generated sections.
+
+Sections are between marks that Markdown does not display.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fdrd.card.sections import put_sections, sections
 from fdrd.card.summary import Summary, is_english
 from fdrd.columns import card_features
 from fdrd.errors import FdrdError
@@ -32,6 +34,12 @@ _LICENSES = frozenset(
     "zlib pddl unknown".split()
 )
 _ALIASES = {"odc-by-1.0": "odc-by", "odbl-1.0": "odbl", "pddl-1.0": "pddl"}
+
+# A mark is a line of its own, so table cells and code cannot be mistaken for one.
+_SECTION = re.compile(
+    r"^<!-- fdrd:(?P<name>\w+) -->[ \t]*\r?\n(?P<text>.*?)^<!-- /fdrd:(?P=name) -->[ \t]*\r?$",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 def front_matter(manifest: Manifest, summaries: Sequence[Summary]) -> dict[str, Any]:
@@ -110,8 +118,8 @@ def size_category(rows: int) -> str:
     if rows < 1000:
         return "n<1K"
     steps = ["1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T"]
-    place = len(str(rows)) - 4
-    return f"{steps[place]}<n<{steps[place + 1]}" if place < len(steps) - 1 else "n>1T"
+    step = len(str(rows)) - 4
+    return f"{steps[step]}<n<{steps[step + 1]}" if step < len(steps) - 1 else "n>1T"
 
 
 def _parse(card: str, where: str) -> RepoCard:
@@ -148,20 +156,17 @@ def _shards_of_configs(manifest: Manifest) -> dict[str, dict[str, list[Shard]]]:
 
 def _configs(manifest: Manifest) -> list[dict[str, Any]]:
     """Return the file patterns of each config and split."""
-    return [
-        {
-            "config_name": config,
-            **({"default": True} if config == "default" else {}),
-            "data_files": [
-                # The number of shards is part of the pattern, so that no other file matches.
-                {"split": split, "path": list(dict.fromkeys(
-                    re.sub(r"-\d{5}-of-", "-*-of-", shard.path) for shard in shards
-                ))}
-                for split, shards in splits.items()
-            ],
+    configs = []
+    for config, splits in _shards_of_configs(manifest).items():
+        # The number of shards is part of the pattern, so that no other file matches.
+        patterns = {
+            split: dict.fromkeys(re.sub(r"-\d{5}-of-", "-*-of-", shard.path) for shard in shards)
+            for split, shards in splits.items()
         }
-        for config, splits in _shards_of_configs(manifest).items()
-    ]  # fmt: skip
+        files = [{"split": split, "path": list(paths)} for split, paths in patterns.items()]
+        default = {"default": True} if config == "default" else {}
+        configs.append({"config_name": config, **default, "data_files": files})
+    return configs
 
 
 def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
@@ -191,3 +196,45 @@ def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
             }
         )
     return infos
+
+
+def section(name: str, text: str) -> str:
+    """Return a text between the marks of a section."""
+    return f"<!-- fdrd:{name} -->\n{text.strip()}\n<!-- /fdrd:{name} -->"
+
+
+def sections(card: str) -> dict[str, str]:
+    """Return the text of each section, in order."""
+    return {found["name"]: found["text"].strip() for found in _SECTION.finditer(card)}
+
+
+def put_section(card: str, name: str, text: str) -> str:
+    r"""Return the card with a section replaced, or appended if it is missing.
+
+    >>> card = section("counts", "12 rows") + "\nWritten by hand.\n"
+    >>> print(put_section(card, "counts", "13 rows"))
+    <!-- fdrd:counts -->
+    13 rows
+    <!-- /fdrd:counts -->
+    Written by hand.
+    <BLANKLINE>
+    """
+    return put_sections(card, {**sections(card), name: text})
+
+
+def put_sections(card: str, texts: Mapping[str, str]) -> str:
+    """Return the card with exactly these sections; text outside of sections stays.
+
+    Missing sections are appended. Sections that are not in `texts` are removed.
+    """
+    missing = dict(texts)
+
+    def replace(found: re.Match[str]) -> str:
+        text = missing.pop(found["name"], None)
+        return "" if text is None else section(found["name"], text)
+
+    kept = _SECTION.sub(replace, card)
+    if missing:
+        added = "\n\n".join(section(name, text) for name, text in missing.items())
+        kept = f"{kept.rstrip()}\n\n{added}\n"
+    return kept

@@ -13,8 +13,7 @@ from typing import Any
 from msgspec import structs
 
 from fdrd.build_config import BuildConfig
-from fdrd.card.front_matter import dump, front_matter
-from fdrd.card.sections import put_section
+from fdrd.card.front_matter import dump, front_matter, put_section
 from fdrd.card.summary import Summary, gaps, quantile
 from fdrd.checks.audit_tables import markdown
 from fdrd.checks.audits import Audit
@@ -164,7 +163,7 @@ def _distributions(summaries: Sequence[Summary]) -> str:
         ("hard negatives by swap", "negatives", negatives.most_common()),
     )
     return "\n\n".join(
-        markdown_table((head, count), [(escape(name), f"{number:,}") for name, number in rows], 1)
+        markdown_table((head, count), [(escape(name), f"{times:,}") for name, times in rows], 1)
         for head, count, rows in tables
         if rows
     )

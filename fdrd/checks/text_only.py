@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -105,19 +105,23 @@ class _Table:
 
 def _train(table: _Table, rows: npt.NDArray[np.bool_]) -> Floats:
     """Minimize the mean cross-entropy of the rows plus an L2 penalty with Adam, and return the weights."""
-    weights, mean, square = np.zeros((3, _BUCKETS))
+    names, bucket = np.unique(table.bucket, return_inverse=True)  # the weights of others stay 0
+    table = replace(table, bucket=bucket.astype(np.int64))
+    weights, mean, square = np.zeros((3, len(names)))
     used = rows[table.row] / max(1, rows.sum())
     for step in range(1, _STEPS + 1):
         scores = table.scores(weights)
         odds = np.exp(scores - np.maximum.reduceat(scores, table.first)[table.row])
         error = odds / np.add.reduceat(odds, table.first)[table.row]
         error[table.first] -= 1
-        pull = np.bincount(table.bucket, (error * used)[table.owner], minlength=_BUCKETS)
+        pull = np.bincount(table.bucket, (error * used)[table.owner], minlength=len(names))
         slope = pull + 2 * _PENALTY * weights
         mean = 0.9 * mean + 0.1 * slope
         square = 0.99 * square + 0.01 * slope**2
         weights -= _RATE * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.99**step)) + 1e-8)
-    return weights
+    every = np.zeros(_BUCKETS)
+    every[names] = weights
+    return every
 
 
 def _hits(table: _Table, weights: Floats) -> Floats:

@@ -30,7 +30,7 @@ COMMANDS = {  # panels and commands, in the order of `fdrd --help`; a file is na
         "benchmark.methods",
         "benchmark.backbones",
     ),
-}  # fmt: skip
+}
 
 app = typer.Typer(
     name="fdrd",

@@ -13,7 +13,8 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from textwrap import fill as wrap
-from typing import Annotated, Any
+from textwrap import indent
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -58,7 +59,7 @@ class HelpCommand(TyperCommand):
             names = ", ".join(param.opts[0].removeprefix("--") for param in rare)
             parts.append(fill(f"{RARE}, see docs/command-line.md: {names}."))
         if self.epilog:
-            parts.append(f"{_bold('Examples:')}\n{_indented(self.epilog)}")
+            parts.append(f"{_bold('Examples:')}\n{indent(self.epilog, '  ')}")
         formatter.write("\n\n".join(parts) + "\n")
 
 
@@ -128,23 +129,14 @@ def _set_verbose(verbose: bool) -> None:
 @cache
 def _switches() -> list[Any]:
     """Return the options that every command has."""
+    switch = partial(typer.Option, expose_value=False, rich_help_panel=_GENERAL)
+    quiet = switch(
+        False, "--quiet", "-q", help="Print results and errors only.", callback=_set_quiet
+    )
+    log = "Print the log of every library, and tracebacks."
+    verbose = switch(False, "--verbose", "-v", help=log, callback=_set_verbose)
 
-    def no_command(
-        quiet: Annotated[
-            bool,
-            typer.Option(
-                "--quiet", "-q", help="Print results and errors only.", callback=_set_quiet,
-                expose_value=False, rich_help_panel=_GENERAL,
-            ),
-        ] = False,
-        verbose: Annotated[
-            bool,
-            typer.Option(
-                "--verbose", "-v", help="Print the log of every library, and tracebacks.",
-                callback=_set_verbose, expose_value=False, rich_help_panel=_GENERAL,
-            ),
-        ] = False,
-    ) -> None:  # fmt: skip
+    def no_command(quiet: bool = quiet, verbose: bool = verbose) -> None:
         """Hold the two options."""
 
     app = typer.Typer(add_completion=False)
@@ -192,10 +184,6 @@ def heading(param: Any, typed: str) -> str:
 
 def _text(text: str) -> str:
     return "\n\n".join(fill(paragraph) for paragraph in text.split("\n\n"))
-
-
-def _indented(lines: str) -> str:
-    return "\n".join(f"  {line}" for line in lines.splitlines())
 
 
 def _bold(text: str) -> str:

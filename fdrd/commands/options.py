@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from fdrd.commands.console import err
+from fdrd.commands.help import RARE
 from fdrd.errors import FdrdError
 
 
@@ -64,13 +65,6 @@ def load_plugins(plugins: Sequence[str] | None) -> None:
 Dataset = Annotated[
     str, typer.Argument(metavar="DATASET", help="Folder, registered name or Hub id of a dataset.")
 ]
-OptionalDataset = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="DATASET",
-        help="Folder, registered name or Hub id of a dataset. Default: data/fdrd, else the only dataset in data.",
-    ),
-]
 OptionalFolder = Annotated[
     Path | None,
     typer.Argument(
@@ -83,19 +77,6 @@ Target = Annotated[
     Path | None, typer.Argument(metavar="FOLDER", help="New or empty folder to write to.")
 ]
 SameTarget = Annotated[Path | None, typer.Option("--out", "-o", hidden=True)]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        "-o",
-        metavar="FOLDER",
-        help="Folder of the dataset; default: data/fdrd, or data/NAME-OF-SOURCE if another source has it.",
-    ),
-]
-Replace = Annotated[
-    bool, typer.Option("--replace", help="Replace a dataset of another source in --out.")
-]
-Engine = Annotated[str, typer.Option(help="Where processes run: local, or ray for a Ray cluster.")]
 Workers = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Number of processes; default: one per core.")
 ]
@@ -116,7 +97,14 @@ Plugins = Annotated[
         metavar="MODULE", help="Module or .py file with your own methods or captioners; repeatable."
     ),
 ]
-Jobs = Annotated[int, typer.Option(metavar="N", min=1, help="Number of processes.")]
+Track = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        rich_help_panel=RARE,
+        help="Write curves of each training to this folder, for TensorBoard.",
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print JSON for machines.", rich_help_panel="General")
 ]

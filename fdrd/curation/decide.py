@@ -6,47 +6,36 @@ This needs the whole source at once, because a leak between splits shows only wh
 from __future__ import annotations
 
 from fdrd.build_config import BuildConfig
-from fdrd.curation.filters import (
-    good_images,
-    unique_ids,
-    unique_pairs,
-    within_limits,
-    within_tokens,
-    without_visible_flaws,
-)
-from fdrd.curation.leaks import (
-    assign_groups,
-    no_caption_in_two_splits,
-    no_leaks,
-    no_near_image_in_a_split,
-)
+from fdrd.curation import filters, leaks
 from fdrd.curation.near_duplicates import NearImages, link_near_images
 from fdrd.curation.pair_table import PairTable
 from fdrd.curation.splitting import assign_splits
-from fdrd.progress import Progress, silent
+from fdrd.progress import Progress
 from fdrd.text.tokens import TokenLengths
 
 
 def decide(
-    pairs: PairTable,
-    config: BuildConfig,
-    lengths: TokenLengths,
-    progress: Progress = silent,
+    pairs: PairTable, config: BuildConfig, lengths: TokenLengths, progress: Progress
 ) -> None:
     """Decide about all pairs."""
-    unique_ids(pairs)
-    good_images(pairs)
-    within_limits(pairs, config)
-    without_visible_flaws(pairs, config.policy)
-    within_tokens(pairs, lengths, config.policy)
+    policy = config.policy
+    filters.unique_ids(pairs)
+    filters.good_images(pairs)
+    filters.within_limits(pairs, config)
+    filters.without_visible_flaws(pairs, policy)
+    filters.within_tokens(pairs, lengths, policy)
     graphs = _near_images(pairs, progress)
     assign_splits(pairs, graphs, config.seed)
-    no_leaks(pairs, graphs, config.policy)
-    unique_pairs(pairs, config.policy)
-    no_caption_in_two_splits(pairs, config.policy)
+    # A record with several problems is reported for the first one.
+    leaks.no_image_in_two_splits(pairs, policy)
     for near in graphs:
-        no_near_image_in_a_split(pairs, near, config.policy)
-    assign_groups(pairs, graphs)
+        leaks.no_near_image_in_two_splits(pairs, near, policy)
+    leaks.no_group_in_two_splits(pairs, policy)
+    filters.unique_pairs(pairs, policy)
+    leaks.no_caption_in_two_splits(pairs, policy)
+    for near in graphs:
+        leaks.no_near_image_in_a_split(pairs, near, policy)
+    leaks.assign_groups(pairs, graphs)
 
 
 def _near_images(pairs: PairTable, progress: Progress) -> tuple[NearImages[int], ...]:

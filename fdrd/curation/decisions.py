@@ -10,7 +10,7 @@ import hashlib
 import json
 import stat
 from collections import defaultdict
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -111,11 +111,7 @@ def content_digest(image: str, caption: str, category: str, attributes: Iterable
 
 
 def parse_decisions(data: bytes, first: int = 1) -> list[Decision]:
-    """Parse a file of decisions. An unfinished last line was never acknowledged and is ignored.
-
-    Args:
-        data: lines.
-        first: number of the first line, for messages.
+    """Parse lines of decisions, numbered from `first`. An unfinished last one was never acknowledged and is ignored.
 
     Raises:
         FdrdError: a line is not a decision.
@@ -130,16 +126,7 @@ def read_decisions(path: Path) -> tuple[list[Decision], str]:
     Raises:
         FdrdError: the file cannot be read, or a line is not a decision.
     """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a device or a pipe may never end
-            raise FdrdError(f"{path} is not a file; `fdrd view --review` writes one")
-        if path.stat().st_size > MAX_BYTES:
-            raise FdrdError(
-                f"{path} has over {MAX_BYTES:,} bytes; `fdrd view --review` writes less"
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise FdrdError(f"{path}: {error.strerror}; `fdrd view --review` writes it") from None
+    data = _read(path, "`fdrd view --review` writes one")
     whole = data[: data.rfind(b"\n") + 1]
     try:
         return parse_decisions(whole), hashlib.sha256(whole).hexdigest()
@@ -155,16 +142,9 @@ def read_selection(path: Path) -> tuple[frozenset[str], str]:
     Raises:
         FdrdError: the file cannot be read, a line has no id, or there is none.
     """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode) or path.stat().st_size > MAX_BYTES:
-            raise FdrdError(f"{path} is not a file of at most {MAX_BYTES:,} bytes")
-        data = path.read_bytes()
-    except OSError as error:
-        raise FdrdError(
-            f"{path}: {error.strerror}; `fdrd view` exports a selection of records"
-        ) from None
+    data = _read(path, "`fdrd view` exports a selection of records")
     ids = set()
-    for number, line in enumerate(data.split(b"\n"), 1):
+    for index, line in enumerate(data.split(b"\n"), 1):
         if not (text := line.strip()):
             continue
         try:
@@ -174,16 +154,28 @@ def read_selection(path: Path) -> tuple[frozenset[str], str]:
                 raise TypeError("the id is not a string")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             reason = first_line(error)[:_LONGEST]
-            raise FdrdError(f"{path}: line {number} names no record ({reason})") from None
+            raise FdrdError(f"{path}: line {index} names no record ({reason})") from None
         ids.add(found)
     if not ids:
         raise FdrdError(f"{path} names no record; `fdrd view` exports a selection of records")
     return frozenset(ids), hashlib.sha256(data).hexdigest()
 
 
+def _read(path: Path, remedy: str) -> bytes:
+    """Read a file, but no device or pipe, which may never end."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+            raise FdrdError(f"{path} is not a file of at most {MAX_BYTES:,} bytes; {remedy}")
+        return path.read_bytes()
+    except OSError as error:
+        raise FdrdError(f"{path}: {error.strerror}; {remedy}") from None
+
+
 def to_line(decision: Decision) -> bytes:
     """Return a decision as one line of its file."""
-    return (json.dumps(asdict(decision), ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")  # fmt: skip
+    line = json.dumps(asdict(decision), ensure_ascii=False)
+    return f"{line}\n".encode("utf-8", "backslashreplace")
 
 
 def in_effect(decisions: Iterable[Decision]) -> list[Decision]:
@@ -258,13 +250,9 @@ def review(
     into: SourceWriter,
     only: Set[str] | None = None,
 ) -> Reviewed:
-    """Apply decisions to the items of a source, before splits and duplicates are decided.
+    """Apply decisions in file order to the items of a source, before splits and duplicates are decided.
 
-    Args:
-        contents: the source.
-        decisions: in file order.
-        into: takes the items in the same order; dropped records are rejections.
-        only: ids of the records to keep; None for all.
+    `into` takes the items in the same order. Dropped records become rejections, and so do those that `only` lacks.
 
     Raises:
         FdrdError: the source has no record with one of the ids.
@@ -276,9 +264,9 @@ def review(
     digests = [each.check.sha256 for each in contents.images]
     true_texts: dict[str, list[str]] = defaultdict(list)
     unknown = set(only or ())
-    for item, number in contents.items():
+    for item, index in contents.items():
         if isinstance(item, Record):
-            image = digests[number]
+            image = digests[index]
             outcome = review_record(item, image, of_record.pop(item.id, ()))
             unknown.discard(item.id)
             found.stale.extend(outcome.stale)
@@ -303,7 +291,7 @@ def review(
                 if keeps := kept_after_all.pop(_key(item), None):
                     applied += len(keeps)
                     item = replace(item, rules=(*item.rules, KEPT_IN_REVIEW))
-        into.add(item, number)
+        into.add(item, index)
     if unknown:
         raise FdrdError(
             f"`only`: the source has no record {min(unknown)!r}, nor {len(unknown) - 1:,} others of the "
@@ -345,7 +333,7 @@ def _key(record: Record) -> str:
     return f"{file}: {key}"
 
 
-def decisions_entry(digest: str, reviewed: Reviewed, kept: Iterable[Record]) -> dict[str, Any]:
+def review_counts(digest: str, reviewed: Reviewed, kept: Iterable[Record]) -> dict[str, Any]:
     """Return what the manifest says about a review: digest of its file, counts, verified records."""
     verified: dict[str, dict[str, int]] = {}
     for record in kept:
@@ -419,7 +407,7 @@ def _spans(value: Any, caption: str) -> tuple[Attribute, ...]:
     return tuple(attributes)
 
 
-def _parse_line(line: bytes, number: int) -> Decision:
+def _parse_line(line: bytes, index: int) -> Decision:
     try:
         decision = Decision(**json.loads(line))
         texts = [decision.record, decision.digest, decision.reviewer, decision.time]
@@ -431,5 +419,55 @@ def _parse_line(line: bytes, number: int) -> Decision:
             raise ValueError("the reviewer is not valid Unicode")
     except (ValueError, TypeError, RecursionError) as error:
         reason = first_line(error)[:_LONGEST]
-        raise FdrdError(f"line {number} is not a decision ({reason})") from None
+        raise FdrdError(f"line {index} is not a decision ({reason})") from None
     return decision
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedShare:
+    """How often reviewers said yes to a question about a kind of items, e.g. `attribute` or `natural category pair`.
+
+    `yes` and `count` have, for each record, the number of answers that say yes, and of all answers.
+    """
+
+    kind: str
+    question: str
+    yes: tuple[int, ...]
+    count: tuple[int, ...]
+
+    @property
+    def share(self) -> float:
+        """The share of answers that say yes."""
+        return sum(self.yes) / sum(self.count)
+
+
+def judged(decisions: Iterable[Decision]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """Return the last judgment by (record, item, reviewer); those with an unfit value are left out."""
+    found = {}
+    for each in decisions:
+        if each.action == "judge" and not value_flaw("judge", each.value):
+            found[each.record, each.value["item"], each.reviewer] = each.value
+    return found
+
+
+def reviewed_shares(
+    decisions: Iterable[Decision], items: Mapping[str, Set[str]]
+) -> list[ReviewedShare]:
+    """Return the answers of all reviewers about items that the dataset has, by kind and question.
+
+    `items` are texts of negatives and ids of partners by record id. The answers change nothing in a build.
+    """
+    by_kind: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for (record, item, _), value in judged(decisions).items():
+        if item in items.get(record, ()):
+            by_kind.setdefault(value["kind"], {}).setdefault(record, []).append(value)
+    return [
+        ReviewedShare(
+            kind,
+            question,
+            tuple(sum(value[question] for value in values) for values in records.values()),
+            tuple(map(len, records.values())),
+        )
+        for kind, records in sorted(by_kind.items())
+        for question in QUESTIONS
+    ]

@@ -92,9 +92,9 @@ def without_visible_flaws(pairs: PairTable, policy: Policy) -> None:
 
     rows = pairs.rows
     flaw = pairs.images["flaw"][pairs["image"][rows]]
-    for number, reason in enumerate(FLAWS):
+    for index, reason in enumerate(FLAWS):
         if reason:
-            pairs.apply_policy(rows[flaw == number], reason, detail, policy)
+            pairs.apply_policy(rows[flaw == index], reason, detail, policy)
 
 
 def within_tokens(pairs: PairTable, lengths: TokenLengths, policy: Policy) -> None:

@@ -20,19 +20,10 @@ from fdrd.record import Split
 T = TypeVar("T", bound=Hashable)
 
 RANKED: tuple[Split, ...] = ("test", "validation", "train")
-RANK = np.array([0, 1, 2, 3])
-"""of each number in the column `split`: none, train, validation, test"""
+RANK = np.array([0, 1, 2, 3])  # by index in `SPLIT_OF`: none, train, validation, test
 CLUSTER = "near-"
 """Prefix of the group of near duplicates for which the source gives no group."""
 _LOOKS = {"near": "looks like", "mirrored": "is a mirrored or turned copy of"}
-
-
-def no_leaks(pairs: PairTable, graphs: Iterable[NearImages[int]], policy: Policy) -> None:
-    """Apply all filters between splits. A record with several problems is reported for the first one."""
-    no_image_in_two_splits(pairs, policy)
-    for near in graphs:
-        no_near_image_in_two_splits(pairs, near, policy)
-    no_group_in_two_splits(pairs, policy)
 
 
 def no_image_in_two_splits(pairs: PairTable, policy: Policy) -> None:

@@ -11,26 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from fdrd.engines import available_cores
-from fdrd.images.near_search import Hashes, Indices, pairs_between, pairs_within
-from fdrd.images.perceptual import (
-    MIN_CONTRAST,
-    Features,
-    Floats,
-    alike,
-    contrast,
-    hashes,
-    mirrored,
-    nearly_equal,
-    spectra,
-    turned,
-    unpack,
-    upside_down,
-    without_border,
-)
+from fdrd.images import perceptual
+from fdrd.images.near_search import Hashes, Indices, near_pairs
+from fdrd.images.perceptual import Features, Floats, spectra, unpack
 
 RADIUS = 8
 """Maximum Hamming distance between the 64-bit hashes of two images that are compared."""
-_MOVES = (mirrored, turned, upside_down)  # of one image of a pair, so a quarter in either direction
+_MOVES = (
+    perceptual.mirrored,
+    perceptual.turned,
+    perceptual.upside_down,
+)  # of one image of a pair, so a quarter in either direction
 _BLOCK = 512  # pairs compared at a time: few enough for the caches of a processor
 
 Node = TypeVar("Node", bound=Hashable)
@@ -65,11 +56,8 @@ def link_near_images(
 ) -> tuple[NearImages[Image], NearImages[Image]]:
     """Find the images that look alike, and those that look alike after one is mirrored, or turned by quarters.
 
-    Two images that look alike either way, e.g. of a symmetric object, are in the first graph only.
-
-    Args:
-        names: of the images. Their order does not depend on the source.
-        features: (N, 14, 14) of the images (`fdrd.images.perceptual`).
+    Two images that look alike either way, e.g. of a symmetric object, are in the first graph only. The order of `names`
+    must not depend on the source. `features` are (N, 14, 14) (`fdrd.images.perceptual`).
     """
     with ThreadPoolExecutor(available_cores()) as threads:  # NumPy works outside of the lock
         found, has_contrast = _hashed(features, threads)
@@ -116,7 +104,7 @@ def _matches(
     def compared(start: int) -> Indices:
         block = pairs[:, start : start + _BLOCK]
         second = spectra(features[block[1]])
-        match = alike(spectra(features[block[0]]), move(second) if move else second)
+        match = perceptual.alike(spectra(features[block[0]]), move(second) if move else second)
         return np.sort(block.T[match])
 
     for found in threads.map(compared, range(0, pairs.shape[1], _BLOCK)):
@@ -133,9 +121,11 @@ def _hashed(
     def hash_block(start: int) -> None:
         spectrum = spectra(features[start : start + _BLOCK])
         moved = (move(spectrum) for move in _MOVES)
-        views = (spectrum, without_border(spectrum), *moved)
-        found[:, start : start + _BLOCK] = [hashes(view) for view in views]
-        has_contrast[start : start + _BLOCK] = contrast(spectrum) >= MIN_CONTRAST
+        views = (spectrum, perceptual.without_border(spectrum), *moved)
+        found[:, start : start + _BLOCK] = [perceptual.hashes(view) for view in views]
+        has_contrast[start : start + _BLOCK] = (
+            perceptual.contrast(spectrum) >= perceptual.MIN_CONTRAST
+        )
 
     for _ in threads.map(hash_block, range(0, len(features), _BLOCK)):
         pass
@@ -155,7 +145,9 @@ def _first_nearly_equal(features: Features, full: Hashes) -> Indices:
         while len(group) > 1:
             first = spectra(features[group[0]])
             blocks = np.split(group, range(_BLOCK, len(group), _BLOCK))
-            same = np.concatenate([nearly_equal(spectra(features[each]), first) for each in blocks])
+            same = np.concatenate(
+                [perceptual.nearly_equal(spectra(features[each]), first) for each in blocks]
+            )
             first_equal[group[same]] = group[0]
             group = group[~same]
     return first_equal
@@ -164,10 +156,7 @@ def _first_nearly_equal(features: Features, full: Hashes) -> Indices:
 def _candidates(found: Hashes) -> list[Indices]:
     """Return (2, P) pairs of images with near hashes, and for each move those with one near the moved other.
 
-    Pairs are sorted and distinct. Borders may be left out.
-
-    Args:
-        found: (5, N) hashes: as it is, without border, moved.
+    Pairs are sorted and distinct. `found` are (5, N) hashes: as it is, without border, moved.
     """
     count = max(found.shape[1], 1)
     unmoved, moved = found[:2].ravel(), found[2:].ravel()
@@ -176,13 +165,13 @@ def _candidates(found: Hashes) -> list[Indices]:
     def add(move: Indices | int, one: Indices, other: Indices) -> None:
         keys.append(((move * count + one) * count + other)[one != other])
 
-    for first, second in pairs_within(unmoved, RADIUS):
+    for first, second in near_pairs(unmoved, RADIUS):
         first, second = first % count, second % count
         add(0, np.minimum(first, second), np.maximum(first, second))
-    for first, second in pairs_between(moved, unmoved, RADIUS):
+    for first, second in near_pairs(moved, RADIUS, unmoved):
         add(first // count + 1, second % count, first % count)
     move, pair = np.divmod(np.unique(np.concatenate(keys)), count * count)
-    return [np.stack(np.divmod(pair[move == number], count)) for number in range(1 + len(_MOVES))]
+    return [np.stack(np.divmod(pair[move == index], count)) for index in range(1 + len(_MOVES))]
 
 
 def components(links: Iterable[tuple[Node, Node]]) -> dict[Node, Node]:

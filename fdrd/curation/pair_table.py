@@ -40,8 +40,8 @@ class Numbering(dict[T, int]):
 
     def __missing__(self, value: T) -> int:
         """Return the number of a new value."""
-        self[value] = number = len(self)
-        return number
+        self[value] = index = len(self)
+        return index
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +151,8 @@ class PairTable:
 
     def of_domain(self, domain: str) -> Integers:
         """Return the kept records of a domain."""
-        number = self.names["domain"].index(domain)
-        return np.flatnonzero(self.kept & (self["domain"] == number))
+        index = self.names["domain"].index(domain)
+        return np.flatnonzero(self.kept & (self["domain"] == index))
 
     def in_source(self, row: int) -> Record:
         """Return a record as the source has it."""
@@ -238,13 +238,13 @@ class PairTable:
     def features(self) -> tuple[Integers, Features]:
         """Return the digests of the images of kept records, sorted, and (N, 14, 14) their features."""
         digests = np.unique(self["digest"][self.rows])
-        place = np.full(len(self.images.digests), -1)
-        place[digests] = np.arange(len(digests))
+        position = np.full(len(self.images.digests), -1)
+        position[digests] = np.arange(len(digests))
         features = np.zeros((len(digests), BAND, BAND), np.int8)
         found = np.zeros(len(digests), bool)
         start = 0
         for batch in self.contents.images.batches():
-            here = place[self.images["digest"][start : start + len(batch)]]
+            here = position[self.images["digest"][start : start + len(batch)]]
             encoded = batch.column("check").field("features").to_pylist()
             seen = [row for row, text in enumerate(encoded) if here[row] >= 0 and text]
             features[here[seen]] = unpack([encoded[row] for row in seen])
@@ -256,19 +256,19 @@ class PairTable:
 def pair_table(contents: SourceContents) -> PairTable:
     """Return the columns of a source. Nothing is rejected yet."""
     numbered = ("domain", "category", "license", "file", "rules", "group")
-    numbers: dict[str, Numbering[Any]] = {name: Numbering() for name in numbered}
-    numbers["group"][""] = 0  # no group
-    columns = _joined(_pair_columns(batch, numbers) for batch in _batches(contents.records))
+    numberings: dict[str, Numbering[Any]] = {name: Numbering() for name in numbered}
+    numberings["group"][""] = 0  # no group
+    columns = _joined(_pair_columns(batch, numberings) for batch in _batches(contents.records))
     images = image_table(contents.images)
     image = contents.image_of
     split = columns.pop("split")
     columns |= {"image": image, "digest": images["digest"][image]}
-    names = {name: list(values) for name, values in numbers.items()}
+    names = {name: list(values) for name, values in numberings.items()}
     return PairTable(contents, images, columns, names, split, np.ones(len(image), bool))
 
 
 def _pair_columns(
-    batch: pa.RecordBatch, numbers: Mapping[str, Numbering[Any]]
+    batch: pa.RecordBatch, numberings: Mapping[str, Numbering[Any]]
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of some records.
 
@@ -287,8 +287,8 @@ def _pair_columns(
     splits = batch.column("split").to_pylist()
     return {
         **{
-            name: np.array([number[value] for value in texts[name]], np.int32)
-            for name, number in numbers.items()
+            name: np.array([numbering[value] for value in texts[name]], np.int32)
+            for name, numbering in numberings.items()
         },
         "id": _keys(texts["id"]),
         "caption": _keys(captions),
@@ -314,8 +314,8 @@ def _keys(texts: Sequence[str]) -> Keys:
     return np.array(list(map(text_key, texts)), np.uint64)
 
 
-def _count(numbers: Integers, names: Sequence[T]) -> Counter[T]:
-    counts = np.bincount(numbers, minlength=len(names)).tolist()
+def _count(indices: Integers, names: Sequence[T]) -> Counter[T]:
+    counts = np.bincount(indices, minlength=len(names)).tolist()
     return Counter({name: count for name, count in zip(names, counts, strict=True) if count})
 
 

@@ -47,15 +47,10 @@ class CheckedImage(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class SourceContents:
-    """A source before curation.
+    """A source before curation: records in source order, rejections with their positions, and each image once.
 
-    Attributes:
-        root: the folder of the images.
-        records: in source order.
-        image_of: for each record, the index of its image.
-        positions: for each record, its position among all items.
-        rejections: with their positions, in order.
-        images: each once.
+    `image_of` has the index of the image of each record, and `positions` its position among all items. `root` is the
+    folder of the images.
     """
 
     root: str

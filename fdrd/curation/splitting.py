@@ -40,16 +40,16 @@ def assign_splits(pairs: PairTable, graphs: Sequence[NearImages[int]], seed: int
     units = linked_units(pairs, graphs)
     for domain in range(len(pairs.names["domain"])):
         rows = pairs.rows[pairs["domain"][pairs.rows] == domain]
-        given = set(pairs.split[rows].tolist()) - {_NONE}
+        present = set(pairs.split[rows].tolist()) - {_NONE}
         unsplit = rows[pairs.split[rows] == _NONE]
         pairs.split[unsplit] = _TRAIN
-        if not given:
+        if not present:
             single = _of_single_categories(pairs, unsplit, units)
             if len(single):
                 mask = pairs.reported.setdefault(SPLIT_BY_IMAGE, np.zeros(len(pairs.kept), bool))
                 mask[single] = True
             pairs.split[_chosen(pairs, unsplit, units, seed, "test", TEST_SHARE)] = _TEST
-        if _VALIDATION not in given:
+        if _VALIDATION not in present:
             train = rows[pairs.split[rows] == _TRAIN]
             chosen = _chosen(pairs, train, units, seed, "validation", VALIDATION_SHARE)
             pairs.split[chosen] = _VALIDATION
@@ -57,7 +57,7 @@ def assign_splits(pairs: PairTable, graphs: Sequence[NearImages[int]], seed: int
 
 def _of_single_categories(pairs: PairTable, rows: Integers, units: Units) -> Integers:
     """Return the records of categories that have one unit, if these are most units; otherwise none."""
-    category, unit = pairs["category"][rows], units.of[rows]
+    category, unit = pairs["category"][rows], units.index_of[rows]
     of_unit = np.unique(np.stack([category, unit]), axis=1)[0]
     single = np.bincount(of_unit, minlength=1) == 1
     if np.count_nonzero(single) <= max(_FEW, len(np.unique(unit)) / 2):
@@ -68,8 +68,10 @@ def _of_single_categories(pairs: PairTable, rows: Integers, units: Units) -> Int
 class Units:
     """The units that stay in one split, after links: the index of each record's unit, and their names."""
 
-    def __init__(self, pairs: PairTable, of: Integers, first: Integers, names: dict[int, str]):
-        self.of = of
+    def __init__(
+        self, pairs: PairTable, index_of: Integers, first: Integers, names: dict[int, str]
+    ):
+        self.index_of = index_of
         self._pairs = pairs
         self._first = first
         self._names = names
@@ -104,16 +106,16 @@ def linked_units(pairs: PairTable, graphs: Sequence[NearImages[int]]) -> Units:
         names[root] = min(name, names.get(root, name))
     root_of = np.arange(len(first))
     root_of[list(roots)] = list(roots.values())
-    of = np.full(len(pairs.kept), -1)
-    of[rows] = root_of[unit]
-    return Units(pairs, of, rows[first], names)
+    index_of = np.full(len(pairs.kept), -1)
+    index_of[rows] = root_of[unit]
+    return Units(pairs, index_of, rows[first], names)
 
 
 def _chosen(
     pairs: PairTable, rows: Integers, units: Units, seed: int, purpose: str, size: float
 ) -> npt.NDArray[np.int64]:
     """Return the records of units with a hash below `size`, leaving one of each category that is not split by image."""
-    found, unit = np.unique(units.of[rows], return_inverse=True)
+    found, unit = np.unique(units.index_of[rows], return_inverse=True)
     values = np.array([hash_fraction(seed, units.name(each), purpose) for each in found.tolist()])
     chosen = values < size
     category = pairs["category"][rows]
@@ -125,8 +127,8 @@ def _chosen(
     for begin in sorted(
         begins.tolist(), key=lambda row: pairs.names["category"][int(category[row])]
     ):
-        own = category == category[begin] if not remaining[category[begin]] else ()
-        if len(own) and chosen[unit[own]].all():
-            groups = np.unique(unit[own])
-            chosen[groups[values[groups].argmax()]] = False
+        if not remaining[category[begin]]:
+            units_here = np.unique(unit[category == category[begin]])
+            if chosen[units_here].all():
+                chosen[units_here[values[units_here].argmax()]] = False
     return rows[chosen[unit]]

@@ -8,18 +8,17 @@ import signal
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
-from fdrd.engines.protocol import TASKS_AHEAD, Result, Task, available_cores
+from fdrd.engines import Result, Task, available_cores, in_order
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
@@ -57,43 +56,39 @@ class LocalEngine:
             self._folder.cleanup()
 
     def run(
-        self,
-        function: Callable[..., Result],
-        tasks: Iterable[Task],
-        *common: Any,
-        ahead: int = TASKS_AHEAD,
+        self, function: Callable[..., Result], tasks: Iterable[Task], *common: Any
     ) -> Generator[Result, None, None]:
         """Yield results as `Engine.run` describes."""
         if self.workers <= 1:
             yield from (function(task, *common) for task in tasks)
             return
         waiting = iter(tasks)
-        running: deque[Future[Result]] = deque()
-        shared = ""
-        try:
-            first = list(islice(waiting, self.workers)) if self._size < self.workers else []
-            if first:
-                self._start(len(first))
-            for task in chain(first, islice(waiting, ahead * self.workers - len(first))):
-                shared = shared or self._share(common)
-                running.append(self._submit(function, task, shared))
-            while running:
-                yield running.popleft().result()
-                running.extend(self._submit(function, task, shared) for task in islice(waiting, 1))
-        except BrokenProcessPool:
-            raise _worker_killed() from None
-        finally:
-            for future in running:
-                future.cancel()
+        if first := list(islice(waiting, self.workers)):
+            self._start(len(first))
+            submit = partial(self._submit, _call, function, self._share(common))
+            yield from in_order(submit, chain(first, waiting), self.workers)
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Callable[[], Result]:
         """Start a task, as `Engine.submit` describes."""
         if self.workers <= 1:
             result = function(task)
             return lambda: result
-        pool = self._start(min(self.workers, available_cores()) if not self._pool else 1)
+        if not self._pool:
+            self._start(min(self.workers, available_cores()))
+        return self._submit(function, task)
+
+    def prepare(self, function: Callable[..., Any]) -> None:
+        """Start the workers; each imports the module of `function` when it unpickles the name."""
+        if self.workers <= 1:
+            return
+        with suppress(BrokenProcessPool):  # `run` reports it
+            pool = self._start(min(self.workers, available_cores()))
+            for _ in range(self._size):
+                pool.submit(_receive, function)
+
+    def _submit(self, function: Callable[..., Result], *arguments: Any) -> Callable[[], Result]:
         try:
-            future: Future[Result] = pool.submit(function, task)
+            future: Future[Result] = self._start(1).submit(function, *arguments)
         except BrokenProcessPool:
             raise _worker_killed() from None
         self._submitted.add(future)
@@ -105,19 +100,6 @@ class LocalEngine:
                 raise _worker_killed() from None
 
         return wait
-
-    def prepare(self, function: Callable[..., Any]) -> None:
-        """Start the workers; each imports the module of `function` when it unpickles the name."""
-        if self.workers <= 1:
-            return
-        with suppress(BrokenProcessPool):  # `run` reports it
-            pool = self._start(min(self.workers, available_cores()))
-            for _ in range(self._size):
-                pool.submit(_receive, function)
-
-    def _submit(self, function: Callable[..., Result], task: Any, shared: str) -> Future[Result]:
-        future: Future[Result] = self._start(1).submit(_call, function, task, shared)
-        return future
 
     def _start(self, least: int) -> ProcessPoolExecutor:
         """Return a pool of at least so many processes."""
@@ -164,7 +146,7 @@ def _receive(_: object) -> None:
     """Do nothing: receiving the argument is what counts."""
 
 
-def _call(function: Callable[..., Result], task: Any, shared: str) -> Result:
+def _call(function: Callable[..., Result], shared: str, task: Any) -> Result:
     return function(task, *_load(shared))
 
 

@@ -7,12 +7,10 @@ build must not die; tasks of any other one that dies are repeated on the rest.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from itertools import islice
 from typing import Any, Self
 
-from fdrd.engines.protocol import TASKS_AHEAD, Result, Task, available_cores
+from fdrd.engines import Result, Task, available_cores, in_order
 from fdrd.errors import FdrdError
 
 _PASSED_ON = frozenset({"PYTHONPATH", "FDRD_CACHE"})
@@ -36,25 +34,27 @@ class RayEngine:
         self._ray = ray
         self._workers = workers
         self.workers = workers or 1
+        self._call: Any = None
 
     def __enter__(self) -> Self:
         """Connect to the cluster, or start one."""
-        address = os.environ.get("RAY_ADDRESS")
-        options: dict[str, Any] = {"address": address} if address else {
-            "address": "local", "num_cpus": self._workers or available_cores(), "include_dashboard": False,
-        }  # fmt: skip
+        options: dict[str, Any] = {"address": os.environ.get("RAY_ADDRESS")}
+        if not options["address"]:
+            cores = self._workers or available_cores()
+            options = {"address": "local", "num_cpus": cores, "include_dashboard": False}
+        variables = {name: os.environ[name] for name in _PASSED_ON & os.environ.keys()}
         try:
             self._ray.init(
                 **options,
                 log_to_driver=False,
                 logging_level="ERROR",
-                runtime_env={
-                    "env_vars": {name: os.environ[name] for name in _PASSED_ON & os.environ.keys()}
-                },
+                runtime_env={"env_vars": variables},
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise FdrdError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
+            cluster = os.environ.get("RAY_ADDRESS") or "this machine"
+            raise FdrdError(f"no Ray cluster at {cluster}: {error}") from error
         self.workers = self._workers or int(self._ray.cluster_resources().get("CPU", 1))
+        self._call = self._ray.remote(max_retries=2)(_call)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,36 +62,18 @@ class RayEngine:
         self._ray.shutdown()
 
     def run(
-        self,
-        function: Callable[..., Result],
-        tasks: Iterable[Task],
-        *common: Any,
-        ahead: int = TASKS_AHEAD,
+        self, function: Callable[..., Result], tasks: Iterable[Task], *common: Any
     ) -> Generator[Result, None, None]:
         """Yield results as `Engine.run` describes."""
-        ray = self._ray
-        remote = ray.remote(max_retries=2)(_call)
-        waiting = iter(tasks)
-        shared: list[Any] = []
-        running: deque[Any] = deque()
-
-        def submit(task: Any) -> Any:
-            if not shared:
-                shared.extend(map(ray.put, common))  # stored once per machine
-            return remote.remote(function, task, *shared)
-
-        try:
-            running.extend(map(submit, islice(waiting, ahead * self.workers)))
-            while running:
-                yield self._result(running.popleft())
-                running.extend(map(submit, islice(waiting, 1)))
-        finally:
-            for reference in running:
-                ray.cancel(reference)
+        shared = list(map(self._ray.put, common))  # stored once per machine
+        yield from in_order(lambda task: self._submit(function, task, *shared), tasks, self.workers)
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Callable[[], Result]:
         """Start a task, as `Engine.submit` describes."""
-        reference = self._ray.remote(max_retries=2)(_call).remote(function, task)
+        return self._submit(function, task)
+
+    def _submit(self, function: Callable[..., Result], *arguments: Any) -> Callable[[], Result]:
+        reference = self._call.remote(function, *arguments)
         return lambda: self._result(reference)
 
     def _result(self, reference: Any) -> Any:

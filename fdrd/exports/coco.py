@@ -35,10 +35,11 @@ NOT_CARRIED = (
 def write_domain(export: DomainExport) -> None:
     """Write images, captions and instances of every split of a domain."""
     folder, domain = export.folder, export.domain
+    annotations = folder / "annotations"
     for view in export.views:
-        split, licenses = COCO_SPLITS[view.split], dict[str, int]()
-        annotations, info = folder / "annotations", {"description": f"{domain} {view.split}"}
+        split, info = COCO_SPLITS[view.split], {"description": f"{domain} {view.split}"}
         names: list[str] = []
+        licenses: dict[str, int] = {}
         write_json(
             annotations / f"captions_{split}.json",
             info=info,

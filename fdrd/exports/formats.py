@@ -67,8 +67,3 @@ def format_module(name: str) -> Format:
     if name not in FORMATS:
         raise FdrdError(f"unknown export format {name!r}; choose from {', '.join(FORMATS)}")
     return cast(Format, import_module(f"fdrd.exports.{name.replace('-', '_')}"))
-
-
-def not_carried(to: str) -> str:
-    """Return a sentence that says what the format has no room for."""
-    return format_module(to).NOT_CARRIED

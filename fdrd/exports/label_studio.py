@@ -15,7 +15,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from fdrd.columns import extra_of
-from fdrd.exports.samples import DomainExport, Row, plain_category, write_rows
+from fdrd.exports.samples import DomainExport, Row, plain_category, write_rows, write_text
 from fdrd.text.controls import visible
 
 NOT_CARRIED = (
@@ -35,7 +35,7 @@ def write_domain(export: DomainExport) -> None:
         if category >= 0
     }
     interface = _interface(sorted(types), sorted(categories))
-    (export.folder / "labeling.xml").write_text(interface, "utf-8", "backslashreplace")
+    write_text(export.folder / "labeling.xml", [interface])
 
 
 def _tasks(export: DomainExport, types: dict[str, None]) -> Iterator[Row]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from fdrd.columns import extra_of
 from fdrd.dataset import RetrievalDataset
@@ -118,15 +119,15 @@ def plain_category(category: str, domain: str) -> str:
 def as_line(row: Row, file_name: str, split: str) -> Row:
     """Return a row as a line of metadata.jsonl."""
     fields = {key: value for key, value in row.items() if key not in LEFT_OUT}
-    fields |= {"id": plain_id(row), "natural_pairs": plain_partners(row)}
+    fields |= _plain_ids(row)
     return {"file_name": file_name, **fields, "split": split, "license": row["source"]["license"]}
 
 
 def caption_extras(row: Row) -> Row:
     """Return the keys of a caption that only `fdrd build` reads, as `reading.pairs.exported_fields`."""
-    about = {"id": plain_id(row), "group": row["group"], "license": row["source"]["license"]}
-    about |= extra_columns(row)
-    about["natural_pairs"] = plain_partners(row)
+    ids = _plain_ids(row)
+    about = {"id": ids["id"], "group": row["group"], "license": row["source"]["license"]}
+    about |= {**extra_columns(row), "natural_pairs": ids["natural_pairs"]}
     return {"attributes": row["attributes"], "negatives": row["negatives"], "record": about}
 
 
@@ -136,58 +137,49 @@ def extra_columns(row: Row) -> Row:
     return {"columns": extra} if extra else {}
 
 
-def plain_id(row: Row) -> str:
-    """Return the id of a record without its domain."""
-    return _without_domain(row["id"], row)
-
-
-def plain_partners(row: Row) -> list[Row]:
-    """Return the natural pairs of a row with the ids that the export writes."""
-    return [{**each, "id": _without_domain(each["id"], row)} for each in row["natural_pairs"]]
-
-
-def _without_domain(id: str, row: Row) -> str:
-    return id.removeprefix(f"{row['domain']}/")
+def _plain_ids(row: Row) -> Row:
+    """Return the id of a record and its natural pairs, without the domain in ids."""
+    prefix = f"{row['domain']}/"
+    partners = [{**each, "id": each["id"].removeprefix(prefix)} for each in row["natural_pairs"]]
+    return {"id": row["id"].removeprefix(prefix), "natural_pairs": partners}
 
 
 def write_json(path: Path, **members: object) -> None:
     """Write a JSON object. An iterator becomes a list, element by element."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _open(path) as file:
-        for index, (key, value) in enumerate(members.items()):
-            file.write(f"{',' if index else '{'}\n{json.dumps(key)}: ")
-            if isinstance(value, Iterator):
-                _write_list(file, value)
-            else:
-                file.write(dump(value))
-        file.write("\n}\n")
+    write_text(path, chain(_object_text(members), ["\n"]))
 
 
 def write_rows(path: Path, rows: Iterator[Row]) -> None:
     """Write a JSON list, row by row."""
-    with _open(path) as file:
-        _write_list(file, rows)
-        file.write("\n")
+    write_text(path, chain(_list_text(rows), ["\n"]))
 
 
 def write_lines(path: Path, rows: Iterable[Row]) -> None:
     """Write JSON lines."""
-    with _open(path) as file:
-        file.writelines(f"{dump(row)}\n" for row in rows)
+    write_text(path, (f"{_dump(row)}\n" for row in rows))
 
 
-def _open(path: Path) -> IO[str]:
-    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
+def write_text(path: Path, parts: Iterable[str]) -> None:
+    """Write a file of text. Half a surrogate pair is escaped."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        file.writelines(parts)
 
 
-def _write_list(file: IO[str], values: Iterator[object]) -> None:
-    """Write a JSON list, one element per line."""
-    file.write("[")
+def _object_text(members: dict[str, object]) -> Iterator[str]:
+    for index, (key, value) in enumerate(members.items()):
+        yield f"{',' if index else '{'}\n{json.dumps(key)}: "
+        yield from _list_text(value) if isinstance(value, Iterator) else [_dump(value)]
+    yield "\n}"
+
+
+def _list_text(values: Iterator[object]) -> Iterator[str]:
+    """Yield a JSON list, one element per line."""
+    yield "["
     for index, value in enumerate(values):
-        file.write(f"{',' if index else ''}\n{dump(value)}")
-    file.write("]")
+        yield f"{',' if index else ''}\n{_dump(value)}"
+    yield "]"
 
 
-def dump(value: object) -> str:
-    """Return JSON on one line."""
+def _dump(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)

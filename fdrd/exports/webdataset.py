@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from fdrd.dataset import RetrievalDataset
-from fdrd.exports.samples import DomainExport, Sample, plain_category, samples
+from fdrd.exports.samples import DomainExport, Sample, plain_category, samples, write_text
 from fdrd.images.check import opened_image
 from fdrd.images.pixels import display_rules
 from fdrd.progress import Progress
@@ -50,18 +50,18 @@ def write_domain(export: DomainExport) -> None:
     categories = np.unique(np.concatenate([view.row_category for view in views]))
     classes = {int(category): index for index, category in enumerate(categories)}
     if task == "zeroshot_retrieval":
-        _write(folder / "dataset_type.txt", "retrieval")
+        write_text(folder / "dataset_type.txt", ["retrieval", "\n"])
     else:
         names = [plain_category(views[0].categories[each], domain) for each in categories]
-        _write(folder / "classnames.txt", "\n".join(names))
-        _write(folder / "zeroshot_classification_templates.txt", _TEMPLATE)
+        write_text(folder / "classnames.txt", ["\n".join(names), "\n"])
+        write_text(folder / "zeroshot_classification_templates.txt", [_TEMPLATE, "\n"])
     for view in views:
         target = folder / view.split
         target.mkdir()
         labels = None if task == "zeroshot_retrieval" else classes
         files = _samples(view, domain, labels, export.progress)
         shards = _write_shards(target, files, len(view.image_digests), export.shard_bytes)
-        _write(target / "nshards.txt", str(shards))
+        write_text(target / "nshards.txt", [str(shards), "\n"])
 
 
 def _samples(
@@ -108,7 +108,3 @@ def _write_shards(folder: Path, samples: Iterator[Files], total: int, shard_byte
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))
     return shards
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))

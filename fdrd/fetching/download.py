@@ -13,10 +13,13 @@ from fdrd.files.atomic import name_in_errors
 from fdrd.progress import Progress
 
 ATTEMPTS = 6
+SPARE_BYTES = 100_000_000  # beyond twice the size in the table, which is rounded
 _LONGEST_PAUSE = 20.0  # seconds
 
 
-def download(url: str, name: str, digest: str, folder: Path, progress: Progress) -> Path:
+def download(
+    url: str, name: str, digest: str, folder: Path, progress: Progress, mb: float = 0
+) -> Path:
     """Return the file in the folder; download it unless it is there with this digest.
 
     A cut connection is resumed, now or by the next call. Processes that share the folder take turns.
@@ -27,13 +30,15 @@ def download(url: str, name: str, digest: str, folder: Path, progress: Progress)
         digest: "md5:...", "sha256:..." or "git:..." (an object id of Git), or empty to check none.
         folder: folder of the downloads, created if missing.
         progress: called with the number of bytes.
+        mb: approximate size of the file in MB. A download ends when it is far larger.
 
     Raises:
-        FdrdError: the download failed, or the file has another digest.
+        FdrdError: the download failed, or the file is far larger or has another digest.
         OSError: the disk is full or cannot be written.
     """
     import httpx2
 
+    most = int(2e6 * mb) + SPARE_BYTES
     path, part, stage = folder / name, folder / f".{name}.part", f"download {folder.name}/{name}"
     with _only_download(folder, stage, progress):
         if path.is_file() and _has_digest(path, digest):
@@ -41,7 +46,7 @@ def download(url: str, name: str, digest: str, folder: Path, progress: Progress)
             return path
         try:
             with name_in_errors(part):
-                _complete(url, part, stage, progress)
+                _complete(url, part, most, stage, progress)
         except httpx2.HTTPStatusError as error:
             raise FdrdError(
                 f"{url}: download failed, the server answers {error.response.status_code}; it may have moved: "
@@ -52,11 +57,12 @@ def download(url: str, name: str, digest: str, folder: Path, progress: Progress)
                 f"{url}: download failed ({first_line(error)}); check the network and run the command again to "
                 "resume, or give --mirror or --from"
             ) from error
-        if not _has_digest(part, digest):
+        is_large = part.stat().st_size > most
+        if is_large or not _has_digest(part, digest):
             part.unlink()
+            flaw = f"has over {most:,} bytes" if is_large else f"does not have the digest {digest}"
             raise FdrdError(
-                f"{url}: the file does not have the digest {digest}, so it was deleted; run the command again, or "
-                "give --mirror or --from"
+                f"{url}: the file {flaw}, so it was deleted; run the command again, or give --mirror or --from"
             )
         part.replace(path)
     return path
@@ -112,20 +118,21 @@ def _only_download(folder: Path, stage: str, progress: Progress) -> Iterator[Non
         lock.release()
 
 
-def _complete(url: str, part: Path, stage: str, progress: Progress) -> None:
+def _complete(url: str, part: Path, most: int, stage: str, progress: Progress) -> None:
     """Append the rest of the file to `part`, in several attempts if connections end early."""
     import httpx2
 
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _append(url, part, stage, progress)
+            return _append(url, part, most, stage, progress)
         except httpx2.TransportError:
             if attempt == ATTEMPTS:
                 raise
             time.sleep(min(0.1 * 2**attempt, _LONGEST_PAUSE))
 
 
-def _append(url: str, part: Path, stage: str, progress: Progress) -> None:
+def _append(url: str, part: Path, most: int, stage: str, progress: Progress) -> None:
+    """Append to `part` until the file ends, or has more than `most` bytes."""
     import httpx2
 
     start = part.stat().st_size if part.exists() else 0
@@ -142,4 +149,6 @@ def _append(url: str, part: Path, stage: str, progress: Progress) -> None:
             for block in answer.iter_raw():
                 file.write(block)
                 progress(stage, min(file.tell(), total - 1), total)
+                if file.tell() > most:
+                    return
     progress(stage, total, total)

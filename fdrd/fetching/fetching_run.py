@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -12,14 +13,7 @@ from pathlib import Path
 
 from fdrd.errors import FdrdError
 from fdrd.fetching.download import check_digest, download
-from fdrd.fetching.table import (
-    PublicSet,
-    RemoteFile,
-    find_set,
-    plain_name,
-    read_collections,
-    read_table,
-)
+from fdrd.fetching.table import Collection, PublicSet, RemoteFile, find
 from fdrd.fetching.unpack import is_archive, unpack
 from fdrd.files.atomic import atomic_folder
 from fdrd.files.cache import cache_folder
@@ -71,11 +65,10 @@ def fetch(
         FdrdError: as `fetch_set` or `fetch_sets`, or there is no such set.
     """
     options = FetchOptions(Path(local) if local else None, mirror, accept_unverified)
-    table = read_table()
-    collections = read_collections(table)
-    if plain_name(name) in collections:
-        return fetch_sets(collections[plain_name(name)].sets, Path(out), options, progress)
-    return fetch_set(find_set(name, table, collections), Path(out), options, progress)
+    chosen = find(name)
+    if isinstance(chosen, Collection):
+        return fetch_sets(chosen.sets, Path(out), options, progress)
+    return fetch_set(chosen, Path(out), options, progress)
 
 
 def missing_by_hand(chosen: PublicSet, options: FetchOptions) -> list[str]:
@@ -90,14 +83,9 @@ def missing_by_hand(chosen: PublicSet, options: FetchOptions) -> list[str]:
 
 def unverified(chosen: PublicSet, options: FetchOptions) -> list[str]:
     """Return the files that have no known digest, and the folders that stand for an archive."""
-    found = []
-    for file in chosen.files:
-        path = _local(chosen, file, options)
-        if path and path.is_dir():
-            found.append(f"{path}/")
-        elif not file.digest:
-            found.append(file.name)
-    return found
+    paths = {file: _local(chosen, file, options) for file in chosen.files}
+    folders = {file: f"{path}/" for file, path in paths.items() if path and path.is_dir()}
+    return [folders.get(file, file.name) for file in paths if file in folders or not file.digest]
 
 
 def is_fetched(chosen: PublicSet, folder: Path) -> bool:
@@ -121,9 +109,8 @@ def fetch_sets(
     """
     options = options or FetchOptions()
     wanted = [each for each in sets if not is_fetched(each, folder)]
-    for each in sets:
-        if each not in wanted:
-            progress(f"{each.name} | is in {folder} already", 1, 1)
+    for each in (each for each in sets if each not in wanted):
+        progress(f"{each.name} | is in {folder} already", 1, 1)
     _check_space(wanted, folder, options)
     stopped = threading.Event()
 
@@ -196,7 +183,8 @@ def _lay_out(
     else:
         url = f"{options.mirror.rstrip('/')}/{chosen.name}/{file.name}"
         url = url if options.mirror else file.url
-        path = download(url, file.name, file.digest, options.downloads / chosen.name, progress)
+        folder = options.downloads / chosen.name
+        path = download(url, file.name, file.digest, folder, progress, file.mb)
     if not is_archive(file.name):
         shutil.copyfile(path, stage / file.name)
         return
@@ -208,9 +196,8 @@ def _lay_out(
 
 def _about(chosen: PublicSet) -> str:
     """Return the `domain.toml` of a set."""
-    facts = {"license": chosen.license, "homepage": chosen.terms, "citation": chosen.citation}
-    if chosen.license == "unknown":
-        del facts["license"]
+    license = "" if chosen.license == "unknown" else chosen.license
+    facts = {"license": license, "homepage": chosen.terms, "citation": chosen.citation}
     return "".join(
         f"{key} = {json.dumps(text, ensure_ascii=False)}\n" for key, text in facts.items() if text
     )
@@ -221,11 +208,9 @@ def _local(chosen: PublicSet, file: RemoteFile, options: FetchOptions) -> Path |
     folders = [options.local / chosen.name, options.local] if options.local else []
     if not file.url:
         folders.append(options.downloads / chosen.name)
-    paths = [folder / file.name for folder in folders]
-    if found := next((path for path in paths if path.is_file()), None):
-        return found
-    contents = [folder / _contents(file) for folder in folders] if _contents(file) else []
-    return next((path for path in contents if path.is_dir()), None)
+    files = [path for folder in folders if (path := folder / file.name).is_file()]
+    contents = [folder / name for folder in folders] if (name := _contents(file)) else []
+    return next(iter([*files, *(path for path in contents if path.is_dir())]), None)
 
 
 def _contents(file: RemoteFile) -> str:
@@ -245,15 +230,15 @@ def _forms(file: RemoteFile) -> str:
 
 def _check_space(sets: Iterable[PublicSet], out: Path, options: FetchOptions) -> None:
     """Raise `FdrdError` if a disk has no room for the downloads or their contents."""
-    needed: dict[int, float] = {}
+    needed: Counter[int] = Counter()  # bytes, by device
+    disks = [_existing(folder) for folder in (out, options.downloads)]
     for each in sets:
         for file in each.files:
             here = _local(each, file, options) or options.downloads / each.name / file.name
-            for folder in (out, *([] if here.exists() else [options.downloads])):
-                device = _existing(folder).stat().st_dev
-                needed[device] = needed.get(device, 0) + file.mb * 10**6
-    for disk in (_existing(out), _existing(options.downloads)):
-        size, free = needed.get(disk.stat().st_dev, 0), shutil.disk_usage(disk).free
+            for disk in disks[:1] if here.exists() else disks:
+                needed[disk.stat().st_dev] += int(file.mb * 10**6)
+    for disk in disks:
+        size, free = needed[disk.stat().st_dev], shutil.disk_usage(disk).free
         if size > free:
             raise FdrdError(
                 f"about {size / 1e9:,.0f} GB are needed, and {disk} has {free / 1e9:,.0f} GB free; free some "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -56,9 +55,9 @@ class Collection:
     sets: tuple[PublicSet, ...]
 
 
-def read_table(text: str | None = None) -> dict[str, PublicSet]:
-    """Return the sets by name, by default those of `sources.toml`."""
-    tables = _tables(text)
+def read_table() -> dict[str, PublicSet]:
+    """Return the sets by name."""
+    tables = _tables()
     shared = {name: fields for fields in tables.values() for name in fields.get("sets", ())}
     return {
         name: _public_set(name, fields, shared.get(name, {}))
@@ -67,54 +66,39 @@ def read_table(text: str | None = None) -> dict[str, PublicSet]:
     }
 
 
-def read_collections(table: dict[str, PublicSet], text: str | None = None) -> dict[str, Collection]:
+def read_collections(table: dict[str, PublicSet]) -> dict[str, Collection]:
     """Return the collections by name, with sets of the table."""
     return {
         name: Collection(name, fields["title"], tuple(table[each] for each in fields["sets"]))
-        for name, fields in _tables(text).items()
+        for name, fields in _tables().items()
         if "sets" in fields
     }
 
 
-def find_set(name: str, table: dict[str, PublicSet], others: Iterable[str] = ()) -> PublicSet:
-    """Return a set by name; case, spaces and hyphens do not matter.
-
-    Args:
-        name: name of the set.
-        table: sets by name.
-        others: further names that the caller accepts, for the message.
+def find(name: str) -> PublicSet | Collection:
+    """Return a set or collection by name; case, spaces and hyphens do not matter.
 
     Raises:
-        FdrdError: there is no such set.
+        FdrdError: there is none.
     """
-    if plain_name(name) not in table:
-        raise FdrdError(f"no public set {name!r}; choose from {', '.join([*others, *table])}")
-    return table[plain_name(name)]
-
-
-def plain_name(name: str) -> str:
-    """Return the spelling of the table.
-
-    >>> plain_name("Oxford-Pets")
-    'oxfordpets'
-    """
-    return "".join(letter for letter in name.lower() if letter.isalnum())
+    table = read_table()
+    known: dict[str, PublicSet | Collection] = {**read_collections(table), **table}
+    plain = "".join(letter for letter in name.lower() if letter.isalnum())
+    if plain not in known:
+        raise FdrdError(f"no public set {name!r}; choose from {', '.join(known)}")
+    return known[plain]
 
 
 def _public_set(name: str, fields: dict[str, Any], collection: dict[str, Any]) -> PublicSet:
     """Return a set, completed by what its collection says about the captions."""
-    named = [
+    named = tuple(
         RemoteFile(**{"name": each.get("url", "").rpartition("/")[2], **each})
         for each in fields["files"]
-    ]
+    )
     citation = f"{fields.get('citation', '')} {collection.get('citation', '')}".strip()
-    about = {
-        f"captions_{key}": collection[key] for key in ("license", "terms") if key in collection
-    }
-    return PublicSet(name, **{**fields, **about, "files": tuple(named), "citation": citation})
+    about = {f"captions_{key}": collection[key] for key in ("license", "terms") if collection}
+    return PublicSet(name, **{**fields, **about, "files": named, "citation": citation})
 
 
-def _tables(text: str | None) -> dict[str, dict[str, Any]]:
-    if text is None:
-        text = (files("fdrd.fetching") / "sources.toml").read_text("utf-8")
-    return tomllib.loads(text)
+def _tables() -> dict[str, dict[str, Any]]:
+    return tomllib.loads((files("fdrd.fetching") / "sources.toml").read_text("utf-8"))

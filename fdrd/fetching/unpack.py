@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from fdrd.errors import FdrdError
-from fdrd.files.disk_errors import DISK_FULL
+from fdrd.files.atomic import DISK_FULL
 from fdrd.progress import Progress, silent
 from fdrd.sources.reading.names import is_absolute, leaves_root
 
@@ -49,13 +49,13 @@ def unpack(
     unpack_members = _zip if archive.name.endswith(".zip") else _tar
     total, stage = 0, f"unpack {archive.name}"
     try:
-        for number, size in enumerate(unpack_members(archive, folder, only, strip)):
+        for count, size in enumerate(unpack_members(archive, folder, only, strip)):
             total += size
-            if total > limit or number >= MAX_MEMBERS:
+            if total > limit or count >= MAX_MEMBERS:
                 raise FdrdError(
                     f"{archive} unpacks to over {limit:,} bytes or {MAX_MEMBERS:,} members; refused"
                 )
-            progress(stage, number, number + 1)
+            progress(stage, count, count + 1)
     except tarfile.FilterError as error:
         raise FdrdError(f"{archive}: refused, {error}") from error
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:

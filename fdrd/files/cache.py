@@ -11,7 +11,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FDRD_CACHE") or Path.home() / ".cache" / "fdrd")
 
 
-def is_of_cache(place: str | Path) -> bool:
+def is_of_cache(name: str | Path) -> bool:
     """Return whether a path is inside the cache folder, or is to be a folder around it and is none."""
-    path, cache = Path(place), cache_folder()
+    path, cache = Path(name), cache_folder()
     return path.is_relative_to(cache) or (cache.is_relative_to(path) and not path.is_dir())

@@ -70,10 +70,10 @@ class StructTable(Sequence[T], Generic[T]):
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows in record batches."""
         batches = _open(self.path)
-        for number in range(self.start // BATCH, -(-self.stop // BATCH)):
-            first = number * BATCH
+        for index in range(self.start // BATCH, -(-self.stop // BATCH)):
+            first = index * BATCH
             start, stop = max(self.start - first, 0), min(self.stop - first, BATCH)
-            yield batches[number].slice(start, stop - start)
+            yield batches[index].slice(start, stop - start)
 
     def table(self, *columns: str) -> pa.Table:
         """Return the rows as a table, by default with all columns."""
@@ -218,4 +218,4 @@ def _check_visible(path: str) -> os.stat_result:
 def _batches(path: str, _state: tuple[int, int]) -> Sequence[pa.RecordBatch]:
     """Return the batches of a file, which was opened before if it did not change."""
     with pa.ipc.open_file(pa.memory_map(path)) as reader:
-        return [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        return [reader.get_batch(index) for index in range(reader.num_record_batches)]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fdrd.build_config import BuildConfig
 from fdrd.connection import guard_client
 from fdrd.errors import FdrdError, first_line
 
@@ -35,6 +38,30 @@ def open_client(*, must_write: bool) -> HfApi:
             "no Hub token found; run `hf auth login`, or set HF_TOKEN to a token with write access"
         )
     return HfApi(library_name="fdrd")
+
+
+def start_name_check(name: str) -> Callable[[], bool]:
+    """Ask the Hub for a dataset of a name in the background: `load_dataset` takes it instead of a build.
+
+    Returns a function that says whether it was found so far, and never waits. The default name is not asked for, and
+    with `HF_HUB_OFFLINE` only the Hub's local cache is read.
+    """
+    from huggingface_hub import constants
+
+    found = threading.Event()
+
+    def ask() -> None:
+        with suppress(Exception):  # whatever the client raises: there is no answer
+            from huggingface_hub import HfApi  # with an HTTP client, which no other build needs
+
+            if HfApi().repo_exists(name, repo_type="dataset"):
+                found.set()
+
+    if Path(constants.HF_HUB_CACHE, f"datasets--{name}").is_dir():
+        found.set()
+    elif name != BuildConfig().name and not constants.HF_HUB_OFFLINE:
+        threading.Thread(target=ask, daemon=True).start()
+    return found.is_set
 
 
 @contextmanager
@@ -99,14 +126,16 @@ def _explain(error: BaseException, repo_id: str) -> str | None:
         return f"the Hub returned {status}; {_RESUME}"
     if isinstance(error, RuntimeError) or type(error).__module__.startswith("hf_xet"):
         return f"the upload failed ({first}); {_RESUME}"
-    messages = {
-        None: None,
-        401: "the Hub requires a token with write access; run `hf auth login`, or set HF_TOKEN",
-        403: f"this token cannot write to {repo_id.split('/')[0]}; use a token with write access, choose "
-        f"another --repo-id, or open a pull request with --pr ({detail or 'forbidden'})",
-        _CONFLICT: f"{repo_id} changed during the push, which would undo it; run the command again",
-    }
-    return messages.get(status, f"the Hub refused the request ({status}): {detail or first}")
+    if status == _CONFLICT:
+        return f"{repo_id} changed during the push, which would undo it; run the command again"
+    if status == 401:
+        return "the Hub requires a token with write access; run `hf auth login`, or set HF_TOKEN"
+    if status == 403:
+        return (
+            f"this token cannot write to {repo_id.split('/')[0]}; use a token with write access, choose another "
+            f"--repo-id, or open a pull request with --pr ({detail or 'forbidden'})"
+        )
+    return f"the Hub refused the request ({status}): {detail or first}" if status else None
 
 
 def is_of_hub(error: BaseException) -> bool:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fdrd.card.front_matter import DATA_KEYS
+from fdrd.card.front_matter import DATA_KEYS, put_section
 from fdrd.card.render import load_section
-from fdrd.card.sections import put_section
 from fdrd.errors import FdrdError
-from fdrd.hub.publisher import LocalFile, Publication, PushOptions, PushResult, execute, prepare
+from fdrd.hub.publisher import Publication, PushOptions, PushResult, execute, local_file, prepare
 from fdrd.pipeline.reformat import convert_dataset
 from fdrd.progress import Progress, silent
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.manifest_types import Manifest
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd
 
 # Paths that `fdrd build` writes, or wrote in an earlier version. Other files in a repository are left alone.
 _OWNED = (
@@ -86,19 +89,21 @@ def dataset_publication(
     return publication
 
 
-def _files(folder: Path, manifest: Manifest, url: str, progress: Progress) -> list[LocalFile]:
+def _files(
+    folder: Path, manifest: Manifest, url: str, progress: Progress
+) -> list[CommitOperationAdd]:
     """Return all files of a build except its card; check the shards against the manifest."""
     metadata = json.loads(_read(folder / "croissant.json"))
     croissant = (json.dumps({**metadata, "url": url}, indent=1) + "\n").encode()
     plots = sorted(folder.glob("plots/*.png"))  # of a card by an earlier version
     paths = ["manifest.json", "rejected.jsonl", *(f"plots/{path.name}" for path in plots)]
-    files = [LocalFile.read("croissant.json", croissant)]
-    files += [LocalFile.read(path, folder / path) for path in paths]
+    files = [local_file("croissant.json", croissant)]
+    files += [local_file(path, folder / path) for path in paths]
     for count, shard in enumerate(manifest.shards, 1):
-        file = LocalFile.read(shard.path, folder / shard.path)
-        if file.sha256 != shard.sha256:
+        file = local_file(shard.path, folder / shard.path)
+        if file.upload_info.sha256.hex() != shard.sha256:
             raise FdrdError(
-                f"{folder / file.path}: its bytes differ from the manifest; run `fdrd validate {folder}` "
+                f"{folder / shard.path}: its bytes differ from the manifest; run `fdrd validate {folder}` "
                 "for details, or `fdrd build` to rebuild it"
             )
         files.append(file)

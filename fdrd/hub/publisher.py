@@ -6,7 +6,6 @@ uploads that fail, and skips files that the Hub has.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
 from collections.abc import Callable
@@ -16,12 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fdrd.card.front_matter import merge_cards
 from fdrd.errors import FdrdError
-from fdrd.files.atomic import sha256_of
 from fdrd.hub.client import open_client, quiet_client, readable_errors
 from fdrd.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.hf_api import RepoFile
 
 CARD = "README.md"
@@ -39,38 +37,29 @@ class PushOptions:
     pull_request: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LocalFile:
-    """A file to publish at `path` in the repository."""
+def local_file(path: str, content: Path | bytes) -> CommitOperationAdd:
+    """Return a file to publish at a path of the repository, with its size and digest.
 
-    path: str
-    content: Path | bytes
-    size: int
-    sha256: str
+    Raises:
+        FdrdError: the file does not exist.
+    """
+    from huggingface_hub import CommitOperationAdd
 
-    @classmethod
-    def read(cls, path: str, content: Path | bytes) -> LocalFile:
-        """Return the file with its size and digest.
+    if isinstance(content, Path) and not content.is_file():
+        raise FdrdError(f"{content} is missing; run `fdrd build` again")
+    return CommitOperationAdd(path, content)
 
-        Raises:
-            FdrdError: the file does not exist.
-        """
-        if isinstance(content, bytes):
-            return cls(path, content, len(content), hashlib.sha256(content).hexdigest())
-        if not content.is_file():
-            raise FdrdError(f"{content} is missing; run `fdrd build` again")
-        return cls(path, content, content.stat().st_size, sha256_of(content))
 
-    def matches(self, remote: RepoFile | None) -> bool:
-        """Return whether a file in the repository has the same size and digest."""
-        from huggingface_hub.utils.sha import git_hash
+def _matches(file: CommitOperationAdd, remote: RepoFile) -> bool:
+    """Return whether a file in the repository has the same size and digest."""
+    from huggingface_hub.utils.sha import git_hash
 
-        if remote is None or remote.size != self.size:
-            return False
-        if remote.lfs:
-            return bool(remote.lfs.sha256 == self.sha256)
-        data = self.content if isinstance(self.content, bytes) else self.content.read_bytes()
-        return bool(remote.blob_id == git_hash(data))
+    if remote.size != file.upload_info.size:
+        return False
+    if remote.lfs:
+        return bool(remote.lfs.sha256 == file.upload_info.sha256.hex())
+    with file.as_file() as opened:
+        return bool(remote.blob_id == git_hash(opened.read()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +80,7 @@ class Publication:
     title: str
     card: str
     generated_keys: tuple[str, ...]
-    files: Callable[[], list[LocalFile]]
+    files: Callable[[], list[CommitOperationAdd]]
     description: str = ""
     owned: str | None = None
     note: str = ""
@@ -130,7 +119,7 @@ class PushPlan:
     options: PushOptions
     head: str | None
     new_branch: bool
-    files: list[LocalFile]
+    files: list[CommitOperationAdd]
     upload: list[str]
     replace: list[str]
     unchanged: list[str]
@@ -168,7 +157,34 @@ def prepare(publication: Publication, options: PushOptions, *, dry_run: bool = F
         raise FdrdError("--pr targets main; remove --revision")
     api = open_client(must_write=not dry_run)
     with readable_errors(publication.repo_id), quiet_client():
-        return _plan(api, publication, options)
+        head, new_branch = _head(api, publication, options)
+        remote, card = _repository(api, publication, head) if head else ({}, None)
+    merged = merge_cards(
+        publication.card, card, publication.generated_keys, f"{CARD} of {publication.repo_id}"
+    )
+    files = [local_file(CARD, merged.encode()), *publication.files()]
+    paths = [file.path_in_repo for file in files]
+    same = {
+        path: _matches(file, remote[path])
+        for path, file in zip(paths, files, strict=True)
+        if path in remote
+    }
+    extra = sorted(remote.keys() - set(paths))
+    # Without a manifest the repository was not created by `fdrd push`, and nothing in it is ours.
+    owned = publication.owned if publication.owned and "manifest.json" in remote else "(?!)"
+    delete = [path for path in extra if re.fullmatch(owned, path)]
+    return PushPlan(
+        publication=publication,
+        options=options,
+        head=head,
+        new_branch=new_branch,
+        files=files,
+        upload=[path for path in paths if path not in remote],
+        replace=[path for path in same if not same[path]],
+        unchanged=[path for path in same if same[path]],
+        delete=delete,
+        foreign=[path for path in extra if path not in (*delete, ".gitattributes")],
+    )
 
 
 def execute(plan: PushPlan, *, progress: Progress = silent) -> PushResult:
@@ -203,34 +219,6 @@ def execute(plan: PushPlan, *, progress: Progress = silent) -> PushResult:
     return PushResult(publication.url, commit, pull_request)
 
 
-def _plan(api: HfApi, publication: Publication, options: PushOptions) -> PushPlan:
-    """Return what it takes to make the current repository hold the publication."""
-    head, new_branch = _head(api, publication, options)
-    remote = _files_at(api, publication, head) if head else {}
-    card = _card_at(api, publication, head) if head and CARD in remote else None
-    merged = merge_cards(
-        publication.card, card, publication.generated_keys, f"{CARD} of {publication.repo_id}"
-    )
-    files = [LocalFile.read(CARD, merged.encode()), *publication.files()]
-    same = {file.path: file.matches(remote[file.path]) for file in files if file.path in remote}
-    extra = sorted(remote.keys() - {file.path for file in files})
-    # Without a manifest the repository was not created by `fdrd push`, and nothing in it is ours.
-    owned = publication.owned if publication.owned and "manifest.json" in remote else "(?!)"
-    delete = [path for path in extra if re.fullmatch(owned, path)]
-    return PushPlan(
-        publication=publication,
-        options=options,
-        head=head,
-        new_branch=new_branch,
-        files=files,
-        upload=[file.path for file in files if file.path not in remote],
-        replace=[path for path in same if not same[path]],
-        unchanged=[path for path in same if same[path]],
-        delete=delete,
-        foreign=[path for path in extra if path not in (*delete, ".gitattributes")],
-    )
-
-
 def _head(api: HfApi, publication: Publication, options: PushOptions) -> tuple[str | None, bool]:
     """Return the commit to compare with, and whether the branch must be created."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
@@ -259,42 +247,38 @@ def _head(api: HfApi, publication: Publication, options: PushOptions) -> tuple[s
     return str(info.sha), new_branch
 
 
-def _files_at(api: HfApi, publication: Publication, revision: str) -> dict[str, RepoFile]:
-    """Return the files of a commit by path, with sizes and digests."""
+def _repository(
+    api: HfApi, publication: Publication, commit: str
+) -> tuple[dict[str, RepoFile], str | None]:
+    """Return the files of a commit by path, with sizes and digests, and its card, without the client's cache."""
     from huggingface_hub.hf_api import RepoFile
 
-    tree = api.list_repo_tree(**publication.repo, recursive=True, revision=revision)
-    return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
-
-
-def _card_at(api: HfApi, publication: Publication, revision: str) -> str:
-    """Return the card of a commit, bypassing the client's cache."""
+    tree = api.list_repo_tree(**publication.repo, recursive=True, revision=commit)
+    files = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+    if CARD not in files:
+        return files, None
     with tempfile.TemporaryDirectory() as folder:
         path = api.hf_hub_download(
-            **publication.repo, filename=CARD, revision=revision, cache_dir=folder
+            **publication.repo, filename=CARD, revision=commit, cache_dir=folder
         )
-        return Path(path).read_text(encoding="utf-8")
+        return files, Path(path).read_text(encoding="utf-8")
 
 
 def _upload(api: HfApi, plan: PushPlan, progress: Progress) -> list[Any]:
     """Upload large files in batches, to show the progress; return the operations of the commit."""
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+    from huggingface_hub import CommitOperationDelete
 
-    files = [file for file in plan.files if file.path not in plan.unchanged]
-    total = -(-sum(file.size for file in files) // _MB)
-    operations: list[Any] = []
+    files = [file for file in plan.files if file.path_in_repo not in plan.unchanged]
+    done, total = 0, -(-sum(file.upload_info.size for file in files) // _MB)
     for start in range(0, len(files), _UPLOAD_BATCH):
-        progress("uploading (MB)", sum(file.size for file in files[:start]) // _MB, total)
+        progress("uploading (MB)", done // _MB, total)
         batch = files[start : start + _UPLOAD_BATCH]
-        additions = [CommitOperationAdd(file.path, file.content) for file in batch]
-        for addition, file in zip(additions, batch, strict=True):
-            addition.upload_info.sha256 = bytes.fromhex(file.sha256)  # do not read it twice
         api.preupload_lfs_files(
             **plan.publication.repo,
-            additions=additions,
+            additions=batch,
             revision=plan.options.revision,
             create_pr=plan.options.pull_request,
         )
-        operations += additions
+        done += sum(file.upload_info.size for file in batch)
     progress("uploading (MB)", total, total)
-    return operations + [CommitOperationDelete(path) for path in plan.delete]
+    return [*files, *map(CommitOperationDelete, plan.delete)]

@@ -6,12 +6,11 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from msgspec import Struct, convert
+from msgspec import Struct
 from msgspec.structs import replace
 from PIL import Image, UnidentifiedImageError
 from PIL import features as pillow
@@ -62,11 +61,6 @@ class ImageCheck(Struct, frozen=True, gc=False):
     features: str = ""
     rules: tuple[str, ...] = ()
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> ImageCheck:
-        """Return the check in a line of JSON."""
-        return convert(value, cls)
-
 
 _Decoded = tuple[ImageCheck, bytes]
 """A check without features, and the thumbnail of a good image."""
@@ -88,14 +82,16 @@ def read_image(root: str, image: ImageRef) -> bytes:
     file = real_path_inside(root, image.path)
     if image.member:
         data = read_member(Path(file), image.member)
-        size = len(data)
-    else:
-        with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - called twice per image
-            size = os.fstat(opened.fileno()).st_size
-            data = opened.read() if size <= MAX_BYTES else b""
+        _check_size(len(data))
+        return data
+    with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - called twice per image
+        _check_size(os.fstat(opened.fileno()).st_size)
+        return opened.read()
+
+
+def _check_size(size: int) -> None:
     if size > MAX_BYTES:
         raise TooManyBytesError(f"{size} bytes, the limit is {MAX_BYTES}")
-    return data
 
 
 def check_images(root: str, images: Sequence[ImageRef], max_pixels: int) -> list[ImageCheck]:
@@ -189,11 +185,12 @@ def open_image(path: Path, max_pixels: int = 50_000_000) -> Image.Image:
         FdrdError: the file is missing, damaged, too large, or not an image.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise FdrdError(f"{path}: more than {MAX_BYTES} bytes")
+        _check_size(path.stat().st_size)
         data = path.read_bytes()
     except OSError as error:
         raise FdrdError(f"{path}: {error.strerror}; give an image file") from error
+    except TooManyBytesError as error:
+        raise FdrdError(f"{path}: {error}") from error
     check = check_image_bytes(data, max_pixels)
     if check.reason:
         raise FdrdError(f"{path}: {check.detail}")
@@ -206,8 +203,8 @@ _LISTED = "`fdrd validate --images` lists all such images"
 
 
 @contextmanager
-def opened_image(data: bytes, place: str) -> Iterator[Image.Image]:
-    """Open an image of a dataset, whose bytes may be anything; `place` names it in an error.
+def opened_image(data: bytes, origin: str) -> Iterator[Image.Image]:
+    """Open an image of a dataset, whose bytes may be anything; `origin` names it in an error.
 
     Raises:
         FdrdError: the image does not decode, here or while the block uses it.
@@ -219,6 +216,6 @@ def opened_image(data: bytes, place: str) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError:
         why = f"it is none of {', '.join(FORMATS)}"
-        raise FdrdError(f"{place}: {_NOT_DECODED} ({why}); {_LISTED}") from None
+        raise FdrdError(f"{origin}: {_NOT_DECODED} ({why}); {_LISTED}") from None
     except Exception as error:  # Pillow raises many types for broken files
-        raise FdrdError(f"{place}: {_NOT_DECODED} ({first_line(error)}); {_LISTED}") from error
+        raise FdrdError(f"{origin}: {_NOT_DECODED} ({first_line(error)}); {_LISTED}") from error

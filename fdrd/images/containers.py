@@ -76,12 +76,12 @@ def read_member(file: Path, member: str) -> bytes:
         OSError: the file cannot be read, or has another format than its name says.
     """
     position, _, name = member.partition(" ")
-    if "+" in position:
-        offset, _, sizes = position.partition("+")
-        stored, _, size = sizes.partition("=")
-        data = _read_at(file, int(offset), int(stored))
-        return _inflate(data, int(size), file) if size else data
-    return _read_row(file, int(position), name.removeprefix("of "))
+    offset, plus, sizes = position.partition("+")
+    if not plus:
+        return _read_row(file, int(position), name.removeprefix("of "))
+    stored, _, size = sizes.partition("=")
+    data = _read_at(file, int(offset), int(stored))
+    return _inflate(data, int(size), file) if size else data
 
 
 def remove_unpacked(files: Iterable[Path]) -> None:
@@ -127,7 +127,7 @@ def _read_row(file: Path, row: int, column: str) -> bytes:
         raise OSError(errno.EIO, f"the rows cannot be read: {error}", str(file)) from error
     if not valid:
         raise LookupError(f"row {row} of {column} is empty")
-    address, size = _place(values, at)
+    address, size = _address(values, at)
     if 0 <= address - rows.address <= status.st_size - size:
         return _read_at(mapped, address - rows.address, size)
     return bytes(values[at].as_py())  # of a compressed batch
@@ -153,7 +153,7 @@ def _mapped(file: str, changed: int, column: str) -> _Rows:
     source.seek(0)
     if magic == b"ARROW1":
         reader = pa.ipc.open_file(source)
-        batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
+        batches = map(reader.get_batch, range(reader.num_record_batches))
     else:
         batches = iter(pa.ipc.open_stream(source))
     starts, columns, rows = [], [], 0
@@ -173,7 +173,7 @@ def _mapped(file: str, changed: int, column: str) -> _Rows:
     return _Rows(address, starts, columns)
 
 
-def _place(values: pa.Array, row: int) -> tuple[int, int]:
+def _address(values: pa.Array, row: int) -> tuple[int, int]:
     """Return address and size of a value. It is read from the file: mapped pages would count as memory."""
     import pyarrow as pa
 

@@ -26,32 +26,23 @@ LOOKED_UP = 2**15  # hashes that a thread looks up at a time: few enough for a p
 BLOCK = 2**18  # pairs that a thread compares at a time, about 10 MB
 
 
-def pairs_within(hashes: Hashes, radius: int) -> Iterator[tuple[Indices, Indices]]:
+def near_pairs(
+    hashes: Hashes, radius: int, others: Hashes | None = None
+) -> Iterator[tuple[Indices, Indices]]:
     """Yield all pairs of hashes within a Hamming distance, in blocks; a pair may be repeated.
 
-    >>> blocks = pairs_within(np.array([0, 7, 2**63], np.uint64), 1)
+    >>> blocks = near_pairs(np.array([0, 7, 2**63], np.uint64), 1)
     >>> {pair for block in blocks for pair in zip(*map(np.ndarray.tolist, block))}
     {(0, 2)}
 
     Args:
         hashes: (N,), with or without duplicates; equal hashes are pairs, too.
         radius: maximum distance, at most 15.
+        others: (M,), if a pair is one of `hashes` and one of these; by default the pairs among `hashes`.
 
     Yields:
-        (first, second): indices into `hashes`.
+        (first, second): indices into `hashes` and `others`.
     """
-    return _near_pairs(hashes, None, radius)
-
-
-def pairs_between(hashes: Hashes, others: Hashes, radius: int) -> Iterator[tuple[Indices, Indices]]:
-    """Yield all pairs of one of (N,) hashes and one of (M,) others as `pairs_within` does."""
-    return _near_pairs(hashes, others, radius)
-
-
-def _near_pairs(
-    hashes: Hashes, others: Hashes | None, radius: int
-) -> Iterator[tuple[Indices, Indices]]:
-    """Yield the pairs of hashes and others, or of hashes among themselves."""
     if radius >= 16:
         raise ValueError(f"the radius must be at most 15, got {radius}")
     with ThreadPoolExecutor(available_cores()) as threads:  # NumPy works outside of the lock
@@ -72,9 +63,9 @@ class _Chunk:
 def _chunks(count: int, radius: int) -> Iterator[_Chunk]:
     """Yield chunks of nearly equal width whose flips plus one add up to the radius plus one."""
     shift = 0
-    for number in range(count):
-        width = 64 // count + (number < 64 % count)
-        most = (radius + 1) // count + (number < (radius + 1) % count) - 1
+    for index in range(count):
+        width = 64 // count + (index < 64 % count)
+        most = (radius + 1) // count + (index < (radius + 1) % count) - 1
         flips = chain.from_iterable(combinations(range(width), n) for n in range(most + 1))
         yield _Chunk(shift, width, [sum(1 << bit for bit in bits) for bits in flips])
         shift += width
@@ -83,9 +74,9 @@ def _chunks(count: int, radius: int) -> Iterator[_Chunk]:
 def _near_in_chunk(
     hashes: Hashes, others: Hashes | None, chunk: _Chunk, radius: int, threads: ThreadPoolExecutor
 ) -> Iterator[tuple[Indices, Indices]]:
-    keys, order, sorted_hashes = one_side = _sorted(hashes, chunk)
+    keys, order, sorted_hashes = side = _sorted(hashes, chunk)
     within = others is None
-    other_keys, other_order, sorted_others = one_side if others is None else _sorted(others, chunk)
+    other_keys, other_order, sorted_others = side if others is None else _sorted(others, chunk)
     starts = np.zeros(2**chunk.width + 1, np.int32)
     np.cumsum(np.bincount(other_keys, minlength=2**chunk.width), out=starts[1:])
     occurs = starts[1:] > starts[:-1]
@@ -98,12 +89,12 @@ def _near_in_chunk(
             there = occurs.take(flipped)
             if within:
                 there &= flipped >= block  # each pair once
-            places = np.flatnonzero(there)  # few, so the large table is read rarely
-            begin, end = starts.take(flipped[places]), starts.take(flipped[places] + 1)
-            places += start
+            index = np.flatnonzero(there)  # few, so the large table is read rarely
+            begin, end = starts.take(flipped[index]), starts.take(flipped[index] + 1)
+            index += start
             if within:
-                begin = np.maximum(begin, places + 1)
-            for one, other in _joined(places, begin, end):
+                begin = np.maximum(begin, index + 1)
+            for one, other in _joined(index, begin, end):
                 differing = np.bitwise_count(sorted_hashes.take(one) ^ sorted_others.take(other))
                 if len(pairs := np.flatnonzero(differing <= radius)):
                     found.append((order[one[pairs]], other_order[other[pairs]]))
@@ -120,18 +111,15 @@ def _sorted(hashes: Hashes, chunk: _Chunk) -> tuple[npt.NDArray[np.int32], Indic
     return keys[order], order, hashes[order]
 
 
-def _joined(places: Indices, begin: Indices, end: Indices) -> Iterator[tuple[Indices, Indices]]:
-    """Yield each of (N,) places with all numbers from its begin to its end, in blocks."""
+def _joined(index: Indices, begin: Indices, end: Indices) -> Iterator[tuple[Indices, Indices]]:
+    """Yield each of (N,) indices with all numbers from its begin to its end, in blocks."""
     counts = end - begin
     ends = np.cumsum(counts)
     done = 0
-    while done < len(places):
+    while done < len(index):
         before = ends[done - 1] if done else 0
         upto = max(done + 1, int(np.searchsorted(ends, before + BLOCK, side="right")))
-        part = counts[done:upto]
-        offsets = begin[done:upto] - (ends[done:upto] - part)
-        yield (
-            np.repeat(places[done:upto], part),
-            np.arange(before, ends[upto - 1]) + np.repeat(offsets, part),
-        )
+        part = slice(done, upto)
+        offsets = np.repeat(begin[part] - ends[part] + counts[part], counts[part])
+        yield np.repeat(index[part], counts[part]), np.arange(before, ends[upto - 1]) + offsets
         done = upto

@@ -202,9 +202,8 @@ def _tone_difference(source: Floats, target: Floats, differing: float) -> Floats
     # Fit, leave out the pixels that fit worst, and fit again: the watermark does not bend the curve.
     for _ in range(4 if differing else 1):
         weighted = powers * used[:, None]
-        square = weighted @ powers.transpose(0, 2, 1) + 1e-3 * np.eye(
-            3
-        )  # solvable for flat images, too
+        # Solvable for flat images, too.
+        square = weighted @ powers.transpose(0, 2, 1) + 1e-3 * np.eye(3)
         curve = np.linalg.solve(square, weighted @ target[:, :, None])  # (P, 3, 1)
         # Rounded, so that equal differences remain equal.
         difference = np.rint((target - (curve * powers).sum(axis=1)) * 1024) / 1024
@@ -286,18 +285,18 @@ def _energy(spectrum: Floats) -> Floats:
     return np.asarray(np.sum(low**2, axis=(1, 2)) - low[:, 0, 0] ** 2)
 
 
-def _waves(places: Floats, count: int) -> Floats:
+def _waves(positions: Floats, count: int) -> Floats:
     """Return (count, P) cosines over [0, 1] with a mean square of 1."""
-    waves = [np.full(len(places), 1.0)]
-    waves += [math.sqrt(2) * np.cos(np.pi * places * frequency) for frequency in range(1, count)]
+    waves = [np.full(len(positions), 1.0)]
+    waves += [math.sqrt(2) * np.cos(np.pi * positions * frequency) for frequency in range(1, count)]
     return np.stack(waves)
 
 
 def _cropping(left: float, right: float, rows: int) -> Floats:
     """Return the (rows, 14) integer matrix from the frequencies of a line to those of its part."""
-    places = (np.arange(512) + 0.5) / 512
-    parts = _waves(left + (1 - left - right) * places, BAND)
-    return np.rint(_waves(places, rows) @ parts.T / 512 * _UNIT)
+    positions = (np.arange(512) + 0.5) / 512
+    parts = _waves(left + (1 - left - right) * positions, BAND)
+    return np.rint(_waves(positions, rows) @ parts.T / 512 * _UNIT)
 
 
 _TRANSFORM = np.rint(_waves((np.arange(SIZE) + 0.5) / SIZE, BAND) * _UNIT)

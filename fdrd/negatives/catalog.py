@@ -140,7 +140,9 @@ def _digest(categories: Sequence[Category], odds: Odds, edits: Edits) -> str:
         list(edits.context.row),
     ]
     digest = hashlib.sha256(repr(names).encode("utf-8", "backslashreplace"))
-    for numbers in (odds.bias, odds.kept, odds.size, edits.factor, edits.used, *edits.others):
+    for numbers in (
+        odds.bias, odds.kept, odds.size, edits.factor, edits.used, edits.mixed, edits.apart,
+    ):  # fmt: skip
         digest.update(numbers.tobytes())
     for context in (odds.context, edits.context):
         digest.update(context.table.tobytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -13,8 +14,9 @@ from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.negatives.short_names import ShortName
 from fdrd.record import Negative, Record
 from fdrd.text.grammar import has_article, plural, with_article
-from fdrd.text.mentions import Mention, find_mentions, key
+from fdrd.text.mentions import Mention, find_mentions, key, spoken
 
+_WORD = re.compile(r"[^\W_]{3,}")
 _SENTENCE_END = (".", "!", "?", ":", "\n")
 
 
@@ -25,6 +27,8 @@ class _Named(NamedTuple):
     place: int
     mentions: list[Mention]
     short: dict[Mention, ShortName]
+    left: frozenset[str]
+    """words of the name that the caption has elsewhere, too: "sedan" in "a black sedan, an Acura TL Sedan" """
 
 
 def category_swaps(
@@ -32,7 +36,7 @@ def category_swaps(
 ) -> list[Iterator[Negative]]:
     """Return iterators over the negatives of N records, each with another category, until the catalog is exhausted.
 
-    There are none if the caption does not name its category.
+    There are none if the caption does not name its category, or names it within a quotation or a word ("web-like").
 
     Args:
         records: N records.
@@ -69,7 +73,30 @@ def _named(record: Record, catalog: Catalog) -> _Named | None:
         return None
     short = catalog.categories[place].short.find(record, mentions)
     mentions = sorted([*mentions, *short], key=lambda mention: mention.start)
-    return _Named(record.caption, place, mentions, short)
+    taken = [(span.start, span.end) for span in record.attributes]
+    quoted = [(span.start, span.end) for span in record.attributes if span.type == "text"]
+    for mention in mentions:
+        if (
+            _overlaps(mention.start, mention.end, quoted)
+            or record.caption[mention.end : mention.end + 1] == "-"
+        ):
+            return None
+        taken.append((mention.start, mention.end))
+    return _Named(record.caption, place, mentions, short, _left(record, taken))
+
+
+def _left(record: Record, taken: list[tuple[int, int]]) -> frozenset[str]:
+    """Return the words of a proper name outside these parts of the caption; "side" may mean no car side."""
+    name = {word.lower() for word in spoken(record.category).split() if not word.islower()}
+    return frozenset(
+        word[0].lower()
+        for word in _WORD.finditer(record.caption)
+        if word[0].lower() in name and not _overlaps(word.start(), word.end(), taken)
+    )
+
+
+def _overlaps(start: int, end: int, parts: list[tuple[int, int]]) -> bool:
+    return any(start < last and first < end for first, last in parts)
 
 
 def _swaps(
@@ -86,6 +113,8 @@ def _swaps(
         category = catalog.categories[other]
         spelling = category.spellings[random.weighted(category.frequency)]
         if needs_article and not category.countable:
+            continue
+        if not named.left.issubset(key(category.name).split()):
             continue
         names = [
             _name(category, spelling, mention.plural, named.short.get(mention), random)

@@ -21,6 +21,10 @@ from fdrd.text.mentions import Mention
 
 STEP = 1 / 1024  # unit of integer log odds: their sums are exact on every machine
 MIN_LOG_ODDS = round(-12 / STEP)  # lower bound relative to the most likely choice
+_LOG_CHANCE = np.round(
+    -np.logaddexp(0, -STEP * np.arange(1 << 16, dtype=np.uint16).view(np.int16)) / STEP
+).astype(np.int16)
+"""Of each log odds, by its bits."""
 _WORD = re.compile(r"[^\W_]+")
 _MARKS = ".,;:!?'’\"”)"
 _NEAR = 40  # characters that are searched for the words next to a mention
@@ -148,7 +152,25 @@ def fit_context(captions: Descriptions, size: int) -> Context:
     for start in range(0, len(frequent), _BATCH):
         times = counts[start : start + _BATCH]
         share = times.sum(axis=1, keepdims=True) / len(captions)
-        chance = np.clip((times + _PRIOR * share) / (described + _PRIOR), 1e-6, 1 - 1e-3)
-        odds = np.log(chance) - np.log1p(-chance)
-        table[start : start + len(times)] = np.round(odds / STEP)
+        table[start : start + len(times)] = _log_odds(
+            (times + _PRIOR * share) / (described + _PRIOR)
+        )
     return Context({word: number for number, word in enumerate(frequent)}, table)
+
+
+def without_one(log_odds: npt.NDArray[np.int16], described: int) -> npt.NDArray[np.int16]:
+    """Return the log odds (n,) of words in a label with `described` captions, without one that has these words."""
+    chance = 1 / (1 + np.exp(-STEP * log_odds))
+    return _log_odds((chance * (described + _PRIOR) - 1) / (described - 1 + _PRIOR))
+
+
+def log_chance(log_odds: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+    """Return the logarithms of the chances with these log odds, both in units of `STEP`."""
+    chances: npt.NDArray[np.int16] = _LOG_CHANCE[log_odds.view(np.uint16)]
+    return chances
+
+
+def _log_odds(chance: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
+    chance = np.clip(chance, 1e-6, 1 - 1e-3)
+    found: npt.NDArray[np.int16] = np.round((np.log(chance) - np.log1p(-chance)) / STEP)
+    return found.astype(np.int16)

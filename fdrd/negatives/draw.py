@@ -9,7 +9,9 @@ from fdrd.negatives.catalog import Catalog
 from fdrd.negatives.category_swap import category_swaps
 from fdrd.negatives.given import plain
 from fdrd.negatives.seeded_random import SeededRandom
+from fdrd.negatives.values import stated
 from fdrd.record import Attribute, Negative, Record, id_in_domain
+from fdrd.text.attributes import find_attributes
 from fdrd.text.grammar import with_article
 
 
@@ -38,7 +40,7 @@ def draw_negatives(
     """
     return draw_batch(
         [record],
-        [{plain(caption) for caption in captions_of_image}],
+        [_true(record, captions_of_image)],
         catalog,
         k=[k],
         n_attribute=n_attribute,
@@ -61,7 +63,8 @@ def draw_batch(
 
     Args:
         records: N records.
-        true_texts: (N,) the true captions of each image, in the form of `fdrd.negatives.given.plain`.
+        true_texts: (N,) the true texts of each image: captions in the form of `fdrd.negatives.given.plain`, and if it
+            has several, what they state (`stated`).
         catalog: catalog of the domain.
         k: (N,) number of negatives.
         n_attribute: number of attribute swaps among them.
@@ -77,7 +80,7 @@ def draw_batch(
     of_attribute: Sequence[Iterator[Negative]] = [iter(()) for _ in records]
     if n_attribute > 0:
         edits = catalog.edits.orders(records, randoms("attribute", 0))
-        of_attribute = list(map(_attribute_swaps, records, edits))
+        of_attribute = list(map(_attribute_swaps, records, edits, true_texts))
     return [
         _chosen(
             {plain(record.caption)},
@@ -109,9 +112,22 @@ def _chosen(
     return (*category, *attribute)
 
 
-def _attribute_swaps(record: Record, edits: Iterable[tuple[Attribute, str]]) -> Iterator[Negative]:
-    """Yield negatives in which one attribute value is replaced by a contrasting one."""
+def _true(record: Record, captions: Collection[str]) -> set[str]:
+    """Return the true texts of the image of a record."""
+    texts = {plain(caption) for caption in captions}
+    if len(texts) > 1:
+        for caption in captions:
+            texts.update(map(stated, find_attributes(caption, record.category)))
+    return texts
+
+
+def _attribute_swaps(
+    record: Record, edits: Iterable[tuple[Attribute, str]], true: Container[str]
+) -> Iterator[Negative]:
+    """Yield negatives in which one attribute value is replaced by one that no caption of the image has."""
     for span, value in edits:
+        if stated(Attribute(span.type, value, 0, 0)) in true:
+            continue
         if record.caption[span.start].isupper():
             value = value[:1].upper() + value[1:]
         before = with_article(record.caption[: span.start], value)

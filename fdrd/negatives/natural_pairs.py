@@ -12,13 +12,14 @@ scores are integers or correctly rounded quotients of integers below 2**24, so t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from fdrd.negatives.statements import Statement, Value, excluded
+from fdrd.negatives.statements import OF_NEXT_NOUN, Statement, Value
+from fdrd.negatives.values import excluded
 from fdrd.record import Kind
 
 Integers = npt.NDArray[np.int64]
@@ -188,12 +189,13 @@ class _Matching:
         while score.size:
             best = score.argmax(axis=1)
             each = np.arange(len(rows))
-            mutual = (best[best] == each) & (score[each, best] >= 0)
+            highest = score[each, best]
+            mutual = (best[best] == each) & (highest >= 0)
             if not mutual.any():
                 break
             first = mutual & (each < best)
             found.append((rows[first], rows[best[first]]))
-            left = ~mutual & (score.max(axis=1) >= 0)
+            left = ~mutual & (highest >= 0)
             rows, score = rows[left], score[np.ix_(left, left)]
         if not found:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -257,20 +259,21 @@ def _other_attribute(records: Captioned) -> Allowed:
     for image, statement in zip(records.image.tolist(), records.statements, strict=True):
         of_image[image].update(statement.values)
 
+    tables = {type_: _Values(type_, of_image.values()) for type_ in sorted(OF_NEXT_NOUN)}
+
     def allowed(rows: Integers) -> Mask:
         may = np.zeros((len(rows), len(rows)), bool)
-        things: dict[tuple[str, str], dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+        places: dict[tuple[str, str], dict[int, set[Value]]] = defaultdict(lambda: defaultdict(set))
         for place, row in enumerate(rows.tolist()):
             for noun, type_, value in records.statements[row].things:
-                things[noun, type_][place].append(value)
-        for (_, type_), stated in things.items():
-            here = np.array(list(stated))
-            if len(here) > 1:
-                values = [
-                    sorted(each for kind, each in of_image[image] if kind == type_)
-                    for image in records.image[rows[here]].tolist()
-                ]
-                wrong = _wrong(list(stated.values()), values, type_)
+                places[type_, noun][place].add((type_, value))
+        true = [of_image[image] for image in records.image[rows].tolist()]
+        fitting = {type_: values.fits @ values.table(true).T for type_, values in tables.items()}
+        for (type_, _), stated in places.items():
+            if len(stated) > 1:
+                here = np.array(list(stated))
+                table = tables[type_].table(list(stated.values()))
+                wrong = table @ fitting[type_][:, here] == 0
                 may[np.ix_(here, here)] |= wrong & wrong.T
         found: Mask = may & (records.category[rows][:, None] == records.category[rows])
         return found
@@ -278,23 +281,28 @@ def _other_attribute(records: Captioned) -> Allowed:
     return allowed
 
 
-def _wrong(stated: Sequence[Sequence[str]], true: Sequence[Sequence[str]], type_: str) -> Mask:
-    """Return (b, b) whether all values that one caption states are excluded by all that are true of the other image."""
-    number = {
-        value: place for place, value in enumerate(sorted({v for each in true for v in each}))
-    }
-    fits = np.array(
-        [[not excluded(type_, one, other) for other in number] for one in number], np.float32
-    )
+class _Values:
+    """The V values of a type, and which of them may be true of one thing."""
 
-    def table(lists: Sequence[Sequence[str]]) -> npt.NDArray[np.float32]:
-        found = np.zeros((len(lists), len(number)), np.float32)
-        for row, values in enumerate(lists):
-            found[row, [number[value] for value in values]] = 1
-        return found
+    def __init__(self, type_: str, stated: Iterable[set[Value]]):
+        found = sorted({value for values in stated for value in values if value[0] == type_})
+        self._number = {value: number for number, value in enumerate(found)}
+        self.fits = np.array(
+            [[not excluded(type_, one, two) for _, two in found] for _, one in found], np.float32
+        ).reshape(len(found), len(found))
 
-    wrong: Mask = table(stated) @ fits @ table(true).T == 0
-    return wrong
+    def table(self, stated: Sequence[set[Value]]) -> npt.NDArray[np.float32]:
+        """Return (n, V) which of these values are in each of n sets."""
+        table = np.zeros((len(stated), len(self._number)), np.float32)
+        places = [
+            (row, self._number[value])
+            for row, values in enumerate(stated)
+            for value in values
+            if value in self._number
+        ]
+        if places:
+            table[tuple(np.array(places).T)] = 1
+        return table
 
 
 def _ranges(starts: Integers, lengths: Integers) -> Integers:

@@ -19,7 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fdrd.engines import available_cores
-from fdrd.negatives.context import MIN_LOG_ODDS, STEP, Context, Descriptions, fit_context
+from fdrd.negatives.context import (
+    MIN_LOG_ODDS,
+    STEP,
+    Context,
+    Descriptions,
+    fit_context,
+    log_chance,
+    without_one,
+)
 from fdrd.negatives.seeded_random import SeededRandom
 
 Floats = npt.NDArray[np.float64]
@@ -28,6 +36,8 @@ Integers = npt.NDArray[np.signedinteger[Any]]
 _NEVER = -(1 << 40)
 _USUAL = round(np.log(0.43) / STEP)  # log odds of a word in 30 % of a category's captions
 _RARER = round(np.log(30) / STEP)  # it contradicts a category that has it so much more rarely
+# Far, because words repeat each other: all together contradict a category.
+_LESS_LIKELY = round(16 / STEP)
 _EXPECTED = 3  # captions with the word that the smaller of both categories would have at this rate
 _ROUNDS = 40  # steps of the fit
 _SHORT = 0.05  # a category that lacks more after half of them gets fewer swaps of its own captions
@@ -85,13 +95,18 @@ class Odds:
     def _contradicted(
         self, own: Sequence[int], bags: Sequence[Iterable[str]]
     ) -> npt.NDArray[np.bool_]:
-        """Return (N, C) which categories a usual word of the caption's own category contradicts."""
+        """Return (N, C) which categories the other words contradict.
+
+        They do if one of them is a usual word of the caption's own category and far rarer in the other one, or if
+        all together are much less likely in the other one.
+        """
         table = self.context.table
         found = np.zeros((len(own), table.shape[1]), dtype=np.bool_)
         for place, words, contradicted in zip(own, bags, found, strict=True):
             known = [row for row in map(self.context.row.get, words) if row is not None]
             rows = np.array(known, np.int64)
-            usual = rows[table[rows, place] > _USUAL]
+            true = table[rows, place]
+            usual = rows[true > _USUAL]
             if len(usual):
                 odds = table[usual]
                 share = 1 / (1 + np.exp(-STEP * odds[:, [place]]))
@@ -99,6 +114,9 @@ class Odds:
                     share * np.minimum(self.size, self.size[place]) >= _EXPECTED
                 )
                 absent.any(axis=0, out=contradicted)
+            likely = log_chance(table[rows]).sum(axis=0, dtype=np.int64)
+            own_words = log_chance(without_one(true, self.size[place])).sum(dtype=np.int64)
+            contradicted |= likely < own_words - _LESS_LIKELY
         return found
 
     def orders(

@@ -7,30 +7,20 @@ import zlib
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from msgspec import Struct
 
 from fdrd.negatives.category import Category
-from fdrd.negatives.uses import JOINS
-from fdrd.negatives.values import base, contrasting
+from fdrd.negatives.uses import JOINS, has_clear_color
 from fdrd.record import Attribute, TaggedCaption
-from fdrd.text.lexicon import entries
 from fdrd.text.mentions import Mention, NameIndex, find_mentions
 
 Value = tuple[str, str]
 """type and value of an attribute, in lower case"""
 
-_OF_NEXT_NOUN = frozenset(["color", "count"])  # stand before what they describe
-_BETWEEN = _OF_NEXT_NOUN | {"pattern", "shape", "size", "material"}  # may stand between it and them
-_SHADES = {
-    "light": "white",
-    "lighter": "white",
-    "pale": "white",
-    "dark": "black",
-    "darker": "black",
-}
-_EXACT = frozenset("two three four five six seven eight nine ten".split())
+OF_NEXT_NOUN = frozenset(["color", "count"])  # stand before what they describe
+_BETWEEN = OF_NEXT_NOUN | {"pattern", "shape", "size", "material"}  # may stand between it and them
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _NO_NOUN = frozenset(
     """and or a an the of in on at to with without by for from near over under as is are was were has have that which
@@ -82,15 +72,19 @@ def state(caption: TaggedCaption, names: Names) -> Statement:
 def _word_keys(text: str, mentions: Sequence[Mention]) -> bytes:
     for mention in reversed(mentions):
         text = f"{text[: mention.start]} {text[mention.end :]}"
-    keys = {zlib.crc32(word.encode("utf-8", "replace")) for word in _WORD.findall(text.lower())}
-    return array("I", sorted(keys)).tobytes()
+    return array("I", sorted(set(map(_word_key, _WORD.findall(text.lower()))))).tobytes()
+
+
+@lru_cache(maxsize=65_536)
+def _word_key(word: str) -> int:
+    return zlib.crc32(word.encode("utf-8", "replace"))
 
 
 def _things(text: str, attributes: Sequence[Attribute]) -> list[tuple[str, str, str]]:
     """Return the noun of each attribute that stands before one: "a red and white double-decker bus"."""
     found = []
     for place, span in enumerate(attributes):
-        if span.type not in _OF_NEXT_NOUN:
+        if span.type not in OF_NEXT_NOUN:
             continue
         end, last = span.end, span
         for after in attributes[place + 1 :]:
@@ -99,7 +93,8 @@ def _things(text: str, attributes: Sequence[Attribute]) -> list[tuple[str, str, 
             if after.type not in _BETWEEN or not (joined or not between):
                 break
             end, last = after.end, after
-        if noun := _noun_after(text, last.end):
+        noun = _noun_after(text, last.end)
+        if noun and (span.type != "color" or has_clear_color(noun)):
             found.append((noun, *_value(span)))
     return found
 
@@ -117,28 +112,3 @@ def _singular(word: str) -> str:
 
 def _value(span: Attribute) -> Value:
     return span.type, span.value.lower()
-
-
-@lru_cache(maxsize=65_536)
-def excluded(type_: str, value: str, other: str) -> bool:
-    """Check if a thing of one value surely has not the other one, whoever describes it.
-
-    >>> excluded("color", "red", "blue"), excluded("color", "red", "orange")
-    (True, False)
-    >>> excluded("count", "two", "four"), excluded("count", "two", "several")
-    (True, False)
-    """
-    if not contrasting(type_, value, other):
-        return False
-    if type_ == "count":
-        return {value, other} <= _EXACT
-    return type_ != "color" or not (
-        any({base(value), base(other)} <= line for line in _similar_colors())
-        or _SHADES.get(value.split()[0]) == other
-        or _SHADES.get(other.split()[0]) == value
-    )
-
-
-@cache
-def _similar_colors() -> list[set[str]]:
-    return [{each.strip() for each in line.split(",")} for line in entries("similar_colors")]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from itertools import pairwise
 
 from fdrd.record import Attribute, Record, TaggedCaption
+from fdrd.text.lexicon import entries
 
 DESCRIBING = frozenset("color pattern material size shape count light viewpoint".split())
 """types of values that describe a noun; the others describe the image's subject"""
@@ -23,6 +25,11 @@ JOINS = frozenset([",", "and", ", and", "or", "&"])
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _NEXT = re.compile(r"[\s,/-]*(?:(?:and|or|&)\s+)?([^\W_]+(?:['’-][^\W_]+)*)")
 _MARKS = frozenset(".,;:!?")
+_UNSURE = re.compile(
+    r"\b(?:possibly|perhaps|maybe|probably|likely|potentially|might|may|could|either|or)\b",
+    re.IGNORECASE,
+)
+_STEM = 4  # letters
 _FAR = 48  # characters before a value that are searched
 _DETERMINERS = frozenset("a an the its his her their this that these those some".split())
 _LINKS = frozenset(
@@ -69,24 +76,57 @@ def uses(
     return left, "^" + noun, own
 
 
+def has_clear_color(noun: str) -> bool:
+    """Check if a thing has one color, whoever describes it.
+
+    >>> has_clear_color("collar"), has_clear_color("accents"), has_clear_color("adorned")
+    (True, False, False)
+    """
+    return not (noun.endswith("ed") or {noun, noun.removesuffix("s")} & _vague())
+
+
+def unsure_parts(caption: str) -> list[tuple[int, int]]:
+    """Return where the sentences start and end that are not sure: "possibly a table", "made of wood or plastic"."""
+    return [
+        (1 + max(caption.rfind(mark, 0, found.start()) for mark in ".!?"), _end(caption, found))
+        for found in _UNSURE.finditer(caption)
+    ]
+
+
+def _end(caption: str, found: re.Match[str]) -> int:
+    end = caption.find(".", found.end())
+    return end if end >= 0 else len(caption)
+
+
+def is_repeated(caption: str, span: Attribute) -> bool:
+    """Check if a caption has a word twice that begins as the value does: "a wooden table. The wood is old"."""
+    stem = _WORD.findall(span.value.lower())[-1][:_STEM]
+    words: list[str] = _WORD.findall(caption.lower())
+    return sum(word.startswith(stem) for word in words) > 1
+
+
+@cache
+def _vague() -> frozenset[str]:
+    return frozenset(entries("vague"))
+
+
 def describing(record: Record | TaggedCaption) -> dict[int, int]:
     """Return start -> end of the attributes that describe a noun."""
     return {span.start: span.end for span in record.attributes if span.type in DESCRIBING}
 
 
-def joined(record: Record | TaggedCaption) -> set[int]:
-    """Return the starts of the attributes of one type that a caption joins: "red, white and blue".
+def joined(record: Record | TaggedCaption) -> list[tuple[Attribute, Attribute]]:
+    """Return the neighbors of one type that a caption joins: red and white, white and blue in "red, white and blue".
 
-    >>> joined(TaggedCaption("A red and white cat.", "cat", (Attribute("color", "red", 2, 5),
-    ...     Attribute("color", "white", 10, 15))))
-    {2, 10}
+    >>> [(one.value, other.value) for one, other in joined(TaggedCaption("A red and white cat.", "cat", (
+    ...     Attribute("color", "red", 2, 5), Attribute("color", "white", 10, 15))))]
+    [('red', 'white')]
     """
-    found: set[int] = set()
-    for one, other in pairwise(record.attributes):
-        between = record.caption[one.end : other.start].strip().lower()
-        if one.type == other.type and between in JOINS:
-            found |= {one.start, other.start}
-    return found
+    return [
+        (one, other)
+        for one, other in pairwise(record.attributes)
+        if one.type == other.type and record.caption[one.end : other.start].strip().lower() in JOINS
+    ]
 
 
 def _object(caption: str, start: int, describing: Mapping[int, int]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -15,10 +17,11 @@ from fdrd.card.summary import gaps
 from fdrd.curation.decide import decide
 from fdrd.curation.decisions import (
     Decision,
-    decisions_entry,
+    Reviewed,
     read_decisions,
     read_selection,
     review,
+    review_counts,
     written_captions,
 )
 from fdrd.curation.pair_table import pair_table
@@ -28,25 +31,19 @@ from fdrd.engines import Engine, open_engine
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
 from fdrd.images.containers import remove_unpacked
-from fdrd.options import unknown
+from fdrd.options import shows_keywords, unknown
 from fdrd.pipeline.collect import checked_source, read_items
-from fdrd.pipeline.counts import make_counted
-from fdrd.pipeline.documents import write_documents
+from fdrd.pipeline.documents import make_counted, nothing_kept, write_documents, write_rejected
 from fdrd.pipeline.locking import check_outside, lock_output, open_source
-from fdrd.pipeline.memory import return_freed_memory
 from fdrd.pipeline.stage import stage_shards
 from fdrd.policy import failing, policy_error
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Action, Rejection
-from fdrd.sources import READERS, Domain, SourceOptions, make_options, unused_files, unused_text
+from fdrd.sources import Domain, SourceOptions, make_options, unused_files, unused_text
 from fdrd.sources.reading.options import NO_OPTIONS
 from fdrd.storage import publish, resume
 from fdrd.storage.file_states import record_states, refresh_states
-from fdrd.storage.manifest import (
-    dump,
-    make_manifest,
-    read_manifest,
-)
+from fdrd.storage.manifest import dump, make_manifest, read_manifest
 from fdrd.storage.manifest_types import Manifest
 from fdrd.storage.origin import (
     DEFAULT_NAME,
@@ -58,7 +55,6 @@ from fdrd.storage.origin import (
     write_origin,
 )
 from fdrd.storage.registration import register
-from fdrd.storage.rejected_list import nothing_kept, write_rejected
 from fdrd.text.tokens import CounterOf, TokenCounter, counter_for, measure, summary
 
 
@@ -121,6 +117,7 @@ class BuildSettings(TypedDict, total=False):
     category_from: str
 
 
+@shows_keywords(BuildSettings, BuildConfig)
 def build(
     source: str | Path,
     out: str | Path | None = None,
@@ -161,23 +158,39 @@ def build(
             build, another build is writing to the target, or the disk is full.
     """
     config, options = _changed(config or BuildConfig(), options or NO_OPTIONS, settings)
-    with open_source(Path(source), options) as (folder, domains), ExitStack() as stack:
-        fingerprint = resume.fingerprint_source(folder)
+    with open_source(Path(source), options) as (root, domains), ExitStack() as stack:
+        fingerprint = resume.fingerprint_source(root)
         origin = Origin(str(Path(source).resolve()), fingerprint.lasting)
-        target = _target(out, config, origin, replace)
-        check_outside(target.out, Path(source))
-        target = target.locked(stack)
-        opened = stack.enter_context(open_engine(engine, workers))
-        read = read_decisions(Path(decisions)) if decisions else None
-        chosen = read_selection(Path(only)) if only else None
-        counter = counter_for(target.config.backbone, tokens)
-        run = _Run(source, folder, domains, target, opened, progress, counter, read, chosen)
-        inputs = run.inputs(fingerprint.digest)
-        built = run.last_build(inputs)
-        if not built:
-            built = run.build(inputs, fingerprint.files)
-            resume.forget_if_changed(target.out, folder, fingerprint)
-        return with_fields(built, unused=run.unused)
+        target, name = choose_default(origin, replace) if out is None else (Path(out), config.name)
+        instead_of = DEFAULT_OUT if out is None and target != DEFAULT_OUT else None
+        if instead_of and config.name == DEFAULT_NAME:
+            config = with_fields(config, name=name)
+        check_outside(target, Path(source))
+        target = stack.enter_context(lock_output(target))
+        pool = stack.enter_context(open_engine(engine, workers))
+        read, sha256 = read_decisions(Path(decisions)) if decisions else ([], "")
+        ids, ids_digest = read_selection(Path(only)) if only else (None, "")
+        counter = counter_for(config.backbone, tokens)
+        inputs: list[Any] = [asdict(config), counter.name]
+        inputs += [sha256] if sha256 else []
+        inputs += [{"only": ids_digest}] if ids_digest else []
+        digest = resume.inputs_digest(inputs, domains, fingerprint.digest)
+        publish.recover(target)
+        publish.check_target(target)
+        if resume.is_built_from(target, digest):
+            if recorded_origin(target) != origin:  # it moved, or the note is lost
+                write_origin(target, origin)
+            built = Build(str(target), target, read_manifest(target), 0, True, ())
+        else:
+            if not replace:
+                check_same_source(target, origin)
+            run = _Run(
+                source, root, domains, target, config, pool, progress, counter, read, sha256, ids
+            )
+            built = run.build(digest, origin, fingerprint.files)
+            resume.forget_if_changed(target, root, fingerprint)
+        unused = list(unused_files(root, domains))
+        return _registered(with_fields(built, unused=unused, instead_of=instead_of))
 
 
 def _changed(
@@ -192,127 +205,68 @@ def _changed(
     for name in settings:
         if name not in known:
             raise FdrdError(unknown("option", name, known, "build"))
-    ours = {field.name for field in fields(BuildConfig)}
-    given: Any = {name: value for name, value in settings.items() if name in ours}
-    of_source: Any = {name: value for name, value in settings.items() if name not in ours}
-    return with_fields(config, **given), make_options(**of_source, layouts=READERS).over(options)
+    of_source: Any = dict(settings)
+    of_build = {
+        each.name: of_source.pop(each.name) for each in fields(BuildConfig) if each.name in settings
+    }
+    return with_fields(config, **of_build), make_options(**of_source).over(options)
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """Where a build goes.
-
-    Attributes:
-        out: folder of the dataset.
-        config: options, with the final name.
-        origin: source of the build.
-        replace: whether the dataset of another source may be replaced.
-        instead_of: the default folder, if another source has it.
-    """
-
-    out: Path
-    config: BuildConfig
-    origin: Origin
-    replace: bool
-    instead_of: Path | None = None
-
-    def locked(self, stack: ExitStack) -> _Target:
-        """Return the target with links resolved, locked until the stack is closed."""
-        return with_fields(self, out=stack.enter_context(lock_output(self.out)))
+def _registered(built: Build) -> Build:
+    """Make a finished dataset known on this machine."""
+    named = register(built.path, built.manifest)
+    refresh_states(built.path)
+    failures = [named.failure] if named.failure else []
+    return with_fields(
+        built, configs=named.configs, name_owner=named.owner, not_registered=failures
+    )
 
 
-def _target(out: str | Path | None, config: BuildConfig, origin: Origin, replace: bool) -> _Target:
-    """Return the named folder, or else the default or the one that is named after the source."""
-    if out is not None:
-        return _Target(Path(out), config, origin, replace)
-    chosen, name = choose_default(origin, replace)
-    if chosen == DEFAULT_OUT:
-        return _Target(chosen, config, origin, replace)
-    if config.name == DEFAULT_NAME:
-        config = with_fields(config, name=name)
-    return _Target(chosen, config, origin, replace, DEFAULT_OUT)
+def return_freed_memory() -> None:
+    """Return freed memory that the C library would keep: all of it in glibc, nothing in others."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim:
+        trim(0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One build of a locked target.
+    """One build of the locked folder `out`.
 
-    Attributes:
-        source: what the user named.
-        folder: folder of the source.
-        domains: domains of the source.
-        target: where the build goes.
-        engine: runs the tasks.
-        progress: called for each step.
-        tokens: counts the tokens of captions.
-        decisions: reviewers' decisions, and the digest of their file.
-        only: ids of the records to keep, and the digest of their file.
+    `source` is what the user named, and `folder` the folder of it. `decisions_digest` is empty without a file of
+    decisions. `only` are the ids of the records to keep, or None for all.
     """
 
     source: str | Path
     folder: Path
     domains: list[Domain]
-    target: _Target
+    out: Path
+    config: BuildConfig
     engine: Engine
     progress: Progress
     tokens: TokenCounter
-    decisions: tuple[list[Decision], str] | None = None
-    only: tuple[frozenset[str], str] | None = None
+    decisions: list[Decision]
+    decisions_digest: str
+    only: frozenset[str] | None
 
-    @property
-    def out(self) -> Path:
-        return self.target.out
-
-    @property
-    def config(self) -> BuildConfig:
-        return self.target.config
-
-    @property
-    def unused(self) -> list[tuple[str, str]]:
-        return list(unused_files(self.folder, self.domains))
-
-    def inputs(self, source: str) -> str:
-        """Return the digest of everything that determines the build; `source` is that of the source's files."""
-        settings: list[Any] = [asdict(self.config), self.tokens.name]
-        if self.decisions:
-            settings.append(self.decisions[1])
-        if self.only:
-            settings.append({"only": self.only[1]})
-        return resume.inputs_digest(settings, self.domains, source)
-
-    def last_build(self, inputs: str) -> Build | None:
-        """Return the last build if it had the same inputs and is intact. Finish its publishing if it was killed."""
-        publish.recover(self.out)
-        publish.check_target(self.out)
-        if not resume.is_built_from(self.out, inputs):
-            return None
-        if recorded_origin(self.out) != self.target.origin:  # it moved, or the note is lost
-            write_origin(self.out, self.target.origin)
-        return self._register(Build(str(self.out), self.out, read_manifest(self.out), 0, True, ()))
-
-    def build(self, inputs: str, files: int) -> Build:
-        """Build the dataset, publish it and register it; `files` is the number of files of the source."""
+    def build(self, inputs: str, origin: Origin, files: int) -> Build:
+        """Build the dataset and publish it; `inputs` is the digest of all inputs, `files` the number of files."""
         started = time.time()
-        if not self.target.replace:
-            check_same_source(self.out, self.target.origin)
+        out, work = self.out, publish.work_folder(self.out)
         with ExitStack() as stack:
-            work = publish.work_folder(self.out)
-            written = written_captions(self.decisions[0]) if self.decisions else {}
-            contents = stack.enter_context(
-                checked_source(
-                    work, self.folder, read_items(self.folder, self.domains, written), self.config.max_pixels,
-                    publish.ledger_path(self.out), self.engine, self.progress, expected=files,
-                )
-            )  # fmt: skip
+            items = read_items(self.folder, self.domains, written_captions(self.decisions))
+            limit, ledger = self.config.max_pixels, publish.ledger_path(out)
+            checked = checked_source(
+                work, self.folder, items, limit, self.engine, self.progress, ledger, files
+            )
+            contents = stack.enter_context(checked)
             return_freed_memory()  # of the names of all files and images
             # Workers import what they need while this process decides.
             self.engine.prepare(make_counted)
-            reviewed = None
-            if self.decisions or self.only:
+            reviewed = Reviewed()
+            if self.decisions_digest or self.only is not None:
                 after = stack.enter_context(SourceWriter(work / "reviewed.partial"))
-                decided = self.decisions[0] if self.decisions else ()
-                only = self.only[0] if self.only else None
-                reviewed = review(contents, decided, after, only)
+                reviewed = review(contents, self.decisions, after, self.only)
                 contents = after.finish(contents.root, contents.images)
             captions = contents.records.table("caption")["caption"].chunks
             lengths = measure((chunk.to_pylist() for chunk in captions), self.tokens, self.progress)
@@ -321,46 +275,29 @@ class _Run:
             return_freed_memory()  # of the search for near duplicates
             rejected = pairs.rejections()
             self._check_usable(len(pairs.rows), rejected)
-            staged = stage_shards(
-                self.out, pairs, self.config, self.engine, self.progress,
-                reviewed.true_negatives if reviewed else None,
-            )  # fmt: skip
-            entry = None
-            if self.decisions and reviewed:
-                entry = decisions_entry(self.decisions[1], reviewed, pairs.records(pairs.rows))
+            shards, counted, extra = stage_shards(
+                out, pairs, self.config, self.engine, self.progress, reviewed.true_negatives
+            )
+            counts = None
+            if self.decisions_digest:
+                counts = review_counts(self.decisions_digest, reviewed, pairs.records(pairs.rows))
+            tokens = summary(pairs.by_split(), lengths)
             manifest = make_manifest(
-                self.config, self.domains, pairs, rejected, staged.shards,
-                summary(pairs.by_split(), lengths), entry, staged.extra,
-            )  # fmt: skip
+                self.config, self.domains, pairs, rejected, shards, tokens, counts, extra
+            )
             unpacked = {each.image.path for each in contents.images if each.image.member}
-        stage = publish.stage_folder(self.out)
+        stage = publish.stage_folder(out)
         write_rejected(stage, rejected)
-        summaries = write_documents(stage, manifest, self.progress, self.engine, staged.counted)
+        summaries = write_documents(stage, manifest, self.progress, self.engine, counted)
         write_text(stage / "manifest.json", dump(manifest))
-        record_states(self.out, manifest)
-        write_origin(self.out, self.target.origin)
-        publish.publish_stage(self.out)
+        record_states(out, manifest)
+        write_origin(out, origin)
+        publish.publish_stage(out)
         remove_unpacked({self.folder / path for path in unpacked})
         retry = any(rejection.reason == "read_error" for rejection in rejected)
-        resume.log_build(self.out, None if retry else inputs, started, self.engine.workers)
-        stale = reviewed.stale if reviewed else ()
-        built = Build(
-            str(self.out), self.out, manifest, len(staged.counted), False, (), stale,
-            gaps=gaps(summaries),
-        )  # fmt: skip
-        return self._register(built)
-
-    def _register(self, built: Build) -> Build:
-        """Make the finished dataset known on this machine."""
-        named = register(self.out, built.manifest)
-        refresh_states(self.out)
-        failures = [named.failure] if named.failure else []
-        return with_fields(
-            built,
-            configs=named.configs,
-            instead_of=self.target.instead_of,
-            name_owner=named.owner,
-            not_registered=failures,
+        resume.log_build(out, None if retry else inputs, started, self.engine.workers)
+        return Build(
+            str(out), out, manifest, len(counted), False, (), reviewed.stale, gaps=gaps(summaries)
         )
 
     def _check_usable(self, kept: int, rejected: list[Rejection]) -> None:

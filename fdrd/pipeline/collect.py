@@ -5,31 +5,79 @@ Workers decode images and parse captions while the annotations are still being r
 
 from __future__ import annotations
 
+import os
 import platform
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from msgspec.structs import replace
+import msgspec
+from msgspec.structs import asdict, replace
 
 from fdrd.curation.filters import encodable
 from fdrd.curation.source_contents import CheckedImage, Item, SourceContents, SourceWriter
 from fdrd.engines import TASKS_AHEAD, Engine
 from fdrd.errors import FdrdError
+from fdrd.files.atomic import name_in_errors
 from fdrd.files.struct_table import StructWriter
 from fdrd.images.check import ImageCheck, check_images
 from fdrd.progress import Progress
 from fdrd.record import Attribute, ImageRef, Record
 from fdrd.sources import Domain, read_domain, unread_folders
-from fdrd.storage.ledger import Stamp, append_ledger, read_ledger, stamp
 from fdrd.text.attributes import find_attributes
 
 IMAGES = 64
 """Images per task: enough to make its overhead negligible."""
 CAPTIONS = 8 * IMAGES
+
+
+Stamp = tuple[int, int]
+"""Size in bytes, modification time in nanoseconds."""
+
+
+def stamp(root: str, image: ImageRef) -> Stamp:
+    """Return size and modification time of the file that contains an image, or zeros without one."""
+    try:
+        status = os.stat(f"{root}/{image.path}")  # noqa: PTH116 - called once per image
+    except OSError:
+        return (0, 0)
+    return (status.st_size, status.st_mtime_ns)
+
+
+def read_ledger(file: Path) -> dict[ImageRef, tuple[Stamp, ImageCheck]]:
+    """Return the last check of each image with its stamp; a file that did not change is not decoded twice.
+
+    The file has one JSON line per image. Read errors and images over the pixel limit are left out, because they may
+    pass this time.
+    """
+    known: dict[ImageRef, tuple[Stamp, ImageCheck]] = {}
+    if not file.is_file():
+        return known
+    with file.open("rb") as lines:
+        for line in lines:
+            # A kill truncates a line, which the next run continues. Another version of fdrd may have written it.
+            with suppress(KeyError, TypeError, ValueError, RecursionError):
+                row = msgspec.json.decode(line, type=dict[str, Any])
+                image = ImageRef(row.pop("path"), row.pop("member"))
+                before = (row.pop("size"), row.pop("mtime_ns"))
+                check = msgspec.convert(row, ImageCheck)
+                if check.reason not in ("read_error", "image_too_large"):
+                    known[image] = (before, check)
+    return known
+
+
+def append_ledger(file: Path, checks: Iterable[tuple[ImageRef, Stamp, ImageCheck]]) -> None:
+    """Append checks in a single write: a kill truncates at most one line."""
+    rows = [
+        {**asdict(image), "size": size, "mtime_ns": mtime_ns, **asdict(check)}
+        for image, (size, mtime_ns), check in checks
+    ]
+    with name_in_errors(file), file.open("ab") as ledger:
+        ledger.write(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +111,17 @@ def run_check_task(task: CheckTask) -> CheckedTask:
 
 @dataclass(slots=True)
 class _Chunk:
-    """Neighboring items of a source that wait for the result of a task."""
+    """Neighboring items of a source, and the task whose result they wait for.
 
-    items: list[Item] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-    """for each item, the index of its image, or -1"""
+    Attributes:
+        task: checks new images, and finds attributes of captions.
+        items: each with the index of its image, or -1.
+        images: those that no earlier chunk has, with the check of the ledger.
+    """
+
+    task: CheckTask
+    items: list[tuple[Item, int]] = field(default_factory=list)
     images: list[tuple[ImageRef, Stamp, ImageCheck | None]] = field(default_factory=list)
-    """those that no earlier chunk has, with the check of the ledger"""
-    untagged: list[int] = field(default_factory=list)
-    """indices of the records without attributes"""
-
-    def unchecked(self) -> list[tuple[ImageRef, Stamp]]:
-        """Return the images that are not in the ledger."""
-        return [(image, now) for image, now, check in self.images if check is None]
-
-    def task(self, root: str, max_pixels: int) -> CheckTask:
-        """Return the task of the chunk."""
-        records = [item for at in self.untagged if isinstance(item := self.items[at], Record)]
-        captions = [(record.caption, record.category) for record in records]
-        return CheckTask(root, max_pixels, [image for image, _ in self.unchecked()], captions)
 
 
 @contextmanager
@@ -90,24 +130,15 @@ def checked_source(
     root: Path,
     found: Iterable[Item],
     max_pixels: int,
-    ledger: Path,
     engine: Engine,
     progress: Progress,
-    expected: int = 0,
+    ledger: Path,
+    expected: int,
 ) -> Iterator[SourceContents]:
     """Check the images of all items, and yield the items and checks until the block ends.
 
-    Images in the ledger are not decoded again; new ones are added to it.
-
-    Args:
-        work: folder for the files of the contents.
-        root: folder of the source.
-        found: the items, which are processed while they are read.
-        max_pixels: limit of width times height of an image.
-        ledger: file of earlier checks, created if it is missing.
-        engine: runs the checks.
-        progress: called after each task.
-        expected: approximate number of images, for the progress only.
+    The items are processed while they are read. Images in the ledger, a file that is created if it is missing, are not
+    decoded again; new ones are added to it. `expected` is the approximate number of images, for the progress only.
     """
     with (
         SourceWriter(work / "records.partial") as items,
@@ -119,13 +150,13 @@ def checked_source(
 
         def finish_first() -> None:
             chunk, result = waiting.popleft()
-            _add_checked(chunk, result(), items, images, root, ledger)
+            _add_checked(chunk, result(), items, images, ledger)
             progress("decoding images", len(images), max(expected, len(images) + 1))
 
-        for chunk in _chunks(root, found, read_ledger(ledger)):
+        for chunk in _chunks(top, max_pixels, found, read_ledger(ledger)):
             if len(waiting) >= TASKS_AHEAD * engine.workers:
                 finish_first()
-            waiting.append((chunk, engine.submit(run_check_task, chunk.task(top, max_pixels))))
+            waiting.append((chunk, engine.submit(run_check_task, chunk.task)))
         while waiting:
             finish_first()
         progress("decoding images", len(images), len(images))
@@ -137,46 +168,51 @@ def _add_checked(
     result: CheckedTask,
     items: SourceWriter,
     images: StructWriter[CheckedImage],
-    root: Path,
     ledger: Path,
 ) -> None:
     """Add a chunk after its task."""
-    checks, attributes = result
-    new = [(*image, check) for image, check in zip(chunk.unchecked(), checks, strict=True)]
-    # an image that changed meanwhile may get its old time back
-    append_ledger(ledger, [each for each in new if stamp(root, each[0]) == each[1]])
-    checked = iter(checks)
-    for image, _, check in chunk.images:
-        images.append(CheckedImage(image, check or next(checked)))
-    for at, spans in zip(chunk.untagged, attributes, strict=True):
-        chunk.items[at] = replace(chunk.items[at], attributes=spans)
-    for item, number in zip(chunk.items, chunk.numbers, strict=True):
-        items.add(item, number)
+    checks, attributes = iter(result[0]), iter(result[1])
+    new = []
+    for image, before, known in chunk.images:
+        check = known or next(checks)
+        # an image that changed meanwhile may get its old time back
+        if not known and stamp(chunk.task.root, image) == before:
+            new.append((image, before, check))
+        images.append(CheckedImage(image, check))
+    append_ledger(ledger, new)
+    for item, index in chunk.items:
+        if isinstance(item, Record) and not item.attributes:
+            item = replace(item, attributes=next(attributes))
+        items.add(item, index)
 
 
 def _chunks(
-    source: Path, found: Iterable[Item], known: dict[ImageRef, tuple[Stamp, ImageCheck]]
+    root: str,
+    max_pixels: int,
+    found: Iterable[Item],
+    known: dict[ImageRef, tuple[Stamp, ImageCheck]],
 ) -> Iterator[_Chunk]:
     """Yield the items in chunks, each with the work of one task. Images are numbered as they come."""
-    numbers: dict[ImageRef, int] = {}
-    chunk, unchecked = _Chunk(), 0
+    indices: dict[ImageRef, int] = {}
+    chunk = _Chunk(CheckTask(root, max_pixels))
     for item in found:
-        number = -1
+        index = -1
         if isinstance(item, Record):
-            if (number := numbers.get(item.image, -1)) < 0:
-                number = numbers[item.image] = len(numbers)
-                now = stamp(source, item.image)
+            if item.image not in indices:
+                indices[item.image] = len(indices)
+                now = stamp(root, item.image)
                 before, earlier = known.pop(item.image, (None, None))
                 check = earlier if before == now else None
                 chunk.images.append((item.image, now, check))
-                unchecked += check is None
+                if not check:
+                    chunk.task.images.append(item.image)
+            index = indices[item.image]
             if not item.attributes:
-                chunk.untagged.append(len(chunk.items))
-        chunk.items.append(item)
-        chunk.numbers.append(number)
-        if unchecked >= IMAGES or len(chunk.items) >= CAPTIONS:
+                chunk.task.captions.append((item.caption, item.category))
+        chunk.items.append((item, index))
+        if len(chunk.task.images) >= IMAGES or len(chunk.items) >= CAPTIONS:
             yield chunk
-            chunk, unchecked = _Chunk(), 0
+            chunk = _Chunk(CheckTask(root, max_pixels))
     if chunk.items:
         yield chunk
 

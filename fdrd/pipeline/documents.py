@@ -1,22 +1,89 @@
-"""Write the documents of a built dataset: the card and Croissant metadata."""
+"""Write the documents of a built dataset: the card, Croissant metadata and the list of rejected records.
+
+Rows are counted for card and audit while they are made, or read again from the shard of an earlier run.
+"""
 
 from __future__ import annotations
 
 import json
+import posixpath
 from array import array
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import pyarrow as pa
+from msgspec.structs import asdict, replace
 
 from fdrd.card.croissant import croissant
 from fdrd.card.render import render_card
 from fdrd.card.summary import Summary
+from fdrd.checks.audit_records import named_records
 from fdrd.checks.audits import report
-from fdrd.checks.tally import KeySet
-from fdrd.engines import Engine, LocalEngine
+from fdrd.checks.tally import KeySet, Tally, TrueTexts, true_key
+from fdrd.engines import Engine
+from fdrd.engines.local import LocalEngine
 from fdrd.files.atomic import write_text
-from fdrd.pipeline.counts import Counts, count_shard, read_true_captions
+from fdrd.negatives import Catalog
 from fdrd.progress import Progress, silent
-from fdrd.storage.manifest_types import Manifest
+from fdrd.reasons import Rejection
+from fdrd.record import Record
+from fdrd.storage.manifest_types import Manifest, Shard
+from fdrd.storage.shard_file import read_batches
+from fdrd.storage.shards import RowsTask, make_rows
+
+TrueCaptions = Mapping[str, KeySet]
+"""By domain, the keys of its normalized captions (`fdrd.checks.tally.true_captions`)."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What card and audit say about some rows of one domain."""
+
+    summary: Summary
+    tally: Tally = field(default_factory=Tally)
+
+    def count(self, record: Record, true: KeySet) -> None:
+        """Count one row; `true` has the captions of its domain."""
+        self.summary.count(record)
+        self.tally.count(record, true)
+
+    def add(self, other: Counts) -> None:
+        """Add the counts of other rows of the domain."""
+        self.summary.add(other.summary)
+        self.tally.add(other.tally)
+
+
+CountedRows = tuple[pa.RecordBatch, Counter[str], Counts]
+"""Rows, the rules of `make_rows`, and the counts of the rows."""
+
+
+def make_counted(
+    task: RowsTask, catalogs: Mapping[str, Catalog], true: TrueCaptions, of_images: TrueTexts
+) -> CountedRows:
+    """Return what `make_rows` returns, and the counts of the rows."""
+    counts = Counts(Summary(task.domain))
+    rows, rules = make_rows(
+        task, catalogs, of_images.of, lambda record: counts.count(record, true[task.domain])
+    )
+    return rows, rules, counts
+
+
+def count_shard(task: tuple[str, Shard], manifest: Manifest, true: TrueCaptions) -> Counts:
+    """Read a shard, given by folder and manifest entry, and return its counts."""
+    folder, shard = task
+    counts = Counts(Summary(shard.domain))
+    for record in named_records(Path(folder), replace(manifest, shards=[shard])):
+        counts.count(record, true[shard.domain])
+    return counts
+
+
+def read_true_captions(path: str) -> array[int]:
+    """Return the keys of the captions in a shard."""
+    batches = read_batches(Path(path), images=False)
+    captions = (text for batch in batches for text in batch["caption"].to_pylist())
+    return array("Q", map(true_key, captions))
 
 
 def write_documents(
@@ -26,35 +93,13 @@ def write_documents(
     engine: Engine | None = None,
     counted: Mapping[str, Counts] | None = None,
 ) -> list[Summary]:
-    """Write README.md and croissant.json from the counts of all shards, and return the counts of each domain.
+    """Write README.md and croissant.json, and return the counts of each domain.
 
-    The audit leaves out the text-only baselines, which take longer than everything else.
-
-    Args:
-        folder: of the dataset.
-        manifest: its content.
-        progress: called after each shard.
-        engine: reads the shards that are not counted yet; by default this process does.
-        counted: counts of shards by path.
+    The audit leaves out the text-only baselines, which take longer than everything else. The engine, by default this
+    process, reads the shards whose path is not in `counted`.
     """
-    found = _by_domain(folder, manifest, progress, engine or LocalEngine(1), counted or {})
-    audits = [report(domain, counts.tally) for domain, counts in found.items()]
-    summaries = [counts.summary for counts in found.values()]
-    write_text(folder / "README.md", render_card(manifest, audits, summaries))
-    write_text(folder / "croissant.json", json.dumps(croissant(manifest), indent=1) + "\n")
-    return summaries
-
-
-def _by_domain(
-    folder: Path,
-    manifest: Manifest,
-    progress: Progress,
-    engine: Engine,
-    counted: Mapping[str, Counts],
-) -> dict[str, Counts]:
-    """Return the counts of each domain, sorted by name."""
-    folder = folder.absolute()
-    shards, rows = manifest.shards, manifest.records.kept
+    engine, counted, folder = engine or LocalEngine(1), counted or {}, folder.absolute()
+    shards = manifest.shards
     missing = [shard for shard in shards if shard.path not in counted]
     keys: dict[str, array[int]] = {}
     if missing:
@@ -64,11 +109,46 @@ def _by_domain(
     true = {domain: KeySet(found) for domain, found in keys.items()}
     tasks = [(str(folder), shard) for shard in missing]
     read = engine.run(count_shard, tasks, manifest, true)
-    found: dict[str, Counts] = {}
+    by_domain = {name: Counts(Summary(name)) for name in sorted(manifest.splits)}
     done = 0
     for shard in shards:
-        counts = counted.get(shard.path) or next(read)
-        found.setdefault(shard.domain, Counts(Summary(shard.domain))).add(counts)
+        by_domain[shard.domain].add(counted.get(shard.path) or next(read))
         done += shard.rows
-        progress("auditing captions", done, rows)
-    return dict(sorted(found.items()))
+        progress("auditing captions", done, manifest.records.kept)
+    audits = [report(domain, counts.tally) for domain, counts in by_domain.items()]
+    summaries = [counts.summary for counts in by_domain.values()]
+    write_text(folder / "README.md", render_card(manifest, audits, summaries))
+    write_text(folder / "croissant.json", json.dumps(croissant(manifest), indent=1) + "\n")
+    return summaries
+
+
+def write_rejected(folder: Path, rejected: Sequence[Rejection]) -> Path:
+    """Write `rejected.jsonl`, one line per rejection, and return its path."""
+    file = folder / "rejected.jsonl"
+    lines = (json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in rejected)
+    write_text(file, "".join(lines))
+    return file
+
+
+def nothing_kept(rejected: Sequence[Rejection]) -> str:
+    """Return the message for a source without usable records: counts, and an example of each reason.
+
+    >>> nothing_kept([Rejection("pets.json", "x_1", "image_missing", "x_1.jpg")])
+    'all 1 records were rejected: 1 image_missing, e.g. pets.json x_1: x_1.jpg'
+    >>> nothing_kept([Rejection("1.jpg", "", "caption_missing", "1.jpg: no caption")])
+    'all 1 records were rejected: 1 caption_missing, e.g. 1.jpg: no caption'
+    """
+    reasons = Counter(rejection.reason for rejection in rejected).most_common(3)
+    examples = {rejection.reason: rejection for rejection in reversed(rejected)}
+    text = "; ".join(f"{count} {reason}, e.g. {examples[reason]}" for reason, count in reasons)
+    outside = [each for each in rejected if each.reason == "path_outside"]
+    return f"all {len(rejected)} records were rejected: {text}{_common_folder(outside)}"
+
+
+def _common_folder(outside: Sequence[Rejection]) -> str:
+    """Return how to build from annotations with absolute paths, if the images have a folder in common."""
+    paths = [each.detail for each in outside if each.detail.startswith("/")]
+    folder = posixpath.commonpath(map(posixpath.dirname, paths)) if paths else "/"
+    if folder == "/":
+        return ""
+    return f". Images are read inside of the source only: copy {outside[0].file} into {folder} and build that folder"

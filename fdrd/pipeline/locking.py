@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fdrd.errors import FdrdError
-from fdrd.files.disk_errors import remedy_of
+from fdrd.files.atomic import remedy_of
 from fdrd.sources import Domain, SourceOptions, find_domains
 from fdrd.sources.single_file import as_folder
 from fdrd.storage.publish import work_folder
@@ -46,8 +46,8 @@ def resolved(path: Path) -> Path:
 
 
 @contextmanager
-def disk_errors(place: Path) -> Iterator[None]:
-    """Raise an error of the disk in the block as an `FdrdError` with the remedy; `place` is named if it names none."""
+def disk_errors(path: Path) -> Iterator[None]:
+    """Raise an error of the disk in the block as an `FdrdError` with the remedy; `path` is named if it names none."""
     try:
         yield
     except OSError as error:
@@ -55,7 +55,7 @@ def disk_errors(place: Path) -> Iterator[None]:
         if not remedy:
             raise
         raise FdrdError(
-            f"{error.filename or place}: {error.strerror}; {remedy}, then run the command again"
+            f"{error.filename or path}: {error.strerror}; {remedy}, then run the command again"
         ) from error
 
 

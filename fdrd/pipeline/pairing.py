@@ -25,12 +25,7 @@ Partners = Mapping[Kind, Integers]
 
 @dataclass(frozen=True, slots=True)
 class DomainCaptions:
-    """The captions of the kept records of a domain.
-
-    Attributes:
-        rows: (n,) their rows in the source.
-        texts: their captions.
-    """
+    """The captions of the kept records of a domain, and (n,) their rows in the source."""
 
     rows: Integers
     texts: StructTable[TaggedCaption]
@@ -49,23 +44,24 @@ def partner_rows(
     group = np.where(pairs["group"] > 0, pairs["group"], -1 - image)
     done, total = 0, len(pairs.rows)
     for domain, of_domain in captions.items():
-        names = _names(catalogs[domain])
+        catalog = catalogs[domain]
+        names = Names(catalog.categories, catalog.index, catalog.place)
         statements = _statements(of_domain.texts, names, engine)
-        numbers = [names.number.get(name, -1) for name in pairs.names["category"]]
-        category = np.array(numbers, np.int64)[pairs["category"][of_domain.rows]]
+        indices = [names.number.get(name, -1) for name in pairs.names["category"]]
+        category = np.array(indices, np.int64)[pairs["category"][of_domain.rows]]
         related = [each.same for each in names.categories]
         splits = pairs.split[of_domain.rows]
         for split in np.unique(splits).tolist():
             progress("matching natural pairs", done, total)
-            places = np.flatnonzero(splits == split)
-            rows = of_domain.rows[places]
+            inside = np.flatnonzero(splits == split)
+            rows = of_domain.rows[inside]
             records = Captioned(
                 key=pairs["order"][rows],
                 image=image[rows],
                 group=group[rows],
                 text=pairs["plain"][rows],
-                category=category[places],
-                statements=[statements[place] for place in places.tolist()],
+                category=category[inside],
+                statements=[statements[index] for index in inside.tolist()],
             )
             for kind, partner in natural_pairs(records, related).items():
                 matched = partner >= 0
@@ -123,12 +119,8 @@ def _statements(texts: StructTable[TaggedCaption], names: Names, engine: Engine)
     ]
 
 
-def _names(catalog: Catalog) -> Names:
-    return Names(catalog.categories, catalog.index, catalog.place)
-
-
 def _looks(pairs: PairTable) -> Integers:
     """Return a number for the image of each record, the same for near and mirrored duplicates."""
-    number: Numbering[str | int] = Numbering()
-    numbers = [number[pairs.clusters.get(digest, digest)] for digest in pairs["digest"].tolist()]
-    return np.array(numbers, np.int64)
+    index: Numbering[str | int] = Numbering()
+    indices = [index[pairs.clusters.get(digest, digest)] for digest in pairs["digest"].tolist()]
+    return np.array(indices, np.int64)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from msgspec import convert
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from fdrd.build_config import FORMATS
 from fdrd.columns import arrow_schema
@@ -17,7 +16,7 @@ from fdrd.pipeline.documents import write_documents
 from fdrd.progress import Progress, silent
 from fdrd.storage.checked_shards import DamageError, file_flaw, read_checked
 from fdrd.storage.manifest import digest_of_shards, dump, read_manifest
-from fdrd.storage.manifest_types import Config, Manifest, Shard
+from fdrd.storage.manifest_types import Manifest, Shard
 from fdrd.storage.publish import link_or_copy, work_folder
 from fdrd.storage.shard_file import encode_row, named_images, open_shard, with_name
 
@@ -42,9 +41,8 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
     shards: list[Shard] = []
     rows = manifest.records.kept
     columns = arrow_schema(manifest.categories, manifest.columns)
-    waiting = named_images(
-        arrow_schema(manifest.categories, manifest.columns, named=format == "parquet")
-    )
+    named = format == "parquet"
+    waiting = named_images(arrow_schema(manifest.categories, manifest.columns, named=named))
     for shard in manifest.shards:
         progress(f"writing {format}", sum(each.rows for each in shards), rows)
         source = folder / shard.path
@@ -57,7 +55,7 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
             for batch in read_checked(source, shard, manifest.categories):
                 found = batch.to_pylist()
                 images = [row["image"]["bytes"] for row in found]
-                if format == "parquet":
+                if named:
                     found = [with_name(row, manifest.categories) for row in found]
                 write(parse_rows([encode_row(row) for row in found], waiting), images)
         size, digest = (copy / path).stat().st_size, sha256_of(copy / path)
@@ -66,7 +64,7 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
     link_or_copy(folder / "rejected.jsonl", copy / "rejected.jsonl")
     converted = replace(
         manifest,
-        config=convert({**asdict(manifest.config), "format": format}, Config),
+        config=replace(manifest.config, format=format),
         shards=shards,
         digest=digest_of_shards(shards),
     )

@@ -33,10 +33,9 @@ from msgspec.structs import replace
 
 from fdrd.errors import FdrdError
 from fdrd.images.containers import path_in_source
-from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions, make_options
-from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 from fdrd.text.normalize import normalize_category
 
 NAME = "domain.toml"
@@ -74,21 +73,19 @@ def read_domain_file(folder: SourceFolder) -> DomainInfo:
     Raises:
         FdrdError: the file is not TOML, or a key is unknown or has an invalid value.
     """
-    place = folder.root / NAME
-    if not place.is_symlink() and not place.exists() and NAME not in folder:
+    path = folder.root / NAME
+    if not path.is_symlink() and not path.exists() and NAME not in folder:
         return NO_INFO
     try:
-        opened = folder.open(NAME)
-        if isinstance(opened, Rejection):
-            raise OSError(opened.detail)
-        with opened:
+        with folder.open(NAME) as opened:
             text = opened.read(_MAX_BYTES + 1)
         if len(text) > _MAX_BYTES:
-            raise FdrdError(f"{place} has more than {_MAX_BYTES} bytes; shorten it")
+            raise FdrdError(f"{path} has more than {_MAX_BYTES} bytes; shorten it")
         values = tomllib.loads(text.decode("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise FdrdError(f"{place} cannot be read: {error}; fix or remove it") from error
-    return _Checker(place, values).info()
+    except (RejectedError, OSError, ValueError, RecursionError) as error:
+        why = error.args[1] if isinstance(error, RejectedError) else error
+        raise FdrdError(f"{path} cannot be read: {why}; fix or remove it") from error
+    return _Checker(path, values).info()
 
 
 NO_INFO = DomainInfo()
@@ -98,7 +95,7 @@ NO_INFO = DomainInfo()
 class _Checker:
     """Checks the values of a file. Messages name the file, the key and a remedy."""
 
-    place: Path
+    path: Path
     values: Mapping[str, Any]
 
     def info(self) -> DomainInfo:
@@ -112,48 +109,41 @@ class _Checker:
         texts = {key: self.text(key, values[key]) for key in _TEXTS if key in values}
         if not re.fullmatch(r"(https?://[^\s<>\"]+)?", texts.get("homepage", "")):
             raise self.error("homepage", "is not a URL", "start it with https://")
-        if "\n" in texts.get("license", "") or len(texts.get("license", "")) > 200:
+        if not re.fullmatch(".{0,200}", texts.get("license", "")):
             remedy = 'give an SPDX identifier, e.g. "CC-BY-4.0", or a short name'
             raise self.error("license", "is too long", remedy)
-        if "group" in texts:
-            self.check_group(texts["group"])
-        metas = self.meta_categories(values)
-        return DomainInfo(**texts, meta_categories=metas, options=self.options(values))
+        pattern = texts.get("group", "{group}")
+        if pattern.count("{group}") != 1 or pattern.count("*") > _MAX_WILDCARDS:
+            remedy = f'use {{group}} once and * at most {_MAX_WILDCARDS} times, e.g. "{{group}}_c*"'
+            raise self.error("group", f"is {pattern!r}"[:80], remedy)
+        return DomainInfo(**texts, meta_categories=self.meta_categories(), options=self.options())
 
     def text(self, key: str, value: object) -> str:
         if not isinstance(value, str) or not value.strip() or "\0" in value:
             raise self.error(key, f"is {value!r}"[:80], f'give a string: {key} = "..."')
         return value.strip()
 
-    def check_group(self, pattern: str) -> None:
-        if pattern.count("{group}") != 1 or pattern.count("*") > _MAX_WILDCARDS:
-            remedy = f'use {{group}} once and * at most {_MAX_WILDCARDS} times, e.g. "{{group}}_c*"'
-            raise self.error("group", f"is {pattern!r}"[:80], remedy)
-
-    def meta_categories(self, values: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        found = values.get("meta_categories", {})
+    def meta_categories(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        lists = self.values.get("meta_categories", {})
         example = '[meta_categories], then lines such as songbird = ["wren", "robin"]'
-        if not isinstance(found, dict):
+        if not isinstance(lists, dict):
             raise self.error("meta_categories", "is not a table", f"write {example}")
+        lists = {meta: ["*"] if names == "*" else names for meta, names in lists.items()}
         meta_of: dict[str, str] = {}
-        for meta, names in found.items():
+        for meta, names in lists.items():
             key = f"meta_categories.{meta}"
-            names = ["*"] if names == "*" else names
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise self.error(key, "is not a list of categories", f"write {example}")
             if not meta.strip() or not names:
                 raise self.error(key, "is empty", "name it and list a category, or remove it")
             for name in names:
-                other = meta_of.setdefault(plain(name), meta)
-                if other != meta:
-                    raise self.error(
-                        key, f"lists {name!r}, and so does {other!r}", "keep one of them"
-                    )
-        return tuple(
-            (meta, tuple([names] if names == "*" else names)) for meta, names in found.items()
-        )
+                if (other := meta_of.setdefault(plain(name), meta)) != meta:
+                    flaw = f"lists {name!r}, and so does {other!r}"
+                    raise self.error(key, flaw, "keep one of them")
+        return tuple((meta, tuple(names)) for meta, names in lists.items())
 
-    def options(self, values: Mapping[str, Any]) -> SourceOptions:
+    def options(self) -> SourceOptions:
+        values = self.values
         texts = {key: self.text(key, values[key]) for key in _OPTIONS if key in values}
         columns = values.get("map", {})
         if not isinstance(columns, dict):
@@ -161,10 +151,10 @@ class _Checker:
         try:
             return make_options(**texts, columns=columns)
         except FdrdError as error:
-            raise FdrdError(f"{self.place}: {error}") from error
+            raise FdrdError(f"{self.path}: {error}") from error
 
     def error(self, key: str, flaw: str, remedy: str) -> FdrdError:
-        return FdrdError(f"{self.place}: `{key}` {flaw}; {remedy}")
+        return FdrdError(f"{self.path}: `{key}` {flaw}; {remedy}")
 
 
 class DomainCompleter:
@@ -197,7 +187,7 @@ class DomainCompleter:
             group = fits[1] if fits else ""
         return replace(record, source=source, meta_category=meta, group=group)
 
-    def check_names(self, categories: Collection[str], place: str) -> None:
+    def check_names(self, categories: Collection[str], file: str) -> None:
         """Raise `FdrdError` if a listed category looks like a misspelled category of the records."""
         present = {plain(category): category for category in categories}
         free = [name for name in present if name not in self._meta_of]
@@ -205,7 +195,7 @@ class DomainCompleter:
             near = difflib.get_close_matches(name, free, 1, 0.8)
             if near:
                 raise FdrdError(
-                    f"{place}: `meta_categories` lists {name!r}, which no record has; "
+                    f"{file}: `meta_categories` lists {name!r}, which no record has; "
                     f"did you mean {present[near[0]]!r}?"
                 )
 

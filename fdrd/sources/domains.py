@@ -18,9 +18,8 @@ from fdrd.kinds import SOURCES, refuse_other
 from fdrd.reasons import CAPTION_FROM_REVIEW, Rejection
 from fdrd.record import ImageRef, Record
 from fdrd.sources.domain_file import NO_INFO, DomainCompleter, DomainInfo, read_domain_file
-from fdrd.sources.readers import READERS
-from fdrd.sources.reading.columns import find_columns
-from fdrd.sources.reading.extra import within_limit
+from fdrd.sources.layouts import READERS
+from fdrd.sources.reading.columns import find_columns, within_limit
 from fdrd.sources.reading.names import SPLIT_OF_WORD, unread_format
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 from fdrd.sources.reading.source_folder import SourceFolder
@@ -55,20 +54,21 @@ def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain
             no domain has a column that `options` names.
     """
     domains = _domains_of(root, options)
-    _check_columns(root, domains, options)
+    if options.columns:
+        _check_columns(root, domains, options)
     return domains
 
 
 def _check_columns(root: Path, domains: list[Domain], options: SourceOptions) -> None:
     """Raise `FdrdError` if no file has a column of these options. Columns of JSON are known once it is read."""
-    folders = [(READERS[each.reader], open_domain(root, each)) for each in domains]
-    files = [
-        (folder, file) for reader, folder in folders for file in reader.used_files(folder)
-    ] if options.columns else []  # fmt: skip
-    if any(not file.lower().endswith((*TABLES, ".txt")) for _, file in files):
-        return
-    tables = [each for each in files if not each[1].lower().endswith(".txt")]
-    columns = dict.fromkeys(name for each in tables for name in columns_of_table(*each))
+    columns: dict[str, None] = {}
+    for domain in domains:
+        folder = open_domain(root, domain)
+        for file in READERS[domain.reader].used_files(folder):
+            if file.lower().endswith(TABLES):
+                columns |= dict.fromkeys(columns_of_table(folder, file))
+            elif not file.lower().endswith(".txt"):
+                return
     found = find_columns(columns, options)
     for field, names in options.columns:
         if field not in found:
@@ -195,7 +195,7 @@ def _recognize(folder: SourceFolder, path: str, name: str) -> Domain | None:
     about = read_domain_file(folder)
     options = folder.options = folder.options.over(about.options)
     if options.layout and options.layout not in READERS:
-        raise FdrdError(f"layout {options.layout!r}: choose from {', '.join(sorted(READERS))}")
+        raise FdrdError(f"`layout` {options.layout!r}: choose from {', '.join(sorted(READERS))}")
     for reader, module in READERS.items():
         why = module.detect(folder) if options.layout in ("", reader) else None
         if why:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from fdrd.build_config import BuildConfig
 from fdrd.images.check import check_image
 from fdrd.reasons import Rejection
+from fdrd.record import Record
 from fdrd.sources.domains import Domain, find_domains, near_misses, open_domain, read_domain
-from fdrd.sources.readers import READERS
+from fdrd.sources.layouts import READERS
 from fdrd.sources.reading.lines import load_json
 from fdrd.sources.reading.names import is_image, unread_format
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
-from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 
 _SAMPLES = 3
 _STATS = "_stats.json"
@@ -34,9 +36,8 @@ _ANNOTATIONS = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".token", ".xml",
 def unread_folders(root: Path, domains: Sequence[Domain]) -> Iterator[Rejection]:
     """Yield a rejection for each folder with images next to the domains whose layout is unknown."""
     for name, folder in folders_beside(root, domains):
-        if image := next(
-            (path for path in folder.files if is_image(path) or unread_format(path)), None
-        ):
+        images = (path for path in folder.files if is_image(path) or unread_format(path))
+        for image in islice(images, 1):
             detail = (
                 f"it holds {image}, and no reader knows its layout; "
                 "`fdrd build --explain` says which layouts are close"
@@ -59,38 +60,28 @@ def folders_beside(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str,
 def unused_files(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, str]]:
     """Yield what is not read, with the reason: links to folders, other images, files that look like annotations."""
     if [domain.path for domain in domains] != ["."]:
-        links = (
-            path.name for path in sorted(root.iterdir()) if path.is_symlink() and path.is_dir()
-        )
-        yield from ((name, _LINK) for name in links)
+        links = (path for path in sorted(root.iterdir()) if path.is_symlink() and path.is_dir())
+        yield from ((path.name, _LINK) for path in links)
     for domain in domains:
         folder = open_domain(root, domain)
         prefix = "" if domain.path == "." else f"{domain.path}/"
         yield from ((prefix + path, _LINK) for path in folder.linked_folders)
-        for files in _by_folder(filter(unread_format, folder.files)).values():
-            why = f"{unread_format(files[0])} is not read; convert it to PNG or JPEG"
-            yield prefix + _common_name(files), why
+        for path, name in _grouped(filter(unread_format, folder.files), prefix):
+            yield name, f"{unread_format(path)} is not read; convert it to PNG or JPEG"
         used = {*READERS[domain.reader].used_files(folder), *folder.archives}
         yield from ((prefix + path, why) for path, why in _not_downloaded(folder, used))
-        candidates = [
-            path
-            for path in folder.files
-            if path.count("/") <= 1
-            and path not in used
-            and _looks_like_annotations(path)
-            and posixpath.splitext(path)[0] + _STATS not in folder  # what img2dataset reports
-        ]
+        candidates = [path for path in folder.files if path not in used and _unused(folder, path)]
         if not candidates:  # detection by every reader takes time in large folders
             continue
+        others = {name: reader for name, reader in READERS.items() if name != domain.reader}
         readers = {
             file: name
-            for name, reader in READERS.items()
-            if name != domain.reader and reader.detect(folder)
+            for name, reader in others.items()
+            if reader.detect(folder)
             for file in reader.used_files(folder)
         }
         misses = list(filter(None, (reader.near_miss(folder) for reader in READERS.values())))
-        for files in _by_folder(candidates).values():
-            path = files[0]
+        for path, name in _grouped(candidates, prefix):
             why = f"the folder is read as {domain.reader}"
             if path in readers:
                 why += f"; the layout {readers[path]} reads this file instead"
@@ -98,7 +89,7 @@ def unused_files(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, s
                 why = f"it{miss.removeprefix(path)}"
             elif b"<object>" in folder.start(path):
                 why = _OBJECTS
-            yield prefix + _common_name(files), why
+            yield name, why
 
 
 def unused_text(root: Path, domains: Sequence[Domain]) -> str:
@@ -111,55 +102,45 @@ def unused_text(root: Path, domains: Sequence[Domain]) -> str:
 
 def _not_downloaded(folder: SourceFolder, used: set[str]) -> Iterator[tuple[str, str]]:
     """Yield how many images img2dataset reports as failed, unless their rows are read and rejected."""
-    reports = [
-        path
-        for path in folder.files
-        if path.endswith(_STATS) and f"{path.removesuffix(_STATS)}.parquet" not in used
-    ]
-    failed = 0
-    for path in reports:
-        try:
-            counts = load_json(folder.start(path))
-        except ValueError:
-            continue
-        if isinstance(counts, dict):
-            missed = (counts.get(name) for name in ("failed_to_download", "failed_to_resize"))
-            failed += sum(each for each in missed if isinstance(each, int))
+    failed, reports = 0, []
+    for path in folder.files:
+        if path.endswith(_STATS) and f"{path.removesuffix(_STATS)}.parquet" not in used:
+            reports.append(path)
+            with suppress(RejectedError, AttributeError):  # no JSON, or no object
+                counts = load_json(folder.start(path)).get
+                missed = counts("failed_to_download"), counts("failed_to_resize")
+                failed += sum(each for each in missed if isinstance(each, int))
     if failed:
         images = "1 image" if failed == 1 else f"{failed:,} images"
-        why = (
-            f"img2dataset failed to get {images}; error_message in the .parquet beside it says why"
-        )
-        yield reports[0] if len(reports) == 1 else f"*{_STATS} ({len(reports):,} files)", why
+        name = reports[0] if len(reports) == 1 else f"*{_STATS} ({len(reports):,} files)"
+        where = "error_message in the .parquet beside it says why"
+        yield name, f"img2dataset failed to get {images}; {where}"
 
 
-def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
-    """Group many files with the same folder and ending; few stay alone."""
+def _grouped(paths: Iterable[str], prefix: str) -> Iterator[tuple[str, str]]:
+    """Yield each file with its full name; of many in a folder with the same ending only the first, with a pattern."""
     groups: dict[str, list[str]] = defaultdict(list)
     for path in paths:
-        groups[f"{posixpath.dirname(path)}/*{posixpath.splitext(path)[1]}"].append(path)
-    many = {name: files for name, files in groups.items() if len(files) > _FEW}
-    few = (path for name, files in groups.items() if name not in many for path in files)
-    return {path: [path] for path in few} | many
+        folder, ending = posixpath.dirname(path), posixpath.splitext(path)[1]
+        groups[f"{posixpath.join(folder, '*')}{ending}"].append(path)
+    for pattern, files in groups.items():
+        if len(files) > _FEW:
+            yield files[0], f"{prefix}{pattern} ({len(files):,} files)"
+        else:
+            yield from ((path, f"{prefix}{path}") for path in files)
 
 
-def _common_name(files: list[str]) -> str:
-    """Return the path of one file, or a pattern with the number of several.
-
-    >>> _common_name(["a/1.xml", "a/2.xml"])
-    'a/*.xml (2 files)'
-    """
-    if len(files) == 1:
-        return files[0]
-    folder, ending = posixpath.dirname(files[0]), posixpath.splitext(files[0])[1]
-    return f"{posixpath.join(folder, '*')}{ending} ({len(files):,} files)"
-
-
-def _looks_like_annotations(path: str) -> bool:
-    name = PurePosixPath(path)
-    if name.suffix.lower() in _ANNOTATIONS:
-        return not name.name.endswith((_STATS, _REJECTED))
-    return name.suffix.lower() == ".txt" and "/" not in path and "readme" not in path.lower()
+def _unused(folder: SourceFolder, path: str) -> bool:
+    """Return whether a file that is not read looks like annotations."""
+    name, ending = posixpath.basename(path), posixpath.splitext(path)[1].lower()
+    if ending == ".txt":
+        return "/" not in path and "readme" not in path.lower()
+    return (
+        ending in _ANNOTATIONS
+        and path.count("/") <= 1
+        and not name.endswith((_STATS, _REJECTED))
+        and posixpath.splitext(path)[0] + _STATS not in folder  # what img2dataset reports
+    )
 
 
 def explain(root: Path, options: SourceOptions = NO_OPTIONS) -> Iterator[str]:
@@ -194,19 +175,11 @@ def _explain_domain(folder: SourceFolder, domain: Domain) -> Iterator[str]:
 
 def _samples(root: Path, domain: Domain) -> Iterator[str]:
     """Yield lines about the first records, or the first rejection if there are none."""
-    rejected = None
-    items = iter(read_domain(root, domain, require_captions=False))
-    for shown in range(_SAMPLES):
-        for item in items:
-            if not isinstance(item, Rejection):
-                break
-            rejected = rejected or item
-        else:
-            if not shown and rejected:
-                place = f"{rejected.file}: {rejected.key}".removesuffix(": ")
-                yield f"    no records; first rejection: {place}: {rejected.reason}: {rejected.detail}"[
-                    :300
-                ]
+    for item in islice(_first_records(root, domain), _SAMPLES):
+        if isinstance(item, Rejection):
+            position = f"{item.file}: {item.key}".removesuffix(": ")
+            why = f"{item.reason}: {item.detail}"
+            yield f"    no records; first rejection: {position}: {why}"[:300]
             return
         caption = item.caption[:80] + ("..." if len(item.caption) > 80 else "")
         yield f"    {item.image}: {caption or '(no caption)'}"[:300]
@@ -215,3 +188,15 @@ def _samples(root: Path, domain: Domain) -> Iterator[str]:
             continue
         if (check := check_image(str(root), item.image, BuildConfig().max_pixels)).reason:
             yield f"        rejected: {check.reason}: {check.detail}"[:300]
+
+
+def _first_records(root: Path, domain: Domain) -> Iterator[Record | Rejection]:
+    rejected, records = None, 0
+    for item in read_domain(root, domain, require_captions=False):
+        if isinstance(item, Rejection):
+            rejected = rejected or item
+        else:
+            records += 1
+            yield item
+    if rejected and not records:
+        yield rejected

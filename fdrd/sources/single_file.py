@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from fdrd.errors import FdrdError
 from fdrd.files.cache import cache_folder
@@ -53,7 +53,10 @@ def as_folder(source: Path) -> Iterator[Path]:
         folder.mkdir()
         file = folder / f"{name}{kind if kind in _AS_IT_IS else '.tar'}"
         try:
-            _fill(source, kind, file)
+            if kind in _AS_IT_IS:
+                _link(source, file)
+            else:
+                _decompress(source, _OPENERS[kind], file)
             yield folder
         except FdrdError as error:  # the user knows the file, not the folder
             message = str(error).replace(str(file), str(source)).replace(str(folder), str(source))
@@ -79,38 +82,34 @@ def _temporary_folder() -> Iterator[Path]:
         yield folder
 
 
-def _fill(source: Path, kind: str, target: Path) -> None:
-    try:
-        if kind in _AS_IT_IS:
-            _link(source, target)
-        else:
-            with _OPENERS[kind](source) as opened:
-                _decompress(source, opened, target)
-    except OSError as error:
-        raise FdrdError(
-            f"{source}: {error.strerror}; it must be readable, and the cache {cache_folder()} needs space "
-            "for it (FDRD_CACHE names another folder)"
-        ) from error
-
-
 def _link(source: Path, target: Path) -> None:
     try:
         target.hardlink_to(source.resolve())
     except OSError:  # another disk, or one without links
-        shutil.copy2(source, target)
+        try:
+            shutil.copy2(source, target)
+        except OSError as error:
+            raise _unwritable(source, error) from error
 
 
-def _decompress(source: Path, opened: IO[bytes], target: Path) -> None:
+def _decompress(source: Path, opener: Callable[[Path], Any], target: Path) -> None:
     left = MAX_RATIO * source.stat().st_size
     try:
-        with target.open("wb") as out:
+        with opener(source) as opened, target.open("wb") as out:
             while block := opened.read(2**20):
                 left -= len(block)
                 if left < 0:
                     raise expands_too_far(source)
                 out.write(block)
+        shutil.copystat(source, target)  # its time of change says whether a build is up to date
     except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
         if isinstance(error, OSError) and error.errno:  # e.g. the disk is full
-            raise
+            raise _unwritable(source, error) from error
         raise FdrdError(f"{source} cannot be decompressed: {error}; download it again") from error
-    shutil.copystat(source, target)  # its time of change says whether a build is up to date
+
+
+def _unwritable(source: Path, error: OSError) -> FdrdError:
+    return FdrdError(
+        f"{source}: {error.strerror}; it must be readable, and the cache {cache_folder()} needs space for it "
+        "(FDRD_CACHE names another folder)"
+    )

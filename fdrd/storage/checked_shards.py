@@ -31,8 +31,8 @@ _MAY_BE_NULL = ("category", "image.path", "negatives.attribute_type")
 class DamageError(FdrdError):
     """A file of a dataset is missing or damaged."""
 
-    def __init__(self, place: object, what: str):
-        super().__init__(f"{place}: {what}; {REMEDY}")
+    def __init__(self, path: object, what: str):
+        super().__init__(f"{path}: {what}; {REMEDY}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +84,9 @@ def schema_flaw(found: pa.Schema, categories: Sequence[str]) -> str:
 def row_flaws(
     batch: pa.RecordBatch | pa.Table, labels: int, domain: str | None = None
 ) -> list[Flaw]:
-    """Return what would break a reader of these rows.
+    """Return what would break a reader of these rows, which may lack their images.
 
-    Args:
-        batch: some rows of a dataset, with or without their images.
-        labels: number of class labels.
-        domain: of all rows, if it is known.
+    `labels` is the number of class labels, and `domain` the one of all rows, if it is known.
 
     Raises:
         pyarrow.ArrowInvalid: a text is not UTF-8, or an offset is wrong.
@@ -97,40 +94,30 @@ def row_flaws(
     import pyarrow.compute as pc
 
     batch.validate(full=True)
-    found = [
+    flaws = [
         flaw
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
         for flaw in _nulls(name, column)
     ]
-    numbers = batch["category"]
-    bounds = pc.min_max(numbers).as_py()
-    if bounds["min"] is not None and not 0 <= bounds["min"] <= bounds["max"] < labels:
-        found += [
-            Flaw(row, f"class label {number} is not one of {labels}")
-            for row, number in enumerate(numbers.to_pylist())
-            if number is not None and not 0 <= number < labels
-        ]
-    digests = pc.struct_field(batch["source"], "sha256")
-    if not pc.all(pc.match_substring_regex(digests, f"^{DIGEST}$")).as_py():
-        is_good = pc.match_substring_regex(digests, f"^{DIGEST}$").to_pylist()
-        found += [
-            Flaw(row, "source.sha256 is not 64 hexadecimal digits")
-            for row, good in enumerate(is_good)
-            if good is False
-        ]
-    for name in pc.unique(batch["domain"]).to_pylist():
-        if name is not None and (not is_folder_name(name) or domain not in (None, name)):
+    category, names = batch["category"], batch["domain"]
+    out_of_range = pc.or_(pc.less(category, 0), pc.greater_equal(category, labels))
+    for row in pc.indices_nonzero(out_of_range).to_pylist():
+        flaws.append(Flaw(row, f"class label {category[row]} is not one of {labels}"))
+    is_digest = pc.match_substring_regex(pc.struct_field(batch["source"], "sha256"), f"^{DIGEST}$")
+    for row in pc.indices_nonzero(pc.invert(is_digest)).to_pylist():
+        flaws.append(Flaw(row, "source.sha256 is not 64 hexadecimal digits"))
+    for name in pc.unique(names).drop_null().to_pylist():
+        if not is_folder_name(name) or domain not in (None, name):
             what = f"domain {name[:100]!r}" + (f" in a shard of {domain!r}" if domain else "")
-            rows = [row for row, each in enumerate(batch["domain"].to_pylist()) if each == name]
-            found += [Flaw(row, what) for row in rows]
+            rows = pc.indices_nonzero(pc.equal(names, name)).to_pylist()
+            flaws += [Flaw(row, what) for row in rows]
     for name, what in (("negatives", "a negative"), ("natural_pairs", "a natural pair")):
         kinds = pc.struct_field(pc.list_flatten(batch[name]), "kind")
-        is_kind = pc.is_in(kinds, pa.array(KINDS)).to_pylist()
-        if not all(is_kind):
-            rows = pc.list_parent_indices(batch[name]).to_pylist()
-            what = f"the kind of {what} is not one of {', '.join(KINDS)}"
-            found += [Flaw(rows[place], what) for place, known in enumerate(is_kind) if not known]
-    return found
+        parents = pc.list_parent_indices(batch[name])
+        for index in pc.indices_nonzero(pc.invert(pc.is_in(kinds, pa.array(KINDS)))).to_pylist():
+            text = f"the kind of {what} is not one of {', '.join(KINDS)}"
+            flaws.append(Flaw(parents[index].as_py(), text))
+    return flaws
 
 
 class ShardFacts(NamedTuple):
@@ -148,13 +135,10 @@ def read_checked(
     *,
     images: bool = True,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a shard batch by batch, each after checking it.
+    """Yield the rows of a shard batch by batch, each after checking it, with or without the image bytes.
 
-    Args:
-        path: the file.
-        shard: its manifest entry; None for a copy in the cache of `datasets`.
-        categories: those of the manifest; None for those that the file lists.
-        images: with the image bytes.
+    Without an entry of the manifest (`shard`), e.g. for a copy in the cache of `datasets`, it is not compared with one,
+    and without `categories` the file says which there are.
 
     Raises:
         DamageError: the file is missing or damaged, or a row would break its reader.
@@ -179,9 +163,7 @@ def read_checked(
 
 
 def check_rows(
-    path: Path,
-    shard: Shard | None = None,
-    categories: Sequence[str] | None = None,
+    path: Path, shard: Shard | None = None, categories: Sequence[str] | None = None
 ) -> None:
     """Check all rows of a shard; a file that did not change is checked once in a process.
 
@@ -193,12 +175,8 @@ def check_rows(
     except OSError:
         status = None
     state = status and (status.st_size, status.st_mtime_ns, status.st_ino)
-    _check_once(
-        path,
-        state,
-        shard and ShardFacts(shard.domain, shard.rows, shard.bytes),
-        None if categories is None else tuple(categories),
-    )
+    facts = shard and ShardFacts(shard.domain, shard.rows, shard.bytes)
+    _check_once(path, state, facts, None if categories is None else tuple(categories))
 
 
 @lru_cache(maxsize=1024)

@@ -36,9 +36,9 @@ def refresh_states(out: Path) -> None:
     files = known.get("files", {})
     changed = bool(known.get("before"))
     for path, state in files.items():
-        numbers = _numbers(out / path)
-        if state[1:] != numbers and state[1:4] == numbers[:3]:
-            state[1:], changed = numbers, True
+        current = _numbers(out / path)
+        if state[1:] != current and state[1:4] == current[:3]:
+            state[1:], changed = current, True
     if changed:
         _write(out, files, [])
 
@@ -52,13 +52,13 @@ def are_unchanged(out: Path, manifest: Manifest) -> bool:
         return False
     hashed = False
     for path, (digest, *state) in files.items():
-        numbers = _numbers(out / path)
-        if not numbers:
+        current = _numbers(out / path)
+        if not current:
             return False
-        if numbers != state:
+        if current != state:
             if sha256_of(out / path) != digest:
                 return False
-            files[path], hashed = [digest, *numbers], True
+            files[path], hashed = [digest, *current], True
     if hashed:
         for name in _DOCUMENTS:
             if name not in files and (out / name).is_file():

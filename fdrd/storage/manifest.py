@@ -25,19 +25,8 @@ from fdrd.errors import FdrdError, first_line
 from fdrd.kinds import refuse_other
 from fdrd.reasons import REASONS, Rejection
 from fdrd.record import class_labels
-from fdrd.storage.manifest_types import (
-    ColumnType,
-    Config,
-    DomainEntry,
-    FileCounts,
-    Manifest,
-    RecordCounts,
-    ReviewCounts,
-    Shard,
-    SplitCounts,
-    SplitName,
-    Tokens,
-)
+from fdrd.storage import manifest_types as types
+from fdrd.storage.manifest_types import Manifest, Shard, SplitCounts, SplitName
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -116,20 +105,13 @@ def make_manifest(
     rejected: list[Rejection],
     shards: list[Shard],
     tokens: dict[str, Any],
-    decisions: dict[str, Any] | None = None,
-    extra: Mapping[str, str] | None = None,
+    decisions: dict[str, Any] | None,
+    extra: Mapping[str, str],
 ) -> Manifest:
     """Return the manifest of a build.
 
-    Args:
-        config: the options.
-        domains: domains of the source.
-        pairs: the records; the kept ones are in the shards.
-        rejected: all rejections.
-        shards: entries from `fdrd.storage.shards.write_shard`.
-        tokens: caption lengths, from `fdrd.text.tokens.summary`.
-        decisions: counts of a review, from `fdrd.curation.decisions.decisions_entry`.
-        extra: types of the extra columns.
+    `tokens` is from `fdrd.text.tokens.summary`, `decisions` from `fdrd.curation.decisions.review_counts`, and `extra`
+    are the extra columns of the shards.
     """
     rules = pairs.rule_counts()
     for shard in shards:
@@ -138,23 +120,25 @@ def make_manifest(
     return Manifest(
         schema_version=SCHEMA_VERSION,
         name=config.name,
-        config=Config(**asdict(config)),
+        config=types.Config(**asdict(config)),
         libraries=library_versions(),
         backbone=config.backbone,
-        domains=[_domain_entry(domain) for domain in domains],
-        records=RecordCounts(kept + len(rejected), kept, len(rejected)),
+        domains=[
+            types.DomainEntry(each.name, each.reader, **each.about.to_json()) for each in domains
+        ],
+        records=types.RecordCounts(kept + len(rejected), kept, len(rejected)),
         files=_account(pairs, rejected),
         rejected=_counted(rejection.reason for rejection in rejected),
         rules={rule: rules[rule] for rule in sorted(rules) if rule not in REASONS},
         reported={reason: rules[reason] for reason in sorted(rules) if reason in REASONS},
         licenses=dict(sorted(pairs.count("license").items())),
         splits=_split_counts(pairs),
-        tokens=msgspec.convert(tokens, Tokens),
+        tokens=msgspec.convert(tokens, types.Tokens),
         categories=sorted(class_labels(pairs.named_categories()).values()),
         shards=shards,
         digest=digest_of_shards(shards),
-        decisions=msgspec.convert(decisions, ReviewCounts) if decisions else None,
-        columns=cast("dict[str, ColumnType]", dict(extra or {})),
+        decisions=msgspec.convert(decisions, types.ReviewCounts) if decisions else None,
+        columns=cast("dict[str, types.ColumnType]", dict(extra)),
     )
 
 
@@ -164,23 +148,18 @@ def digest_of_shards(shards: Iterable[Shard]) -> str:
     return hashlib.sha256(digests.encode()).hexdigest()
 
 
-def _domain_entry(domain: Domain) -> DomainEntry:
-    about = {key: value for key, value in domain.about.to_json().items() if value}
-    return DomainEntry(domain.name, domain.reader, **about)
-
-
 def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items()))
 
 
-def _account(pairs: PairTable, rejected: Iterable[Rejection]) -> dict[str, FileCounts]:
+def _account(pairs: PairTable, rejected: Iterable[Rejection]) -> dict[str, types.FileCounts]:
     """Count records read, kept, and rejected by reason, for each annotation file."""
     files_kept = pairs.count("file")
     reasons: dict[str, list[str]] = {file: [] for file in files_kept}
     for rejection in rejected:
         reasons.setdefault(annotation_file(rejection.file), []).append(rejection.reason)
     return {
-        file: FileCounts(
+        file: types.FileCounts(
             read=files_kept[file] + len(reasons[file]),
             kept=files_kept[file],
             rejected=_counted(reasons[file]),
@@ -212,6 +191,6 @@ def library_versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES}
 
 
-def dump(value: Manifest | Mapping[str, Any]) -> str:
+def dump(value: msgspec.Struct | Mapping[str, Any]) -> str:
     """Format JSON as in the files of a dataset folder."""
     return json.dumps(msgspec.to_builtins(value), indent=1, ensure_ascii=False) + "\n"

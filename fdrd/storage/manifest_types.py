@@ -173,6 +173,10 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     decisions: ReviewCounts | None = None
     columns: dict[ColumnName, ColumnType] = {}
 
+    def __repr__(self) -> str:
+        records = f"{self.records.kept:,} records kept, {self.records.rejected:,} rejected"
+        return f"Manifest({self.name!r}: {records}, {len(self.shards):,} shards)"
+
 
 def manifest_schema() -> dict[str, Any]:
     """Return the JSON schema of a manifest."""

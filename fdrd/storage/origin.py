@@ -6,11 +6,10 @@ sizes. So a source may change, or move, or be copied; only a source that moved a
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
@@ -22,8 +21,7 @@ DEFAULT_OUT = Path("data") / DEFAULT_NAME
 _ENDINGS = r"\.(zip|parquet|tgz|tar(\.\w+)?)$"  # of sources that are files
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """The source of a build.
 
     Attributes:
@@ -34,10 +32,6 @@ class Origin:
     path: str
     files: str
 
-    def is_same(self, other: Origin) -> bool:
-        """Return whether both are one source."""
-        return self.path == other.path or self.files == other.files
-
     @property
     def name(self) -> str:
         """A name for the dataset of this source, from the name of its folder or file."""
@@ -45,21 +39,16 @@ class Origin:
         return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("._-") or "dataset"
 
 
-def origin_of(value: dict[str, Any]) -> Origin:
-    """Return the origin of its JSON form, `asdict(origin)`."""
-    return Origin(str(value["path"]), str(value["files"]))
-
-
 def write_origin(out: Path, origin: Origin) -> None:
     """Remember the source of a dataset that is about to be published."""
-    write_text(_note(out), dump(asdict(origin)))
+    write_text(_note(out), dump(origin))
 
 
 def recorded_origin(out: Path) -> Origin | None:
     """Return the source of a dataset; None if the work folder is gone or damaged."""
     try:
-        return origin_of(json.loads(_note(out).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return msgspec.json.decode(_note(out).read_bytes(), type=Origin)
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -68,7 +57,7 @@ def holds_other(out: Path, origin: Origin) -> bool:
     if not (out / "manifest.json").is_file():
         return False
     recorded = recorded_origin(out)
-    return recorded is None or not recorded.is_same(origin)
+    return not recorded or (recorded.path != origin.path and recorded.files != origin.files)
 
 
 def check_same_source(out: Path, origin: Origin) -> None:
@@ -89,15 +78,12 @@ def choose_default(origin: Origin, replace: bool = False) -> tuple[Path, str]:
         return DEFAULT_OUT, DEFAULT_NAME
     out = DEFAULT_OUT.with_name(origin.name)
     is_dataset = (out / "manifest.json").is_file()
-    if holds_other(out, origin) or (not is_dataset and out.exists() and not _is_empty(out)):
+    is_free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    if holds_other(out, origin) or not (is_dataset or is_free):
         raise FdrdError(
             f"{DEFAULT_OUT} is a dataset {_described(DEFAULT_OUT)}, and {out} exists, too; give another `out`"
         )
     return out, origin.name
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
 
 
 def _described(out: Path) -> str:

@@ -27,7 +27,7 @@ def stage_folder(out: Path) -> Path:
 
 
 def ledger_path(out: Path) -> Path:
-    """Return the file with the image checks of earlier builds (`fdrd.storage.ledger`)."""
+    """Return the file with the image checks of earlier builds (`fdrd.pipeline.collect`)."""
     return work_folder(out) / "examined.jsonl"
 
 

@@ -94,7 +94,7 @@ def _has_name(folder: Path, name: str) -> bool:
 
 def _markers(name: str, config: str) -> list[Path]:
     """Return the markers of the folders of a config, the newest first, which the loader takes."""
-    if not _is_name(name):
+    if "/" in name or name in (".", ".."):  # a Hub id or a path
         return []
     found = _root(name).glob(f"{config}/{VERSION}/*/{MARKER}")
     shown = [marker for marker in found if not marker.parent.name.startswith(".")]
@@ -112,16 +112,12 @@ def _root(name: str) -> Path:
     return Path(folder).expanduser() / name
 
 
-def _is_name(text: str) -> bool:
-    return "/" not in text and text not in (".", "..")  # neither a Hub id nor a path
-
-
 def _register(folder: Path, manifest: Manifest, root: Path) -> list[str]:
     configs = [*sorted(manifest.splits), "default"]
     # The loader needs a different digest for each config.
     targets = {
-        config: root / config / VERSION / f"{manifest.digest[:60]}{number:04x}"
-        for number, config in enumerate(configs)
+        config: root / config / VERSION / f"{manifest.digest[:60]}{index:04x}"
+        for index, config in enumerate(configs)
     }
     shards = {
         config: [each for each in manifest.shards if config in ("default", each.domain)]
@@ -131,7 +127,8 @@ def _register(folder: Path, manifest: Manifest, root: Path) -> list[str]:
     _remove(
         path
         for path in root.glob(f"*/{VERSION}/*")
-        if _is_retired(path) and path.stat().st_mtime < time() - _DAY
+        if [file.name for file in path.iterdir()] == [_INFO]
+        and path.stat().st_mtime < time() - _DAY
     )
     earlier = [path for path in root.glob(f"*/{VERSION}/*") if (path / MARKER).is_file()]
     replaced = set(earlier) - set(targets.values())
@@ -216,10 +213,6 @@ def _retire(folder: Path) -> None:
     shutil.rmtree(hidden)
 
 
-def _is_retired(folder: Path) -> bool:
-    return [path.name for path in folder.iterdir()] == [_INFO]
-
-
 def registered_shards(name: str, config: str) -> dict[str, list[Path]]:
     """Return the registered shards of each split, all of one build. Unlike `load_dataset`, never ask the Hub."""
     from datasets import DatasetInfo
@@ -228,10 +221,9 @@ def registered_shards(name: str, config: str) -> dict[str, list[Path]]:
     for marker in _markers(name, glob.escape(config)):
         found = {}
         for split, info in (DatasetInfo.from_directory(str(marker.parent)).splits or {}).items():
-            files = filenames_for_dataset_split(
-                str(marker.parent), name, split, filetype_suffix="arrow", shard_lengths=info.shard_lengths,
-            )  # fmt: skip
-            found[split] = [Path(file) for file in files]
+            lengths = info.shard_lengths
+            files = filenames_for_dataset_split(str(marker.parent), name, split, "arrow", lengths)
+            found[split] = list(map(Path, files))
         return found
     return {}
 
@@ -248,19 +240,18 @@ def _write_hidden(
     partial.mkdir(parents=True)
     splits: dict[str, dict[str, Any]] = {}
     for split in dict.fromkeys(shard.split for shard in shards):
-        of_split = [shard for shard in shards if shard.split == split]
-        lengths = [shard.rows for shard in of_split]
-        size = sum(shard.bytes for shard in of_split)
+        parts = [shard for shard in shards if shard.split == split]
+        lengths = [shard.rows for shard in parts]
         splits[split] = {
             "name": split,
-            "num_bytes": size,
+            "num_bytes": sum(shard.bytes for shard in parts),
             "num_examples": sum(lengths),
             "shard_lengths": lengths,
             "dataset_name": name,
         }
-        for number, shard in enumerate(of_split):
-            part = f"-{number:05d}-of-{len(of_split):05d}" if len(of_split) > 1 else ""
-            _link_as_arrow(folder / shard.path, partial / f"{name}-{split}{part}.arrow")
+        for index, shard in enumerate(parts):
+            suffix = f"-{index:05d}-of-{len(parts):05d}" if len(parts) > 1 else ""
+            _link_as_arrow(folder / shard.path, partial / f"{name}-{split}{suffix}.arrow")
     # What `DatasetInfo.write_to_directory` writes.
     info = {
         **dict.fromkeys(("description", "citation", "homepage", "license"), ""),

@@ -72,13 +72,7 @@ def fingerprint_source(root: Path) -> SourceFingerprint:
 
 
 def inputs_digest(settings: Any, domains: Iterable[object], source: str) -> str:
-    """Return a digest of everything that determines a build.
-
-    Args:
-        settings: the options, as JSON.
-        domains: the domains of the source with their layouts.
-        source: the digest of the source's files.
-    """
+    """Return a digest of everything that determines a build: JSON of the options, domains, digest of the files."""
     inputs = [settings, library_versions(), [repr(domain) for domain in domains], source]
     return hashlib.sha256(json.dumps(inputs).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -149,16 +143,10 @@ def reusable_shards(out: Path) -> dict[str, tuple[Path, Shard]]:
     found = {}
     for folder, entry in candidates:
         with suppress(OSError, *_DAMAGED):
-            if _is_intact(folder, entry):
+            file = folder / entry.path
+            if file.stat().st_size == entry.bytes and sha256_of(file) == entry.sha256:
                 found[entry.key] = (folder, entry)
     return found
-
-
-def _is_intact(folder: Path, entry: Shard) -> bool:
-    file = folder / entry.path
-    if not file.is_file() or file.stat().st_size != entry.bytes:
-        return False
-    return bool(sha256_of(file) == entry.sha256)
 
 
 def _journal(out: Path) -> Path:

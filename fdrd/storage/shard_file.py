@@ -88,22 +88,22 @@ def read_batches(path: Path, *, images: bool = True) -> Iterator[pa.RecordBatch]
 
 def named_images(schema: pa.Schema) -> pa.Schema:
     """Return the schema of rows that have the name of their image file instead of the image."""
-    place = schema.get_field_index("image")
-    return schema.set(place, pa.field("image", pa.string()))
+    index = schema.get_field_index("image")
+    return schema.set(index, pa.field("image", pa.string()))
 
 
 def _with_images(rows: pa.Table, images: Sequence[bytes], schema: pa.Schema) -> pa.Table:
     """Return rows with the bytes of their images."""
-    place = schema.get_field_index("image")
+    index = schema.get_field_index("image")
     ends = np.cumsum([0, *map(len, images)], dtype=np.int32)
     data = pa.BinaryArray.from_buffers(
         pa.binary(), len(images), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(images))]
     )
     rows = rows.combine_chunks()
     (names,) = rows["image"].chunks
-    image = pa.StructArray.from_arrays([data, names], fields=list(schema.field(place).type))
+    image = pa.StructArray.from_arrays([data, names], fields=list(schema.field(index).type))
     # No cast: it imports all of `pyarrow.compute`, and the writer compares the schemas.
-    return rows.set_column(place, schema.field(place), image)
+    return rows.set_column(index, schema.field(index), image)
 
 
 def class_names(schema: pa.Schema) -> list[str]:

@@ -1,4 +1,4 @@
-"""Assign rows to shards by a stable key, and write shards in worker processes.
+"""Turn records into rows with hard negatives, assign them to shards by a stable key, and write shards in workers.
 
 Rows are sorted by `pair_table.sort_key`, and each shard holds a fixed range of that order. A changed image
 changes its own shard only. A changed caption also changes the catalog that negatives are drawn from, and
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,22 +19,107 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from fdrd.columns import extra_of
+from fdrd.columns import ExtraTypes, arrow_schema, extra_of, extra_row, struct_schema
 from fdrd.curation.pair_table import Integers, PairTable
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of
-from fdrd.files.struct_table import read_table
+from fdrd.files.struct_table import StructTable, parse_rows, read_table
 from fdrd.images.check import read_image
-from fdrd.record import ImageRef, Record, category_name, from_json
+from fdrd.images.containers import member_name
+from fdrd.negatives import Catalog
+from fdrd.negatives.annotate import AnnotateConfig, annotate
+from fdrd.record import ImageRef, Labels, Record, category_name, from_json, to_json
 from fdrd.storage.checked_shards import read_checked
 from fdrd.storage.manifest_types import Manifest, Shard, SplitName
-from fdrd.storage.rows import FILE, SIZE
-from fdrd.storage.shard_file import open_shard
+from fdrd.storage.shard_file import encode_row, named_images, open_shard, with_name
 
 BATCH_BYTES = 32 * 2**20
 """Maximum size of a record batch. It bounds the memory of workers and of readers."""
 BATCH_ROWS = 1000
 """Maximum rows of a record batch: the default of `datasets`, fast for random access."""
+
+
+FILE, SIZE = "image file", "row size"
+"""Columns of rows that wait for their image: where it is, and the approximate bytes of the row without it.
+
+With a space, unlike the name of any extra column.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsTask:
+    """Some neighboring records of a shard; `named` if the file has a column with the names of categories.
+
+    `extra` are the extra columns of the dataset.
+    """
+
+    domain: str
+    records: StructTable[Record]
+    labels: Labels
+    named: bool
+    config: AnnotateConfig
+    extra: ExtraTypes
+
+
+def make_rows(
+    task: RowsTask,
+    catalogs: Mapping[str, Catalog],
+    true_texts: Callable[[Record], Container[str]],
+    count: Callable[[Record], None],
+) -> tuple[pa.RecordBatch, Counter[str]]:
+    """Return the rows of a task (`waiting_schema`), and how often each rule fixed or dropped a given negative.
+
+    `catalogs` are, by domain, the captions that negatives are drawn from. `true_texts` returns the true texts of the
+    image of a record, as `annotate` needs them. `count` is called with each record as written.
+
+    Raises:
+        FdrdError: this machine does not see the records.
+    """
+    names = sorted(task.labels.values())
+    index = {label: position for position, label in enumerate(names)}
+    rules: Counter[str] = Counter()
+    lines = []
+    records = list(task.records)
+    annotated = annotate(
+        records, list(map(true_texts, records)), catalogs[task.domain], task.config
+    )
+    for before, record in zip(records, annotated, strict=True):
+        rules.update(record.rules[len(before.rules) :])
+        count(record)
+        row = _row(record, task.labels)
+        row["category"] = index.get(task.labels.get((record.domain, record.category), ""))
+        image = record.image
+        row["image"] = {"path": member_name(image.member) or image.path.rpartition("/")[2]}
+        row |= extra_row(record.extra, task.extra)
+        size = text_bytes(encode_row(row))
+        if task.named:
+            row = with_name(row, names)
+        lines.append(encode_row({**row, FILE: image, SIZE: size}))
+    (batch,) = parse_rows(lines, waiting_schema(names, task.extra, task.named)).to_batches()
+    return batch, rules
+
+
+def waiting_schema(categories: list[str], extra: ExtraTypes, named: bool) -> pa.Schema:
+    """Return the schema of rows that wait for their image."""
+    schema = named_images(arrow_schema(categories, extra, named=named))
+    file = pa.field(FILE, pa.struct(struct_schema(ImageRef)))
+    return schema.append(file).append(pa.field(SIZE, pa.int64()))
+
+
+def text_bytes(text: bytes) -> int:
+    """Return the approximate size of a row without its image bytes."""
+    return len(msgspec.json.format(text, indent=0))
+
+
+def _row(record: Record, labels: Labels) -> dict[str, Any]:
+    """Return the columns of `fdrd.columns.features` except the image; negatives use class labels."""
+    row = to_json(record)
+    for column in ("split", "rules", "extra"):  # others have the first two, `extra_row` the last
+        del row[column]
+    for negative in row["negatives"]:
+        named = (record.domain, negative["category"])
+        negative["category"] = labels.get(named, negative["category"])
+    return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +134,10 @@ class ShardPlan:
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """Everything that a worker needs to write one shard.
+    """Everything that a worker needs to write the shard `path` in the stage folder `folder`.
 
-    Attributes:
-        path: file of the shard inside the folder.
-        domain: domain of all rows.
-        split: split of all rows.
-        rows: Arrow file of the rows, which wait for their images (`fdrd.storage.rows`).
-        root: folder of the images.
-        rules: counts of the fixes of given negatives.
-        key: key of the shard.
-        folder: stage folder.
-        schema: serialized Arrow schema.
+    `rows` is an Arrow file of its rows, which wait for their images below `root`. `rules` are
+    counts of the fixes of given negatives, and `schema` is the serialized Arrow schema.
     """
 
     path: str
@@ -73,24 +151,18 @@ class ShardTask:
     schema: bytes
 
 
-def plan_shards(pairs: PairTable, shard_bytes: int, format: str = "arrow") -> list[ShardPlan]:
-    """Return shards of about `shard_bytes` image bytes, ordered by domain, split and number.
-
-    Args:
-        pairs: the kept ones are planned.
-        shard_bytes: wanted size of a shard.
-        format: extension of the files.
-    """
+def plan_shards(pairs: PairTable, shard_bytes: int, format: str) -> list[ShardPlan]:
+    """Return shards of the kept pairs with about `shard_bytes` image bytes, ordered by domain, split and index."""
     plans = []
     for (domain, split), rows in pairs.by_split().items():
         rows = rows[np.lexsort((pairs["then_order"][rows], pairs["order"][rows]))]
         total = int(pairs.images.sizes[pairs["digest"][rows]].sum())
         count = max(1, -(-total // shard_bytes))
         begins = [-(-(part << 60) // count) << 4 for part in range(1, count)]
-        places = np.searchsorted(pairs["order"][rows], np.array(begins, np.uint64))
-        parts = [part for part in np.split(rows, places) if len(part)]
-        for number, part in enumerate(parts):
-            path = f"data/{domain}/{split}-{number:05d}-of-{len(parts):05d}.{format}"
+        starts = np.searchsorted(pairs["order"][rows], np.array(begins, np.uint64))
+        parts = [part for part in np.split(rows, starts) if len(part)]
+        for index, part in enumerate(parts):
+            path = f"data/{domain}/{split}-{index:05d}-of-{len(parts):05d}.{format}"
             plans.append(ShardPlan(path, domain, cast("SplitName", split), part))
     return plans
 
@@ -136,16 +208,14 @@ def read_records(folder: Path, manifest: Manifest) -> Iterator[Record]:
     Raises:
         DamageError: a shard is missing or damaged.
     """
+    categories = manifest.categories
     for shard in manifest.shards:
-        path, categories = folder / shard.path, manifest.categories
-        for batch in read_checked(path, shard, categories, images=False):
+        for batch in read_checked(folder / shard.path, shard, categories, images=False):
             for row in batch.to_pylist():
-                row["category"] = category_name(row["category"], manifest.categories)
-                image = {"path": row["source"]["file"], "member": ""}
-                extra = extra_of(row)
-                yield from_json(
-                    {**row, "image": image, "split": shard.split, "rules": (), "extra": extra}
-                )
+                row["extra"] = extra_of(row)
+                row["category"] = category_name(row["category"], categories)
+                row["image"] = {"path": row["source"]["file"], "member": ""}
+                yield from_json({**row, "split": shard.split, "rules": ()})
 
 
 def _batches(rows: pa.Table, root: str) -> Iterator[tuple[pa.Table, list[bytes]]]:

@@ -28,6 +28,9 @@ WORD = rf"(?-i:[^\W_{_UNSPACED}]|[\u0300-\u036f\u0900-\u0dff])"
 """Pattern of a character of a word, in scripts with spaces between words."""
 
 _TOKEN = re.compile(rf"(?:{WORD})+|.", re.DOTALL)
+_ASCII_TOKEN = re.compile(
+    r"[^\W_]+|[^\w\s-]"
+)  # the same in ASCII without separators, in half the time
 _MAX_LONGER = 4000  # letters of the longer names that one search considers; real captions have few
 
 _AFTER_ARTICLE = re.compile(r"an?[\s_]+(?=([^\s_]))", re.IGNORECASE)
@@ -192,14 +195,15 @@ class NameIndex:
 
     def find(self, text: str) -> set[int]:
         """Return the indices of the names."""
-        tokens = _TOKEN.findall(_folded(text))
+        tokens = _tokens(text)
         found: set[int] = set()
-        for start in range(len(tokens)):
-            node = self._tree
-            for place in range(start, len(tokens)):
-                if tokens[place] not in node:
+        tree = self._tree
+        for start in [place for place, token in enumerate(tokens) if token in tree]:
+            node = tree
+            for token in tokens[start : start + self._longest]:
+                if token not in node:
                     break
-                node = node[tokens[place]]
+                node = node[token]
                 if _END in node:
                     found.update(node[_END])
         return found
@@ -209,19 +213,31 @@ class NameIndex:
         return {"names": self.names}
 
     @cached_property
+    def _longest(self) -> int:
+        """The number of tokens of the longest form."""
+        return max((len(_tokens(form)) for forms in self.names for form in forms), default=0)
+
+    @cached_property
     def _tree(self) -> dict[str, Any]:
         """Each node has the next tokens of names, and the indices of the names that end there."""
         root: dict[str, Any] = {}
         for index, forms in enumerate(self.names):
             for form in forms:
                 node = root
-                for token in _TOKEN.findall(_folded(form)):
+                for token in _tokens(form):
                     node = node.setdefault(token, {})
                 node.setdefault(_END, []).append(index)
         return root
 
 
 _END = ""  # no token
+
+
+def _tokens(text: str) -> list[str]:
+    """Return the words and marks of a text, folded, without the separators between words."""
+    if text.isascii():
+        return _ASCII_TOKEN.findall(text.lower())
+    return [token for token in _TOKEN.findall(_folded(text)) if token != " "]
 
 
 def _folded(text: str) -> str:

@@ -78,6 +78,7 @@ class BrowsePages:
             same=same if record["image"] else [], near=near,
             methods=self.context.meaning.methods(index),
             ranks=self.context.runs.ranks_of(index, record["row"]) if self.context.runs else [],
+            fooled=self.context.runs.fooled_by(index, record) if self.context.runs else None,
             decisions=with_reasons(decisions, outcome), corrected=outcome.record,
         )  # fmt: skip
 
@@ -91,11 +92,11 @@ class BrowsePages:
 
     def thumb(self, request: Request) -> Response:
         """Give the thumbnail of a record."""
-        return self._image(request, small=True)
+        return image_of(self.context.library.current(), request, small=True)
 
     def image(self, request: Request) -> Response:
         """Give the image of a record at full size."""
-        return self._image(request, small=False)
+        return image_of(self.context.library.current(), request, small=False)
 
     def rejected(self, request: Request) -> Response:
         """List rejected records by reason; pairs are shown side by side."""
@@ -131,8 +132,8 @@ class BrowsePages:
             if not found or self.context.source is None:
                 raise FdrdError("give --source to see rejected images")
             data = encode(rejected_image(self.context.source, found[0]), 320)
-        except FdrdError as error:
-            return Response(placeholder(str(error)[:60]), media_type="image/svg+xml")
+        except FdrdError:  # the page says why
+            return Response(placeholder("cannot be shown"), media_type="image/svg+xml")
         return Response(data, media_type=TYPE, headers=_FOREVER)
 
     def duplicates(self, request: Request) -> Response:
@@ -145,22 +146,6 @@ class BrowsePages:
             request, "duplicates.html", groups=groups, page=page, pages=pages, total=len(clusters)
         )
 
-    def _image(self, request: Request, small: bool) -> Response:
-        index = self.context.library.current()
-        record = index.record(request.query_params.get("id", ""))
-        if record is None:
-            return Response(placeholder("no such record"), 404, media_type="image/svg+xml")
-        shard = index.shards[record["shard"]][0]
-        try:
-            if small:
-                data = thumbnail(index.folder, shard, record)
-            else:
-                raw = image_bytes(index.folder / shard, record["place"], record["image"])
-                data = encode(raw)
-        except FdrdError:
-            return Response(placeholder("image damaged"), media_type="image/svg+xml")
-        return Response(data, media_type=TYPE, headers=_FOREVER)
-
     def _marks(self, index: Index, rows: Indices) -> dict[int, list[str]]:
         """Return what reviewers said of each row: verdict and tags."""
         marks: dict[int, list[str]] = {row: [] for row in rows.tolist()}
@@ -169,6 +154,22 @@ class BrowsePages:
                 for row in rows[np.isin(rows, found)].tolist() if label != UNSEEN else ():
                     marks[row].append(label)
         return marks
+
+
+def image_of(index: Index | None, request: Request, small: bool) -> Response:
+    """Return the image of the record that is asked for, or a drawing that says why it cannot be shown."""
+    record = index.record(request.query_params.get("id", "")) if index else None
+    if index is None or record is None:
+        return Response(placeholder("no such record"), 404, media_type="image/svg+xml")
+    shard = index.shards[record["shard"]][0]
+    try:
+        if small:
+            data = thumbnail(index.folder, shard, record)
+        else:
+            data = encode(image_bytes(index.folder / shard, record["place"], record["image"]))
+    except FdrdError:
+        return Response(placeholder("image damaged"), media_type="image/svg+xml")
+    return Response(data, media_type=TYPE, headers=_FOREVER)
 
 
 def _neighbors(index: Index, rows: Indices, row: int) -> tuple[str, str]:

@@ -7,8 +7,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fdrd.viewer.browse_pages import image_of
 from fdrd.viewer.context import Context, page_of
-from fdrd.viewer.images import TYPE, placeholder, thumbnail
 from fdrd.viewer.index import Index
 
 KINDS = {
@@ -65,10 +65,4 @@ class ChangesPages:
 
     def thumb(self, request: Request) -> Response:
         """Give the thumbnail of a record of the earlier build."""
-        before = self.context.before
-        record = before.record(request.query_params.get("id", "")) if before else None
-        if before is None or record is None:
-            return Response(placeholder("no such record"), 404, media_type="image/svg+xml")
-        return Response(
-            thumbnail(before.folder, before.shards[record["shard"]][0], record), media_type=TYPE
-        )
+        return image_of(self.context.before, request, small=True)

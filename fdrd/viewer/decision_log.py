@@ -22,10 +22,10 @@ from fdrd.curation.decisions import (
     MAX_BYTES,
     Decision,
     in_effect,
+    judged,
     parse_decisions,
     to_line,
 )
-from fdrd.curation.judgments import judged
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sync_folder
 

@@ -113,16 +113,9 @@ class State:
         )
 
     @property
-    def key(self) -> tuple[Any, ...]:
+    def key(self) -> tuple[tuple[str, str], ...]:
         """What identifies the selection, whatever the page."""
-        return (
-            self.q,
-            self.similar,
-            self.like,
-            self.area,
-            tuple(sorted(self.chosen.items())),
-            self.order,
-        )
+        return tuple(replace(self, page=1).pairs())
 
 
 _AREA = re.compile(r"\d{1,4},\d{1,4}(,\d{1,4},\d{1,4}){2,63}")
@@ -153,15 +146,8 @@ def parse_state(pairs: Iterable[tuple[str, str]]) -> State:
             order = value
         elif name == "page" and value.isascii() and value.isdecimal():
             page = min(max(1, int(value)), 10**6)
-    return State(
-        q,
-        {name: tuple(values) for name, values in chosen.items()},
-        order,
-        page,
-        similar,
-        like,
-        area,
-    )
+    several = {name: tuple(values) for name, values in chosen.items()}
+    return State(q, several, order, page, similar, like, area)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,12 +260,13 @@ def select(
         facets.append(_facet(columns, name, mask, state.chosen.get(name, ()), limit))
     for name, labels in reviewed.items():
         mask = rows_but(name) if name in masks else everything
-        limit = MOST if name == all_of else SHOWN
-        listed = [
-            Value(label, len(rows) if mask is None else int(mask[rows].sum()), label in state.chosen.get(name, ()))
-            for label, rows in [*labels.items()][:limit]
-        ]  # fmt: skip
-        facets.append(Facet(name, TITLES[name], listed, max(0, len(labels) - limit)))
+        chosen, limit = state.chosen.get(name, ()), MOST if name == all_of else SHOWN
+        counted = (
+            Value(label, len(rows) if mask is None else int(mask[rows].sum()), label in chosen)
+            for label, rows in labels.items()
+        )
+        listed = [value for value in counted if value.count or value.chosen]
+        facets.append(Facet(name, TITLES[name], listed[:limit], max(0, len(listed) - limit)))
     rows = np.arange(columns.size, dtype=np.int32)
     if everything is not None:
         rows = rows[everything]

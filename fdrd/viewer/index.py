@@ -36,6 +36,8 @@ from fdrd.viewer.indexing import FIELDS, write_index
 
 _VERSION = 4
 _UNFINISHED = ".unfinished"
+_SEARCHES = 32
+"""Searches whose rows are kept: filters are chosen after a search."""
 
 
 def files_now(folder: Path, manifest: Manifest) -> list[list[int]]:
@@ -136,6 +138,7 @@ class Index:
         """What a form says about the dataset that its page showed."""
         self._uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
         self._local = threading.local()
+        self._searches: dict[str, Indices] = {}
         self.columns = Columns(
             {
                 name: (json.loads(labels), np.frombuffer(codes, np.int32), _integers(rows))
@@ -159,6 +162,11 @@ class Index:
             marks = ",".join("?" * len(some))
             found |= {each["row"]: each for each in self._records(f"row IN ({marks})", some, spans)}
         return [found[int(row)] for row in rows]
+
+    def stream(self, rows: Indices) -> Iterator[dict[str, Any]]:
+        """Yield the records of some rows, a few hundred of which are in memory at a time."""
+        for start in range(0, len(rows), 500):
+            yield from self.records(rows[start : start + 500].tolist())
 
     def record(self, record_id: str) -> dict[str, Any] | None:
         """Return the record of an id."""
@@ -190,17 +198,20 @@ class Index:
         if not words:
             return np.zeros(0, np.int32)
         match = " ".join(f'"{word}"' for word in words) + ("*" if len(words[-1]) > 2 else "")
-        found = self._all("SELECT rowid FROM words WHERE words MATCH ?", [match])
-        return np.fromiter((row for (row,) in found), np.int32, len(found))
+        if match not in self._searches:
+            found = self._all("SELECT rowid FROM words WHERE words MATCH ?", [match])
+            if len(self._searches) >= _SEARCHES:
+                self._searches.clear()
+            self._searches[match] = np.fromiter((row for (row,) in found), np.int32, len(found))
+        return self._searches[match]
 
     def texts(self, rows: Indices) -> Iterator[RowTexts]:
         """Yield what a fingerprint reads of rows."""
-        for start in range(0, len(rows), 500):
-            for each in self.records(rows[start : start + 500].tolist()):
-                negatives = [negative["caption"] for negative in each["negatives"]]
-                partners = [(pair["kind"], pair["id"]) for pair in each["natural_pairs"]]
-                texts = each["image"], each["caption"], each["category"]
-                yield *texts, negatives, partners, each["domain"]
+        for each in self.stream(rows):
+            negatives = [negative["caption"] for negative in each["negatives"]]
+            partners = [(pair["kind"], pair["id"]) for pair in each["natural_pairs"]]
+            texts = each["image"], each["caption"], each["category"]
+            yield *texts, negatives, partners, each["domain"]
 
     def texts_of(self, column: Literal["image", "caption", "cluster"]) -> list[str]:
         """Return one text of every row."""

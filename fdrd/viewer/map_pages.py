@@ -31,15 +31,9 @@ class MapPages:
         by = self._by(request)
         names, _ = self._colors(index, by, rows)
         return self.context.page(
-            request,
-            "map.html",
-            state=state,
-            backbone=backbone_of(index),
-            by=by,
-            choices=self._choices(),
-            names=names,
+            request, "map.html", state=state, backbone=backbone_of(index), by=by, choices=self._choices(), names=names,
             total=len(rows),
-        )
+        )  # fmt: skip
 
     def points(self, request: Request) -> Response:
         """Give the points of the map."""

@@ -13,18 +13,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fdrd.errors import FdrdError
-from fdrd.viewer.context import Context
+from fdrd.viewer.context import Context, page_of
 from fdrd.viewer.facets import Indices
 from fdrd.viewer.index import Index
 
 if TYPE_CHECKING:
+    from benchmark.rank_metrics import Interval
     from benchmark.reporting.comparison import Row
     from benchmark.reporting.plots import Plot
-    from benchmark.result import Interval
     from benchmark.retrieval_metrics import Column
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
-_PAGE = 25
 _MOST_CATEGORIES = 40
 _CONFUSIONS = 20
 _SHOWN = {"image_to_text": "Image to text", "text_to_image": "Text to image"}
@@ -125,13 +124,12 @@ class ResultPages:
         show = request.query_params.get("show", "a-not-b")
         show = show if show in _SHOWS else "a-not-b"
         chosen = _chosen(ranks[a][1], ranks[b][1], k, show)
-        page = max(1, _integer(request, "page", 1, 10**6))
-        numbers = chosen[(page - 1) * _PAGE : page * _PAGE].tolist()
+        page, pages, numbers = page_of(request, chosen.tolist())
         records = index.records([found.row(direction, n) for n in numbers]) if found else []
         return self.context.page(
             request, "queries.html", number=number, heading=runs.heading(number), direction=direction,
             directions=_SHOWN, labels=[label for label, _ in ranks], a=a, b=b, k=k, show=show, shows=_SHOWS,
-            total=len(chosen), page=page, pages=max(1, -(-len(chosen) // _PAGE)), known=found is not None,
+            total=len(chosen), page=page, pages=pages, known=found is not None,
             queries=[(n, record, ranks[a][1][n], ranks[b][1][n]) for n, record in zip(numbers, records, strict=False)],
         )  # fmt: skip
 
@@ -140,11 +138,8 @@ class ResultPages:
         runs = self.context.runs
         if runs is None:
             return self.context.page(request, "no_results.html")
-        index, number, direction = (
-            self.context.library.current(),
-            self._number(request),
-            _direction(request),
-        )
+        index, number = self.context.library.current(), self._number(request)
+        direction = _direction(request)
         found, ranks = runs.queries(index, number), runs.ranks(number, direction)
         n = _integer(request, "n", 0, len(ranks[0][1]) - 1)
         if found is None:
@@ -161,6 +156,34 @@ class ResultPages:
             directions=_SHOWN, n=n, record=record, methods=methods,
         )  # fmt: skip
 
+    def negatives(self, request: Request) -> Response:
+        """List the false captions that fool methods, those that fool most methods first."""
+        runs = self.context.runs
+        if runs is None:
+            return self.context.page(request, "no_results.html")
+        from fdrd.viewer.false_captions import false_caption
+
+        index, number = self.context.library.current(), self._number(request)
+        found = runs.false_captions(index, number)
+        values: dict[str, Any] = {}
+        if found is not None:
+            counts, kind = found.counts(), request.query_params.get("kind", "")
+            kind = kind if kind in counts else ""
+            method = _integer(request, "m", 0, len(found.methods))  # counted from 1
+            chosen = found.most_fooling(kind, method - 1 if method else None)
+            page, pages, shown = page_of(request, chosen.tolist())
+            items = [
+                (record, false_caption(index, found, n, record), found.kinds[n], found.fools(n))
+                for n, record in zip(shown, index.records(found.rows[shown].tolist()), strict=True)
+            ]
+            values = {
+                "counts": counts, "kind": kind, "method": method, "total": len(chosen), "page": page,
+                "pages": pages, "items": items,
+            }  # fmt: skip
+        return self.context.page(
+            request, "negatives.html", number=number, heading=runs.heading(number), found=found, **values
+        )  # fmt: skip
+
     def top(self, request: Request) -> Response:
         """Begin to compute what a method retrieves, or all of them, or say how far that is."""
         runs = self.context.runs
@@ -173,10 +196,7 @@ class ResultPages:
             return Response("", headers={"HX-Refresh": "true"})  # each shows how far it is
         place = _integer(request, "m", 0, len(runs.comparisons[number].rows) - 1)
         top = runs.top(index, number, place)
-        label = runs.comparisons[number].rows[place].label
-        answer = self.context.page(
-            request, "top.html", number=number, place=place, top=top, label=label
-        )
+        answer = self.context.page(request, "_top.html", number=number, place=place, top=top)
         if top.captions is not None:
             answer.headers["HX-Refresh"] = "true"  # the page that asked shows it
         return answer

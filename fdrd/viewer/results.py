@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmark.evaluation.score_tiles import Floats
+from benchmark.rank_metrics import DIRECTIONS, Floats
 from benchmark.registry import Method
 from benchmark.reporting.comparison import group_results, heading
 from benchmark.reporting.significance import PairedComparison, compare
-from benchmark.result import DIRECTIONS, BenchResult, numbers, read_result, result_files
+from benchmark.result import BenchResult, numbers, read_result, result_files
 from benchmark.settings import Settings
 from fdrd.dataset import rows_digest
 from fdrd.errors import FdrdError
 from fdrd.viewer.facets import Indices
+from fdrd.viewer.false_captions import (
+    FalseCaptions,
+    false_captions,
+    kind_of_negative,
+    kind_of_pair,
+)
 from fdrd.viewer.index import Index
 from fdrd.viewer.retrieved import Retrieved, Top, method_of
 
@@ -60,6 +68,7 @@ class Runs:
         self.retrieved = Retrieved()
         self._queries: dict[tuple[Index, int], Queries | None] = {}
         self._ranks: dict[tuple[int, str], list[tuple[str, Floats]]] = {}
+        self._false: dict[tuple[Index, int], FalseCaptions] = {}
 
     def heading(self, number: int) -> str:
         """Return what a comparison measured."""
@@ -104,6 +113,30 @@ class Runs:
             ):
                 found.append((label, f"{by_image[image]:g}", f"{by_row[at[0]]:g}"))
         return found
+
+    def false_captions(self, index: Index, number: int) -> FalseCaptions | None:
+        """Return the false captions of a comparison; None where it measured other data than the index holds."""
+        key, queries = (index, number), self.queries(index, number)
+        if queries is not None and key not in self._false:
+            self._false[key] = false_captions(index, queries.rows, self.comparisons[number].rows)
+        return self._false.get(key)
+
+    def fooled_by(
+        self, index: Index, record: Mapping[str, Any]
+    ) -> tuple[list[list[str]], list[list[str]]]:
+        """Return the methods that each hard negative of a record fools, and each caption of its natural pairs."""
+        found: dict[tuple[str, int], dict[str, None]] = defaultdict(dict)
+        for number in range(len(self.comparisons)):
+            if false := self.false_captions(index, number):
+                for key, methods in false.of_row(record["row"]).items():
+                    found[key] |= dict.fromkeys(methods)
+        partners = index.rows_of(pair["id"] for pair in record["natural_pairs"])
+        negatives = [(kind_of_negative(each), n) for n, each in enumerate(record["negatives"])]
+        pairs = [
+            (kind_of_pair(each["kind"]), partners.get(each["id"], -1))
+            for each in record["natural_pairs"]
+        ]
+        return [[*found[each]] for each in negatives], [[*found[each]] for each in pairs]
 
     def missed(self, index: Index, *, hardest: bool) -> Indices:
         """Return the rows that the best method does not find first: rank 2 first, or the last rank first."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -28,7 +27,6 @@ _BYTES = 2**20
 _DECIDES = {"accept": "", "drop": "", "category": "category", "tag": "tag", "untag": "tag"}
 """What can be decided for many records, and the field of the form that has its value."""
 _EXPORTS = {"ids": ("text/plain", "txt"), "jsonl": ("application/x-ndjson", "jsonl")}
-_CHUNK = 500
 _NOT_EXPORTED = {"row", "shard", "place", "error"}
 
 
@@ -107,7 +105,7 @@ class SelectionPages:
                 raise FdrdError(f"Not saved: {flaw}")
         reviewer, time, decisions = self.context.reviewer_of(request), now(), []
         refused: list[str] = []
-        for record in _records(index, rows):
+        for record in index.stream(rows):
             decision = new_decision(record, reviewer, action, value, time)
             if flaw := flaw_of(record, review.of(record["id"]), decision):
                 refused.append(flaw)
@@ -124,16 +122,11 @@ def _count(decisions: Sequence[Decision]) -> str:
     return f"{len(decisions):,} {'record' if len(decisions) == 1 else 'records'}"
 
 
-def _records(index: Index, rows: Indices) -> Iterator[dict[str, Any]]:
-    for start in range(0, len(rows), _CHUNK):
-        yield from index.records(rows[start : start + _CHUNK].tolist())
-
-
 def _export(index: Index, rows: Indices, form: str) -> Response:
     media, ending = _EXPORTS[form]
 
     def lines() -> Iterator[str]:
-        for record in _records(index, rows):
+        for record in index.stream(rows):
             if form == "jsonl":
                 record = {k: v for k, v in record.items() if k not in _NOT_EXPORTED}
                 yield json.dumps(record, ensure_ascii=False) + "\n"

@@ -63,6 +63,7 @@ def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
         Route("/results/plot.{form}", results.plot),
         Route("/results/queries", results.queries),
         Route("/results/query", results.query),
+        Route("/results/negatives", results.negatives),
         Route("/results/top", results.top),
         Route("/review", review.page),
         Route("/review/decide", review.decide, methods=["POST"]),

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import layer_norm, normalize
 
 from benchmark import get_method
-from benchmark.models.pixel_cache import PixelCache
+from benchmark.models.image_batches import PixelCache
 from benchmark.training.loop import batches
 
 ONE_WAY = {"loss": "image_to_text"}

@@ -11,12 +11,12 @@ from benchmark.evaluation.encoding import encode_split, rank_split
 from benchmark.evaluation.metrics import mean_mrr
 from benchmark.models.layers import BlockEncoder
 from benchmark.models.plain_encoder import PlainEncoder
-from benchmark.runner import run
 from benchmark.training.closed_form import candidates, choose, covariances, covariances_of
 from fdrd.errors import FdrdError
+from tests.running import run_method
 
 
-def plain_scores(x, y, queries, gallery, lx, ly, power):
+def plain_scores(x, y, queries, gallery, lx, ly, power, joint=0, prior=0.0):
     """Return (I, C) scores of regularized CCA, written after its definition."""
 
     def inverse_root(covariance, strength):
@@ -29,6 +29,8 @@ def plain_scores(x, y, queries, gallery, lx, ly, power):
     mx, my = x.mean(0), y.mean(0)
     cxx, cyy = np.cov(x.T, bias=True), np.cov(y.T, bias=True)
     cxy = (x - mx).T @ (y - my) / len(x)
+    shares = lx * np.trace(cxx) / len(cxx) * ly * np.trace(cyy) / len(cyy)
+    cxy[:joint, :joint] += prior * np.sqrt(shares) * np.eye(joint)
     a, b = inverse_root(cxx, lx), inverse_root(cyy, ly)
     u, s, vt = np.linalg.svd(a @ cxy @ b, full_matrices=False)
     one = (queries - mx) @ a @ u @ np.diag(s**power)
@@ -76,6 +78,37 @@ def test_fewer_pairs_than_dimensions_equal_a_plain_implementation(count):
     scores = image(torch.from_numpy(new_x)) @ text(torch.from_numpy(new_y)).T
     expected = plain_scores(x, y, new_x, new_y, 0.001, 0.001, 1.0)
     assert np.abs(scores.numpy() - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("prior", [0.3, 1.0])
+@pytest.mark.parametrize("count", [3, 7, 200])
+def test_a_prior_equals_a_plain_implementation(count, prior):
+    """Also along axes of the joint space in which the pairs do not vary."""
+    x, y = pairs(count, 12, 9)
+    found = covariances_of(in_parts(x, y, 64))
+    for each in candidates("cca", found, joint=4, prior=prior):
+        lx, ly = (float(part.split("=")[1]) for part in each.name.split(", ")[:2])
+        image, text = each.weighed(1.0)
+        new_x, new_y = pairs(20, 12, 9, seed=1)
+        scores = image(torch.from_numpy(new_x)) @ text(torch.from_numpy(new_y)).T
+        expected = plain_scores(x, y, new_x, new_y, lx, ly, 1.0, 4, prior)
+        assert np.abs(scores.numpy() - expected).max() < 1e-5
+
+
+def test_a_strong_prior_is_the_centered_joint_space(monkeypatch):
+    """A strong regularizer without it is the cross-covariance of three pairs."""
+    monkeypatch.setattr(benchmark.training.closed_form, "STRENGTHS", (1e6,))
+    (x, y), (new_x, new_y) = pairs(3, 12, 12), pairs(20, 12, 12, seed=1)
+    found = covariances_of(in_parts(x, y, 64))
+    one, other = (
+        torch.nn.functional.normalize(torch.from_numpy(each), dim=1)
+        for each in (new_x - x.mean(0), new_y - y.mean(0))
+    )
+    for prior, close in ((1.0, True), (0.0, False)):
+        (each,) = candidates("cca", found, joint=12, prior=prior)
+        image, text = each.weighed(1.0)
+        scores = image(torch.from_numpy(new_x)) @ text(torch.from_numpy(new_y)).T
+        assert ((scores - one @ other.T).abs().max() < 1e-3) == close
 
 
 def test_ridge_and_procrustes_equal_their_definitions():
@@ -200,8 +233,8 @@ def test_it_joins_two_encoders_that_share_no_space(make_clip, tiny_dataset):
         text_dim=32,
     )
     with pytest.raises(FdrdError, match=r"zero_shot needs one space .* work on it: cca, random$"):
-        run("zero_shot", tiny_dataset, backbone=encoder)
-    log = run("cca", tiny_dataset, backbone=encoder, gallery="joint").fit
+        run_method("zero_shot", tiny_dataset, backbone=encoder)
+    log = run_method("cca", tiny_dataset, backbone=encoder, gallery="joint").fit
     assert log.zero_shot_mrr is None
     method, _ = fitted(encoder, tiny_dataset)
     assert mrr(method, tiny_dataset["validation"]) > 0.3  # by chance 0.16
@@ -211,7 +244,7 @@ def test_a_run_is_saved_loaded_and_not_repeated(make_clip, tiny_dataset, tmp_pat
     backbone = make_clip()
 
     def ran():
-        return run(
+        return run_method(
             "cca", tiny_dataset, backbone=backbone, options={"layers": "auto"}, results=tmp_path
         )
 

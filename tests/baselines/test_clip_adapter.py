@@ -7,11 +7,11 @@ from torch.nn.functional import normalize
 import baselines.clip_adapter
 from benchmark import FrozenFeatures, TrainConfig, get_method, load_method
 from benchmark.evaluation.encoding import encode_split
-from benchmark.runner import run
 from benchmark.training.closed_form import Choice
 from fdrd.errors import FdrdError
 from tests.baselines.plain_clip import ONE_WAY, bottleneck, check_equal, symmetric
 from tests.encoding import features
+from tests.running import run_method
 
 
 def test_the_bottleneck_by_hand(tiny_clip):
@@ -106,7 +106,7 @@ def test_layers_that_validation_did_not_choose_are_not_read(
     chosen = Choice(None, (64, 48), "", 0.5, 0.5)
     monkeypatch.setattr(baselines.clip_adapter, "choose", lambda *_, **__: chosen)
     options = {"form": "residual", "side": "both", "layers": "auto"}
-    result = run(
+    result = run_method(
         "clip_adapter",
         tiny_dataset,
         backbone=backbone,

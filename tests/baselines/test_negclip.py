@@ -20,7 +20,7 @@ from tests.baselines.plain_clip import (
 )
 
 SHAPES = ("circle", "square", "triangle")
-COLORS = ("red", "green", "blue", "black")
+COLORS = {"red": "red", "green": "green", "blue": "blue", "white": "black"}
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def described(make_row, make_drawing, make_dataset):
     """Twelve rows: each offers swaps of the category and of an attribute."""
     rows = []
     for shape in SHAPES:
-        for color in COLORS:
+        for color, drawn in COLORS.items():
             caption = f"a {color} {shape} on the left"
-            row = make_row(len(rows), make_drawing(color, shape, "left"), caption, shape)
+            row = make_row(len(rows), make_drawing(drawn, shape, "left"), caption, shape)
             row["attributes"] = [asdict(each) for each in find_attributes(caption, shape)]
             rows.append(row)
     return make_dataset(rows, "train")

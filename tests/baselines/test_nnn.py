@@ -7,8 +7,8 @@ import torch
 from baselines.nnn import ALPHAS, KS, NNN, _grid
 from benchmark import Features, get_method
 from benchmark.evaluation.encoding import encode_split, rank_split
-from benchmark.runner import run
 from fdrd.errors import FdrdError
+from tests.running import run_method
 
 
 class Plane:
@@ -139,15 +139,15 @@ def test_the_grid_has_at_most_24_settings():
 
 
 def test_a_checkpoint_holds_the_banks(tiny_clip, tiny_dataset, tmp_path):
-    result = run("nnn", tiny_dataset, backbone=tiny_clip, results=tmp_path)
+    result = run_method("nnn", tiny_dataset, backbone=tiny_clip, results=tmp_path)
     assert result.learned_parameters == 0
     assert result.settings.learned_from["train"] == tiny_dataset["train"].fingerprint
     assert result.settings.train is None
     (checkpoint,) = tmp_path.glob("*.safetensors")
-    again = run("nnn", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
+    again = run_method("nnn", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
     assert again.ranks == result.ranks
     bare = {**tiny_dataset, "train": tiny_dataset["train"].select(range(8))}
-    assert run("nnn", bare, backbone=tiny_clip).ranks != result.ranks
+    assert run_method("nnn", bare, backbone=tiny_clip).ranks != result.ranks
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 import benchmark
 from fdrd.errors import FdrdError
+from tests.running import run_method
 
 HEAVY = ("torch", "transformers", "datasets")
 
@@ -29,7 +30,7 @@ def runs(tiny_clip, tiny_dataset, tmp_path_factory):
     """Results of two methods."""
     folder = tmp_path_factory.mktemp("runs")
     for name in ("zero_shot", "random"):
-        benchmark.run(name, tiny_dataset, backbone=tiny_clip, results=folder)
+        run_method(name, tiny_dataset, backbone=tiny_clip, results=folder)
     return folder
 
 
@@ -73,8 +74,8 @@ def mine(backbone):
 def test_a_plugin_may_be_a_file(tiny_clip, tiny_dataset, tmp_path, registry):
     (tmp_path / "mine.py").write_text(PLUGIN)
     benchmark.load_plugin(str(tmp_path / "mine.py"))
-    result = benchmark.run("mine", tiny_dataset, backbone=tiny_clip)
-    assert result.ranks == benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip).ranks
+    result = run_method("mine", tiny_dataset, backbone=tiny_clip)
+    assert result.ranks == run_method("zero_shot", tiny_dataset, backbone=tiny_clip).ranks
     (tmp_path / "taken.py").write_text(PLUGIN.replace('"mine"', '"coop"'))
     with pytest.raises(FdrdError, match="two methods are called 'coop'"):
         benchmark.load_plugin(str(tmp_path / "taken.py"))

@@ -10,7 +10,7 @@ import pytest
 from benchmark import code_digest as module
 from benchmark.code_digest import NoIdentityError, code_digest
 from benchmark.registry import _warn_once
-from benchmark.runner import run
+from tests.running import run_method
 
 CELLS = '''
 import functools
@@ -202,8 +202,14 @@ def test_an_edited_cell_is_measured_anew_and_an_equal_one_is_not(
 
     def measured():
         said = []
-        result = run("mine", tiny_dataset, backbone=tiny_clip, results=tmp_path, hard_negatives=False,
-                     progress=lambda stage, *_: said.append(stage))  # fmt: skip
+        result = run_method(
+            "mine",
+            tiny_dataset,
+            backbone=tiny_clip,
+            results=tmp_path,
+            hard_negatives=False,
+            progress=lambda stage, *_: said.append(stage),
+        )
         return result, any(", from " in stage for stage in said)
 
     enter(CELLS)
@@ -229,7 +235,7 @@ def test_a_method_with_a_value_of_no_content_is_never_reused(
         code_digest(names["mine"])
     enter(CELLS.replace("range(WIDTH)", "'ab'").replace("WIDTH = 3", "WIDTH = threading.Lock()"))
     options = {"backbone": tiny_clip, "results": tmp_path, "hard_negatives": False}
-    first, second = (run("mine", tiny_dataset, **options) for _ in range(2))
+    first, second = (run_method("mine", tiny_dataset, **options) for _ in range(2))
     assert first.settings.code != second.settings.code
     assert len(list(tmp_path.glob("*.json"))) == 2
     assert replace(first.settings, code=second.settings.code) == second.settings

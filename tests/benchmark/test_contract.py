@@ -2,19 +2,23 @@
 
 import copy
 import dataclasses
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 
 import benchmark
 from benchmark import Images, TrainConfig, TrainContext
-from benchmark.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
+from benchmark.checkpoint import load_checkpoint, save_checkpoint
+from benchmark.checkpoint_files import CheckpointHeader
 from benchmark.registry import get_method, method_names, takes
 from benchmark.training.loop import batches
 from benchmark.training.resumable import resumable
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
 from tests.encoding import features
+from tests.running import run_method
 from tests.small_methods import SMALL, parametrize_methods, small_options
 
 TRAIN = TrainConfig(
@@ -36,11 +40,24 @@ every_method = parametrize_methods(method_names())
 every_learner = parametrize_methods(n for n in method_names() if takes(n, "train"))
 
 
-@pytest.fixture
-def trained(name, tiny_clip, tiny_dataset):
+@dataclass
+class Trained:
+    """A fitted method, its training log, and the tensors of the backbone before it was made."""
+
+    method: Any
+    log: Any
+    before: dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def trained(name, tiny_clip, quick_dataset):
+    """Each method, fitted once."""
+    before = copy.deepcopy(tiny_clip.model.state_dict())
     method = make(name, tiny_clip)
-    method.fit(tiny_dataset["train"], tiny_dataset["validation"])
-    return method
+    log = None
+    if method.trains != "nothing":
+        log = method.fit(quick_dataset["train"], quick_dataset["validation"])
+    return Trained(method, log, before)
 
 
 @every_method
@@ -83,14 +100,9 @@ def test_text_features_come_from_captions_alone(name, tiny_clip, tiny_dataset):
 
 
 @every_method
-def test_fit_leaves_the_backbone_bitwise_as_it_was(name, make_clip, tiny_dataset):
-    backbone = make_clip()
-    before = copy.deepcopy(backbone.model.state_dict())
-    method = make(name, backbone)
-    if method.trains != "nothing":
-        method.fit(tiny_dataset["train"], tiny_dataset["validation"])
-    after = backbone.model.state_dict()
-    assert all(torch.equal(before[key], after[key]) for key in before)
+def test_fit_leaves_the_backbone_bitwise_as_it_was(trained, tiny_clip):
+    after = tiny_clip.model.state_dict()
+    assert all(torch.equal(before, after[key]) for key, before in trained.before.items())
 
 
 @every_method
@@ -111,33 +123,34 @@ def test_learned_parameters_are_not_those_of_the_given_backbone(name, make_clip)
 def test_every_learned_parameter_changes(trained, name, tiny_clip):
     """Buffers may stay: what a method keeps of earlier epochs, where the first one was best."""
     fresh = make(name, tiny_clip)
-    now = dict(trained.learner.named_parameters())
+    now = dict(trained.method.learner.named_parameters())
     for key, before in fresh.learner.named_parameters():
         assert not before.requires_grad or not torch.equal(before, now[key])
 
 
 @every_learner
-def test_the_loss_falls_and_the_best_epoch_is_kept(name, tiny_clip, tiny_dataset):
+def test_the_loss_falls_and_the_best_epoch_is_kept(trained, name, tiny_clip, quick_dataset):
     """Trained again up to the best epoch, the same tensors come out."""
-    method = make(name, tiny_clip)
-    log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+    log = trained.log
     assert min(epoch.loss for epoch in log.epochs[1:]) < log.epochs[0].loss
     scores = [epoch.validation_mrr for epoch in log.epochs]
     assert log.best_epoch == 1 + scores.index(max(scores))
     earlier = len(log.epochs) - TRAIN.epochs  # of a stage in which adapters train alone
     short = dataclasses.replace(TRAIN, epochs=log.best_epoch - earlier)
     again = make(name, tiny_clip, train=short)
-    again.fit(tiny_dataset["train"], tiny_dataset["validation"])
-    assert all(torch.equal(a, b) for a, b in zip(learned(method), learned(again), strict=True))
+    again.fit(quick_dataset["train"], quick_dataset["validation"])
+    assert all(
+        torch.equal(a, b) for a, b in zip(learned(trained.method), learned(again), strict=True)
+    )
 
 
 @every_learner
 def test_a_killed_training_ends_with_the_same_tensors(
-    name, make_clip, tiny_dataset, tmp_path, monkeypatch
+    name, make_clip, quick_dataset, tmp_path, monkeypatch
 ):
     """Killed in the second epoch. State outside the learner would be lost, and the test would fail."""
     monkeypatch.setattr(benchmark.training.loop, "EVERY", 0)
-    train = dataclasses.replace(TRAIN, epochs=3)
+    train = dataclasses.replace(TRAIN, epochs=2, batch_size=12)
 
     def fitted(place, dies_at=None):
         def tell(stage, done, _total):
@@ -148,43 +161,51 @@ def test_a_killed_training_ends_with_the_same_tensors(
         method = make(name, make_clip(frozen), train=train)
         with resumable(tmp_path / f"{place}.safetensors", frozen.flush) as saved:
             context = TrainContext(tell, saved=saved)
-            method.fit(tiny_dataset["train"], tiny_dataset["validation"], context)
+            method.fit(quick_dataset["train"], quick_dataset["validation"], context)
         return method
 
     whole = fitted("whole")
     with pytest.raises(RuntimeError, match="killed"):
-        fitted("killed", dies_at=5)
+        fitted("killed", dies_at=4)
     assert (tmp_path / "killed.safetensors").is_file()
     resumed = fitted("killed")
     assert all(torch.equal(a, b) for a, b in zip(learned(whole), learned(resumed), strict=True))
 
 
 @every_learner
-def test_a_training_in_chunks_has_the_same_losses(name, tiny_clip, tiny_dataset):
+def test_a_training_in_chunks_has_the_same_losses(name, tiny_clip, quick_dataset):
     def losses(size):
-        train = dataclasses.replace(TRAIN, epochs=2, optimizer="sgd", chunk_size=size)
+        train = dataclasses.replace(
+            TRAIN, epochs=1, batch_size=12, optimizer="sgd", chunk_size=size
+        )
         method = make(name, tiny_clip, train=train)
-        log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+        log = method.fit(quick_dataset["train"], quick_dataset["validation"])
         return [epoch.loss for epoch in log.epochs]
 
-    assert losses(3) == pytest.approx(losses(0), rel=1e-4)
+    assert losses(5) == pytest.approx(losses(0), rel=1e-4)
 
 
 @every_method
-def test_the_same_seed_gives_the_same_numbers_and_another_does_not(name, tiny_clip, tiny_dataset):
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(
+    name, tiny_clip, tiny_dataset, quick_dataset
+):
     def run(seed):
-        return benchmark.run(
+        return run_method(
             name,
-            tiny_dataset,
+            {**quick_dataset, "test": tiny_dataset["test"]},
             backbone=tiny_clip,
             seed=seed,
             options=small_options(name),
-            train={"epochs": 2, "batch_size": 8, "learning_rate": 0.02},
-        )
+            hard_negatives=False,
+            train={
+                "epochs": 1, "batch_size": 12, "learning_rate": 0.02, "keep_untrained": False,
+            },
+        )  # fmt: skip
 
-    assert run(0).ranks == run(0).ranks
+    first = run(0).ranks
+    assert run(0).ranks == first
     if takes(name, "seed"):
-        assert run(0).ranks != run(1).ranks
+        assert run(1).ranks != first
 
 
 def header(name, backbone):
@@ -197,21 +218,23 @@ def header(name, backbone):
 def test_a_checkpoint_gives_the_same_features_again(
     trained, name, tiny_clip, tiny_dataset, tmp_path
 ):
-    save_checkpoint(tmp_path / "c.safetensors", trained.learner, header(name, tiny_clip))
+    save_checkpoint(tmp_path / "c.safetensors", trained.method.learner, header(name, tiny_clip))
     assert kind_of(tmp_path / "c.safetensors") == "checkpoint"
     fresh = make(name, tiny_clip, seed=5)
     load_checkpoint(tmp_path / "c.safetensors", fresh.learner, tiny_clip.fingerprint)
     for one, other in zip(
-        features(trained, tiny_dataset["test"]), features(fresh, tiny_dataset["test"]), strict=True
+        features(trained.method, tiny_dataset["test"]),
+        features(fresh, tiny_dataset["test"]),
+        strict=True,
     ):
         assert torch.equal(one, other)
 
 
 @every_learner
 def test_a_checkpoint_refuses_another_backbone(trained, name, tiny_clip, tmp_path):
-    save_checkpoint(tmp_path / "c.safetensors", trained.learner, header(name, tiny_clip))
+    save_checkpoint(tmp_path / "c.safetensors", trained.method.learner, header(name, tiny_clip))
     with pytest.raises(FdrdError, match=r"trained on tiny.*give the same `backbone`"):
-        load_checkpoint(tmp_path / "c.safetensors", trained.learner, "f" * 64)
+        load_checkpoint(tmp_path / "c.safetensors", trained.method.learner, "f" * 64)
 
 
 def test_batches_are_the_same_for_all_methods(tiny_dataset):

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-import benchmark
 from benchmark import Features, FrozenFeatures, Images, search
 from benchmark.checkpoint import load_method, untrained_method
 from benchmark.checkpoint_files import find_checkpoint
 from benchmark.registry import make_method
 from fdrd.errors import FdrdError
+from tests.running import run_method
 
 QUERY = "a big red circle on the left"
 
@@ -21,10 +21,14 @@ def zero_shot(tiny_clip):
 @pytest.fixture(scope="module")
 def trained(tiny_clip, tiny_dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    benchmark.run(
-        "coop", tiny_dataset, backbone=tiny_clip, results=folder,
-        options={"n_ctx": 4}, train={"epochs": 1, "batch_size": 8},
-    )  # fmt: skip
+    run_method(
+        "coop",
+        tiny_dataset,
+        backbone=tiny_clip,
+        results=folder,
+        options={"n_ctx": 4},
+        train={"epochs": 1, "batch_size": 8},
+    )
     (checkpoint,) = folder.glob("*.safetensors")
     return checkpoint
 
@@ -144,7 +148,8 @@ def test_an_offline_hub_is_an_error():
 
 
 def test_an_unregistered_method_is_named(trained, tiny_clip):
-    from benchmark.checkpoint import CheckpointHeader, save_checkpoint
+    from benchmark.checkpoint import save_checkpoint
+    from benchmark.checkpoint_files import CheckpointHeader
 
     header = CheckpointHeader("theirs", {}, "tiny", tiny_clip.fingerprint, "0" * 64, None, 0)
     learner = make_method("coop", {"n_ctx": 4}, backbone=tiny_clip, seed=0).learner

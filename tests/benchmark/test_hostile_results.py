@@ -15,16 +15,19 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+from fuzz.driver import parts
 
 import benchmark
 from benchmark.checkpoint import load_method, read_header, tensors_digest
-from benchmark.experiments.state import states
-from benchmark.result import DIRECTIONS, numbers, read_result, write_result
+from benchmark.experiments.execution import states
+from benchmark.rank_metrics import DIRECTIONS
+from benchmark.result import numbers, read_result, write_result
 from benchmark.settings import MOST_SEED
-from fdrd import __main__ as cli
 from fdrd.errors import FdrdError
 from fdrd.viewer.results import Runs
+from tests.command import run_fdrd
 from tests.ranked import with_ranks
+from tests.running import run_method
 
 TAMPERED = int(os.environ.get("FDRD_TAMPERED", "20"))
 QUICK = {"epochs": 1, "batch_size": 8}
@@ -35,7 +38,7 @@ def measured(tiny_clip, tiny_dataset, tmp_path_factory):
     """Results of zero-shot and of CoOp, with its checkpoint."""
     folder = tmp_path_factory.mktemp("runs")
     for name in ("zero_shot", "coop"):
-        benchmark.run(
+        run_method(
             name, tiny_dataset, backbone=tiny_clip, results=folder, train=QUICK,
             options={"n_ctx": 4} if name == "coop" else None,
         )  # fmt: skip
@@ -132,6 +135,11 @@ ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("s
         ([("natural_pairs.category.rows", "0 24")], "natural_pairs.category.text has 8 digits for 2 rows"),
         ([("natural_pairs.category", {"rows": "0 24", "text": "1", "image": "1"})], "rows has row 24 of 24"),
         ([("natural_pairs.category", {"rows": "2 2", "text": "1", "image": "1"})], "not in order"),
+        ([("natural_pairs.category.caption_of_row", "1")], "caption_of_row does not agree with"),
+        ([("natural_pairs.category.caption_of_row", "1" * 16)], "caption_of_row does not agree with"),
+        ([("negative_wins", "1" * 24)], "negative_wins has 1 words, expected 24"),
+        ([("negative_wins", " ".join(["1", *"-" * 23]))], "negative_wins does not agree with metrics.hard_negatives"),
+        ([("negative_wins", "2" * 24)], "matching regex"),
         ([("metrics.by_direction.category pairs.values.group", 0.77)], "category pairs.group is 0.77, but"),
         ([("metrics.hard_negatives.all.text_hard", 1)], "does not agree with the text-only baseline"),
         ([("metrics.hard_negatives.all.text_hard_rows", 25)], "does not agree with the text-only baseline"),
@@ -142,13 +150,20 @@ ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("s
         (ONES, "but the ranks give"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("reader", READERS)
-def test_a_result_that_contradicts_itself_is_refused(coop, folder, changes, message, reader):
+def test_a_result_that_contradicts_itself_is_refused(coop, changes, message):
     edit(coop, *changes)
-    said = refusal(reader, folder)
+    said = refusal(read_result, coop)
     assert str(coop) in said
     assert message in said
     assert said.endswith("delete it to run again")
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_every_reader_of_results_refuses_one_that_contradicts_itself(coop, folder, reader):
+    edit(coop, (f"{I2T}.values.MRR", 0.99))
+    said = refusal(reader, folder)
+    assert str(coop) in said
+    assert "image_to_text.MRR is 0.99" in said
 
 
 @pytest.mark.parametrize("gallery", ["domain", "joint", 2])
@@ -163,9 +178,7 @@ def test_every_number_of_a_run_is_the_one_that_its_ranks_give(
         caption = f"a {color} circle {'on the left' if number % 5 else ''}"
         rows.append(make_row(number, image, caption, "circle", domain=domain))
     splits = {"test": make_dataset(rows, "test")}
-    result = benchmark.run(
-        "zero_shot", splits, backbone=tiny_clip, gallery=gallery, results=tmp_path
-    )
+    result = run_method("zero_shot", splits, backbone=tiny_clip, gallery=gallery, results=tmp_path)
     (path,) = tmp_path.glob("*.json")
     assert read_result(path) == result
 
@@ -179,6 +192,20 @@ def test_ranks_with_the_numbers_that_they_give_are_accepted(coop, tmp_path):
     assert read_result(tmp_path / "last.json") == last
     with pytest.raises(FdrdError, match="rank 25 of 24 items"):
         write_result(with_ranks(result, [25] * 24, [1] * 24), tmp_path / "later.json")
+
+
+def test_the_wins_of_each_negative_give_the_accuracy(coop):
+    """One row more or less is refused; files of earlier releases have none."""
+    result = read_result(coop)
+    words = result.negative_wins.split()
+    accuracy = result.metrics.hard_negatives["all"].accuracy
+    assert sum("0" not in each for each in words) == round(24 * accuracy)
+    row = next(n for n, each in enumerate(words) if "0" in each)
+    words[row] = "1" * len(words[row])
+    edit(coop, ("negative_wins", " ".join(words)))
+    assert "negative_wins does not agree" in refusal(read_result, coop)
+    edit(coop, ("negative_wins", ""))
+    assert read_result(coop) == replace(result, negative_wins="")
 
 
 def test_a_small_file_makes_nothing_large(coop, folder, monkeypatch):
@@ -195,7 +222,7 @@ def run(folder, tiny_clip, tiny_dataset, method="coop", **options):
     if method == "coop":
         options = {"options": {"n_ctx": 4}, **options}
     seen = []
-    result = benchmark.run(
+    result = run_method(
         method, tiny_dataset, backbone=tiny_clip, results=folder, train=QUICK,
         progress=lambda stage, _done, _total: seen.append(stage.partition(":")[0]), **options,
     )  # fmt: skip
@@ -295,7 +322,7 @@ def test_an_impossible_seed_is_refused_before_the_first_run(tiny_clip, tiny_data
         benchmark.evaluate, ["zero_shot", "coop"], tiny_dataset, backbone=tiny_clip, seeds=[0, seed],
     )  # fmt: skip
     assert said == f"seed {seed}: must be between 0 and {MOST_SEED}"
-    assert str(seed) in refusal(benchmark.run, "coop", tiny_dataset, backbone=tiny_clip, seed=seed)
+    assert str(seed) in refusal(run_method, "coop", tiny_dataset, backbone=tiny_clip, seed=seed)
 
 
 @pytest.mark.parametrize(
@@ -324,17 +351,10 @@ def test_impossible_seeds_of_an_experiment_are_refused(changes, message):
         ("--seed", MOST_SEED + 1),
     ],
 )
-def test_the_command_line_refuses_a_seed_before_it_looks_at_the_data(
-    arguments, monkeypatch, capsys
-):
+def test_the_command_line_refuses_a_seed_before_it_looks_at_the_data(arguments, monkeypatch):
     monkeypatch.setattr("fdrd.commands.benchmark.bench._data_and_methods", pytest.fail)
-    monkeypatch.setattr(
-        "sys.argv", ["fdrd", "bench", "none", "--method", "coop", *map(str, arguments)]
-    )
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    assert stopped.value.code == 2
-    said = capsys.readouterr().err
+    code, _, said = run_fdrd("bench", "none", "--method", "coop", *arguments)
+    assert code == 2
     assert f"Invalid value for '{arguments[0]}'" in said
     assert "Traceback" not in said
 
@@ -395,7 +415,7 @@ def test_a_header_is_checked_like_a_command_line(
 ):
     rewrite(checkpoint, **header)
     assert message in refusal(load_method, checkpoint, backbone=tiny_clip)
-    said = refusal(benchmark.run, "coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
+    said = refusal(run_method, "coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
     assert message in said
 
 
@@ -460,7 +480,7 @@ def test_a_result_holds_the_digest_of_what_was_learned(
 ):
     digest = tensors_digest(safetensors.torch.load_file(checkpoint))
     assert read_header(checkpoint).tensors == read_result(coop).learned == digest
-    again = benchmark.run("coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
+    again = run_method("coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
     assert again.learned == digest
     assert read_result(zero_shot).learned is None
 
@@ -479,20 +499,6 @@ def test_the_digest_covers_names_types_shapes_and_values():
 
 
 # Random changes
-
-
-def leaves(value, place=()):
-    """Yield the place of every value, containers included."""
-    items = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    for key, inner in items:
-        yield (*place, key)
-        yield from leaves(inner, (*place, key))
 
 
 WORDS = ["", "x", "0", "1 2", "9" * 400, "a\nb\x1b[2J", "../..", "é" * 3000, "f" * 64]
@@ -520,23 +526,20 @@ def tampered(value, draw):
     """Return a JSON value with one to three changes."""
     value = copy.deepcopy(value)
     for _ in range(draw.randint(1, 3)):
-        place = draw.choice(list(leaves(value)))
-        inside = value
-        for key in place[:-1]:
-            inside = inside[key]
-        old, how = inside[place[-1]], draw.randrange(4)
+        inside, key = draw.choice(list(parts(value)))
+        old, how = inside[key], draw.randrange(4)
         if how == 0:
-            del inside[place[-1]]
+            del inside[key]
         elif how == 1 and isinstance(old, int | float) and not isinstance(old, bool):
-            inside[place[-1]] = draw.choice([old + 1, old / 2, -old, old * 1e6])
+            inside[key] = draw.choice([old + 1, old / 2, -old, old * 1e6])
         elif how == 1 and isinstance(old, str) and " " in old:
             words = old.split()
             words[draw.randrange(len(words))] = draw.choice(
                 ["0", "1", "2", "999", "-1", "x", "1" * 30]
             )
-            inside[place[-1]] = " ".join(words[: draw.choice([None, -1])])
+            inside[key] = " ".join(words[: draw.choice([None, -1])])
         else:
-            inside[place[-1]] = draw.choice(EXTREMES)
+            inside[key] = draw.choice(EXTREMES)
     return value
 
 
@@ -621,9 +624,7 @@ def test_a_tampered_checkpoint_ends_in_one_line_or_the_right_numbers(
     elif how == 3:
         content = content[: draw.randrange(len(content))]
     checkpoint.write_bytes(content)
-    given = ends_well(
-        benchmark.run, "coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint
-    )
+    given = ends_well(run_method, "coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
     if given is not None:
         assert (given.ranks, given.learned) == (before.ranks, before.learned)
     coop.unlink()  # CoOp trains again, unless the checkpoint is that of another result

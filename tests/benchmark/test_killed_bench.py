@@ -15,7 +15,7 @@ TESTS = Path(__file__).parent.parent
 TINY = f"""
 import sys
 sys.path.insert(0, {str(TESTS)!r})
-from conftest import clip_model, image_processor, tokenizer
+from tiny import clip_model, image_processor, tokenizer
 
 def load():
     return clip_model(), tokenizer(), image_processor()

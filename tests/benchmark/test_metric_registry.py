@@ -10,19 +10,20 @@ import pytest
 from rich.console import Console
 
 import benchmark
-from benchmark.checkpoint import CheckpointHeader
+from benchmark.checkpoint_files import CheckpointHeader
 from benchmark.rank_metrics import DIRECTIONS, METRICS, metric
 from benchmark.reporting.method_card import method_card
 from benchmark.result import numbers, read_result, write_result
 from fdrd.errors import FdrdError
 from tests.ranked import with_ranks
+from tests.running import run_method
 
 
 @pytest.fixture(scope="module")
 def file(tiny_clip, tiny_dataset, tmp_path_factory):
     """A result that was written before R@3 was a metric."""
     folder = tmp_path_factory.mktemp("runs")
-    benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip, results=folder)
+    run_method("zero_shot", tiny_dataset, backbone=tiny_clip, results=folder)
     (path,) = folder.glob("*.json")
     return path
 
@@ -125,7 +126,7 @@ def test_a_result_says_what_it_is_on_few_lines(file):
 
 
 def test_results_are_compared_as_objects_and_as_paths(file, tiny_clip, tiny_dataset):
-    other = benchmark.run("random", tiny_dataset, backbone=tiny_clip)
+    other = run_method("random", tiny_dataset, backbone=tiny_clip)
     (tests,) = benchmark.compare([read_result(file), other]).comparisons
     (mixed,) = benchmark.compare([str(file), other], against="random").comparisons
     assert {tests.against.method, tests.others[0].method} == {"zero_shot", "random"}

@@ -3,10 +3,10 @@
 import pytest
 from msgspec.structs import asdict
 
-import benchmark
-from benchmark.result import DIRECTIONS
+from benchmark.rank_metrics import DIRECTIONS
 from fdrd.errors import FdrdError
 from fdrd.text.attributes import find_attributes
+from tests.running import run_method
 
 ALONE = 2
 """Epochs in which the adapter of `dcar` trains alone."""
@@ -37,7 +37,7 @@ def run(method, data, backbone, **asked):
     alone = {"adapter_epochs": ALONE} if method == "dcar" else {}
     options = {"n_ctx": 2, "depth": 2, **alone, **asked.pop("options", {})}
     train = {**TRAIN, **asked.pop("train", {})}
-    return benchmark.run(method, data, backbone=backbone, options=options, train=train, **asked)
+    return run_method(method, data, backbone=backbone, options=options, train=train, **asked)
 
 
 def check(result, queries):
@@ -119,4 +119,4 @@ def test_a_checkpoint_of_another_backbone_is_an_error(method, make_clip, tiny_da
     run(method, tiny_dataset, make_clip(seed=0), train={"epochs": 1}, results=tmp_path)
     (saved,) = tmp_path.glob("*.safetensors")
     with pytest.raises(FdrdError, match=r"was trained on tiny with .* give the same `backbone`"):
-        benchmark.run(method, tiny_dataset, backbone=make_clip(seed=1), checkpoint=saved)
+        run_method(method, tiny_dataset, backbone=make_clip(seed=1), checkpoint=saved)

@@ -16,8 +16,9 @@ from benchmark.reporting.tables import harmonic
 from benchmark.reporting.terminal import table
 from benchmark.training.row_selection import training_rows
 from fdrd.errors import FdrdError
+from tests.running import run_method
 
-QUICK = {"epochs": 2, "batch_size": 8}
+QUICK = {"epochs": 2, "batch_size": 24}
 BASE = CategoryList("base.txt", {"circle": 1, "square": 2})
 
 
@@ -53,12 +54,16 @@ def test_an_empty_or_unreadable_list_is_an_error(tmp_path, text, said):
 @pytest.mark.parametrize(
     ("lines", "half", "said"),
     [
-        (["circle", "sqare"], "base", r"mine, line 2: drawn has no category 'sqare'; did you mean 'square'"),
+        (
+            ["circle", "sqare"],
+            "base",
+            r"mine, line 2: drawn has no category 'sqare'; did you mean 'square'",
+        ),
         (["Circle"], "new", r"line 1: .*did you mean 'circle'\?"),
         (["aardvark"], "base", r"line 1: .*write one per line"),
         (["circle", "square", "triangle"], "new", r"lists all categories of test .*leave some out"),
     ],
-)  # fmt: skip
+)
 def test_unknown_categories_are_an_error(tiny_dataset, lines, half, said):
     listed = CategoryList("mine", {name: number for number, name in enumerate(lines, 1)})
     with pytest.raises(FdrdError, match=said):
@@ -89,9 +94,15 @@ def both(tiny_clip, tiny_dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     seen = []
     found = benchmark.evaluate(
-        ["zero_shot", ("coop", {"n_ctx": 4})], tiny_dataset, seeds=range(2), categories=BASE,
-        progress=stages(seen), backbone=tiny_clip, results=folder, **QUICK,
-    )  # fmt: skip
+        ["zero_shot", ("coop", {"n_ctx": 4})],
+        tiny_dataset,
+        seeds=range(2),
+        categories=BASE,
+        progress=stages(seen),
+        backbone=tiny_clip,
+        results=folder,
+        **QUICK,
+    )
     assert not found.failed
     return found.results, seen, folder
 
@@ -99,9 +110,13 @@ def both(tiny_clip, tiny_dataset, tmp_path_factory):
 def test_base_to_new_trains_once_and_measures_both_halves(both, tiny_dataset):
     found, seen, _ = both
     assert [(each.settings.method, each.settings.seed, each.settings.half) for each in found] == [
-        ("zero_shot", None, "base"), ("zero_shot", None, "new"),
-        ("coop", 0, "base"), ("coop", 0, "new"), ("coop", 1, "base"), ("coop", 1, "new"),
-    ]  # fmt: skip
+        ("zero_shot", None, "base"),
+        ("zero_shot", None, "new"),
+        ("coop", 0, "base"),
+        ("coop", 0, "new"),
+        ("coop", 1, "base"),
+        ("coop", 1, "new"),
+    ]
     base, new = found[2:4]
     queries = [len(each.ranks["image_to_text"].strict.split()) for each in (base, new)]
     assert queries == [16, 8]  # a gallery for each
@@ -116,16 +131,21 @@ def test_base_to_new_trains_once_and_measures_both_halves(both, tiny_dataset):
 
 def test_the_new_half_has_the_ranks_of_the_trained_method(both, tiny_clip, tiny_dataset):
     """Training again gives the same as the saved training."""
-    again = benchmark.run(
-        "coop", tiny_dataset, backbone=tiny_clip, categories=BASE, half="new",
-        options={"n_ctx": 4}, train=QUICK,
-    )  # fmt: skip
+    again = run_method(
+        "coop",
+        tiny_dataset,
+        backbone=tiny_clip,
+        categories=BASE,
+        half="new",
+        options={"n_ctx": 4},
+        train=QUICK,
+    )
     assert again.ranks == both[0][3].ranks
     assert again.settings == both[0][3].settings
 
 
 def test_halves_and_the_whole_do_not_collide(both, tiny_clip, tiny_dataset):
-    whole = benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip)
+    whole = run_method("zero_shot", tiny_dataset, backbone=tiny_clip)
     page = markdown([*both[0], whole])
     headings = [line for line in page.splitlines() if line.startswith("## ")]
     assert headings == [
@@ -136,7 +156,7 @@ def test_halves_and_the_whole_do_not_collide(both, tiny_clip, tiny_dataset):
     ]
     other = CategoryList("base.txt", {"triangle": 1})
     settings = [
-        benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip, **asked).settings.identity()
+        run_method("zero_shot", tiny_dataset, backbone=tiny_clip, **asked).settings.identity()
         for asked in ({"categories": BASE, "half": "new"}, {"categories": other, "half": "base"})
     ]
     assert len(set(settings)) == 2  # the same triangles, but learned from in one of them only
@@ -161,10 +181,13 @@ def test_the_harmonic_mean_is_shown_for_both_halves(both):
 def test_a_gallery_that_is_too_large_is_refused_before_training(tiny_dataset, tiny_clip):
     seen = []
     with pytest.raises(FdrdError, match="a gallery of 400 images cannot be drawn from 24"):
-        benchmark.run(
-            "coop", tiny_dataset, backbone=tiny_clip, gallery=400,
+        run_method(
+            "coop",
+            tiny_dataset,
+            backbone=tiny_clip,
+            gallery=400,
             progress=lambda stage, _done, _total: seen.append(stage),
-        )  # fmt: skip
+        )
     assert not any(stage.startswith(("train", "encode")) for stage in seen)
 
 
@@ -185,10 +208,14 @@ def test_a_training_is_not_repeated_to_measure_another_split(
 ):
     def trained(splits=tiny_dataset, **asked):
         seen = []
-        benchmark.run(
-            "coop", splits, backbone=tiny_clip, results=tmp_path, progress=stages(seen),
+        run_method(
+            "coop",
+            splits,
+            backbone=tiny_clip,
+            results=tmp_path,
+            progress=stages(seen),
             **{"train": QUICK, "options": {"n_ctx": 4}, **asked},
-        )  # fmt: skip
+        )
         assert "encode images" in seen
         return not any(stage.startswith("trained before") for stage in seen)
 
@@ -244,7 +271,7 @@ def test_domains_that_are_learned_from_and_measured(
 ):
     from benchmark.reporting.comparison import label as labelled
 
-    result = benchmark.run(
+    result = run_method(
         "coop", domains, backbone=tiny_clip, train={"epochs": 1}, options={"n_ctx": 4}, **asked
     )
     assert len(result.ranks["text_to_image"].strict.split()) == measured
@@ -257,7 +284,7 @@ def test_domains_that_are_learned_from_and_measured(
 
 def test_an_unknown_domain_is_an_error(domains, tiny_clip):
     with pytest.raises(FdrdError, match="no domain 'nera' in train; it has far, near"):
-        benchmark.run("coop", domains, backbone=tiny_clip, train_domain="nera")
+        run_method("coop", domains, backbone=tiny_clip, train_domain="nera")
 
 
 def test_seeds_run_only_for_methods_with_randomness(tiny_clip, tiny_dataset):
@@ -265,8 +292,11 @@ def test_seeds_run_only_for_methods_with_randomness(tiny_clip, tiny_dataset):
         ["random", "zero_shot", "random"], tiny_dataset, seeds=range(3, 6), backbone=tiny_clip
     )
     assert [(each.settings.method, each.settings.seed) for each in found.results] == [
-        ("random", 3), ("random", 4), ("random", 5), ("zero_shot", None),
-    ]  # fmt: skip
+        ("random", 3),
+        ("random", 4),
+        ("random", 5),
+        ("zero_shot", None),
+    ]
 
 
 def test_a_few_shot_draw_has_a_seed_even_if_the_method_takes_none(

@@ -9,6 +9,7 @@ from benchmark.registry import (
     _METHODS,
     BUILT_IN,
     _from_source,
+    about,
     built_in,
     distribute,
     get_method,
@@ -18,7 +19,6 @@ from benchmark.registry import (
     method_options,
     role_of,
     source_digest,
-    summary,
 )
 from benchmark.settings import TrainConfig
 from fdrd.errors import FdrdError
@@ -34,10 +34,8 @@ def test_built_in_names_are_those_that_their_modules_register(registry):
     for package in BUILT_IN:
         for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
             importlib.import_module(f"{package}.{module.name}")
-    entries = {
-        name: (entry.factory.__module__, entry.about.role) for name, entry in _METHODS.items()
-    }
-    assert built_in() == {n: e for n, e in entries.items() if e[0].partition(".")[0] in BUILT_IN}
+    modules = {name: entry.factory.__module__ for name, entry in _METHODS.items()}
+    assert built_in() == {n: m for n, m in modules.items() if m.partition(".")[0] in BUILT_IN}
 
 
 def test_one_method_is_the_reference_and_one_the_floor(registry):
@@ -61,14 +59,18 @@ def test_options_are_the_keyword_arguments_with_their_docs():
 
 @pytest.mark.parametrize("name", method_names())
 def test_every_method_says_what_it_is_and_what_its_options_mean(name):
-    assert summary(name)
+    assert about(name).summary
     assert all(option.doc for option in method_options(name).values())
 
 
 @pytest.mark.parametrize("name", built_in())
 def test_the_source_of_a_method_declares_what_its_import_does(name):
     get_method(name)
-    assert _from_source(name) == _METHODS[name].about
+    read, made = _from_source(name), _METHODS[name].declaration
+    assert (read.options, read.parameters) == (made.options, made.parameters)
+    assert (read.text, read.notes) == (made.text, made.notes)
+    for argument in ("ablations", "options", "needs", "role", "trains"):
+        assert (read.argument(argument) or None) == (made.argument(argument) or None)
 
 
 def test_every_training_option_is_documented():

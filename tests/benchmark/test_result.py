@@ -7,13 +7,13 @@ import json
 import pytest
 from rich.console import Console
 
-import benchmark
 from benchmark.reporting.pages import markdown
 from benchmark.reporting.sentences import command
 from benchmark.reporting.terminal import table
-from benchmark.result import read_result, read_results, to_json, write_result
+from benchmark.result import read_result, read_results, write_result
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
+from tests.running import run_method
 
 QUICK = {"epochs": 2, "batch_size": 8}
 
@@ -22,9 +22,9 @@ QUICK = {"epochs": 2, "batch_size": 8}
 def folder(tiny_clip, tiny_dataset, tmp_path_factory):
     """Results of zero-shot, and of CoOp with two seeds."""
     home = tmp_path_factory.mktemp("runs")
-    benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip, results=home)
+    run_method("zero_shot", tiny_dataset, backbone=tiny_clip, results=home)
     for seed in (0, 1):
-        benchmark.run(
+        run_method(
             "coop",
             tiny_dataset,
             backbone=tiny_clip,
@@ -82,7 +82,7 @@ def change(value, path, new):
 )
 def test_an_error_names_the_file_and_the_field(result, tmp_path, path, value):
     file = tmp_path / "broken.json"
-    file.write_text(json.dumps(change(to_json(result), path, value)))
+    file.write_text(json.dumps(change(result.to_dict(), path, value)))
     with pytest.raises(FdrdError) as refused:
         read_result(file)
     assert "broken.json: " in str(refused.value)
@@ -93,7 +93,7 @@ def test_an_error_names_the_file_and_the_field(result, tmp_path, path, value):
 
 
 def test_missing_keys_are_named(result, tmp_path):
-    value = to_json(result)
+    value = result.to_dict()
     del value["metrics"]["by_domain"]["shapes"]["text_to_image"], value["ranks"]["text_to_image"]
     (tmp_path / "broken.json").write_text(json.dumps(value))
     with pytest.raises(FdrdError, match=r"broken\.json: missing text_to_image - at `\$\.metrics`"):
@@ -101,7 +101,7 @@ def test_missing_keys_are_named(result, tmp_path):
 
 
 def test_fields_of_a_later_release_are_ignored(result, tmp_path):
-    (tmp_path / "new.json").write_text(json.dumps(change(to_json(result), "settings.extra", 1)))
+    (tmp_path / "new.json").write_text(json.dumps(change(result.to_dict(), "settings.extra", 1)))
     assert read_result(tmp_path / "new.json") == result
 
 
@@ -132,9 +132,7 @@ def test_ranks_are_kept_query_by_query(result):
 
 
 def test_options_are_kept_resolved_and_as_given(result):
-    assert result.settings.options == {
-        "n_ctx": 4, "ctx_init": "a photo of a", "loss": "symmetric",
-    }  # fmt: skip
+    assert result.settings.options == {"n_ctx": 4, "ctx_init": "a photo of a", "loss": "symmetric"}
     assert result.settings.options_given == {"n_ctx": 4}
     assert result.settings.train.learning_rate == 0.002
     assert result.settings.train_given == QUICK
@@ -143,7 +141,7 @@ def test_options_are_kept_resolved_and_as_given(result):
 
 def stages(folder, tiny_clip, splits, method="coop", **options):
     seen = []
-    benchmark.run(
+    run_method(
         method,
         splits,
         backbone=tiny_clip,
@@ -189,7 +187,7 @@ def test_a_seed_without_effect_does_not_start_another_run(folder, tiny_clip, tin
 
 def test_a_checkpoint_gives_the_numbers_of_its_training(folder, result, tiny_clip, tiny_dataset):
     (checkpoint, _) = sorted(folder.glob("*.safetensors"))
-    again = benchmark.run("coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
+    again = run_method("coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
     trained = [each.ranks for each in read_results(folder) if each.settings.method == "coop"]
     assert again.ranks in trained
     assert again.fit is None
@@ -208,16 +206,14 @@ def test_a_checkpoint_of_another_method_is_an_error(
 ):
     checkpoint = next(folder.glob("*.safetensors"))
     with pytest.raises(FdrdError, match=message):
-        benchmark.run(
-            method, tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint, options=options
-        )
+        run_method(method, tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint, options=options)
 
 
 def test_training_without_validation_rows_is_an_error(tiny_clip, tiny_dataset):
     splits = {name: tiny_dataset[name] for name in ("train", "test")}
     with pytest.raises(FdrdError, match="no split 'validation'"):
-        benchmark.run("coop", splits, backbone=tiny_clip)
-    benchmark.run("zero_shot", splits, backbone=tiny_clip)
+        run_method("coop", splits, backbone=tiny_clip)
+    run_method("zero_shot", splits, backbone=tiny_clip)
 
 
 def printed(results, width=100):
@@ -253,7 +249,7 @@ def test_other_training_rows_give_another_text_only_baseline_and_result(
     test, train = tiny_dataset["test"], tiny_dataset["train"]
     fewer = train.select(range(0, len(train), 5))
     for rows in (train, fewer, train):
-        found = benchmark.run(
+        found = run_method(
             "zero_shot", {"test": test, "train": rows}, backbone=tiny_clip, results=tmp_path
         )
         assert found.settings.text_only_from == rows.fingerprint
@@ -276,11 +272,11 @@ def test_steps_and_memory_are_recorded_and_shown(result):
     assert 0 < result.fit.untrained_mrr < 1
     assert result.peak_megabytes > 10
     (row,) = [line for line in markdown([result]).splitlines() if "| 128 |" in line]
-    assert f"| 128 | 6 | {result.fit.best_step} |" in row
+    assert f"| 128 | 6 | 48 | {result.fit.best_step} |" in row
 
 
 def test_a_result_of_version_1_is_an_error_with_a_remedy(result, tmp_path):
-    value = {**to_json(result), "schema_version": 1}
+    value = {**result.to_dict(), "schema_version": 1}
     for share in value["metrics"]["hard_negatives"].values():
         del share["text_only"]
     (tmp_path / "old.json").write_text(json.dumps(value))
@@ -349,9 +345,9 @@ def test_domains_have_a_gallery_each(tiny_clip, make_row, make_dataset, make_dra
             image = make_drawing(color, "circle", place)
             rows.append(make_row(len(rows), image, f"a {color} circle", "circle", domain=domain))
     splits = {"test": make_dataset(rows, "test")}
-    apart = benchmark.run("zero_shot", splits, backbone=tiny_clip).metrics
-    joint = benchmark.run("zero_shot", splits, backbone=tiny_clip, gallery="joint").metrics
-    one = benchmark.run("zero_shot", splits, backbone=tiny_clip, domain="far").metrics
+    apart = run_method("zero_shot", splits, backbone=tiny_clip).metrics
+    joint = run_method("zero_shot", splits, backbone=tiny_clip, gallery="joint").metrics
+    one = run_method("zero_shot", splits, backbone=tiny_clip, domain="far").metrics
     assert apart.by_direction["image_to_text"]["ceiling R@1"] == 1
     assert joint.by_direction["image_to_text"]["ceiling R@1"] == 0
     assert set(apart.by_domain) == {"near", "far"}
@@ -363,8 +359,8 @@ def test_domains_have_a_gallery_each(tiny_clip, make_row, make_dataset, make_dra
 def test_a_run_without_hard_negatives_has_the_same_ranks_and_a_file_of_its_own(
     tiny_dataset, tiny_clip
 ):
-    full = benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip)
-    short = benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip, hard_negatives=False)
+    full = run_method("zero_shot", tiny_dataset, backbone=tiny_clip)
+    short = run_method("zero_shot", tiny_dataset, backbone=tiny_clip, hard_negatives=False)
     assert full.metrics.hard_negatives
     assert short.metrics.hard_negatives == {}
     assert short.ranks == full.ranks

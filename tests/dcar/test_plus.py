@@ -10,9 +10,9 @@ import dcar.plus
 from benchmark import Images, TrainConfig, get_method
 from benchmark.models.layers import BlockEncoder
 from benchmark.models.plain_encoder import PlainEncoder
-from benchmark.training.closed_form import choose
 from benchmark.training.loop import batches, order_of_rows
-from dcar.plus import TRAIN
+from benchmark.training.losses import info_nce
+from dcar.plus import SCALES, TRAIN, Start, choose_starts, weighed
 from fdrd.errors import FdrdError
 
 SHORT = replace(TRAIN, steps=3, eval_every=3, batch_size=8, per_category=4)
@@ -30,17 +30,35 @@ def encoded(method, dataset):
     return method.encode_image(Images.of(dataset)), method.encode_text(dataset.captions)
 
 
-def test_it_starts_from_the_closed_form(tiny_clip, tiny_dataset):
+@pytest.mark.parametrize("priors", [(0.3,), (0.3, 1.0)])
+def test_it_starts_from_the_closed_form(priors, tiny_clip, tiny_dataset, monkeypatch):
     """The mapped part of the score is that of the chosen maps, up to the columns that are left out."""
+    monkeypatch.setattr(dcar.plus, "PRIORS", priors)
     method, _ = fitted(tiny_clip, tiny_dataset, NONE, layers="joint,0,last")
     blocks = BlockEncoder(tiny_clip, "joint,0,last")
-    maps = choose(blocks, tiny_dataset["train"], tiny_dataset["validation"]).maps
-    assert maps is not None
+    starts = choose_starts(blocks, tiny_dataset["train"], tiny_dataset["validation"])
+    assert sum(start.weight for start in starts) == pytest.approx(1)
     images, _ = encoded(method, tiny_dataset["test"])
-    d = tiny_clip.dim
-    mapped = torch.nn.functional.normalize(images.pooled[:, d:], dim=1)
-    expected = maps.image(blocks.encode_image(Images.of(tiny_dataset["test"]))).float()
+    mapped = torch.nn.functional.normalize(images.pooled[:, tiny_clip.dim :], dim=1)
+    x = blocks.encode_image(Images.of(tiny_dataset["test"])).double()
+    parts = [
+        (start.weight * start.gamma / (1 + start.gamma)) ** 0.5
+        * (x[:, : len(start.maps.image.mean)] - start.maps.image.mean)
+        @ start.maps.image.map
+        for start in starts
+    ]
+    expected = torch.nn.functional.normalize(torch.cat(parts, dim=1), dim=1).float()
     assert (mapped @ mapped.T - expected @ expected.T).abs().max() < 1e-4
+
+
+def test_maps_weigh_by_likelihood_and_none_by_less_than_a_hundredth():
+    even, uneven, one = (
+        [start.weight for start in weighed([Start(None, 1.0, "", loss) for loss in losses], 40)]
+        for losses in ((2.0, 2.0), (2.0, 2.2), (2.0, 2.5))
+    )
+    assert even == [0.5, 0.5]
+    assert uneven[0] / uneven[1] == pytest.approx(np.exp(0.2 * 10))
+    assert one == [1.0, 0.0]
 
 
 def test_the_score_is_the_weighted_mean_of_joint_and_mapped_cosines(tiny_clip, tiny_dataset):
@@ -60,6 +78,30 @@ def test_the_score_is_the_weighted_mean_of_joint_and_mapped_cosines(tiny_clip, t
         mapped = method.learner.image(blocks[0]) @ method.learner.text(blocks[1]).T
     found = method.similarity(images, texts)
     assert (found - (joint + gamma * mapped) / (1 + gamma)).abs().max() < 1e-6
+
+
+def test_the_start_has_the_lowest_loss_on_validation(tiny_clip, tiny_dataset, monkeypatch):
+    """It is the loss of what is scored, over images and captions of all rows."""
+    validation = tiny_dataset["validation"].select([*range(9), 3])  # a row twice: no wrong pair
+    data = tiny_dataset | {"validation": validation}
+    monkeypatch.setattr(dcar.plus, "PRIORS", (0.3,))
+
+    def start_with(gammas):
+        monkeypatch.setattr(dcar.plus, "GAMMAS", gammas)
+        method, _ = fitted(tiny_clip, data, NONE)
+        images, texts = encoded(method, validation)
+        image, caption = validation.pairs.T
+        scores = (images.pooled @ texts.pooled.T)[image][:, caption]
+        repeats = torch.from_numpy(image[:, None] == image) & ~torch.eye(10, dtype=torch.bool)
+        assert repeats.sum() == 2
+        found = min(float(info_nce(scale * scores, repeats=repeats)) for scale in SCALES)
+        (start,) = choose_starts(method.blocks, data["train"], validation)
+        assert found == pytest.approx(start.loss, abs=1e-3)
+        return start
+
+    starts = [start_with((gamma,)) for gamma in (1e-9, 1.0, 100.0)]
+    best = min(starts, key=lambda start: start.loss)
+    assert start_with((1e-9, 1.0, 100.0)).name == best.name
 
 
 @pytest.mark.parametrize("gammas", [(1e-9, 4.0), (4.0, 1e-9)])

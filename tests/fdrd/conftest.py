@@ -1,25 +1,11 @@
 """Small raw sources, drawn for each test."""
 
-import io
 import json
 import shutil
 
 import pytest
-from PIL import Image
 
-from tests.file_server import server
-
-__all__ = ["server"]
-
-
-def image_bytes(seed, size=(24, 16), form="PNG", **options):
-    """Return the bytes of an image that is unique for the seed."""
-    image = Image.new("RGB", size, (seed * 37 % 256, seed * 91 % 256, seed * 11 % 256))
-    image.putpixel((seed % size[0], seed // size[0] % size[1]), (255, 255, 255))
-    image.putpixel((seed * 7 % size[0], seed * 5 % size[1]), (0, 0, 0))  # not a mirror image
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
+from tests.scenes import image_bytes
 
 
 @pytest.fixture

@@ -118,6 +118,7 @@ def test_options_of_a_build_are_keywords(built, birds, tmp_path):
 def test_objects_are_short_in_a_terminal_and_tables_in_a_notebook(built):
     assert repr(built).endswith("; 1 rejected)")
     assert f"{built.counts['test']} test pairs" in repr(built)
+    assert len(repr(built.manifest)) < 100
     assert "<td>test</td>" in built._repr_html_()
     assert "&lt;b&gt;" in replace(built, name="<b>")._repr_html_()
 

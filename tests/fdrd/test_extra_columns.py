@@ -13,12 +13,12 @@ import fdrd
 from fdrd.captioning import caption
 from fdrd.checks.validation import validate
 from fdrd.commands.dataset.stats import stats as print_stats
-from fdrd.exports.formats import FORMATS, not_carried
+from fdrd.exports.formats import FORMATS, format_module
 from fdrd.pipeline.reformat import convert_dataset
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Source, to_json
 from fdrd.sources import READERS, find_domains, make_options, read_domain
-from fdrd.sources.reading.extra import MAX_COLUMNS, extra_columns, within_limit
+from fdrd.sources.reading.columns import MAX_COLUMNS, extra_columns, within_limit
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.storage.checked_shards import schema_flaw
 from fdrd.storage.manifest import read_manifest
@@ -111,7 +111,7 @@ def test_parquet_card_and_croissant_have_the_columns(typed, tmp_path):
 def test_every_export_carries_a_column_or_says_that_it_does_not(typed, tmp_path, form):
     fdrd.export(typed, tmp_path / "out", to=form)
     texts = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
-    assert (b"Ann <b>& Bob</b>" in texts) != ("extra columns" in not_carried(form))
+    assert (b"Ann <b>& Bob</b>" in texts) != ("extra columns" in format_module(form).NOT_CARRIED)
     if form in ("jsonl", "imagefolder", "webdataset", "coco", "karpathy"):
         fdrd.build(tmp_path / "out", tmp_path / "again", workers=1)
         assert extras(tmp_path / "again") == extras(typed)

@@ -32,6 +32,7 @@ from fdrd.sources.reading.source_folder import SourceFolder
 from tests.fdrd.fetching.made_sets import archive
 from tests.fdrd.fetching.test_fetch import one_file
 from tests.folders import digests
+from tests.running import run_method
 
 POINTS = int(os.environ.get("FDRD_POINTS", "3"))
 FAULTS = ("kill", errno.EIO, errno.ENOSPC, errno.EACCES)
@@ -53,7 +54,7 @@ def run_captioning(folder, *_):
 
 def run_training(folder, backbone, splits):
     train = {"epochs": 2, "batch_size": 8}
-    benchmark.run("coop", splits, backbone=backbone, train=train, results=folder / "out")
+    run_method("coop", splits, backbone=backbone, train=train, results=folder / "out")
 
 
 def run_experiment(folder, backbone, splits):

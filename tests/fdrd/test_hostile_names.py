@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 import benchmark
-from benchmark.checkpoint import CheckpointHeader
+from benchmark.checkpoint_files import CheckpointHeader
 from benchmark.reporting.latex import latex
 from benchmark.reporting.method_card import method_card
 from benchmark.reporting.pages import _html
@@ -22,6 +22,7 @@ from benchmark.reporting.terminal import rendered, table
 from fdrd.commands.console import out, print_json, print_line, print_table
 from fdrd.pipeline.builder import build
 from fdrd.text.markup import code, escape
+from tests.running import run_method
 
 NAME = (
     '</td><script>x</script> | `a` *b* [c](d) \\x1b $e$ "\x1b[2J\x9b31m\x07\u202egnp\u2066\u200f\u2028'
@@ -114,7 +115,7 @@ def test_a_card_shows_hostile_names_literally(write, draw, tmp_path):
 
 @pytest.mark.parametrize("form", ["markdown", "html", "latex", "csv", "terminal", "card"])
 def test_a_result_file_cannot_control_a_report(form, tiny_clip, tiny_dataset, capsys):
-    result = benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip)
+    result = run_method("zero_shot", tiny_dataset, backbone=tiny_clip)
     fence = f"=1\n```\n{NAME}\n````"
     settings = replace(
         result.settings, method=fence, label=fence, domain=fence, remarks={NAME: NAME},

@@ -1,7 +1,6 @@
 """A path of another kind is answered with its kind and the command that takes it, by every command."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,9 @@ import pytest
 import safetensors.numpy
 
 import fdrd
-from fdrd import __main__ as cli
 from fdrd.exports.formats import FORMATS
 from fdrd.kinds import KINDS, kind_of
+from tests.command import run_fdrd
 
 
 @pytest.fixture
@@ -97,26 +96,13 @@ COMMANDS = [  # arguments, what is wanted, kinds that are refused
 ]
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Return a function that runs the command line in this process: exit code and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fdrd", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        return stopped.value.code, capsys.readouterr().err
-
-    return run
-
-
 @pytest.mark.parametrize(("command", "wanted", "kinds"), COMMANDS, ids=lambda each: each[0])
 def test_a_path_of_another_kind_is_named_with_the_command_that_takes_it(
-    paths, run, command, wanted, kinds
+    paths, command, wanted, kinds
 ):
     for kind in kinds:
         path, found = paths[kind], KINDS[kind]
-        code, text = run(*(each.format(path) for each in command))
+        code, _, text = run_fdrd(*(each.format(path) for each in command))
         expected = f"{path} is {found.what}, not {wanted}; {found.advice.replace('{}', path)}"
         assert (code, text) == (2, f"fdrd: {expected}\n"), kind
     assert not Path("out").exists()
@@ -143,15 +129,15 @@ def test_a_backbone_of_another_kind_is_named(paths, kind):
         load_backbone(paths[kind])
 
 
-def test_a_folder_of_results_is_not_pushed(paths, run):
-    code, text = run("push", "results", "--repo-id", "a/b", "--dry-run")
+def test_a_folder_of_results_is_not_pushed(paths):
+    code, _, text = run_fdrd("push", "results", "--repo-id", "a/b", "--dry-run")
     assert code == 2
     assert "results is a folder of results; give a dataset, or a .safetensors file" in text
 
 
-def test_a_file_that_is_no_result_is_never_to_be_deleted(paths, run):
+def test_a_file_that_is_no_result_is_never_to_be_deleted(paths):
     for path in ("dataset/manifest.json", "dataset/croissant.json", "raw/captions.json"):
-        code, text = run("compare", path)
+        code, _, text = run_fdrd("compare", path)
         assert (code, text) == (
             2,
             f"fdrd: {path} is not a result file; `fdrd bench` writes results\n",
@@ -167,10 +153,8 @@ def test_a_file_that_is_no_result_is_never_to_be_deleted(paths, run):
         (["raw/train/wren/1.png", "dataset"], "fdrd search dataset --image raw/train/wren/1.png"),
     ],
 )
-def test_a_search_for_a_file_name_or_with_swapped_arguments_is_refused(
-    paths, run, arguments, expected
-):
-    code, text = run("search", *arguments)
+def test_a_search_for_a_file_name_or_with_swapped_arguments_is_refused(paths, arguments, expected):
+    code, _, text = run_fdrd("search", *arguments)
     assert (code, len(text.splitlines())) == (2, 1)
     assert expected in text
 

@@ -14,6 +14,7 @@ import traceback
 import datasets
 import pyarrow as pa
 import pytest
+from fuzz.driver import parts
 
 from fdrd.files.atomic import sha256_of
 from tests.folders import digests
@@ -61,26 +62,10 @@ def truncate(folder, rng):
     return path.name
 
 
-def leaves(value, path=()):
-    """Yield the path of each part of a JSON value."""
-    parts = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    for key, part in parts:
-        yield (*path, key)
-        yield from leaves(part, (*path, key))
-
-
 def edit(value, rng, values):
-    path = rng.choice(list(leaves(value)))
-    for key in path[:-1]:
-        value = value[key]
-    value[path[-1]] = rng.choice(values)
-    return path
+    container, key = rng.choice(list(parts(value)))
+    container[key] = rng.choice(values)
+    return key
 
 
 def edit_row(folder, rng):

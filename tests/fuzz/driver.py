@@ -45,6 +45,16 @@ def mutate(seed, rng):
     return seed[:1] + bytes(data)
 
 
+def parts(value):
+    """Yield (container, key) of every part of a JSON value."""
+    keys = (
+        value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    )
+    for key in keys:
+        yield value, key
+        yield from parts(value[key])
+
+
 def _edit_json(data, rng):
     """Return JSON or JSON lines with one value replaced or removed; None if it is neither."""
     lines = data.split(b"\n")
@@ -58,15 +68,7 @@ def _edit_json(data, rng):
             value = json.loads(lines[number])
         except (ValueError, RecursionError):
             return None
-    places = []
-    waiting = [value]
-    while waiting:
-        each = waiting.pop()
-        keys = (
-            each if isinstance(each, dict) else range(len(each)) if isinstance(each, list) else ()
-        )
-        places += [(each, key) for key in keys]
-        waiting += [each[key] for key in keys]
+    places = list(parts(value))
     if not places:
         return None
     for _ in range(rng.randint(1, 2)):

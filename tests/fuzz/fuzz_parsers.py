@@ -37,8 +37,8 @@ from fdrd.card.front_matter import DATA_KEYS, merge_cards
 from fdrd.card.render import load_section
 from fdrd.curation.decisions import apply_to_record, in_effect, read_decisions
 from fdrd.errors import FdrdError
+from fdrd.pipeline.collect import read_ledger
 from fdrd.record import Attribute, ImageRef, Record, Source
-from fdrd.storage.ledger import read_ledger
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.publish import work_folder
 from fdrd.storage.resume import is_built_from, reusable_shards

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from archives import tar
 from PIL import Image
 
 from fdrd.errors import FdrdError
@@ -154,7 +154,7 @@ def _seeds():
         json.dumps(line).encode() + b"\n",
         parquet.getvalue(),
         arrow.getvalue(),
-        _tar({"wren/a.png": b"x", "wren/a.txt": b"A.", "wren/a.json": b'{"id": 1}'}),
+        tar({"wren/a.png": b"x", "wren/a.txt": b"A.", "wren/a.json": b'{"id": 1}'}),
         json.dumps({"train": [["b_1.png", 0, "b"]], "test": []}).encode(),
         b"b_1 707-320\n",
         b'license = "CC0-1.0"\ngroup = "{group}_*"\n[meta_categories]\nbird = ["wren"]\n',
@@ -181,7 +181,7 @@ def _seeds():
         b"1 b_1.png\n",
         b"A wren.\n",
         zipped.getvalue(),
-        _tar({"0.png": b"x", "0.json": json.dumps({"rows": [exported]}).encode()}),
+        tar({"0.png": b"x", "0.json": json.dumps({"rows": [exported]}).encode()}),
         json.dumps(
             {**coco, "annotations": [{"image_id": 1, "caption": "A red b.", **extras}]}
         ).encode(),
@@ -192,17 +192,6 @@ def _seeds():
     )
     for number, content in enumerate(contents):
         yield bytes([number]) + content
-
-
-def _tar(members):
-    """Return a tar archive."""
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return archive.getvalue()
 
 
 SEEDS = tuple(_seeds())

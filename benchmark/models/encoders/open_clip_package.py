@@ -28,16 +28,12 @@ def load(target: str, **setup: Unpack[EncoderSetup]) -> PlainEncoder:
         setup: see `EncoderSetup`.
 
     Raises:
-        FdrdError: open_clip is not installed, or has no such model or weights.
+        FdrdError: open_clip has no such model or weights.
     """
     name, device = setup["name"], setup["device"]
     setup["options"].only(name, "precision")
-    try:
-        import open_clip
-    except ImportError as error:
-        raise FdrdError(
-            f"backbone {name!r} needs open_clip; pip install 'fdrd[open-clip]'"
-        ) from error
+    import open_clip
+
     complete = target.startswith(("hf-hub:", "local-dir:"))
     architecture, _, weights = (target, "", "") if complete else target.partition("/")
     if not complete and not weights:

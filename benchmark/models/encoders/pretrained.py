@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -35,7 +36,7 @@ from benchmark.models.promptable import fingerprint
 from benchmark.models.siglip import SiglipBackbone
 from benchmark.models.tensor_files import read_tensors, refuse_integers
 from benchmark.models.tokenizer import FILES as TOKENIZER_FILES
-from benchmark.models.tokenizer import tokenizer_of
+from benchmark.models.tokenizer import token_counts, tokenizer_of
 from fdrd.errors import FdrdError, first_line
 
 log = logging.getLogger(__name__)
@@ -60,10 +61,6 @@ def can(target: str) -> frozenset[str]:
 
 def load(target: str, **setup: Unpack[EncoderSetup]) -> Encoder:
     """Return the model of a folder or of the Hub.
-
-    Args:
-        target: a folder, or ORG/NAME with an optional @REVISION.
-        setup: see `EncoderSetup`.
 
     Raises:
         FdrdError: the model is missing, damaged or of an unknown architecture, or has no such option.
@@ -226,9 +223,7 @@ def _plain(
         dim=dim,
         logit_scale=_scale(model),
         context=context,
-        count_tokens=lambda captions: [
-            len(ids) for ids in tokenizer(list(captions), verbose=False)["input_ids"]
-        ],
+        count_tokens=partial(token_counts, tokenizer),
         **setup,
     )
 
@@ -255,8 +250,8 @@ def _converted(location: str, revision: str, described: Path) -> tuple[Any, Any,
             f".bin or .pt file, `fdrd export --to transformers` writes a folder that `backbone` takes"
         )
     config = open_clip.read_config(described)
-    own = any(_file(location, revision, file) for file in TOKENIZER_FILES)
-    tokenizer = tokenizer_of(location if own else None, revision, context=config.context)
+    has_tokenizer = any(_file(location, revision, file) for file in TOKENIZER_FILES)
+    tokenizer = tokenizer_of(location if has_tokenizer else None, revision, context=config.context)
     return open_clip.clip_parts(config, read_tensors(weights), tokenizer, name=location)
 
 

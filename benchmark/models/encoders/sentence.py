@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Unpack
 
 import torch
@@ -19,27 +20,20 @@ from benchmark.models.layers import with_layers
 from benchmark.models.plain_encoder import LayerFunctions, PlainEncoder
 from benchmark.models.promptable import tokenizer_rules
 from benchmark.models.tensor_files import add_tensors
+from benchmark.models.tokenizer import token_counts
 from fdrd.errors import FdrdError
 
 
 def load(target: str, **setup: Unpack[EncoderSetup]) -> PlainEncoder:
     """Return a model of sentence-transformers that encodes images and text.
 
-    Args:
-        target: a folder, or the name of a repository of the Hub.
-        setup: see `EncoderSetup`.
-
     Raises:
-        FdrdError: the package is missing, or the model is, or it is damaged or encodes only text.
+        FdrdError: the model is missing or damaged, or encodes only text.
     """
     name = setup["name"]
     setup["options"].only(name, "precision")
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise FdrdError(
-            f"backbone {name!r} needs sentence-transformers; pip install 'fdrd[st]'"
-        ) from error
+    from sentence_transformers import SentenceTransformer
+
     try:
         model = _loaded(SentenceTransformer, target, name, setup["device"])
     except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -63,18 +57,13 @@ def load(target: str, **setup: Unpack[EncoderSetup]) -> PlainEncoder:
         raise FdrdError(f"backbone {name!r}: images and texts have {widths} dimensions")
     processor = getattr(model[0], "processor", None)
     tokenizer = getattr(processor, "tokenizer", None) or getattr(model, "tokenizer", None)
-    counter = None
-    if tokenizer is not None:
-        counter = lambda captions: [  # noqa: E731
-            len(ids) for ids in tokenizer(list(captions), verbose=False)["input_ids"]
-        ]
     return PlainEncoder(
         lambda images: encode(decoded(images)),
         lambda captions: encode(list(captions)),
         fingerprint=_fingerprint(model, processor, tokenizer),
         dim=widths[0],
         context=int(model.max_seq_length or getattr(tokenizer, "model_max_length", 0) or 0),
-        count_tokens=counter,
+        count_tokens=partial(token_counts, tokenizer) if tokenizer is not None else None,
         layers=_layers(model, tokenizer, encode),
         **setup,
     )
@@ -105,9 +94,11 @@ def _layers(
     def keep_ids(_module: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         ids[:] = [options["input_ids"] if "input_ids" in options else args[0]]
 
-    def each(items: Sequence[Any], layers: Sequence[int], tower: Any, own: Any) -> Features:
+    def each(items: Sequence[Any], layers: Sequence[int], tower: Any, selected: Any) -> Features:
         def one(item: Any) -> Features:
-            return with_layers(tower.encoder.layers, layers, lambda: Features(encode([item])), own)
+            return with_layers(
+                tower.encoder.layers, layers, lambda: Features(encode([item])), selected
+            )
 
         return concatenate([one(item) for item in items])
 
@@ -117,11 +108,8 @@ def _layers(
         )
 
     def texts(some: Sequence[str], layers: Sequence[int]) -> Features:
-        handle = text.register_forward_pre_hook(keep_ids, with_kwargs=True)
-        try:
+        with text.register_forward_pre_hook(keep_ids, with_kwargs=True):
             return each(some, layers, text, lambda _: ~torch.isin(ids[0].cpu(), special))
-        finally:
-            handle.remove()
 
     sizes = vision.config, text.config
     return LayerFunctions(

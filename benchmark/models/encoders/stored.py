@@ -109,11 +109,11 @@ class _Side:
         digest.update(json.dumps(keys).encode())
         layers = {}
         for path in sorted(folder.glob(f"{side}.layer-*.npy")):
-            number = path.name.removeprefix(f"{side}.layer-").removesuffix(".npy")
-            if not number.isdecimal() or len(number) > 4 or int(number) in layers:
+            layer = path.name.removeprefix(f"{side}.layer-").removesuffix(".npy")
+            if not layer.isdecimal() or len(layer) > 4 or int(layer) in layers:
                 raise FdrdError(f"backbone {name!r}: {path.name} does not name a layer by number")
             digest.update(path.name.encode())
-            layers[int(number)] = _array(path, keys, name, digest)
+            layers[int(layer)] = _array(path, keys, name, digest)
         if len({each.shape[1] for each in layers.values()}) > 1:
             raise FdrdError(f"backbone {name!r}: layers of {side} differ in width")
         return cls(name, side, {key: row for row, key in enumerate(keys)}, rows, layers)
@@ -181,12 +181,6 @@ def write_features(
     progress: Progress = silent,
 ) -> Path:
     """Write the features of all images, captions and hard negatives of some splits.
-
-    Args:
-        backbone: encodes them.
-        datasets: splits.
-        out: a new or empty folder.
-        progress: called with the number of rows.
 
     Raises:
         FdrdError: `out` is occupied, or an image does not match its digest.

@@ -15,8 +15,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from fdrd.captioning.interface import Answer, Failure, Keep, Question, captioner
-from fdrd.captioning.spending import Spending
+from fdrd.captioning.interface import Answer, Failure, Keep, Question, Spending, captioner
 from fdrd.errors import FdrdError, first_line
 
 if TYPE_CHECKING:
@@ -77,14 +76,7 @@ class Endpoint:
             raise FdrdError("endpoint: name the model, -C model=NAME")
         if min(self.concurrency, self.attempts, self.max_tokens) < 1:
             raise FdrdError("endpoint: concurrency, attempts and max_tokens must be at least 1")
-        if "?" in self.url or "@" in self.url.partition("//")[2].partition("/")[0]:
-            raise FdrdError(
-                f"endpoint: the url holds a user or a query; put a key into ${self.key_variable} instead"
-            )
-        if not _is_address(self.url):
-            raise FdrdError(
-                f"endpoint: url={self.url}: write http://HOST:PORT/v1 or https://HOST/v1"
-            )
+        _check_url(self.url, self.key_variable)
         if self.spending.budget is not None and self._cost(1, 1) is None:
             raise FdrdError(
                 "--budget needs prices per million tokens: -C input_price= and -C output_price="
@@ -244,9 +236,15 @@ def _read_answer(completion: Any) -> Answer | Failure:
     return Failure("empty_answer", f"finish_reason is {finish!r}")
 
 
-def _is_address(url: str) -> bool:
+def _check_url(url: str, key_variable: str) -> None:
+    if "?" in url or "@" in url.partition("//")[2].partition("/")[0]:
+        raise FdrdError(
+            f"endpoint: the url holds a user or a query; put a key into ${key_variable} instead"
+        )
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return
     except ValueError:  # e.g. of the port
-        return False
+        pass
+    raise FdrdError(f"endpoint: url={url}: write http://HOST:PORT/v1 or https://HOST/v1")

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from fdrd.captioning.interface import Answer, Failure, Keep, Question, captioner
-from fdrd.captioning.spending import Spending
+from fdrd.captioning.interface import Answer, Failure, Keep, Question, Spending, captioner
 from fdrd.captioning.wording import fill
 from fdrd.errors import FdrdError
 from fdrd.images.containers import path_in_source
@@ -99,102 +97,77 @@ def read_table(file: Path) -> Table:
     return table
 
 
-class _FreeCaptioner(ABC):
-    """What captioners that look captions up share; nothing is spent."""
+@dataclass
+class LookUp:
+    """A captioner that looks captions up; nothing is spent."""
 
+    identity: Mapping[str, Any]
+    look_up: Callable[[Record], Answer | Failure]
     converses: ClassVar[bool] = False
     free: ClassVar[bool] = True
 
     def answer(self, questions: Iterator[Question], keep: Keep) -> str:
         """Look up each image."""
         for question in questions:
-            keep(question, self._look_up(question.image.record))
+            keep(question, self.look_up(question.image.record))
         return ""
-
-    @abstractmethod
-    def _look_up(self, record: Record) -> Answer | Failure: ...
 
 
 @captioner("template")
-@dataclass(eq=False)
-class Template(_FreeCaptioner):
-    """Fills in a template with the category and attributes from a table; needs no model.
+def template(
+    _: Spending, *, text: str = "This is a photo of {a category}.", attributes: str = ""
+) -> LookUp:
+    """Fill in a template with the category and attributes from a table; needs no model.
 
-    Attributes:
-        spending: Account of the run; nothing is spent.
+    Args:
         text: The caption, with `{category}`, or `{a category}` to add the article, and columns of the table. With
             several texts separated by ` | `, the first one with all values is used.
         attributes: Table (.csv, .jsonl) with a column `file_name`, or `category` for all images of a category.
     """
+    texts = [part.strip() for part in text.split(" | ") if part.strip()]
+    table = read_table(Path(attributes)) if attributes else Table()
+    known = {*_RECORD_FIELDS, *table.columns}
+    if unknown := set(re.findall(r"\{(?:an? )?(\w+)\}", text)) - known:
+        raise FdrdError(
+            f"template: unknown placeholder {{{min(unknown)}}}; known: {', '.join(sorted(known))}; "
+            "-C attributes=FILE adds the columns of a table"
+        )
+    if not texts:
+        raise FdrdError("template: -C text= is empty; write a caption with {a category}")
 
-    spending: Spending
-    _: KW_ONLY
-    text: str = "This is a photo of {a category}."
-    attributes: str = ""
-
-    def __post_init__(self) -> None:
-        self._texts = [part.strip() for part in self.text.split(" | ") if part.strip()]
-        self._table = read_table(Path(self.attributes)) if self.attributes else Table()
-        known = {*_RECORD_FIELDS, *self._table.columns}
-        unknown = set(re.findall(r"\{(?:an? )?(\w+)\}", self.text)) - known
-        if unknown:
-            raise FdrdError(
-                f"template: unknown placeholder {{{min(unknown)}}}; known: {', '.join(sorted(known))}; "
-                "-C attributes=FILE adds the columns of a table"
-            )
-        if not self._texts:
-            raise FdrdError("template: -C text= is empty; write a caption with {a category}")
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """The templates, and the digest of the table."""
-        return {"name": "template", "text": self._texts, "attributes": self._table.sha256}
-
-    def _look_up(self, record: Record) -> Answer | Failure:
+    def look_up(record: Record) -> Answer | Failure:
         values = {name: getattr(record, name) for name in _RECORD_FIELDS}
-        values |= self._table.values_of(record)
+        values |= table.values_of(record)
         values = {name: value for name, value in values.items() if value}
         missing: set[str] = set()
-        for text in self._texts:
+        for each in texts:
             try:
-                return Answer(fill(text, values))
+                return Answer(fill(each, values))
             except KeyError as error:
                 missing.add(str(error.args[0]))
         return Failure("no_answer", f"no value for {', '.join(sorted(missing))}")
 
+    return LookUp({"name": "template", "text": texts, "attributes": table.sha256}, look_up)
+
 
 @captioner("reader")
-@dataclass(eq=False)
-class Reader(_FreeCaptioner):
-    """Reads captions made elsewhere from a table. Filters, length limit and evaluator apply as usual.
+def reader(_: Spending, *, file: str = "", caption: str = "caption") -> LookUp:
+    """Read captions made elsewhere from a table. Filters, length limit and evaluator apply as usual.
 
-    Attributes:
-        spending: Account of the run; nothing is spent.
+    Args:
         file: Table (.csv, .jsonl) with a column `file_name`: the path below the source, or its end.
         caption: Column with the captions.
     """
+    if not file:
+        raise FdrdError("reader: name a .csv or .jsonl table, -C file=captions.jsonl")
+    table = read_table(Path(file))
+    if caption not in table.columns:
+        names = ", ".join(table.columns)
+        raise FdrdError(f"{file} has no column {caption!r}; choose with -C caption= from {names}")
 
-    spending: Spending
-    _: KW_ONLY
-    file: str = ""
-    caption: str = "caption"
+    def look_up(record: Record) -> Answer | Failure:
+        if text := table.values_of(record).get(caption):
+            return Answer(text)
+        return Failure("no_answer", f"no {caption} for {path_in_source(record.image)}")
 
-    def __post_init__(self) -> None:
-        if not self.file:
-            raise FdrdError("reader: name a .csv or .jsonl table, -C file=captions.jsonl")
-        self._table = read_table(Path(self.file))
-        if self.caption not in self._table.columns:
-            names = ", ".join(self._table.columns)
-            raise FdrdError(
-                f"{self.file} has no column {self.caption!r}; choose with -C caption= from {names}"
-            )
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """The digest of the table, and the column."""
-        return {"name": "reader", "file": self._table.sha256, "caption": self.caption}
-
-    def _look_up(self, record: Record) -> Answer | Failure:
-        text = self._table.values_of(record).get(self.caption, "")
-        missing = Failure("no_answer", f"no {self.caption} for {path_in_source(record.image)}")
-        return Answer(text) if text else missing
+    return LookUp({"name": "reader", "file": table.sha256, "caption": caption}, look_up)

@@ -14,8 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from fdrd.captioning.interface import Answer, Failure, Keep, Question, captioner
-from fdrd.captioning.spending import Spending
+from fdrd.captioning.interface import Answer, Failure, Keep, Question, Spending, captioner
 from fdrd.errors import FdrdError, first_line
 
 

@@ -26,7 +26,7 @@ def backbones(
     """
     quiet_transformers()
     from benchmark.models.loading import KINDS, capabilities
-    from benchmark.registry import method_names, obstacle, takes, works_with
+    from benchmark.registry import method_names, obstacle, works_with
 
     if name is None:
         kinds = [(kind.form, kind.loads, kind.abilities, kind.extra) for kind in KINDS.values()]
@@ -50,8 +50,8 @@ def backbones(
     rows = []
     for method in method_names():
         options = works_with(method, can)
-        reason = obstacle(method, {}, can) if takes(method, "backbone") else ""
-        rows.append((method, "no" if options is None else "yes", options or reason))
+        works = "no" if options is None else "yes"
+        rows.append((method, works, options or obstacle(method, {}, can)))
     if json:
         print_json({"offers": sorted(can), "methods": {m: works == "yes" for m, works, _ in rows}})
         return

@@ -41,29 +41,32 @@ def methods(
         fdrd methods training
     """
     quiet_transformers()
-    from benchmark.registry import method_names, method_options, notes, summary, trains
+    from benchmark.registry import about, method_names, method_options
     from benchmark.settings import TrainConfig
     from fdrd.options import options_of
 
     load_plugins(plugin)
     if json:
         names = [name] if name else method_names()
-        print_json({each: _as_json(summary(each), method_options(each)) for each in names})
+        print_json({each: _as_json(about(each).summary, method_options(each)) for each in names})
     elif name is None:
-        rows = [(each, trains(each), _paper(summary(each))) for each in method_names()]
+        rows = [
+            (each, about(each).argument("trains") or "", _paper(about(each).summary))
+            for each in method_names()
+        ]
         print_table(("method", "trains", "paper"), rows)
         print_hint("Next:  fdrd methods NAME        fdrd methods training")
     elif name == TRAINING:
         out.print("Options of the training of every method (-T):")
         print_options(options_of(TrainConfig).values())
     else:
-        text = summary(name)
+        declared = about(name)
         out.print(name, style="bold", end=": ")
-        out.print(text)
-        for paragraph in notes(name):
+        out.print(declared.summary)
+        for paragraph in filter(None, declared.notes.split("\n\n")):
             out.print()
-            print_paragraph(paragraph)
-        options = method_options(name)
+            print_paragraph(" ".join(paragraph.split()))
+        options = declared.options
         out.print("\nOptions (-M):" if options else "\nIt has no options.")
         print_options(options.values())
 
@@ -79,14 +82,8 @@ def _paper(summary: str) -> str:
 
 
 def _as_json(summary: str, options: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "summary": summary,
-        "options": {
-            option.name: {
-                "default": option.default,
-                "values": option.values,
-                "doc": option.doc,
-            }
-            for option in options.values()
-        },
+    listed = {
+        name: {"default": each.default, "values": each.values, "doc": each.doc}
+        for name, each in options.items()
     }
+    return {"summary": summary, "options": listed}

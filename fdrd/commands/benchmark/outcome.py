@@ -1,23 +1,79 @@
-"""Print the results of `fdrd bench`, `fdrd run` and `fdrd demo`, and raise the errors of what failed."""
+"""What commands say about their runs: the plan, the time that is left, the results, and what failed."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from fdrd.commands.console import out, print_hint, print_json, print_report
+from fdrd.commands.console import err, out, print_hint, print_json, print_report, show_progress
 from fdrd.errors import FdrdError
+from fdrd.progress import FINISHED, Progress
+
+
+def planned_runs(methods: Sequence[str], seeds: int) -> list[str]:
+    """Return the method of each run. One without randomness runs once.
+
+    Raises:
+        FdrdError: there is no such method.
+    """
+    from benchmark.registry import takes
+
+    return [name for name in methods for _ in range(seeds if takes(name, "seed") else 1)]
+
+
+def print_plan(data: str, split: str, runs: Sequence[str], backbone: str, device: str) -> None:
+    """Print what will be measured, before anything is loaded."""
+    plan = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
+    methods = ", ".join(dict.fromkeys(runs))
+    line = f"{data}, {split}: {plan} of {methods}; {backbone} on {device}"
+    err.print(line, soft_wrap=not err.is_terminal)
+
+
+def show_runs(results: Path | str) -> AbstractContextManager[Progress]:
+    """Show the progress of runs; Ctrl-C says where their results are."""
+    return show_progress(
+        f"Finished runs and unfinished training are saved in {results}; the same command continues."
+    )
+
+
+def with_time_left(progress: Progress, runs: int) -> Progress:
+    """Return a progress that adds to the line of a finished run how long the others may take."""
+    started, finished = time.monotonic(), 0
+
+    def report(stage: str, done: int, total: int) -> None:
+        nonlocal finished
+        if stage.partition(" | ")[0].endswith(f": {FINISHED}"):
+            finished += 1
+            spent = time.monotonic() - started
+            if finished < runs and spent >= 1:
+                left = duration(spent / finished * (runs - finished))
+                stage += f" ({finished} of {runs}, about {left} left)"
+        progress(stage, done, total)
+
+    return report
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as text.
+
+    >>> duration(4.2), duration(200), duration(9000)
+    ('4 s', '3 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def print_results(outcome: Any, results: Path | str, json: bool) -> None:
     """Print the results as a table and the next commands, or as JSON."""
     from benchmark.reporting.terminal import table
-    from benchmark.result import to_json
 
     if json:
-        print_json([to_json(result) for result in outcome.results])
+        print_json([result.to_dict() for result in outcome.results])
     elif outcome.results:
         print_report(table(outcome.results))
         _print_few_images(outcome.results)
@@ -32,9 +88,9 @@ def _print_few_images(results: Iterable[Any]) -> None:
     counts: dict[str, dict[str, int]] = {}
     for result in results:
         images = Counter(query_groups(result).domain_of_image.tolist())
-        of_split = counts.setdefault(result.settings.split, {})
-        of_split |= {
-            domain: images[number] for number, domain in enumerate(result.metrics.by_domain)
+        by_domain = counts.setdefault(result.settings.split, {})
+        by_domain |= {
+            domain: images[index] for index, domain in enumerate(result.metrics.by_domain)
         }
     for split, by_domain in counts.items():
         if text := few_images(split, by_domain):

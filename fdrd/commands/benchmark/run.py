@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.benchmark.bench_options import Track
-from fdrd.commands.benchmark.outcome import print_results, raise_failed
-from fdrd.commands.console import print_json, print_table, quiet_transformers, show_progress
-from fdrd.commands.options import Device, Jobs, Json, Plugins, load_plugins
+from fdrd.commands.benchmark.outcome import print_results, raise_failed, show_runs
+from fdrd.commands.console import print_json, print_table, quiet_transformers
+from fdrd.commands.options import Device, Json, Plugins, Track, load_plugins
 
 
 def run(
@@ -20,7 +19,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the cells and which have a result; run nothing.")
     ] = False,
-    jobs: Jobs = 1,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Number of processes.")] = 1,
     backbone: Annotated[
         str | None,
         typer.Option(
@@ -62,7 +61,7 @@ def run(
     if results:
         plan = replace(plan, results=str(results))
     if dry_run:
-        from benchmark.experiments.state import states
+        from benchmark.experiments.execution import states
 
         rows = states(plan)
         if json:
@@ -76,8 +75,7 @@ def run(
     check_runs(plan.cells(), device=device, results=plan.results)
     from benchmark.experiments.execution import run_experiment
 
-    hint = f"Finished runs and unfinished training are saved in {plan.results}"
-    with show_progress(f"{hint}; the same command continues.") as progress:
+    with show_runs(plan.results) as progress:
         outcome = run_experiment(
             plan,
             jobs=jobs,

@@ -58,8 +58,7 @@ def search(
     from dataclasses import asdict
 
     from benchmark.checkpoint_files import find_checkpoint
-    from benchmark.models.backbone_names import check_backbone_name
-    from benchmark.models.devices import check_device
+    from benchmark.models.names import check_backbone_name, check_device
     from benchmark.registry import chosen_methods
     from fdrd.dataset import load_splits
 

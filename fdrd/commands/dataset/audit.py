@@ -117,14 +117,7 @@ def audit(
     else:
         print_report(tables(audits))
         if shares:
-            print_table(
-                ("reviewed", "question", "answers", "yes", "95 % interval"),
-                [
-                    (each["kind"], each["question"], f"{each['answers']:,}", f"{each['yes']:.1%}",
-                     f"{each['interval'][0]:.1%} to {each['interval'][1]:.1%}")
-                    for each in shares
-                ],
-            )  # fmt: skip
+            _print_shares(shares)
         for rule, count in rules.items():
             out.print(f"{count:,} times: {rule}")
         if noise:
@@ -138,12 +131,10 @@ def _reviewed(folder: Path, records: list[Any]) -> list[dict[str, Any]]:
     import numpy as np
 
     from benchmark.intervals import score_interval
-    from fdrd.curation.decisions import in_effect, read_decisions
-    from fdrd.curation.judgments import reviewed_shares
+    from fdrd.curation.decisions import in_effect, read_decisions, reviewed_shares
 
-    reviews = sorted(
-        folder.absolute().parent.glob(f"{escape(folder.name)}.review/*/decisions.jsonl")
-    )
+    pattern = f"{escape(folder.name)}.review/*/decisions.jsonl"
+    reviews = sorted(folder.absolute().parent.glob(pattern))
     decisions = [each for path in reviews for each in in_effect(read_decisions(path)[0])]
     items = {
         record.id: {
@@ -154,13 +145,19 @@ def _reviewed(folder: Path, records: list[Any]) -> list[dict[str, Any]]:
     }
     found = []
     for each in reviewed_shares(decisions, items):
-        columns = [np.array(values, float)[:, None] for values in (each.yes, each.count)]
-        interval = score_interval([(columns[0], columns[1])])
-        found.append(
-            {"kind": each.kind, "question": each.question, "answers": sum(each.count),
-             "yes": each.share, "interval": interval}
-        )  # fmt: skip
+        yes, count = (np.array(values, float)[:, None] for values in (each.yes, each.count))
+        share = {"kind": each.kind, "question": each.question, "answers": sum(each.count)}
+        found.append({**share, "yes": each.share, "interval": score_interval([(yes, count)])})
     return found
+
+
+def _print_shares(shares: list[dict[str, Any]]) -> None:
+    rows = []
+    for each in shares:
+        low, high = each["interval"]
+        counts = f"{each['answers']:,}", f"{each['yes']:.1%}", f"{low:.1%} to {high:.1%}"
+        rows.append((each["kind"], each["question"], *counts))
+    print_table(("reviewed", "question", "answers", "yes", "95 % interval"), rows)
 
 
 def _print_rows(records: list[Any], listed: bool, limits: dict[str, int], json: bool) -> None:
@@ -189,7 +186,7 @@ def _noise(
     """Return what noise filters would reject and quantiles of CLIP scores as JSON, and the former as counts."""
     from dataclasses import asdict
 
-    from fdrd.captioning.noise_report import count_noise
+    from fdrd.captioning.noise import count_noise
 
     scores: list[float] = []
     if backbone:
@@ -203,32 +200,40 @@ def _noise(
     return {"noise": [asdict(each) for each in counts], "clip_score": quantiles}, counts
 
 
-def _print_noise(found: dict[str, Any], counts: Any) -> None:
-    from fdrd.captioning.noise_report import noise_tables
-
-    print_report(noise_tables(counts))
+def _print_noise(found: dict[str, Any], reports: Any) -> None:
+    for report in reports:
+        out.print(
+            f"{report.domain or '-'}: {report.rejected:,} of {report.rows:,} rows "
+            f"({report.rejected / report.rows:.1%}) would be rejected; as `fdrd caption` words them "
+            f"{report.after:,} ({report.after / report.rows:.1%})",
+            style="bold",
+            soft_wrap=True,
+        )
+        rows = []
+        for name, each in report.filters.items():
+            counts = f"{each.rows:,}", f"{each.rows / report.rows:.1%}", f"{each.fixed:,}"
+            examples = ", ".join(map(" ".join, each.examples))
+            rows.append((name, *counts, f"{each.alone:,}", examples))
+        print_table(("filter", "rows", "share", "fixed", "alone", "example digests and keys"), rows)
     for share, score in found["clip_score"].items():
         out.print(f"CLIP score: {share} of the captions are below {score:.4f}")
 
 
 def _scored(source: Path, records: list[Any], spec: str) -> tuple[list[Any], list[float]]:
     """Return the records that have an image, with the cosine of image and caption."""
-    from benchmark.models.clip_score import clip_scores
+    from benchmark.evaluation.encoding import clip_scores
     from benchmark.models.loading import load_backbone
     from fdrd.captioning.uncaptioned import load_image
     from fdrd.commands.console import quiet_transformers
     from fdrd.images.check import check_image
 
     quiet_transformers()
-    with_image = [
-        record
-        for record in records
-        if not check_image(str(source), record.image, 50_000_000).reason
-    ]
+    root, limit = str(source), 50_000_000
+    with_image = [each for each in records if not check_image(root, each.image, limit).reason]
     if not with_image:
         raise FdrdError(f"{source} has no images of these annotations, which --backbone needs")
     loaded = load_backbone(spec, allow_code=True)
-    pairs = ((load_image(str(source), record.image), record.caption) for record in with_image)
+    pairs = ((load_image(root, record.image), record.caption) for record in with_image)
     with show_progress("Nothing was changed.") as progress:
         scores = []
         for score in clip_scores(loaded, pairs):

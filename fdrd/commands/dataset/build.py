@@ -2,46 +2,145 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from fdrd.commands.console import out, print_hint, print_json, print_table, show_progress
-from fdrd.commands.dataset import build_options as options
 from fdrd.commands.dataset.build_summary import print_build, resume_hint, tokens_of
-from fdrd.commands.options import Engine, Json, Out, Replace, Workers, one_of
+from fdrd.commands.help import RARE
+from fdrd.commands.options import Json, Workers, one_of
 
 if TYPE_CHECKING:
     from fdrd.sources import SourceOptions
 
 
+_source = partial(typer.Option, rich_help_panel="Source")
+_negatives = partial(typer.Option, rich_help_panel="Hard negatives")
+_records = partial(typer.Option, rich_help_panel="Records to keep")
+_files = partial(typer.Option, rich_help_panel="Dataset")
+_rare = partial(typer.Option, rich_help_panel=RARE)
+_stop = partial(typer.Option, rich_help_panel="Instead of building")
+
+
 def build(
-    place: options.SourceArgument = None,
-    source: options.Source = None,
-    layout: options.Layout = None,
-    map: options.Map = None,
-    category_from: options.CategoryFrom = None,
-    category: options.Category = None,
-    separator: options.Separator = None,
-    target: Out = None,
-    replace: Replace = False,
-    name: options.Name = "fdrd",
-    format: options.Format = "arrow",
-    backbone: options.DefaultBackbone = None,
-    shard_mb: options.ShardMb = 64,
-    negatives: options.Negatives = 4,
-    attribute_negatives: options.AttributeNegatives = 2,
-    seed: options.Seed = 0,
-    policy: options.PolicyOptions = None,
-    decisions: options.Decisions = None,
-    only: options.Only = None,
-    max_pixels: options.MaxPixels = 50_000_000,
-    min_side: options.MinSide = 8,
-    max_aspect: options.MaxAspect = 20,
-    max_caption: options.MaxCaption = 5000,
-    explain: options.Explain = False,
-    reasons: options.Reasons = False,
+    positional: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Folder of one domain or of several domains; a zip, tar or Parquet file of them; or "
+            "hub:ORG/NAME, a dataset on the Hub.",
+        ),
+    ] = None,
+    source: Annotated[str | None, _source(hidden=True)] = None,
+    layout: Annotated[
+        str | None, _source(help="Layout of the source; detected by default.")
+    ] = None,
+    map: Annotated[
+        list[str] | None,
+        _source(
+            metavar="FIELD=COLUMN",
+            help="Column that holds a field, e.g. image=filepath or caption=title,text; repeatable.",
+        ),
+    ] = None,
+    category_from: Annotated[
+        str | None,
+        _source(
+            metavar="WHERE",
+            help="Origin of categories: folder, parent, column:NAME, caption-pattern, or none.",
+        ),
+    ] = None,
+    category: Annotated[str | None, _rare(help="Category of all records.")] = None,
+    separator: Annotated[
+        str | None, _rare(help="Separator of tables: one character, or tab.")
+    ] = None,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Folder of the dataset; default: data/fdrd, or data/NAME-OF-SOURCE if another source has it.",
+        ),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a dataset of another source in --out.")
+    ] = False,
+    name: Annotated[str, _files(help="Name for `load_dataset` on this machine.")] = "fdrd",
+    format: Annotated[
+        str, _files(help="Shard format: arrow, or parquet for the Hub's viewer.")
+    ] = "arrow",
+    backbone: Annotated[
+        str | None,
+        _files(
+            "--backbone",
+            metavar="NAME",
+            help="Default backbone for benchmarks, e.g. embedded or a Hub id.",
+        ),
+    ] = None,
+    shard_mb: Annotated[int, _rare(metavar="N", min=1, help="Image bytes per shard, in MiB.")] = 64,
+    negatives: Annotated[int, _negatives(metavar="N", min=0, help="Hard negatives per pair.")] = 4,
+    attribute_negatives: Annotated[
+        int,
+        _negatives(
+            metavar="N", min=0, help="How many of them change an attribute, not the category."
+        ),
+    ] = 2,
+    seed: Annotated[
+        int, _negatives(metavar="N", help="Seed of hashed splits and hard negatives.")
+    ] = 0,
+    policy: Annotated[
+        list[str] | None,
+        _records(
+            metavar="REASON=ACTION",
+            help="keep, drop or fail, for a reason of `fdrd build --reasons`; repeatable.",
+        ),
+    ] = None,
+    decisions: Annotated[
+        Path | None,
+        _records(
+            metavar="FILE",
+            help="Apply reviewers' decisions: the file that `fdrd view --review` wrote.",
+        ),
+    ] = None,
+    only: Annotated[
+        Path | None,
+        _rare(
+            metavar="FILE",
+            help="Keep only the records whose ids it lists, e.g. exported by `fdrd view`.",
+        ),
+    ] = None,
+    max_pixels: Annotated[
+        int, _rare(metavar="N", min=1, help="Maximum pixels (width times height) of an image.")
+    ] = 50_000_000,
+    min_side: Annotated[
+        int, _rare(metavar="N", min=1, help="Minimum pixels of the shorter side of an image.")
+    ] = 8,
+    max_aspect: Annotated[
+        float, _rare(min=1, help="Maximum ratio of the longer to the shorter side.")
+    ] = 20,
+    max_caption: Annotated[
+        int, _rare(metavar="N", min=1, help="Maximum characters of a caption.")
+    ] = 5000,
+    explain: Annotated[
+        bool,
+        _stop(
+            "--explain", help="Show the detected layout of each folder and three of its records."
+        ),
+    ] = False,
+    reasons: Annotated[
+        bool,
+        _stop(
+            "--reasons",
+            help="List the reasons for rejecting records, the default actions, and the fixes of records that are kept.",
+        ),
+    ] = False,
     workers: Workers = None,
-    engine: Engine = "local",
+    engine: Annotated[
+        str, typer.Option(help="Where processes run: local, or ray for a Ray cluster.")
+    ] = "local",
     json: Json = False,
 ) -> None:
     """Build Arrow shards, a manifest and a dataset card from a raw source.
@@ -72,7 +171,7 @@ def build(
     from fdrd.policy import parse
     from fdrd.sources import make_options
 
-    given = one_of(place, source, "give one SOURCE, e.g. fdrd build raw/")
+    location = one_of(positional, source, "give one SOURCE, e.g. fdrd build raw/")
     source_options = make_options(
         layout=layout, columns=map or (), separator=separator,
         category=category, category_from=category_from,
@@ -84,11 +183,11 @@ def build(
         policy=parse(policy or []),
     )  # fmt: skip
     with show_progress("Run the same command again to resume.") as progress:
-        folder = local_source(given, progress)
+        folder = local_source(location, progress)
     if explain:
         _explain(folder, source_options)
         return
-    from fdrd.hub.name_check import start_name_check
+    from fdrd.hub.client import start_name_check
     from fdrd.pipeline.builder import build as run_build
 
     on_hub = start_name_check(name)

@@ -35,42 +35,35 @@ def tokens_of(backbone: str) -> TokenCounter | None:
 def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
     """Print the result of a build, and the next command; `on_hub`: the Hub has the name, too."""
     manifest = built.manifest
-    name = manifest.name
+    name, folder = manifest.name, built.path
+    warnings = []
     if on_hub:
-        err.print(
+        warnings.append(
             f'The Hub has a dataset {name}, which datasets.load_dataset("{name}") loads instead; load this one with '
-            f'fdrd.load("{name}"), or choose another --name',
-            soft_wrap=True,
+            f'fdrd.load("{name}"), or choose another --name'
         )
     if built.not_registered:
-        failures = "; ".join(built.not_registered)
-        err.print(
-            f"{built.out} is complete, but was not registered ({failures}); name its folder, e.g. "
-            f"fdrd bench {built.out}",
-            soft_wrap=True,
+        warnings.append(
+            f"{folder} is complete, but was not registered ({'; '.join(built.not_registered)}); name its folder, e.g. "
+            f"fdrd bench {folder}"
         )
     if built.instead_of:
-        err.print(
-            f"{built.instead_of} holds the dataset of another source, so this one is {built.out}, named {name}; "
-            "--out and --name choose otherwise",
-            soft_wrap=True,
+        warnings.append(
+            f"{built.instead_of} holds the dataset of another source, so this one is {folder}, named {name}; "
+            "--out and --name choose otherwise"
         )
     if built.name_owner:
-        err.print(
-            f"The name {name} belongs to {built.name_owner}; load this dataset by its folder, {built.out}, or build "
-            "it with another --name",
-            soft_wrap=True,
+        warnings.append(
+            f"The name {name} belongs to {built.name_owner}; load this dataset by its folder, {folder}, or build "
+            "it with another --name"
         )
+    for warning in warnings:
+        err.print(warning, soft_wrap=True)
     if json:
         from msgspec import to_builtins
 
-        print_json(
-            {
-                "folder": str(built.out),
-                "nothing_to_do": built.nothing_to_do,
-                **to_builtins(manifest),
-            }
-        )
+        head = {"folder": str(folder), "nothing_to_do": built.nothing_to_do}
+        print_json(head | to_builtins(manifest))
         return
     _print_counts(built)
     if fewer := manifest.rules.get("negatives_fewer"):
@@ -82,18 +75,18 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
         verified = sum(sum(splits.values()) for splits in reviewed.verified.values())
         counts = {"decisions applied": reviewed.applied, "not applied": reviewed.stale}
         counts["verified records"] = verified
-        parts = (f"{count:,} {what}" for what, count in counts.items() if count)
+        parts = (f"{count:,} {label}" for label, count in counts.items() if count)
         out.print(f"Review: {', '.join(parts) or 'no decisions'}")
         for decision, reason in built.stale[:10]:
             out.print(f"  not applied: {decision.action} on {decision.record}: {reason}")
     for file, why in built.unused[:10]:
         out.print(f"Not used: {file}: {why}")
     if built.nothing_to_do:
-        out.print(f"Nothing to do: {built.out} is up to date.")
+        out.print(f"Nothing to do: {folder} is up to date.")
     else:
-        shards = len(manifest.shards)
-        what = "shard" if shards == 1 else "shards"
-        out.print(f"Built {built.out}: {shards} {what}, {built.shards_written} newly written.")
+        count = len(manifest.shards)
+        shards = "1 shard" if count == 1 else f"{count} shards"
+        out.print(f"Built {folder}: {shards}, {built.shards_written} newly written.")
     _print_tokens(manifest.tokens)
     _print_splits(manifest)
     for sentence in built.gaps:
@@ -104,7 +97,7 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
         print_hint(f'datasets.load_dataset("{name}") works too, unless the Hub has that name.')
     splits = [split for known in manifest.splits.values() for split in known]
     other = "" if "test" in splits else f" --split {max(splits)}"  # validation before train
-    print_hint(f"Next:  fdrd bench {built.out} --method zero_shot{other}")
+    print_hint(f"Next:  fdrd bench {folder} --method zero_shot{other}")
 
 
 def _print_splits(manifest: Manifest) -> None:
@@ -149,7 +142,7 @@ def _print_counts(built: Build) -> None:
         rows.append((file, f"{entry.read:,}", f"{entry.kept:,}", reasons or "none"))
     print_table(("annotations", "read", "kept", "rejected"), rows)
     line = f"{records.read:,} read = {records.kept:,} kept + {records.rejected:,} rejected"
-    out.print(f"{line}: {built.out / 'rejected.jsonl'}" if records.rejected else line)
+    out.print(f"{line}: {built.path / 'rejected.jsonl'}" if records.rejected else line)
     if missing := rejected["caption_missing"]:
         images = "image has" if missing == 1 else "images have"
         out.print(f"{missing:,} {images} no caption; `fdrd caption SOURCE` writes captions")

@@ -20,7 +20,7 @@ from fdrd.commands.console import (
 )
 from fdrd.commands.options import Device, Json, SameTarget, Target, one_of
 from fdrd.errors import FdrdError
-from fdrd.exports.formats import FORMATS, Task, not_carried
+from fdrd.exports.formats import FORMATS, Task, format_module
 from fdrd.kinds import kind_of
 
 _OTHERS = {
@@ -117,23 +117,22 @@ def export(
     home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. -o wds/"))
     if kind_of(home) == "dataset" and kind_of(Path(dataset)) != "dataset":
         raise FdrdError(f"{home} is a dataset, which comes first: fdrd export {home} {dataset}")
+    if to not in FORMATS | _OTHERS:
+        raise FdrdError(f"--to {to}: choose from {', '.join(FORMATS | _OTHERS)}")
     limits = {"split": split, "domain": domain}
     shards = {"task": task, "shard-mb": shard_mb}
     weights: dict[str, Any] = {"config": config, "activation": activation, "tokenizer": tokenizer}
+    encoder = {"backbone": backbone, "device": device}
     if to == "features":
         _refuse(to, shards | weights)
-        _write_features(dataset, home, backbone, device, **limits)
+        _write_features(dataset, home, **encoder, **limits)
     elif to == "transformers":
         _refuse(to, limits | shards | {"device": device})
         _convert(Path(dataset), home, backbone, **weights)
-    elif to in FORMATS:
-        others = weights | {"backbone": backbone, "device": device}
-        _refuse(to, others if to == "webdataset" else others | shards)
-        _write_dataset(
-            dataset, home, to, task or "zeroshot_retrieval", shard_mb or 1000, json, **limits
-        )
     else:
-        raise FdrdError(f"--to {to}: choose from {', '.join(FORMATS | _OTHERS)}")
+        _refuse(to, weights | encoder | ({} if to == "webdataset" else shards))
+        task, shard_mb = task or "zeroshot_retrieval", shard_mb or 1000
+        _write_dataset(dataset, home, to, task, shard_mb, json, **limits)
 
 
 def _refuse(to: str, options: dict[str, Any]) -> None:
@@ -147,16 +146,9 @@ def _write_dataset(
     from fdrd.exports.writing import export as write_export
 
     with show_progress("Nothing was written; run the command again to start over.") as progress:
-        splits = write_export(
-            dataset,
-            home,
-            to=to,
-            task=task,
-            shard_bytes=shard_mb * 10**6,
-            progress=progress,
-            **limits,
-        )
-    err.print(f"Wrote {home}. Not carried over: {not_carried(to)}", soft_wrap=True)
+        limits |= {"task": task, "shard_bytes": shard_mb * 10**6}
+        splits = write_export(dataset, home, to=to, progress=progress, **limits)
+    err.print(f"Wrote {home}. Not carried over: {format_module(to).NOT_CARRIED}", soft_wrap=True)
     if json:
         print_json([asdict(split) for split in splits])
         return
@@ -177,8 +169,7 @@ def _write_features(
     dataset: str, home: Path, backbone: str | None, device: str | None, **limits: Any
 ) -> None:
     quiet_transformers()
-    from benchmark.models.backbone_names import check_backbone_name
-    from benchmark.models.devices import check_device
+    from benchmark.models.names import check_backbone_name, check_device
     from fdrd.dataset import load_splits
     from fdrd.files.atomic import check_empty
 
@@ -188,7 +179,7 @@ def _write_features(
         check_backbone_name(backbone)
     splits = load_splits(dataset, **limits)
     from benchmark.models.encoders.stored import write_features
-    from benchmark.runner import open_backbone
+    from benchmark.runner.plan import open_backbone
 
     encoder = open_backbone(backbone, dataset, device=device, allow_code=backbone is not None)
     with show_progress("Cached features stay; the same command continues.") as progress:
@@ -197,29 +188,20 @@ def _write_features(
     print_hint(f"Next:  fdrd bench --method zero_shot --backbone features:{home}")
 
 
-def _convert(
-    weights: Path,
-    home: Path,
-    backbone: str | None,
-    config: Path | None,
-    activation: str | None,
-    tokenizer: str | None,
-) -> None:
+def _convert(weights: Path, home: Path, backbone: str | None, **description: Any) -> None:
     quiet_transformers()
-    from benchmark.checkpoint import is_checkpoint
+    from benchmark.checkpoint_files import is_checkpoint
     from benchmark.models.conversion import convert
     from benchmark.reporting.publishing import export_model
 
+    push = ""
     if is_checkpoint(weights):
-        _refuse(
-            "transformers of a checkpoint",
-            {"config": config, "activation": activation, "tokenizer": tokenizer},
-        )
+        _refuse("transformers of a checkpoint", description)
         export_model(weights, home, backbone)
         push = f"        fdrd push {home} --repo-id ORG/NAME"
     else:
+        activation = description.pop("activation")
         quick = None if activation is None else activation == "quick_gelu"
-        convert(weights, home, config=config, quick_gelu=quick, tokenizer=tokenizer)
-        push = ""
+        convert(weights, home, quick_gelu=quick, **description)
     out.print(f"Wrote {home}")
     print_hint(f"Next:  fdrd bench --method zero_shot --backbone {home}{push}")

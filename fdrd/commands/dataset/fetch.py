@@ -71,59 +71,46 @@ def fetch(
         fdrd fetch fdrd raw
     """
     from fdrd.fetching.fetching_run import FetchOptions, fetch_set, fetch_sets, is_fetched
-    from fdrd.fetching.table import find_set, plain_name, read_collections, read_table
+    from fdrd.fetching.table import Collection, find, read_collections, read_table
 
     if folder and out_folder:
         raise FdrdError("the folder is given twice; remove --out")
-    table = read_table()
-    collections = read_collections(table)
     if name is None:
-        _print_sets(table.values(), collections.values())
+        table = read_table()
+        _print_sets(table.values(), read_collections(table).values())
         return
-    options = FetchOptions(local, mirror, accept_unverified)
-    collection = collections.get(plain_name(name))
-    chosen = collection.sets if collection else (find_set(name, table, collections),)
-    default = Path("raw") if collection else Path("raw") / chosen[0].name
-    target = folder or out_folder or default
-    wanted = [each for each in chosen if not collection or not is_fetched(each, target)]
+    options, chosen = FetchOptions(local, mirror, accept_unverified), find(name)
+    if isinstance(chosen, Collection):
+        target = folder or out_folder or Path("raw")
+        wanted = [each for each in chosen.sets if not is_fetched(each, target)]
+    else:
+        target = folder or out_folder or Path("raw", chosen.name)
+        wanted = [chosen]
     _print_terms(wanted, options)
     if wanted and not yes:
         typer.confirm("Do you accept these terms?", abort=True, err=True)
     with show_progress("Run the same command again to resume.") as progress:
-        if collection:
-            fetch_sets(chosen, target, options, progress)
+        if isinstance(chosen, Collection):
+            fetch_sets(chosen.sets, target, options, progress)
         else:
-            fetch_set(chosen[0], target, options, progress)
-    out.print(f"Fetched {collection.title if collection else chosen[0].title} into {target}")
+            fetch_set(chosen, target, options, progress)
+    out.print(f"Fetched {chosen.title} into {target}")
     print_hint(f"Next:  fdrd build {target}")
 
 
 def _print_sets(sets: Iterable[PublicSet], collections: Iterable[Collection]) -> None:
     """Print what each set holds, and which sets are fetched together."""
-    print_table(
-        ("name", "captions", "images", "size", "by hand", "license"),
-        [
-            (
-                each.name,
-                each.captions,
-                f"{each.images:,}",
-                f"{each.mb:,.0f} MB",
-                _by_hand(each),
-                each.license,
-            )
-            for each in sets
-        ],
-    )
+    rows = []
+    for each in sets:
+        count = sum(not file.url for file in each.files)  # files that no command can download
+        by_hand = "-" if not count else "1 file" if count == 1 else f"{count} files"
+        size = f"{each.mb:,.0f} MB"
+        rows.append((each.name, each.captions, f"{each.images:,}", size, by_hand, each.license))
+    print_table(("name", "captions", "images", "size", "by hand", "license"), rows)
     for collection in collections:
         names = ", ".join(each.name for each in collection.sets)
-        size = sum(each.mb for each in collection.sets)
-        print_paragraph(f"{collection.name}: {collection.title}, {size:,.0f} MB: {names}")
-
-
-def _by_hand(chosen: PublicSet) -> str:
-    """Return how many files no command can download."""
-    count = sum(not file.url for file in chosen.files)
-    return "-" if not count else "1 file" if count == 1 else f"{count} files"
+        total = sum(each.mb for each in collection.sets)
+        print_paragraph(f"{collection.name}: {collection.title}, {total:,.0f} MB: {names}")
 
 
 def _print_terms(sets: Sequence[PublicSet], options: FetchOptions) -> None:

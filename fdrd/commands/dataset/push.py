@@ -110,20 +110,20 @@ def push(
 def _print_plan(plan: PushPlan) -> None:
     """Print the plan on stderr before it is carried out."""
     publication, branch = plan.publication, plan.options.revision
-    where = f"{publication.repo_id} ({branch})" if branch != "main" else publication.repo_id
     visibility = "private" if plan.options.private else "public"
     state = f"a new {visibility} {publication.repo_type} repository"
     if plan.head:
         state = f"at {plan.head[:12]}" + (", in a new branch" if plan.new_branch else "")
-    lines = [f"{where}: {state}"]
-    sizes = {file.path: file.size for file in plan.files}
+    lines = [f"{publication.repo_id}{f' ({branch})' if branch != 'main' else ''}: {state}"]
+    sizes = {file.path_in_repo: file.upload_info.size for file in plan.files}
     for action, paths in {**_changes(plan), "keep": plan.foreign}.items():
         size = sum(sizes.get(path, 0) for path in paths) / 1e6
-        detail = ", ".join(paths[:5]) + (f", {len(paths) - 5} more" if len(paths) > 5 else "")
+        names = ", ".join(paths[:5]) + (f", {len(paths) - 5} more" if len(paths) > 5 else "")
         measure = f", {size:,.1f} MB" if size else ""
-        lines += [f"  {action}: {len(paths)} files{measure} ({detail})"] if paths else []
+        lines += [f"  {action}: {len(paths)} files{measure} ({names})"] if paths else []
     lines += [f"  unchanged: {len(plan.unchanged)} files"] if plan.unchanged else []
-    for line in [*lines, *filter(None, [publication.note])]:
+    lines += [publication.note] if publication.note else []
+    for line in lines:
         err.print(line, soft_wrap=True)
 
 
@@ -139,12 +139,12 @@ def _print_result(plan: PushPlan, result: PushResult) -> None:
         out.print(f"Pull request: {result.pull_request}")
         return
     name, repo_id = options.tag or options.revision, plan.publication.repo_id
-    at = f"@{name}" if name != "main" else ""
-    revision = f', revision="{name}"' if at else ""
-    command = plan.publication.usage
-    load = f'load_dataset("{repo_id}"{revision})'
+    is_main, command = name == "main", plan.publication.usage
+    usage = f'load_dataset("{repo_id}"' + (")" if is_main else f', revision="{name}")')
+    if command:
+        usage = command if is_main else f"{command}@{name}"
     out.print(result.url)
-    out.print(f"Use it:  {f'{command}{at}' if command else load}")
+    out.print(f"Use it:  {usage}")
 
 
 def _changes(plan: PushPlan) -> dict[str, list[str]]:
@@ -159,6 +159,6 @@ def _as_json(plan: PushPlan, result: PushResult | None) -> dict[str, Any]:
         **_changes(plan),
         "unchanged": plan.unchanged,
         "foreign": plan.foreign,
-        "files": {file.path: file.size for file in plan.files},
+        "files": {file.path_in_repo: file.upload_info.size for file in plan.files},
         "pushed": asdict(result) if result else None,
     }

@@ -62,18 +62,9 @@ def _counts(split: SplitStats) -> list[str]:
 
 
 def _texts(split: SplitStats) -> list[str]:
-    return [
-        split.domain,
-        split.split,
-        f"{split.words_median:g}/{split.words_max}",
-        *_tokens(split),
-        f"{split.negatives_per_pair:.2f}",
-        f"{split.attributes_per_pair:.2f}",
-    ]
-
-
-def _tokens(split: SplitStats) -> tuple[str, str]:
-    """Return caption lengths in tokens and the number of truncated captions."""
-    if split.tokens_median is None:
-        return "unknown", ""
-    return f"{split.tokens_median:g}/{split.tokens_max}", f"{split.over_limit:,}"
+    tokens = ["unknown", ""]
+    if split.tokens_median is not None:
+        tokens = [f"{split.tokens_median:g}/{split.tokens_max}", f"{split.over_limit:,}"]
+    words = f"{split.words_median:g}/{split.words_max}"
+    per_pair = [f"{split.negatives_per_pair:.2f}", f"{split.attributes_per_pair:.2f}"]
+    return [split.domain, split.split, words, *tokens, *per_pair]

@@ -18,9 +18,9 @@ from msgspec.structs import replace
 from fdrd.reasons import Rejection
 from fdrd.record import Attribute, Record
 from fdrd.sources.reading.image_search import ImageIndex
-from fdrd.sources.reading.lines import Line, read_lines
+from fdrd.sources.reading.lines import Line, each_line, read_lines
 from fdrd.sources.reading.pairs import pairs
-from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 from fdrd.text.attributes import find_attributes
 
 _IMAGES, _CLASSES, _CLASS_OF = "images.txt", "classes.txt", "image_class_labels.txt"
@@ -34,7 +34,6 @@ _GUESSING = 3  # least certainty of an attribute: probably
 
 
 def detect(folder: SourceFolder) -> str | None:
-    """Return why the folder is CUB, or has captions in a folder of their own; or None."""
     lists = [name for name in _FACTS if name in folder.top]
     if _IMAGES in folder.top and lists:
         return f"{', '.join((_IMAGES, *lists))} are CUB's"
@@ -46,14 +45,12 @@ def detect(folder: SourceFolder) -> str | None:
 
 
 def near_miss(folder: SourceFolder) -> str | None:
-    """Return what the folder lacks to be CUB."""
     if _CLASS_OF in folder.top and _IMAGES not in folder.top:
         return f"CUB's {_IMAGES} is missing"
     return None
 
 
 def used_files(folder: SourceFolder) -> list[str]:
-    """Return CUB's lists."""
     return [path for path in (_IMAGES, *_FACTS, _LABELS, *_NAMES) if path in folder]
 
 
@@ -79,54 +76,47 @@ class _Facts:
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
     """Yield the pairs of every image in `images.txt`, or in `images` without that list."""
     if _IMAGES not in folder.top:
+        nothing = _Facts({}, {}, {})
         for image in _images(folder):
             name = image.removeprefix("images/")
-            yield from _read(folder, Line(image, "", {}), image, "", name, _Facts({}, {}, {}))
+            yield from _read(folder, Line(image, "", {}), image, "", name, nothing)
         return
     index = ImageIndex(folder, require_images)
     names = dict(_rows(folder, _CLASSES))
     facts = _Facts(
-        {number: names.get(key, "") for number, key in _rows(folder, _CLASS_OF)},
-        {number: "train" if flag == "1" else "test" for number, flag in _rows(folder, _SPLITS)},
+        {key: names.get(class_, "") for key, class_ in _rows(folder, _CLASS_OF)},
+        {key: "train" if flag == "1" else "test" for key, flag in _rows(folder, _SPLITS)},
         _attributes(folder),
     )
-    for line in read_lines(folder, _IMAGES):
-        if isinstance(line, Rejection):
-            yield line
-            continue
-        number, _, name = line.fields["text"].partition(" ")
-        path = (
-            index.find(f"images/{name}")
-            if name
-            else ("bad_field", "the line is not <number> <path>")
-        )
-        if isinstance(path, tuple):
-            yield line.reject(*path)
-        else:
-            yield from _read(folder, line, path, number, name, facts)
+
+    def pairs_of(line: Line) -> Iterator[Record | Rejection]:
+        key, _, name = line.fields["text"].partition(" ")
+        if not name:
+            raise RejectedError("bad_field", "the line is not <number> <path>")
+        return _read(folder, line, index.find(f"images/{name}"), key, name, facts)
+
+    yield from each_line(read_lines(folder, _IMAGES), pairs_of)
 
 
 def _read(
-    folder: SourceFolder, line: Line, path: str, number: str, name: str, facts: _Facts
+    folder: SourceFolder, line: Line, path: str, key: str, name: str, facts: _Facts
 ) -> Iterator[Record | Rejection]:
+    """Yield a pair for each line of the text file of an image, or one without a caption."""
     file = _text_of(folder, name)
-    lines = list(read_lines(folder, file)) if file else []
-    fields = {"category": facts.category.get(number, ""), "split": facts.split.get(number, "")}
-    captions = [
-        each for each in lines if isinstance(each, Rejection) or each.fields["text"].strip()
-    ]
-    for count, found in enumerate(captions or [Line(line.file, line.key, {"text": ""})], 1):
-        if isinstance(found, Rejection):
-            yield found
+    captions = list(read_lines(folder, file)) if file else []
+    fields = {"category": facts.category.get(key, ""), "split": facts.split.get(key, "")}
+    known = facts.attributes.get(key, [])
+    for rank, caption in enumerate(captions or [Line(line.file, line.key, {"text": ""})], 1):
+        if isinstance(caption, Rejection):
+            yield caption
             continue
-        pair = Line(found.file, found.key, {**fields, "caption": found.fields["text"]})
-        id_ = path if count == 1 else f"{path}#{count}"
-        for item in pairs(folder.options, pair, folder.image(path), path, name=id_):
-            known = facts.attributes.get(number, ()) if isinstance(item, Record) else ()
-            yield _with_attributes(item, known) if isinstance(item, Record) and known else item
+        pair = Line(caption.file, caption.key, {**fields, "caption": caption.fields["text"]})
+        id_ = path if rank == 1 else f"{path}#{rank}"
+        for found in pairs(folder.options, pair, folder.image(path), path, name=id_):
+            yield _with_attributes(found, known) if isinstance(found, Record) and known else found
 
 
-def _with_attributes(record: Record, known: list[tuple[str, str]] | tuple[()]) -> Record:
+def _with_attributes(record: Record, known: list[tuple[str, str]]) -> Record:
     """Return the record with a span for each value that its caption names, and those that fdrd also finds."""
     spans: list[Attribute] = []
     for type_, value in known:
@@ -146,17 +136,17 @@ def _attributes(folder: SourceFolder) -> dict[str, list[tuple[str, str]]]:
     """Return type and value of the attributes of each image, of those that have a type in fdrd."""
     file = next((name for name in _NAMES if name in folder), "")
     kinds = {}
-    for number, text in _rows(folder, file):
+    for key, text in _rows(folder, file):
         name, _, value = text.partition("::")
         type_ = _TYPES.get(name.rpartition("_")[2])
         if type_ and value:
-            kinds[number] = (type_, re.sub(r"_?\(.*", "", value).replace("_", " "))
+            kinds[key] = (type_, re.sub(r"_?\(.*", "", value).replace("_", " "))
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for image, text in _rows(folder, _LABELS):
-        number, present, certainty, *_ = [*text.split(), "", "", ""]
+        key, present, certainty, *_ = [*text.split(), "", "", ""]
         sure = certainty.isdigit() and int(certainty) >= _GUESSING
-        if present == "1" and sure and kinds.get(number, "") not in ("", *found[image]):
-            found[image].append(kinds[number])
+        if present == "1" and sure and kinds.get(key, "") not in ("", *found[image]):
+            found[image].append(kinds[key])
     return found
 
 
@@ -164,5 +154,5 @@ def _rows(folder: SourceFolder, file: str) -> Iterator[tuple[str, str]]:
     """Yield number and rest of each line; files that are missing have none."""
     for line in read_lines(folder, file) if file in folder else ():
         if isinstance(line, Line):
-            number, _, rest = line.fields["text"].strip().partition(" ")
-            yield number, rest.strip()
+            key, _, rest = line.fields["text"].strip().partition(" ")
+            yield key, rest.strip()

@@ -19,10 +19,10 @@ from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.reading.columns import known_fields
 from fdrd.sources.reading.image_search import ImageIndex
-from fdrd.sources.reading.lines import MAX_LINE, Line, load_json
+from fdrd.sources.reading.lines import MAX_LINE, Line, each_file, each_line, load_json
 from fdrd.sources.reading.names import SPLIT_OF_WORD, is_image
 from fdrd.sources.reading.pairs import pairs
-from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 from fdrd.sources.reading.tables import read_table
 
 ORDER = 4  # any folder of images
@@ -31,7 +31,6 @@ METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 
 def detect(folder: SourceFolder) -> str | None:
-    """Return why the folder is an image folder, or None. Deeper trees are folders of domains."""
     if folder.options.category and (path := next(filter(is_image, folder.top), "")):
         return f"{path} is an image of the category {folder.options.category}"
     for path in folder.files:
@@ -50,7 +49,6 @@ def detect(folder: SourceFolder) -> str | None:
 
 
 def near_miss(folder: SourceFolder) -> str | None:
-    """Return the first image outside a category folder, or too deep."""
     path = next(filter(is_image, folder.files), None)
     if path is None:
         return None
@@ -63,7 +61,6 @@ def near_miss(folder: SourceFolder) -> str | None:
 
 
 def used_files(folder: SourceFolder) -> list[str]:
-    """Return the metadata files, and the text files of images."""
     metadata = [path for path in folder.files if _is_metadata(path)]
     texts = [path for path in folder.files if path.endswith((".txt", ".json"))]
     stems = {path.rpartition(".")[0] for path in folder.images} if texts else ()
@@ -80,10 +77,13 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
     for path in sorted(folder.images - captions_of.keys()):
         yield from _read_text(folder, path, texts)
     if not described:
-        used = set(used_files(folder))
-        for path in sorted(path for path in folder.top if _is_unread(path) and path not in used):
-            detail = "not in the authors' layout, and no metadata.jsonl or metadata.csv next to it"
-            yield Rejection(path, "", "unreadable_annotations", detail)
+        used = {*used_files(folder)}
+        for path in sorted(filter(_is_unread, folder.top)):
+            if path not in used:
+                detail = (
+                    "not in the authors' layout, and no metadata.jsonl or metadata.csv next to it"
+                )
+                yield Rejection(path, "", "unreadable_annotations", detail)
 
 
 def _is_metadata(path: str) -> bool:
@@ -94,72 +94,65 @@ def _is_unread(path: str) -> bool:
     return path.endswith(".json") and not path.endswith("_stats.json")  # img2dataset's statistics
 
 
-def _with_id(found: Record | Rejection, path: str, captions_of: Counter[str]) -> Record | Rejection:
-    """Give a record without an id the path of its image, numbered from the second caption on."""
-    if isinstance(found, Rejection):
-        return found
-    if found.caption:
-        captions_of[path] += 1
-    number = captions_of[path]
-    return replace(found, id=found.id or (path if number < 2 else f"{path}#{number}"))
-
-
 def _read_metadata(
     folder: SourceFolder, file: str, require_images: bool, captions_of: Counter[str]
 ) -> Iterator[Record | Rejection]:
-    parent, index = file.rpartition("/")[0] or ".", ImageIndex(folder)
-    for line in read_table(folder, file):
-        if isinstance(line, Rejection):
-            yield line
-            continue
+    index = ImageIndex(folder)
+
+    def pairs_of(line: Line) -> Iterator[Record | Rejection]:
         name = line.fields.get("image")
-        path = index.find(name, file)
-        if isinstance(path, tuple) and path[0] == "image_missing" and not require_images:
-            path = normpath(f"{parent}/{name}")
-        if isinstance(path, tuple):
-            yield line.reject(*path)
-            continue
+        try:
+            path = index.find(name, file)
+        except RejectedError as error:
+            if require_images or error.args[0] != "image_missing":
+                raise
+            path = normpath(f"{file.rpartition('/')[0] or '.'}/{name}")
         for found in pairs(folder.options, line, folder.image(path), path):
             if isinstance(found, Record):
-                found = replace(found, rules=(*index.rules(str(name)), *found.rules))
-            yield _with_id(found, path, captions_of)
+                if found.caption:
+                    captions_of[path] += 1
+                count = captions_of[path]  # numbered from the second caption on
+                id_ = found.id or (path if count < 2 else f"{path}#{count}")
+                found = replace(found, id=id_, rules=(*index.rules(str(name)), *found.rules))
+            yield found
+
+    return each_line(read_table(folder, file), pairs_of)
 
 
 def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Iterator[Record | Rejection]:
     image, text = folder.image(path), PurePosixPath(path).with_suffix(".txt").as_posix()
     beside, fields = _beside(folder, path, texts)
     if text not in texts:
-        yield from pairs(folder.options, Line(beside, "", fields), image, path, name=path)
-        return
+        return pairs(folder.options, Line(beside, "", fields), image, path, name=path)
     fields.pop("caption", None)
-    file = folder.open_text(text)
-    if isinstance(file, Rejection):
-        yield file
-        return
-    with file:
-        raw = file.read(MAX_LINE + 1)
+
+    def read_captions(file: str) -> Iterator[Record | Rejection]:
+        captions = [caption for caption in _lines_of(folder, file) if caption.strip()]
+        for rank, caption in enumerate(captions or [""], 1):
+            line = Line(file, f"line {rank}", {**fields, "caption": caption})
+            name = path if rank == 1 else f"{path}#{rank}"
+            yield from pairs(folder.options, line, image, path, name=name)
+
+    return each_file([text], read_captions)
+
+
+def _lines_of(folder: SourceFolder, file: str) -> list[str]:
+    with folder.open_text(file) as opened:
+        raw = opened.read(MAX_LINE + 1)
     if len(raw) > MAX_LINE:
-        yield Rejection(text, "", "unreadable_annotations", f"over {MAX_LINE} bytes of captions")
-        return
+        raise RejectedError("unreadable_annotations", f"over {MAX_LINE} bytes of captions")
     try:
-        captions = raw.decode("utf-8-sig").splitlines()
+        return raw.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        yield Rejection(text, "", "unreadable_annotations", f"not UTF-8: {error}")
-        return
-    captions = [caption for caption in captions if caption.strip()]
-    for number, caption in enumerate(captions or [""], 1):
-        line = Line(text, f"line {number}", {**fields, "caption": caption})
-        name = path if number == 1 else f"{path}#{number}"
-        yield from pairs(folder.options, line, image, path, name=name)
+        raise RejectedError("unreadable_annotations", f"not UTF-8: {error}") from error
 
 
 def _beside(folder: SourceFolder, path: str, texts: set[str]) -> tuple[str, dict[str, Any]]:
     """Return the JSON object beside an image, as img2dataset writes it: its file and fields; else the image."""
     file = f"{path.rpartition('.')[0]}.json"
-    raw = folder.start(file, MAX_LINE) if file in texts else b""
     try:
-        value = load_json(raw) if raw else None
-    except ValueError:
+        value = load_json(folder.start(file, MAX_LINE)) if file in texts else None
+    except RejectedError:
         value = None
     if not isinstance(value, dict):
         return path, {}

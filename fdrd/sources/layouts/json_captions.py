@@ -14,9 +14,9 @@ from pathlib import PurePosixPath
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.reading.columns import find_columns, flaw_of_columns, known_fields
-from fdrd.sources.reading.image_pairs import ImagePairs
-from fdrd.sources.reading.json_stream import Element, element_line, stream_elements
-from fdrd.sources.reading.lines import Line
+from fdrd.sources.reading.image_search import ImageIndex
+from fdrd.sources.reading.json_stream import Element, stream_elements
+from fdrd.sources.reading.lines import Line, each_line
 from fdrd.sources.reading.names import is_image, split_in_name
 from fdrd.sources.reading.source_folder import SourceFolder
 
@@ -26,10 +26,9 @@ _LISTS = ("data", "annotations", "images", "samples", "captions", "items", "trai
 
 
 def detect(folder: SourceFolder) -> str | None:
-    """Return why the folder holds captions in JSON, or None."""
     for file in used_files(folder):
         element = _first(folder, file)
-        if element and isinstance(element.value, dict) and not is_image(element.key):
+        if element and isinstance(element.value, dict) and not is_image(element.name):
             columns = find_columns(element.value, folder.options)
             return f"{file} is a list of objects with {columns['image'][0]!r} and {columns['caption'][0]!r}"
         return f"{file} maps images to captions"
@@ -37,58 +36,50 @@ def detect(folder: SourceFolder) -> str | None:
 
 
 def near_miss(folder: SourceFolder) -> str | None:
-    """Return which field the objects of a JSON list lack, and the option that names it."""
     for file in _files(folder):
         element = _first(folder, file)
-        if element and isinstance(element.value, dict) and (element.array or element.key == "0"):
-            value = element.value
-            flaw = flaw_of_columns(
-                file, list(value), [value], ("image", "caption"), folder.options, "key"
-            )
-            if flaw:
+        if element and isinstance(element.value, dict) and _is_listed(element):
+            rows, fields = [element.value], ("image", "caption")
+            if flaw := flaw_of_columns(file, list(rows[0]), rows, fields, folder.options, "key"):
                 return flaw
     return None
 
 
 def used_files(folder: SourceFolder) -> list[str]:
-    """Return the files with captions."""
     return [file for file in _files(folder) if _fits(folder, file)]
 
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
-    """Yield the pairs of every element."""
-    images = ImagePairs(folder, require_images)
+    images = ImageIndex(folder, require_images)
     for file in used_files(folder):
-        first = _first(folder, file)
-        split = split_in_name(PurePosixPath(file).stem)
-        for element in stream_elements(folder, file, _LISTS):
-            line = _line(folder, file, element, first)
-            if isinstance(line, Rejection):
-                yield line
-            elif line:
-                line.fields.pop("id", None)  # often the number of the image
-                yield from images.read(line, line.fields.pop("image", None), split)
+        yield from _read_file(folder, file, images)
 
 
-def _line(
-    folder: SourceFolder, file: str, element: Element | Rejection, first: Element | None
-) -> Line | Rejection | None:
+def _read_file(folder: SourceFolder, file: str, images: ImageIndex) -> Iterator[Record | Rejection]:
+    first, split = _first(folder, file), split_in_name(PurePosixPath(file).stem)
+
+    def pairs(element: Element) -> Iterator[Record | Rejection]:
+        if line := _line(folder, element, first):
+            line.fields.pop("id", None)  # often the number of the image
+            yield from images.pairs_of(line, line.fields.pop("image", None), split)
+
+    return each_line(stream_elements(folder, file, _LISTS), pairs)
+
+
+def _line(folder: SourceFolder, element: Element, first: Element | None) -> Line | None:
     """Return the fields of an element, or None if it is none like the first."""
-    if isinstance(element, Rejection) or not first:
-        return element if isinstance(element, Rejection) else None
-    if not first.array and is_image(first.key):
-        caption = element.value
-        fields = {"caption": caption}
-        if isinstance(caption, dict):
-            fields |= known_fields(caption, folder.options)
-        return Line(file, element.key[:200], {**fields, "image": element.key})
+    if not first:
+        return None
+    if not first.array and is_image(first.name):
+        fields = {"caption": element.value}
+        if isinstance(element.value, dict):
+            fields |= known_fields(element.value, folder.options)
+        return Line(element.file, element.key, {**fields, "image": element.name})
     if element.array != first.array:
         return None
-    line = element_line(file, element)
-    if isinstance(line, Rejection):
-        return line
+    fields = known_fields(element.object().fields, folder.options)
     split = {"split": element.array} if element.array in ("train", "val", "test") else {}
-    return Line(file, line.key, {**split, **known_fields(line.fields, folder.options)})
+    return Line(element.file, element.key, {**split, **fields})
 
 
 def _files(folder: SourceFolder) -> list[str]:
@@ -107,23 +98,22 @@ def _first(folder: SourceFolder, file: str) -> Element | None:
     for element in islice(stream_elements(folder, file, _LISTS), 8):
         if isinstance(element, Rejection):
             return root
-        if element.array or element.key == "0":
-            return element
-        if is_image(element.key):
+        if _is_listed(element) or is_image(element.name):
             return element
         root = root or element
     return root
+
+
+def _is_listed(element: Element) -> bool:
+    return bool(element.array) or element.name == "0"
 
 
 def _fits(folder: SourceFolder, file: str) -> bool:
     element = _first(folder, file)
     if element is None:
         return False
-    if not element.array and is_image(element.key):
-        if isinstance(element.value, dict):
-            return "caption" in find_columns(element.value, folder.options)
-        return isinstance(element.value, str | list)
-    listed = element.array or element.key == "0"
-    if not listed or not isinstance(element.value, dict):
-        return False
-    return {"image", "caption"} <= find_columns(element.value, folder.options).keys()
+    is_object = isinstance(element.value, dict)
+    columns = find_columns(element.value, folder.options) if is_object else {}
+    if not element.array and is_image(element.name):
+        return "caption" in columns if is_object else isinstance(element.value, str | list)
+    return _is_listed(element) and {"image", "caption"} <= columns.keys()

@@ -24,22 +24,16 @@ used_files = image_folder.used_files
 
 
 def detect(folder: SourceFolder) -> str | None:
-    """Return why the folder holds nested class folders with captions, or None."""
-    for path in folder.files:
-        if is_image(path) and len(_classes(path)) > 1:
-            text = PurePosixPath(path).with_suffix(".txt").as_posix()
-            if text in folder:
-                return f"{text} describes an image in nested folders"
+    for path in _nested_images(folder):
+        text = PurePosixPath(path).with_suffix(".txt").as_posix()
+        if text in folder:
+            return f"{text} describes an image in nested folders"
     return None
 
 
 def near_miss(folder: SourceFolder) -> str | None:
-    """Return the first image in nested folders."""
-    for path in folder.files:
-        if is_image(path) and len(_classes(path)) > 1:
-            return (
-                f"{path} has no text file with captions next to it; `fdrd caption` writes captions"
-            )
+    for path in _nested_images(folder):
+        return f"{path} has no text file with captions next to it; `fdrd caption` writes captions"
     return None
 
 
@@ -52,6 +46,10 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
             meta = normalize_category(parent)[0] if may_be_category(parent) else ""
             found = replace(found, meta_category=meta)
         yield found
+
+
+def _nested_images(folder: SourceFolder) -> Iterator[str]:
+    return (path for path in folder.files if is_image(path) and len(_classes(path)) > 1)
 
 
 def _classes(path: str) -> list[str]:

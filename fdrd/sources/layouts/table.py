@@ -8,16 +8,16 @@ file name (`train-00000-of-00002.parquet`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from fdrd.images.containers import row_member
 from fdrd.reasons import Rejection
-from fdrd.record import ImageRef, Record, Split
+from fdrd.record import ImageRef, Record
 from fdrd.sources.layouts.image_folder import METADATA
 from fdrd.sources.reading.columns import find_columns
-from fdrd.sources.reading.image_pairs import ImagePairs
-from fdrd.sources.reading.lines import Line
+from fdrd.sources.reading.image_search import ImageIndex
+from fdrd.sources.reading.lines import Line, each_line
 from fdrd.sources.reading.names import is_absolute, split_in_name
 from fdrd.sources.reading.pairs import pairs
 from fdrd.sources.reading.source_folder import SourceFolder
@@ -27,9 +27,8 @@ ORDER = 3  # a general layout
 
 
 def detect(folder: SourceFolder) -> str | None:
-    """Return why the folder holds a table of pairs, or None."""
     for file in _tables(folder):
-        columns = find_columns(columns_of_table(folder, file), folder.options)
+        columns = _columns(folder, file)
         if "image" in columns and ("caption" in columns or "category" in columns):
             used = ", ".join(
                 f"{' and '.join(map(repr, names))} for the {field}"
@@ -40,51 +39,41 @@ def detect(folder: SourceFolder) -> str | None:
 
 
 def near_miss(folder: SourceFolder) -> str | None:
-    """Return the first table that lacks a column for image or caption, or None."""
     flaws = (table_flaw(folder, file, "image", "caption") for file in _tables(folder))
     return next(filter(None, flaws), None)
 
 
 def used_files(folder: SourceFolder) -> list[str]:
-    """Return the tables with images."""
-    return [
-        file
-        for file in _tables(folder)
-        if "image" in find_columns(columns_of_table(folder, file), folder.options)
-    ]
+    return [file for file in _tables(folder) if "image" in _columns(folder, file)]
 
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
-    """Yield the pairs of every table, row by row."""
-    images = ImagePairs(folder, require_images)
-    for file in _tables(folder):
-        split = split_in_name(PurePosixPath(file).stem)
-        for line in read_table(folder, file):
-            yield from row_pairs(folder, line, images, split)
+    splits = {file: PurePosixPath(file).stem for file in _tables(folder)}
+    return read_tables(folder, splits, require_images)
 
 
-def row_pairs(
-    folder: SourceFolder, line: Line | Rejection, images: ImagePairs, split: Split
+def read_tables(
+    folder: SourceFolder, splits: Mapping[str, str], require_images: bool
 ) -> Iterator[Record | Rejection]:
-    """Yield the pairs of a row.
+    """Yield the pairs of tables, row by row. The name that is the value of each may contain its split."""
+    images = ImageIndex(folder, require_images)
+    split_of = {file: split_in_name(name) for file, name in splits.items()}
 
-    Args:
-        folder: folder of the table.
-        line: a row as `reading.tables.read_table` yields it.
-        images: images of the source.
-        split: split of the table.
-    """
-    if isinstance(line, Rejection):
-        yield line
-        return
-    name, column = line.fields.pop("image", None), line.fields.pop("image_column", None)
-    if column is not None:
-        path = name if isinstance(name, str) and not is_absolute(name) else ""
-        number = line.key.removeprefix("row ")
-        image = ImageRef(line.file, row_member(int(number), column))
-        yield from pairs(folder.options, line, image, path, split, f"{line.file}#{number}")
-        return
-    yield from images.read(line, name, split)
+    def read_row(line: Line) -> Iterator[Record | Rejection]:
+        path, column = line.fields.pop("image", None), line.fields.pop("image_column", None)
+        if column is None:
+            return images.pairs_of(line, path, split_of[line.file])
+        path = path if isinstance(path, str) and not is_absolute(path) else ""
+        row = line.key.removeprefix("row ")
+        image, name = ImageRef(line.file, row_member(int(row), column)), f"{line.file}#{row}"
+        return pairs(folder.options, line, image, path, split_of[line.file], name)
+
+    for file in splits:
+        yield from each_line(read_table(folder, file), read_row)
+
+
+def _columns(folder: SourceFolder, file: str) -> dict[str, tuple[str, ...]]:
+    return find_columns(columns_of_table(folder, file), folder.options)
 
 
 def _tables(folder: SourceFolder) -> list[str]:

@@ -19,7 +19,7 @@ from fdrd.images.containers import tar_member
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Split
 from fdrd.sources.reading.columns import known_fields
-from fdrd.sources.reading.lines import Line, RepeatedKeyError, load_json
+from fdrd.sources.reading.lines import Line, each_file, each_line, load_json
 from fdrd.sources.reading.names import (
     SPLIT_OF_WORD,
     is_absolute,
@@ -29,7 +29,7 @@ from fdrd.sources.reading.names import (
 )
 from fdrd.sources.reading.options import SourceOptions
 from fdrd.sources.reading.pairs import pairs
-from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 
 _MAX_TEXT = 2**24  # bytes of a text or JSON member
 _TEXTS = ("txt", "json", "cls")
@@ -38,7 +38,6 @@ _OF_EXPORT = ("domain", "source")  # columns of `fdrd export` that a build deter
 
 
 def detect(folder: SourceFolder) -> str | None:
-    """Return why the folder holds archives of samples, or None."""
     for file in _archives(folder):
         if folder.start(file, 512)[257:262] == b"ustar":
             return f"{file} is a tar archive"
@@ -46,7 +45,6 @@ def detect(folder: SourceFolder) -> str | None:
 
 
 def near_miss(folder: SourceFolder) -> str | None:
-    """Return the first archive that cannot be read in place, or None."""
     for name in folder.top:
         if name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")):
             return f"{name} is compressed; decompress it: images in archives are read in place"
@@ -64,28 +62,23 @@ def used_files(folder: SourceFolder) -> list[str]:
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
     """Yield the pairs of every archive, in the order of its members."""
     classes = folder.start("classnames.txt", _MAX_TEXT).decode("utf-8", "replace").splitlines()
-    for file in _archives(folder):
+
+    def read_archive(file: str) -> Iterator[Record | Rejection]:
         parent, _, name = file.rpartition("/")
         split = SPLIT_OF_WORD.get(parent.lower(), "") or split_in_name(PurePosixPath(name).stem)
-        opened = folder.open(file)
-        if isinstance(opened, Rejection):
-            yield opened
-            continue
-        with opened:
-            for sample in _samples(file, opened):
-                if isinstance(sample, Rejection):
-                    yield sample
-                else:
-                    yield from _pairs_of(folder, sample, file, split, classes)
+        with folder.open(file) as opened:
+            samples = _samples(file, opened)
+            yield from each_line(samples, lambda each: _pairs_of(folder, each, split, classes))
+
+    return each_file(_archives(folder), read_archive)
 
 
-@dataclass(slots=True)
-class _Sample:
-    """The members with the same key."""
+@dataclass(frozen=True, slots=True)
+class _Sample(Line):
+    """The members with the same key; `fields` are the bytes of texts by extension."""
 
-    key: str
-    image: ImageRef | None = None
-    texts: dict[str, bytes] = field(default_factory=dict)
+    name: str
+    images: list[ImageRef] = field(default_factory=list)
 
 
 def _samples(file: str, opened: IO[bytes]) -> Iterator[_Sample | Rejection]:
@@ -99,16 +92,16 @@ def _samples(file: str, opened: IO[bytes]) -> Iterator[_Sample | Rejection]:
                 name = info.name
                 if info.isdir() or PurePosixPath(name).name.startswith("__"):
                     continue  # webdataset's own entries, e.g. `__index__`
-                if refusal := _refusal(info):
-                    yield Rejection(file, name[:200], *refusal)
-                    continue
-                key, kind = _key(name)
-                if sample is None or sample.key != key:
-                    if sample:
-                        yield sample
-                    sample = _Sample(key)
-                if flaw := _add(sample, file, archive, info, kind):
-                    yield Rejection(file, name[:200], *flaw)
+                try:
+                    _check_kind(info)
+                    key, kind = _key(name)
+                    if sample is None or sample.name != key:
+                        if sample:
+                            yield sample
+                        sample = _Sample(file, key[:200], {}, key)
+                    _add(sample, archive, info, kind)
+                except RejectedError as error:
+                    yield Rejection(file, name[:200], *error.args)
             opened.seek(archive.offset)
             if not _ends(opened):
                 raise ValueError("it has no end mark, or bytes behind it, so members may be lost")
@@ -134,79 +127,66 @@ def _ends(rest: IO[bytes]) -> bool:
     return blocks > 0
 
 
-def _refusal(info: tarfile.TarInfo) -> tuple[str, str] | None:
-    """Return reason and detail of a member that is not read, or None."""
-    leaves = [is_absolute(path) or leaves_root(path) for path in (info.name, info.linkname)]
-    if leaves[0] or (leaves[1] and (info.issym() or info.islnk())):
+def _check_kind(info: tarfile.TarInfo) -> None:
+    """Raise `RejectedError` for a member that is not read."""
+    leaves, link_leaves = (is_absolute(p) or leaves_root(p) for p in (info.name, info.linkname))
+    if leaves or (link_leaves and (info.issym() or info.islnk())):
         target = f" -> {info.linkname}" if info.linkname else ""
-        return "path_outside", f"{info.name}{target}"[:400]
+        raise RejectedError("path_outside", f"{info.name}{target}"[:400])
     if not info.isreg() or info.issparse():
-        return "not_a_file", f"{info.name} is not a regular file"[:400]
-    return None
+        raise RejectedError("not_a_file", f"{info.name} is not a regular file"[:400])
 
 
-def _add(
-    sample: _Sample, file: str, archive: tarfile.TarFile, info: tarfile.TarInfo, kind: str
-) -> tuple[str, str] | None:
-    """Add a member to its sample, or return reason and detail of one that the sample has or that is too long."""
+def _add(sample: _Sample, archive: tarfile.TarFile, info: tarfile.TarInfo, kind: str) -> None:
+    """Add a member to its sample. Raise `RejectedError` for one that the sample has or that is too long."""
     if is_image(info.name):
-        if sample.image:
-            return "duplicate_id", f"{sample.key} has an image already"[:400]
-        sample.image = ImageRef(file, tar_member(info.offset_data, info.size, info.name))
-    elif kind in sample.texts:
-        return "duplicate_id", "the sample has it already"
+        if sample.images:
+            raise RejectedError("duplicate_id", f"{sample.name} has an image already"[:400])
+        member = tar_member(info.offset_data, info.size, info.name)
+        sample.images.append(ImageRef(sample.file, member))
+    elif kind in sample.fields:
+        raise RejectedError("duplicate_id", "the sample has it already")
     elif kind in _TEXTS:
         if info.size > _MAX_TEXT:
-            return "unreadable_annotations", f"over {_MAX_TEXT} bytes of text"
+            raise RejectedError("unreadable_annotations", f"over {_MAX_TEXT} bytes of text")
         text = archive.extractfile(info)
-        sample.texts[kind] = text.read() if text else b""
-    return None
+        sample.fields[kind] = text.read() if text else b""
 
 
 def _pairs_of(
-    folder: SourceFolder, sample: _Sample, file: str, split: Split, classes: list[str]
+    folder: SourceFolder, sample: _Sample, split: Split, classes: list[str]
 ) -> Iterator[Record | Rejection]:
-    line = Line(file, sample.key[:200], {})
-    if sample.image is None:
-        found = ", ".join(sample.texts) or "nothing that is read"
-        yield line.reject("image_missing", f"the sample has {found} and no image")
-        return
-    try:
-        fields = _fields(folder, sample, classes)
-    except RepeatedKeyError as error:
-        yield line.reject("bad_field", str(error))
-        return
-    except ValueError as error:
-        yield line.reject("unreadable_annotations", f"{sample.key}: {error}"[:400])
-        return
-    name = f"{file}#{sample.key}"
+    if not sample.images:
+        found = ", ".join(sample.fields) or "nothing that is read"
+        raise RejectedError("image_missing", f"the sample has {found} and no image")
+    fields = _fields(folder, sample.fields, classes)
+    name = f"{sample.file}#{sample.name}"
     for row in fields.pop(_ROWS, None) or [fields]:
-        line = Line(file, line.key, row)
-        yield from pairs(folder.options, line, sample.image, sample.key, split, name)
+        line = Line(sample.file, sample.key, row)
+        yield from pairs(folder.options, line, sample.images[0], sample.name, split, name)
 
 
-def _fields(folder: SourceFolder, sample: _Sample, classes: list[str]) -> dict[str, Any]:
+def _fields(folder: SourceFolder, texts: dict[str, bytes], classes: list[str]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    if "json" in sample.texts:
-        value = load_json(sample.texts["json"])
+    if "json" in texts:
+        value = load_json(texts["json"])
         if not isinstance(value, dict):
-            raise ValueError(f"the JSON is a {type(value).__name__}, not an object")
+            detail = f"the JSON is a {type(value).__name__}, not an object"
+            raise RejectedError("unreadable_annotations", detail)
         if _is_export(value):
             return {_ROWS: [_exported(row, folder.options) for row in value[_ROWS]]}
         fields = known_fields(value, folder.options)
         fields.pop("image", None)
         fields.pop("id", None)  # img2dataset restarts the count in every archive
-    texts = {
-        kind: sample.texts[kind].decode("utf-8-sig")
-        for kind in ("txt", "cls")
-        if kind in sample.texts
-    }
-    if texts.get("txt", "").strip():
-        fields["caption"] = texts["txt"]
-    name = texts.get("cls", "").strip()
-    if name and not fields.get("category"):
-        number = int(name) if name.isascii() and name.isdigit() and len(name) < 9 else -1
-        fields["category"] = classes[number] if 0 <= number < len(classes) else name
+    try:
+        caption, name = (texts.get(kind, b"").decode("utf-8-sig") for kind in ("txt", "cls"))
+    except UnicodeDecodeError as error:
+        raise RejectedError("unreadable_annotations", f"not UTF-8: {error}") from error
+    if caption.strip():
+        fields["caption"] = caption
+    if (name := name.strip()) and not fields.get("category"):
+        index = int(name) if name.isascii() and name.isdigit() and len(name) < 9 else -1
+        fields["category"] = classes[index] if 0 <= index < len(classes) else name
     return fields
 
 

@@ -9,10 +9,10 @@ import os
 import struct
 import tarfile
 import zipfile
-from collections.abc import Collection, Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol, cast
+from typing import IO, TypeVar, cast
 
 from fdrd.errors import FdrdError
 from fdrd.files.safe_open import open_inside
@@ -31,20 +31,26 @@ ANNOTATIONS = (".json", ".jsonl", ".csv", ".tsv", ".token", "images.txt", "capti
 _LOCAL_HEADER = 30  # bytes before the name in a zip archive
 _TEXTS = {".txt", ".json", ".cls"}  # with an image of the same name: a sample of webdataset
 
+Info = TypeVar("Info")
+Flaw = tuple[str, str]
+"""Reason and detail of a rejection."""
 
-class Archive(Protocol):
-    """An archive of the source."""
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """An archive of the source.
+
+    Attributes:
+        names: members that can be read, in the order of the archive.
+        refused: members that cannot.
+        open: function that returns a stream of a member.
+        locate: function that returns the `ImageRef.member` of a member.
+    """
 
     names: list[str]
-    """Members that can be read, in the order of the archive."""
     refused: list[Rejection]
-    """Members that cannot."""
-
-    def open(self, name: str) -> IO[bytes]:
-        """Return a stream of a member."""
-
-    def place(self, name: str) -> str:
-        """Return the member of an `ImageRef`."""
+    open: Callable[[str], IO[bytes]]
+    locate: Callable[[str], str]
 
 
 def open_archive(root: Path, file: str) -> Archive | None:
@@ -53,134 +59,111 @@ def open_archive(root: Path, file: str) -> Archive | None:
     Raises:
         FdrdError: a zip archive expands to far more than its size.
     """
-    suffix = PurePosixPath(file).suffix.lower()
+    open_as = {".zip": _open_zip, ".tar": _open_tar}.get(PurePosixPath(file).suffix.lower())
     try:
-        if suffix == ".zip":
-            return _Zip(root, file)
-        archive = _Tar(root, file) if suffix == ".tar" else None
+        return open_as(root, file) if open_as else None
     except FdrdError:
         raise
     except Exception:  # zipfile and tarfile raise many types on damaged archives
         return None
-    return None if archive is None or archive.holds_samples else archive
 
 
-class _Zip:
-    def __init__(self, root: Path, file: str):
-        self._file = open_inside(root, file)
-        self._size = os.fstat(self._file.fileno()).st_size
-        self._zip = zipfile.ZipFile(self._file)
-        # Reading enforces these sizes: it ends at the size that the directory of the archive says.
-        total = sum(info.file_size for info in self._zip.infolist())
-        if total > max(FREE_BYTES, MAX_RATIO * self._size):
-            raise expands_too_far(root / file)
-        self.refused: list[Rejection] = []
-        self._members: dict[str, zipfile.ZipInfo] = {}
-        for info in self._zip.infolist():
-            if not info.filename or info.is_dir() or _is_hidden(info.filename):
-                continue
-            flaw = _flaw(info.filename, self._members) or self._flaw(info)
-            if flaw:
-                self.refused.append(Rejection(file, info.filename[:200], *flaw))
-            else:
-                self._members[info.filename] = info
-        self.names = list(self._members)
+def _open_zip(root: Path, file: str) -> Archive:
+    opened = open_inside(root, file)
+    size = os.fstat(opened.fileno()).st_size
+    archive = zipfile.ZipFile(opened)
+    infos = [each for each in archive.infolist() if each.filename and not each.is_dir()]
+    # Reading enforces these sizes: it ends at the size that the directory of the archive says.
+    if sum(each.file_size for each in infos) > max(FREE_BYTES, MAX_RATIO * size):
+        raise expands_too_far(root / file)
+    named = ((each.filename, each) for each in infos)
+    members, refused = _checked(file, named, lambda info: _zip_flaw(info, size))
 
-    def open(self, name: str) -> IO[bytes]:
-        return self._zip.open(self._members[name])
-
-    def place(self, name: str) -> str:
-        info = self._members[name]
-        self._file.seek(info.header_offset + _LOCAL_HEADER - 4)
-        lengths = struct.unpack("<HH", self._file.read(4).ljust(4, b"\0"))
+    def locate(name: str) -> str:
+        info = members[name]
+        opened.seek(info.header_offset + _LOCAL_HEADER - 4)
+        lengths = struct.unpack("<HH", opened.read(4).ljust(4, b"\0"))
         offset = info.header_offset + _LOCAL_HEADER + sum(lengths)
         if info.compress_type == zipfile.ZIP_STORED:
             return tar_member(offset, info.file_size, name)
         return deflated_member(offset, info.compress_size, info.file_size, name)
 
-    def _flaw(self, info: zipfile.ZipInfo) -> tuple[str, str] | None:
-        if not 0 <= info.header_offset <= self._size - info.compress_size:
-            return "unreadable_annotations", "it is outside the archive"
-        if info.flag_bits & 1:
-            return "unreadable_annotations", "it is encrypted"
-        if info.external_attr >> 28 == 0o12:
-            return "not_a_file", "it is a link"
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            return "unreadable_annotations", "its compression is not read in place; unpack it"
-        if is_image(info.filename) and info.file_size > _MAX_IMAGE:
-            return "image_too_large", f"{info.file_size} bytes, the limit is {_MAX_IMAGE}"
-        if info.file_size > max(_MAX_BYTES, _MAX_RATIO * info.compress_size):
-            return "unreadable_annotations", f"{info.file_size} bytes would fill the memory"
+    return Archive(list(members), refused, lambda name: archive.open(members[name]), locate)
+
+
+def _zip_flaw(info: zipfile.ZipInfo, size: int) -> Flaw | None:
+    if not 0 <= info.header_offset <= size - info.compress_size:
+        return "unreadable_annotations", "it is outside the archive"
+    if info.flag_bits & 1:
+        return "unreadable_annotations", "it is encrypted"
+    if info.external_attr >> 28 == 0o12:
+        return "not_a_file", "it is a link"
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "unreadable_annotations", "its compression is not read in place; unpack it"
+    if is_image(info.filename) and info.file_size > _MAX_IMAGE:
+        return "image_too_large", f"{info.file_size} bytes, the limit is {_MAX_IMAGE}"
+    if info.file_size > max(_MAX_BYTES, _MAX_RATIO * info.compress_size):
+        return "unreadable_annotations", f"{info.file_size} bytes would fill the memory"
+    return None
+
+
+def _open_tar(root: Path, file: str) -> Archive | None:
+    archive = tarfile.open(fileobj=open_inside(root, file), mode="r:")  # noqa: SIM115 - read while the source is
+    named = ((info.name, info) for info in archive if not info.isdir())
+    members, refused = _checked(file, named, _tar_flaw)
+    if _holds_samples(members):
         return None
+    return Archive(
+        list(members),
+        refused,
+        lambda name: cast("IO[bytes]", archive.extractfile(members[name])),
+        lambda name: tar_member(members[name].offset_data, members[name].size, name),
+    )
 
 
-class _Tar:
-    def __init__(self, root: Path, file: str):
-        self._file = open_inside(root, file)
-        self.refused: list[Rejection] = []
-        self._members: dict[str, tarfile.TarInfo] = {}
-        self._tar = tarfile.open(fileobj=self._file, mode="r:")  # noqa: SIM115 - read while the source is
-        for info in self._tar:
-            if info.isdir() or _is_hidden(info.name):
-                continue
-            flaw = _flaw(info.name, self._members)
-            if not flaw and (not info.isreg() or info.issparse()):
-                flaw = "not_a_file", f"{info.name} is not a regular file"[:400]
-            if flaw:
-                self.refused.append(Rejection(file, info.name[:200], *flaw))
-            else:
-                self._members[info.name] = info
-        self.names = list(self._members)
+def _tar_flaw(info: tarfile.TarInfo) -> Flaw | None:
+    if info.isreg() and not info.issparse():
+        return None
+    return "not_a_file", f"{info.name} is not a regular file"[:400]
 
-    @cached_property
-    def holds_samples(self) -> bool:
-        """True if images have text files of the same name, or if nothing else could describe them."""
-        images = {name.rpartition(".")[0] for name in self.names if is_image(name)}
-        others = [name for name in self.names if not is_image(name)]
-        stems = [
-            name.rpartition("/")[0] + "/" + name.rpartition("/")[2].partition(".")[0]
-            for name in others
-        ]
-        keys = {f"/{image}" if "/" not in image else image for image in images}
-        paired = any(
-            stem in keys and PurePosixPath(name).suffix.lower() in _TEXTS
-            for stem, name in zip(stems, others, strict=True)
-        )
-        described = any(name.lower().endswith(ANNOTATIONS) for name in others)
-        return paired or not described
 
-    def open(self, name: str) -> IO[bytes]:
-        return cast("IO[bytes]", self._tar.extractfile(self._members[name]))
+def _holds_samples(names: Iterable[str]) -> bool:
+    """Return whether images have text files of the same name, or nothing else could describe them."""
+    images = {name.rpartition(".")[0] for name in names if is_image(name)}
+    others = [PurePosixPath(name) for name in names if not is_image(name)]
+    paired = any(
+        each.suffix.lower() in _TEXTS
+        and (each.parent / each.name.partition(".")[0]).as_posix() in images
+        for each in others
+    )
+    return paired or not any(each.name.lower().endswith(ANNOTATIONS) for each in others)
 
-    def place(self, name: str) -> str:
-        info = self._members[name]
-        return tar_member(info.offset_data, info.size, name)
+
+def _checked(
+    file: str, infos: Iterable[tuple[str, Info]], flaw_of: Callable[[Info], Flaw | None]
+) -> tuple[dict[str, Info], list[Rejection]]:
+    """Return the members of an archive that can be read, and rejections of the others."""
+    members: dict[str, Info] = {}
+    refused: list[Rejection] = []
+    for name, info in infos:
+        if any(
+            part.startswith((".", "__MACOSX")) and part not in ("..", ".")
+            for part in name.split("/")
+        ):
+            continue  # hidden
+        if is_absolute(name) or leaves_root(name):
+            flaw: Flaw | None = ("path_outside", name[:400])
+        elif name in members:
+            flaw = "duplicate_id", "the archive has it already"
+        else:
+            flaw = flaw_of(info)
+        if flaw:
+            refused.append(Rejection(file, name[:200], *flaw))
+        else:
+            members[name] = info
+    return members, refused
 
 
 def expands_too_far(archive: Path) -> FdrdError:
     """Return the error for an archive that would fill the disk."""
     return FdrdError(f"{archive} expands to over {MAX_RATIO} times its size; unpack it")
-
-
-def _is_hidden(name: str) -> bool:
-    return any(
-        part.startswith((".", "__MACOSX")) and part not in ("..", ".") for part in name.split("/")
-    )
-
-
-def _flaw(name: str, known: Collection[str]) -> tuple[str, str] | None:
-    if is_absolute(name) or leaves_root(name):
-        return "path_outside", name[:400]
-    if name in known:
-        return "duplicate_id", "the archive has it already"
-    return None
-
-
-def archives_in(files: Iterable[str], max_tars: int = 3) -> list[str]:
-    """Return the archives among the files of a folder that may be read as folders.
-
-    Many tar archives are shards of samples. They are not listed, which would take long.
-    """
-    tars = [file for file in files if file.lower().endswith(".tar")]
-    zips = [file for file in files if file.lower().endswith(".zip")]
-    return sorted([*zips, *(tars if len(tars) <= max_tars else [])])

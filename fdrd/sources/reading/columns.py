@@ -1,14 +1,30 @@
-"""Names of the fields of a pair in tables, JSON lines and the JSON of tar archives."""
+"""Columns of tables, JSON lines and the JSON of tar archives: the fields of a pair, and extra columns.
+
+Columns that fdrd does not know are kept as `Record.extra`, with names and values that any tool can hold. A name becomes
+an identifier, with `_` at the end if fdrd has a column of that name. Width and height are left out, because fdrd
+measures them. A column that cannot be kept is counted under the rule `column_left_out`.
+"""
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, time
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
+from unicodedata import normalize
 
-from fdrd.sources.reading.names import DOWNLOAD, is_image, is_url
+from msgspec.structs import replace
+
+from fdrd.columns import KNOWN_COLUMNS, MAX_COLUMN_NAME
+from fdrd.record import Record, Scalar
+from fdrd.sources.reading.names import DOWNLOAD, MAX_CAPTION, is_image, is_url
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
+from fdrd.text.controls import is_unicode
+from fdrd.text.normalize import has_too_many_marks
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "image": (
@@ -35,12 +51,22 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """Names of each field, the preferred one first. Case, spaces and hyphens do not matter."""
 
+MAX_COLUMNS = 32
+"""Extra columns of a domain; those that come first are kept."""
+LEFT_OUT = "column_left_out"
+NESTED: tuple[()] = ()
+"""Stands for a value that is not read, because its column holds lists, objects or bytes."""
+
+_RESERVED = KNOWN_COLUMNS | {"split", "license", "rules", "extra", "file_name", "columns"}
+_MEASURED = ("width", "height")
+_INT64 = range(-(2**63), 2**63)
+
 _URLS = ("url", "urls", "image_url", "img_url", "link")
 _NUMBERED = re.compile(r"(caption|text|sentence|description|comment)_?\d{1,2}")
 
 
 def find_columns(
-    names: Iterable[str], options: SourceOptions = NO_OPTIONS
+    columns: Iterable[str], options: SourceOptions = NO_OPTIONS
 ) -> dict[str, tuple[str, ...]]:
     """Return the columns that hold each field: one, or several for captions.
 
@@ -49,18 +75,17 @@ def find_columns(
     >>> find_columns(["path", "caption_1", "caption_2"])["caption"]
     ('caption_1', 'caption_2')
     """
-    by_plain = {_plain(name): name for name in reversed(list(names))}
+    by_plain = {_plain(name): name for name in reversed(list(columns))}
     mapped = dict(options.columns)
     found = {}
     for field, known in COLUMNS.items():
-        if field in mapped:
-            wanted = [by_plain[_plain(name)] for name in mapped[field] if _plain(name) in by_plain]
-        else:
-            wanted = [by_plain[name] for name in known if name in by_plain][:1]
-        if field == "caption" and field not in mapped and not wanted:
-            wanted = [
-                name for plain, name in reversed(by_plain.items()) if _NUMBERED.fullmatch(plain)
-            ]
+        names = map(_plain, mapped.get(field, known))
+        wanted = [by_plain[name] for name in names if name in by_plain]
+        if field not in mapped:
+            wanted = wanted[:1]
+            if field == "caption" and not wanted:
+                numbered = filter(_NUMBERED.fullmatch, reversed(by_plain))
+                wanted = [by_plain[name] for name in numbered]
         if wanted:
             found[field] = tuple(wanted)
     return found
@@ -118,23 +143,89 @@ def suggest_options(rows: Iterable[Mapping[str, Any]], missing: Iterable[str]) -
     >>> suggest_options([{"url": "x"}], ["caption"])
     '--map caption=COLUMN'
     """
-    images: dict[str, int] = {}
-    lengths: dict[str, int] = {}
-    for row in rows:
-        for name, value in row.items():
-            text = (
-                max(value, key=lambda each: len(str(each)), default="")
-                if isinstance(value, list)
-                else value
-            )
-            if isinstance(text, str) and is_image(text):
-                images[name] = images.get(name, 0) + 1
-            elif isinstance(text, str) and " " in text.strip():
-                lengths[name] = lengths.get(name, 0) + len(text)
-    likely = {"image": max(images, key=images.__getitem__, default="COLUMN"),
-              "caption": max(lengths, key=lengths.__getitem__, default="COLUMN")}  # fmt: skip
-    return " ".join(f"--map {field}={likely.get(field, 'COLUMN')}" for field in missing)
+    likely: dict[str, Counter[str]] = {"image": Counter(), "caption": Counter()}
+    for name, value in (item for row in rows for item in row.items()):
+        listed = value if isinstance(value, list) else [value]
+        text = max(listed, key=lambda each: len(str(each)), default="")
+        if isinstance(text, str) and is_image(text):
+            likely["image"][name] += 1
+        elif isinstance(text, str) and " " in text.strip():
+            likely["caption"][name] += len(text)
+    best = {field: counts.most_common(1)[0][0] for field, counts in likely.items() if counts}
+    return " ".join(f"--map {field}={best.get(field, 'COLUMN')}" for field in missing)
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip().lower())
+
+
+def extra_columns(unknown: Mapping[str, Any]) -> tuple[dict[str, Scalar], bool]:
+    """Return the extra columns of a row, and whether one was left out. Empty values are null.
+
+    >>> extra_columns({"taken by": "Ann", "source": "web", "boxes": [1], "width": 9, "note": ""})
+    ({'taken_by': 'Ann', 'source_': 'web'}, True)
+    """
+    found: dict[str, Scalar] = {}
+    complete = True
+    for column, value in unknown.items():
+        if value is None or value == "" or value != value:
+            continue
+        name = _identifier(column[: 4 * MAX_COLUMN_NAME])
+        if name in _MEASURED:
+            continue
+        scalar = _scalar(value)
+        if scalar is None or not name or name in found or len(found) == MAX_COLUMNS:
+            complete = False
+        else:
+            found[name + "_" * (name in _RESERVED)] = scalar
+    return found, not complete
+
+
+def within_limit(record: Record, names: dict[str, None]) -> Record:
+    """Return a record without the extra columns after the first `MAX_COLUMNS` of its domain.
+
+    Args:
+        record: next record of the domain.
+        names: columns of the records before it; updated.
+    """
+    kept = {}
+    for name, value in record.extra.items():
+        if name in names or len(names) < MAX_COLUMNS:
+            names[name] = None
+            kept[name] = value
+    if len(kept) == len(record.extra):
+        return record
+    rules = (*(rule for rule in record.rules if rule != LEFT_OUT), LEFT_OUT)
+    return replace(record, extra=kept, rules=rules)
+
+
+@lru_cache(maxsize=1024)
+def _identifier(column: str) -> str:
+    """Return the name of a column as an identifier, empty if it has no letter, digit or underscore.
+
+    >>> _identifier("taken by (name)"), _identifier("2nd"), _identifier("?")
+    ('taken_by_name', '_2nd', '')
+    """
+    if not is_unicode(column):
+        return ""
+    name = re.sub(r"\W+", "_", normalize("NFKC", column)).strip("_")
+    name = name if name.isidentifier() or not name else f"_{name}"
+    name = name[: MAX_COLUMN_NAME - 1]
+    return name if name.isidentifier() else ""
+
+
+def _scalar(value: object) -> Scalar | None:
+    """Return the value of a column, or None for one that cannot be kept."""
+    match value:
+        case bool():
+            return value
+        case int():
+            return value if value in _INT64 else str(value)
+        case float():
+            return value if math.isfinite(value) else None
+        case date() | time() | Decimal():
+            return str(value)
+        case str():
+            short = len(value) <= MAX_CAPTION and is_unicode(value)
+            return value if short and not has_too_many_marks(value) else None
+    return None

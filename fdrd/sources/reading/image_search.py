@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from itertools import chain, islice, takewhile
 from pathlib import PurePosixPath
 
+from msgspec.structs import replace
+
 from fdrd.reasons import Rejection
-from fdrd.record import Split
+from fdrd.record import Record, Split
+from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.names import (
     DOWNLOAD,
     is_absolute,
@@ -25,7 +28,8 @@ from fdrd.sources.reading.names import (
     split_in_name,
     unread_format,
 )
-from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.sources.reading.pairs import pairs
+from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 
 _MAX_FOLDERS = 64  # of a path of another machine
 MAX_SAME_NAME = 1000
@@ -36,10 +40,38 @@ ImagesByName = dict[str, list[str]]
 
 
 class ImageIndex:
-    """Finds images by a path, or by the end of one, as annotations made elsewhere give it."""
+    """Finds images by a path, or by the end of one, as annotations made elsewhere give it, and makes their pairs."""
 
-    def __init__(self, folder: SourceFolder, require_images: bool = True):
-        self._folder, self._required = folder, require_images
+    def __init__(self, folder: SourceFolder, require_images: bool = True, *, public: bool = False):
+        """Take the images of a folder.
+
+        Args:
+            folder: folder of the domain.
+            require_images: whether a line without an image is rejected.
+            public: whether the layout is that of a public set: no folder names a category, and the captions of an
+                image are numbered. Otherwise the id of a second caption is its line.
+        """
+        self._folder, self._required, self._public = folder, require_images, public
+        self._times: Counter[str] = Counter()
+
+    def pairs_of(self, line: Line, name: object, split: Split = "") -> Iterator[Record | Rejection]:
+        """Yield the pairs of a line that names its image. Raise `RejectedError` if the image is not found."""
+        path = self.find(name, line.file)
+        rules = self.rules(str(name))
+        for found in self.pairs_at(line, path, split):
+            if rules and isinstance(found, Record):
+                found = replace(found, rules=(*rules, *found.rules))
+            yield found
+
+    def pairs_at(self, line: Line, path: str, split: Split = "") -> Iterator[Record | Rejection]:
+        """Yield the pairs of a line whose image is found."""
+        self._times[path] += 1
+        times = self._times[path]
+        position = f"{times}" if self._public else f"{line.file} {line.key}"
+        id_ = path if times == 1 else f"{path}#{position}"
+        folders = "" if self._public and not self._folder.options.category_from else path
+        options, image = self._folder.options, self._folder.image(path)
+        yield from pairs(options, line, image, folders, split, id_)
 
     @cached_property
     def _reversed(self) -> list[tuple[str, str]]:
@@ -47,41 +79,47 @@ class ImageIndex:
         images = self._folder.images
         return sorted((f"/{name}"[::-1], path) for path in images for name in {path, stem(path)})
 
-    def _ending(self, given: str) -> list[str]:
-        """Return the images whose path or stem ends in the given one, at most `MAX_SAME_NAME` of them."""
-        start = f"/{given}"[::-1]
+    def _ending(self, name: str) -> list[str]:
+        """Return the images whose path or stem ends in a name, at most `MAX_SAME_NAME` of them."""
+        start = f"/{name}"[::-1]
         first = bisect_left(self._reversed, (start, ""))
         following = self._reversed[first : first + MAX_SAME_NAME]
-        return sorted(
-            {path for end, path in takewhile(lambda each: each[0].startswith(start), following)}
-        )
+        ends = takewhile(lambda each: each[0].startswith(start), following)
+        return sorted({path for _, path in ends})
 
-    def find(self, name: object, beside: str = "") -> str | tuple[str, str]:
-        """Return the path of an image, or reason and detail of a rejection.
+    def find(self, name: object, beside: str = "") -> str:
+        """Return the path of an image.
 
         Args:
             name: its path in the annotation.
             beside: annotation file; paths relative to its folder are tried, too.
+
+        Raises:
+            RejectedError: there is no such image, or there are several.
         """
         if not isinstance(name, str) or not name.strip():
-            return "bad_field", "the image is missing or not a string"
+            raise RejectedError("bad_field", "the image is missing or not a string")
         if is_url(name):
-            return "image_missing", f"{name[:200]} is a URL; {DOWNLOAD}"
+            raise RejectedError("image_missing", f"{name[:200]} is a URL; {DOWNLOAD}")
         below = self._folder.relative(name) or name.removeprefix("./")
         if leaves_root(below):
-            return "path_outside", name[:200]
+            raise RejectedError("path_outside", name[:200])
         if is_absolute(below):
-            return self._moved(below) or ("path_outside", name[:200])
+            if moved := self._moved(below):
+                return moved
+            raise RejectedError("path_outside", name[:200])
         near = (PurePosixPath(beside).parent / below).as_posix()
         for path in (near, below):
             if path in self._folder.images:
                 return path
         found = self._ending(below)
         if len(found) > 1:
-            return "image_ambiguous", f"{name[:200]!r} could be {', '.join(found[:3])}"[:400]
+            detail = f"{name[:200]!r} could be {', '.join(found[:3])}"[:400]
+            raise RejectedError("image_ambiguous", detail)
         if found or (found := self._from_above(below)) or not self._required:
             return found[0] if found else below
-        return "image_missing", f"no image is called {name[:200]!r}{self._why_missing(near, below)}"
+        detail = f"no image is called {name[:200]!r}{self._why_missing(near, below)}"
+        raise RejectedError("image_missing", detail)
 
     def _from_above(self, path: str) -> list[str]:
         """Return the image of a path that starts with the names of the folders around the source."""
@@ -129,7 +167,7 @@ def index_images(folder: SourceFolder) -> ImagesByName:
 
 def find_image(
     name: str, file_path: object, category: str, images: ImagesByName, split: Split
-) -> tuple[str, tuple[str, ...]] | Rejection:
+) -> tuple[str, tuple[str, ...]]:
     """Return the path of the image that an annotation means and the rules that led there.
 
     Args:
@@ -138,16 +176,19 @@ def find_image(
         category: category as the annotation spells it.
         images: images of the source.
         split: split of the annotation; chooses between files with the same name in split folders.
+
+    Raises:
+        RejectedError: there is no such image, or there are several.
     """
     rules = []
-    given = file_path if isinstance(file_path, str) else ""
-    if leaves_root(given) or leaves_root(name) or is_absolute(name):
-        return Rejection("", "", "path_outside", f"{name[:200]!r}, {given[:200]!r}")
-    if is_absolute(given):
+    path = file_path if isinstance(file_path, str) else ""
+    if leaves_root(path) or leaves_root(name) or is_absolute(name):
+        raise RejectedError("path_outside", f"{name[:200]!r}, {path[:200]!r}")
+    if is_absolute(path):
         rules.append("path_of_another_machine")
-    elif given and given in images.get(stem(given), []):
-        return given, ()
-    elif given and not is_image(given):
+    elif path and path in images.get(stem(path), []):
+        return path, ()
+    elif path and not is_image(path):
         rules.append("path_placeholder")
     last = stem(PurePosixPath(name).name if "/" in name else name)
     whole = stem(name).replace("/", "_")  # the slash in "F/A-18_0056978" does not separate folders
@@ -156,15 +197,14 @@ def find_image(
         found = _narrow(images.get(wanted, [])[:MAX_SAME_NAME], name, split)
         if len(found) > 1:
             detail = f"{name!r} could be {', '.join(found[:3])}; give a file_path below the root"
-            return Rejection("", "", "image_ambiguous", detail)
+            raise RejectedError("image_ambiguous", detail)
         if found:
-            path = found[0]
             if wanted != last:
                 rules.append("category_joined_to_name")
-            elif stem(path).rpartition("/")[2] != last:
+            elif stem(found[0]).rpartition("/")[2] != last:
                 rules.append("folder_joined_to_name")
-            return path, (*rules, *([] if is_image(name) else ["extension_added"]))
-    return Rejection("", "", "image_missing", f"no image is called {name[:200]!r}")
+            return found[0], (*rules, *([] if is_image(name) else ["extension_added"]))
+    raise RejectedError("image_missing", f"no image is called {name[:200]!r}")
 
 
 def stem(name: str) -> str:

@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Collection, Iterator
-from typing import IO, Any, NamedTuple
+from dataclasses import dataclass
+from typing import IO, Any
 
 import ijson
 
 from fdrd.reasons import Rejection
-from fdrd.sources.reading.lines import Line, RepeatedKeyError
-from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.sources.reading.lines import Line, each_file, object_line, repeated_key
+from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 
 _MAX_DEPTH = 100
 _OPENING, _CLOSING = ("start_map", "start_array"), ("end_map", "end_array")
 
 
-class Element(NamedTuple):
-    """An element: the key of its array in the root object, its own key or number, and its value.
+@dataclass(frozen=True, slots=True)
+class Element(Line):
+    """An element, as a line without fields until it is known to be an object.
 
-    `array` is empty for elements of the root itself. `value` is a `RepeatedKeyError` if a key occurs twice.
+    Attributes:
+        array: key of its array in the root object, empty for elements of the root itself.
+        name: its own key or number.
+        value: its value, or a `RejectedError` if a key occurs twice.
     """
 
     array: str
-    key: str
+    name: str
     value: Any
+
+    def object(self) -> Line:
+        """Return the element as a line with its fields.
+
+        Raises:
+            RejectedError: it is no object, or has a key twice.
+        """
+        if isinstance(self.value, RejectedError):
+            raise self.value
+        return object_line(self.file, self.key, self.value)
 
 
 def stream_elements(
@@ -41,35 +56,25 @@ def stream_elements(
         arrays: keys of the root object whose arrays are yielded element by element; all by default.
         skip: keys of the root object that are not read into memory.
     """
-    opened = folder.open_text(file)
-    if isinstance(opened, Rejection):
-        yield opened
-        return
-    key = ""
-    with opened:
-        try:
-            for element in _elements(opened, arrays, skip):
-                key = f"after {element.array} {element.key}"[:200]
-                yield element
-        except (ijson.JSONError, ValueError, OSError, EOFError, RecursionError) as error:
-            detail = f"not JSON: {error}".encode("utf-8", "replace").decode()
-            yield Rejection(file, key, "unreadable_annotations", detail[:300])
 
+    def read(file: str) -> Iterator[Element | Rejection]:
+        key = ""
+        with folder.open_text(file) as opened:
+            try:
+                for array, name, value in _elements(opened, arrays, skip):
+                    position = f"{array} {name}".strip()[:200]
+                    key = f"after {array} {name}"[:200]
+                    yield Element(file, position, {}, array, name, value)
+            except (ijson.JSONError, ValueError, OSError, EOFError, RecursionError) as error:
+                detail = f"not JSON: {error}".encode("utf-8", "replace").decode()
+                yield Rejection(file, key, "unreadable_annotations", detail[:300])
 
-def element_line(file: str, element: Element) -> Line | Rejection:
-    """Return an element that is an object as a line, or its rejection."""
-    key = f"{element.array} {element.key}".strip()[:200]
-    if isinstance(element.value, RepeatedKeyError):
-        return Rejection(file, key, "bad_field", str(element.value))
-    if not isinstance(element.value, dict):
-        detail = f"a {type(element.value).__name__}, not an object"
-        return Rejection(file, key, "bad_field", detail)
-    return Line(file, key, element.value)
+    return each_file([file], read)
 
 
 def _elements(
     opened: IO[bytes], arrays: Collection[str] | None, skip: Collection[str]
-) -> Iterator[Element]:
+) -> Iterator[tuple[str, str, Any]]:
     if opened.read(3) != codecs.BOM_UTF8:
         opened.seek(0)
     events = iter(ijson.basic_parse(opened, use_float=True))
@@ -86,18 +91,18 @@ def _elements(
             elif event == "start_array" and (arrays is None or key in arrays):
                 yield from _array(key, events)
             else:
-                yield Element("", key, _build(event, value, events))
+                yield "", key, _build(event, value, events)
     else:
         raise ValueError("neither an object nor an array")
     for _ in events:  # anything after the end is an error
         pass
 
 
-def _array(key: str, events: Iterator[tuple[str, Any]]) -> Iterator[Element]:
-    for number, (event, value) in enumerate(events):
+def _array(key: str, events: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, str, Any]]:
+    for index, (event, value) in enumerate(events):
         if event == "end_array":
             return
-        yield Element(key, str(number), _build(event, value, events))
+        yield key, str(index), _build(event, value, events)
 
 
 def _build(event: str, value: Any, events: Iterator[tuple[str, Any]], keep: bool = True) -> Any:
@@ -128,5 +133,5 @@ def _build(event: str, value: Any, events: Iterator[tuple[str, Any]], keep: bool
                 if len(stack) > _MAX_DEPTH:
                     raise ValueError("it is nested too deeply")
     if repeated:
-        return RepeatedKeyError(f"the key {repeated[:80]!r} occurs twice")
+        return repeated_key(repeated)
     return root if keep else None

@@ -10,19 +10,22 @@ import io
 import json
 from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from fdrd.reasons import Rejection
 from fdrd.sources.reading.columns import find_columns
-from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 
 MAX_LINE = 2**26  # bytes of a line, or of a caption file, that are read into memory
 MAX_KEYS = 100_000  # of a JSON text; the time for a key grows with their number
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _DELIMITERS = (",", "\t", ";", "|")
+
+T = TypeVar("T")
+AnyLine = TypeVar("AnyLine", bound="Line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,77 +41,151 @@ class Line:
         return Rejection(self.file, self.key, reason, detail)
 
 
-class RepeatedKeyError(ValueError):
-    """A JSON object has two values for one key, of which a reader would silently drop one."""
+def object_line(file: str, key: str, value: object) -> Line:
+    """Return a JSON object as a line. Raise `RejectedError` if the value is something else."""
+    if isinstance(value, dict):
+        return Line(file, key, value)
+    raise RejectedError("bad_field", f"a {type(value).__name__}, not an object")
+
+
+def each_line(
+    lines: Iterable[AnyLine | Rejection], read: Callable[[AnyLine], Iterable[T]]
+) -> Iterator[T | Rejection]:
+    """Yield what `read` yields for each line. A `RejectedError` that it raises rejects the line."""
+    for line in lines:
+        if isinstance(line, Rejection):
+            yield line
+            continue
+        try:
+            yield from read(line)
+        except RejectedError as error:
+            yield line.reject(*error.args)
+
+
+def each_file(files: Iterable[str], read: Callable[[str], Iterable[T]]) -> Iterator[T | Rejection]:
+    """Yield what `read` yields for each file. A `RejectedError` that it raises ends the file."""
+    return each_line((Line(file, "", {}) for file in files), lambda line: read(line.file))
 
 
 def load_json(text: bytes) -> Any:
     """Return the value of a JSON text in UTF-8.
 
     Raises:
-        RepeatedKeyError: an object has a key twice.
-        ValueError: the text is not JSON, not UTF-8, nested too deeply, or has over `MAX_KEYS` keys.
+        RejectedError: the text is not JSON, not UTF-8, nested too deeply, has over `MAX_KEYS` keys, or an object has a
+            key twice, of which a reader would silently drop one.
     """
-    if text.count(b":") > MAX_KEYS:  # a colon in a string counts, too
-        raise ValueError(f"it has over {MAX_KEYS} keys")
     try:
+        if text.count(b":") > MAX_KEYS:  # a colon in a string counts, too
+            raise ValueError(f"it has over {MAX_KEYS} keys")
         return _DECODER.decode(text.removeprefix(BOM_UTF8).decode())
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    except RecursionError:
+        raise RejectedError("unreadable_annotations", "not JSON: it is nested too deeply") from None
+    except ValueError as error:
+        raise RejectedError("unreadable_annotations", f"not JSON: {error}") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        key = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise repeated_key(key)
+    return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def repeated_key(key: str) -> RejectedError:
+    """Return the error for a key that an object has twice."""
+    return RejectedError("bad_field", f"the key {key[:80]!r} occurs twice")
 
 
 def read_jsonl(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
     """Yield the objects of a JSON lines file."""
-    for line in _raw_lines(folder, file):
-        yield line if isinstance(line, Rejection) else _parsed(line)
+
+    def parsed(line: Line) -> Iterator[Line]:
+        yield object_line(file, line.key, load_json(line.fields["raw"]))
+
+    return each_line(_raw_lines(folder, file), parsed)
 
 
 def read_lines(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
     """Yield the lines of a text file that are not empty, as the field `text`."""
-    for line in _raw_lines(folder, file):
-        if isinstance(line, Rejection):
-            yield line
-            continue
+
+    def decoded(line: Line) -> Iterator[Line]:
         try:
             text = line.fields["raw"].decode("utf-8-sig").rstrip("\r\n")
         except UnicodeDecodeError as error:
-            yield line.reject("unreadable_annotations", f"not UTF-8: {error}")
-            continue
+            raise RejectedError("unreadable_annotations", f"not UTF-8: {error}") from error
         if text.strip():
             yield Line(file, line.key, {"text": text})
+
+    return each_line(_raw_lines(folder, file), decoded)
+
+
+def _raw_lines(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
+    """Yield the bytes of each line that is not empty, as the field `raw`."""
+
+    def read(file: str) -> Iterator[Line | Rejection]:
+        with folder.open_text(file) as opened:
+            count = 0
+            while raw := opened.readline(MAX_LINE):
+                count += 1
+                line = Line(file, f"line {count}", {"raw": raw})
+                if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
+                    while raw and not raw.endswith(b"\n"):
+                        raw = opened.readline(MAX_LINE)
+                    yield line.reject("unreadable_annotations", f"over {MAX_LINE} bytes in a line")
+                elif raw.strip():
+                    yield line
+
+    return each_file([file], read)
 
 
 def read_separated(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
     """Yield the rows of a table of text with a header, without empty cells."""
-    delimiter = delimiter_of(folder, file)
-    opened = folder.open_text(file)
-    if isinstance(opened, Rejection):
-        yield opened
-        return
+    return each_file([file], lambda file: _rows(folder, file))
+
+
+def _rows(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
     # Bytes that are not UTF-8 become surrogates, so that only their row is rejected.
+    opened = folder.open_text(file)
     with io.TextIOWrapper(opened, "utf-8-sig", errors="surrogateescape", newline="") as text:
-        rows = _reader(text, delimiter, strict=True)
-        header: list[str] | None = None
+        rows = _reader(text, delimiter_of(folder, file), strict=True)
+        header: list[str] = []
         while True:
             try:
                 row = next(rows, None)
-            except csv.Error as error:
-                key = f"line {rows.line_num}"
-                yield Rejection(file, key, "unreadable_annotations", str(error))
-                continue
-            if row is None:
-                return
-            if header is None:
-                header = row
-                twice = sorted(
-                    name for name, times in Counter(header).items() if name and times > 1
-                )
-                if twice:
-                    detail = f"two columns are called {', '.join(twice)[:400]}; rename one"
-                    yield Rejection(file, "line 1", "unreadable_annotations", detail)
+                if row is None:
                     return
-            elif row:
-                yield _row(Line(file, f"line {rows.line_num}", {}), header, row)
+                if header and row:
+                    yield _row(Line(file, f"line {rows.line_num}", {}), header, row)
+            except (csv.Error, RejectedError) as error:
+                flaw = (
+                    error.args
+                    if isinstance(error, RejectedError)
+                    else ("unreadable_annotations", str(error))
+                )
+                yield Rejection(file, f"line {rows.line_num}", *flaw)
+                continue
+            if header:
+                continue
+            header = row
+            twice = sorted(name for name, times in Counter(header).items() if name and times > 1)
+            if twice:
+                detail = f"two columns are called {', '.join(twice)[:400]}; rename one"
+                yield Rejection(file, "line 1", "unreadable_annotations", detail)
+                return
+
+
+def _row(line: Line, header: list[str], row: list[str]) -> Line:
+    if any("\udc80" <= sign <= "\udcff" for cell in row for sign in cell):
+        raise RejectedError("unreadable_annotations", "not UTF-8")
+    if len(row) > len(header):
+        detail = f"{len(row)} cells, where the header has {len(header)}; put quotes around commas"
+        raise RejectedError("unreadable_annotations", detail)
+    fields = {name: cell for name, cell in zip(header, row, strict=False) if name and cell}
+    return Line(line.file, line.key, fields)
 
 
 def header_of(folder: SourceFolder, file: str) -> list[str]:
@@ -134,7 +211,7 @@ def delimiter_of(folder: SourceFolder, file: str) -> str:
 
 
 def _first_line(folder: SourceFolder, file: str) -> str:
-    first = folder.start(file).removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
+    first = folder.start(file).removeprefix(BOM_UTF8).partition(b"\n")[0]
     return first.decode("utf-8", "replace").rstrip("\r")
 
 
@@ -150,58 +227,3 @@ def _reader(lines: Iterable[str], delimiter: str, strict: bool = False) -> Any:
         # As in Flickr30k: spaces around cells, and quotes that are part of captions.
         return csv.reader(lines, delimiter="|", quoting=csv.QUOTE_NONE, skipinitialspace=True)
     return csv.reader(lines, delimiter=delimiter, strict=strict)
-
-
-def _raw_lines(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
-    """Yield the bytes of each line that is not empty, as the field `raw`."""
-    opened = folder.open_text(file)
-    if isinstance(opened, Rejection):
-        yield opened
-        return
-    with opened:
-        number = 0
-        while raw := opened.readline(MAX_LINE):
-            number += 1
-            line = Line(file, f"line {number}", {"raw": raw})
-            if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
-                while raw and not raw.endswith(b"\n"):
-                    raw = opened.readline(MAX_LINE)
-                yield line.reject("unreadable_annotations", f"over {MAX_LINE} bytes in a line")
-            elif raw.strip():
-                yield line
-
-
-def _parsed(line: Line) -> Line | Rejection:
-    try:
-        fields = load_json(line.fields["raw"])
-    except RepeatedKeyError as error:
-        return line.reject("bad_field", str(error))
-    except ValueError as error:
-        return line.reject("unreadable_annotations", f"not JSON: {error}")
-    if isinstance(fields, dict):
-        return Line(line.file, line.key, fields)
-    return line.reject("bad_field", f"a {type(fields).__name__}, not an object")
-
-
-def _row(line: Line, header: list[str], row: list[str]) -> Line | Rejection:
-    if any("\udc80" <= sign <= "\udcff" for cell in row for sign in cell):
-        return line.reject("unreadable_annotations", "not UTF-8")
-    if len(row) > len(header):
-        detail = f"{len(row)} cells, where the header has {len(header)}; put quotes around commas"
-        return line.reject("unreadable_annotations", detail)
-    fields = {name: cell for name, cell in zip(header, row, strict=False) if name and cell}
-    return Line(line.file, line.key, fields)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise RepeatedKeyError(f"the key {key[:80]!r} occurs twice")
-            seen.add(key)
-    return value
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object)

@@ -15,23 +15,18 @@ MAX_NAME = 1000
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 _UNREAD = {
-    ".jxl": "JPEG XL", ".jp2": "JPEG 2000", ".j2k": "JPEG 2000", ".heic": "HEIC", ".heif": "HEIC",
-    ".svg": "SVG", ".psd": "PSD", ".dng": "raw", ".cr2": "raw", ".nef": "raw", ".arw": "raw",
-}  # fmt: skip
+    **{".jxl": "JPEG XL", ".jp2": "JPEG 2000", ".j2k": "JPEG 2000", ".svg": "SVG", ".psd": "PSD"},
+    **dict.fromkeys((".heic", ".heif"), "HEIC"),
+    **dict.fromkeys((".dng", ".cr2", ".nef", ".arw"), "raw"),
+}
 
 DOWNLOAD = "download the images with img2dataset and build its output folder"
 """What to do with URLs; docs/your-own-data.md has the commands."""
 
 SPLIT_OF_WORD: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval"), "test"),
 }
 
 

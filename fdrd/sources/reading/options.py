@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fdrd.errors import FdrdError
@@ -43,18 +43,16 @@ class SourceOptions:
 
     def over(self, other: SourceOptions) -> SourceOptions:
         """Return these options, completed by others."""
-        given = {
-            field.name: value for field in fields(self) if (value := getattr(self, field.name))
-        }
-        if given.keys() & {"category", "category_from"}:
+        chosen = {name: value for name, value in asdict(self).items() if value}
+        if chosen.keys() & {"category", "category_from"}:
             other = replace(other, category="", category_from="")
-        return replace(other, **given)
+        return replace(other, **chosen)
 
-    def category_of(self, given: str, folders: tuple[str, ...], caption: str) -> str | None:
+    def category_of(self, field: str, folders: tuple[str, ...], caption: str) -> str | None:
         """Return the category of a record, empty if it has none; None if it lacks the one asked for.
 
         Args:
-            given: value of the category field.
+            field: value of the category field.
             folders: names of the folders above the image.
             caption: caption of the record.
         """
@@ -68,11 +66,11 @@ class SourceOptions:
             case "parent":
                 return folders[-2] if len(folders) > 1 else None
             case "column":
-                return given or None
+                return field or None
             case "caption-pattern":
                 found = caption_pattern(self.category_from).search(caption)
                 return found[1].strip() if found else None
-        return given or (folders[-1] if folders and may_be_category(folders[-1]) else "")
+        return field or (folders[-1] if folders and may_be_category(folders[-1]) else "")
 
 
 NO_OPTIONS = SourceOptions()
@@ -112,29 +110,25 @@ def make_options(
     separator: str | None = None,
     category: str | None = None,
     category_from: str | None = None,
-    layouts: Iterable[str] = (),
 ) -> SourceOptions:
     """Return checked options, as the command line and `domain.toml` give them.
 
     Raises:
         FdrdError: a value is unknown; the message lists the known ones.
     """
-    if layout and layouts and layout not in layouts:
-        raise FdrdError(f"`layout` {layout!r}: choose from {', '.join(sorted(layouts))}")
     if category and category_from:
         raise FdrdError("`category` and `category_from` exclude each other; keep one")
     kind, _, argument = (category_from or "").partition(":")
-    known = [each.partition(":")[0] for each in CATEGORY_SOURCES]
-    if category_from and (
-        kind not in known
-        or ((kind == "column") != bool(argument) and kind != "caption-pattern")
-        or (argument and kind == "caption-pattern" and argument.count("{category}") != 1)
-    ):
+    fits = {
+        "column": bool(argument),
+        "caption-pattern": not argument or argument.count("{category}") == 1,
+    }
+    if category_from and not fits.get(kind, not argument and kind in CATEGORY_SOURCES):
         raise FdrdError(
             f"`category_from` {category_from!r}: choose from {', '.join(CATEGORY_SOURCES)}; TEXT contains "
             "{category} once"
         )
-    separator = {"tab": "\t", "\\t": "\t"}.get(separator or "", separator or "")
+    separator = "\t" if separator in ("tab", "\\t") else separator or ""
     if len(separator) > 1 or separator in ('"', "\n", "\r"):
         raise FdrdError(f"`separator` {separator!r}: give one character, or tab")
     found = _columns(columns)
@@ -147,7 +141,10 @@ def make_options(
 
 def _columns(columns: Mapping[str, Any] | Iterable[str]) -> dict[str, tuple[str, ...]]:
     if not isinstance(columns, Mapping):
-        columns = dict(_assignment(each) for each in columns)
+        pairs = [each.partition("=") for each in columns]
+        if wrong := next(("".join(pair) for pair in pairs if not pair[1]), ""):
+            raise FdrdError(f"`columns` {wrong!r}: write FIELD=COLUMN, e.g. image=filepath")
+        columns = {field.strip(): names for field, _, names in pairs}
     found: dict[str, tuple[str, ...]] = {}
     for field, names in columns.items():
         if field not in MAPPABLE:
@@ -159,10 +156,3 @@ def _columns(columns: Mapping[str, Any] | Iterable[str]) -> dict[str, tuple[str,
             raise FdrdError(f"`columns` {field}: only captions may have several columns")
         found[field] = tuple(name.strip() for name in names)
     return found
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    field, equals, names = text.partition("=")
-    if not equals:
-        raise FdrdError(f"`columns` {text!r}: write FIELD=COLUMN, e.g. image=filepath")
-    return field.strip(), names

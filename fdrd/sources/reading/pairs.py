@@ -14,7 +14,7 @@ from typing import Any
 
 from fdrd.reasons import Rejection
 from fdrd.record import KINDS, Attribute, ImageRef, Negative, Record, Scalar, Source, Split
-from fdrd.sources.reading.extra import LEFT_OUT, extra_columns
+from fdrd.sources.reading.columns import LEFT_OUT, extra_columns
 from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME, SPLIT_OF_WORD
 from fdrd.sources.reading.options import SourceOptions
@@ -65,10 +65,10 @@ def pairs(
             return
     shared = _shared(line)
     extra = extra_columns(line.fields.get("extra", {}))
-    given, first = line.fields.get("caption"), texts["id"] or name
+    first = texts["id"] or name
     *folders, _ = [part for part in path.split("/") if part not in ("", ".")] or [""]
-    for number, caption in enumerate(captions_of(given) or [None], 1):
-        texts["id"] = f"{first}#{number}" if number > 1 and first else first
+    for rank, caption in enumerate(captions_of(line.fields.get("caption")) or [None], 1):
+        texts["id"] = f"{first}#{rank}" if rank > 1 and first else first
         yield _record(options, line, texts, image, tuple(folders), split, caption, shared, extra)
 
 
@@ -91,10 +91,9 @@ def _record(
     shared: tuple[list[Any], tuple[Negative, ...]] | str,
     extra: tuple[dict[str, Scalar], bool],
 ) -> Record | Rejection:
-    given = "" if caption is None else caption
-    if flaw := text_flaw("caption", given, MAX_CAPTION):
+    text: Any = "" if caption is None else caption
+    if flaw := text_flaw("caption", text, MAX_CAPTION):
         return line.reject("bad_field", flaw)
-    text = str(given)
     wanted = options.category_of(texts["category"], folders, text)
     if wanted is None:
         detail = f"--category-from {options.category_from} finds none for {image}"
@@ -214,11 +213,11 @@ def _turn(value: object) -> tuple[str, str] | None:
     return None
 
 
-def _split(given: str, folders: tuple[str, ...]) -> Split | None:
-    if given:
-        return SPLIT_OF_WORD.get(given.lower())
+def _split(word: str, folders: tuple[str, ...]) -> Split | None:
+    if word:
+        return SPLIT_OF_WORD.get(word.lower())
     return next(
-        (SPLIT_OF_WORD[name.lower()] for name in folders if name.lower() in SPLIT_OF_WORD), ""
+        (SPLIT_OF_WORD[each] for each in map(str.lower, folders) if each in SPLIT_OF_WORD), ""
     )
 
 
@@ -250,10 +249,9 @@ def _attributes(listed: list[Any], caption: str) -> tuple[Attribute, ...]:
     return attributes
 
 
-def _negatives(given: object) -> tuple[Negative, ...]:
+def _negatives(value: object) -> tuple[Negative, ...]:
     return tuple(
-        _negative({"caption": value} if isinstance(value, str) else value)
-        for value in _listed(given)
+        _negative({"caption": each} if isinstance(each, str) else each) for each in _listed(value)
     )
 
 
@@ -263,13 +261,9 @@ def _negative(fields: dict[str, Any]) -> Negative:
     kind = fields.get("kind") or "category"
     if kind not in KINDS:
         raise ValueError(f"the kind of a negative is {' or '.join(KINDS)}, not {str(kind)[:80]!r}")
-    caption = fields["caption"]
-    if not isinstance(caption, str) or not caption.strip() or len(caption) > MAX_CAPTION:
-        raise ValueError(f"a negative is a text of 1 to {MAX_CAPTION} characters")
-    if has_too_many_marks(caption):
-        raise ValueError(f"a negative has over {MAX_MARKS} combining marks in a row")
-    normal = normalize_caption(caption)[0]
-    if not normal:
+    if flaw := text_flaw("caption", fields["caption"], MAX_CAPTION):
+        raise ValueError(f"in a negative, {flaw}")
+    if not (normal := normalize_caption(fields["caption"])[0]):
         raise ValueError("a negative has no visible text")
     category = str(fields.get("category") or "")
     attribute_type = str(fields.get("attribute_type") or "")

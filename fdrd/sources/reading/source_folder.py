@@ -6,22 +6,31 @@ import codecs
 import io
 import os
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from fdrd.errors import FdrdError
 from fdrd.files.safe_open import open_inside
-from fdrd.reasons import Rejection
 from fdrd.record import ImageRef
-from fdrd.sources.reading.archives import ANNOTATIONS, Archive, archives_in, open_archive
+from fdrd.sources.reading.archives import ANNOTATIONS, Archive, open_archive
 from fdrd.sources.reading.names import is_image, leaves_root
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 
 MAX_FILE = 2**30  # bytes of an annotation file that is read as a whole
 MAX_UTF_16 = 2**28  # bytes of a file that is converted to UTF-8 in memory
 _IN_MEMORY = 2**26  # bytes of a member of an archive that is read as a whole
+_MAX_TARS = 3  # more tar archives are shards of samples, which would take long to list
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+_Member = tuple[str, Archive, str]
+"""The path of an archive, the archive, and the name of a file in it."""
+
+
+class RejectedError(Exception):
+    """What is read is rejected. The arguments are the reason, a key of `fdrd.reasons.REASONS`, and the detail."""
 
 
 class SourceFolder:
@@ -34,34 +43,24 @@ class SourceFolder:
     def __init__(self, root: Path, options: SourceOptions = NO_OPTIONS):
         self.root = root
         self.options = options
-        self._inherited: dict[str, tuple[str, Archive, str]] = {}
+        self._inherited: dict[str, _Member] = {}
 
     def sub(self, name: str) -> SourceFolder:
         """Return a folder in this one, or in its archives."""
         folder = SourceFolder(self.root / name, self.options)
-        folder._inherited = {
-            path: (f"../{archive}", opened, member)
-            for path, (archive, opened, member) in self._members_below.get(name, ())
-        }
         if name in self._below:
-            folder._on_disk = self._below[name]
+            paths = {path: self._members.get(f"{name}/{path}") for path in self._below[name]}
+            folder._on_disk = [path for path, member in paths.items() if not member]
+            folder._inherited = {
+                path: (f"../{member[0]}", *member[1:]) for path, member in paths.items() if member
+            }
         return folder
 
     @cached_property
-    def _members_below(self) -> dict[str, list[tuple[str, tuple[str, Archive, str]]]]:
-        """The members in each folder directly below the root, with their paths in it."""
-        below: dict[str, list[tuple[str, tuple[str, Archive, str]]]] = defaultdict(list)
-        for path, member in self._members.items():
-            name, slash, rest = path.partition("/")
-            if slash:
-                below[name].append((rest, member))
-        return below
-
-    @cached_property
     def _below(self) -> dict[str, list[str]]:
-        """The files on the disk in each folder directly below the root, with their paths in it."""
+        """The files of each folder directly below the root, with their paths in it."""
         below: dict[str, list[str]] = defaultdict(list)
-        for path in self._on_disk:
+        for path in self.files:
             name, slash, rest = path.partition("/")
             if slash:
                 below[name].append(rest)
@@ -91,13 +90,15 @@ class SourceFolder:
     @cached_property
     def archives(self) -> dict[str, Archive]:
         """Archives directly in the folder that are read as folders."""
-        top = [path for path in self._on_disk if "/" not in path]
-        opened = {name: open_archive(self.root, name) for name in archives_in(top)}
+        top = sorted(path for path in self._on_disk if "/" not in path)
+        tars = [path for path in top if path.lower().endswith(".tar")]
+        left_out = tars if len(tars) > _MAX_TARS else ()
+        opened = {name: open_archive(self.root, name) for name in top if name not in left_out}
         return {name: archive for name, archive in opened.items() if archive}
 
     @cached_property
-    def _members(self) -> dict[str, tuple[str, Archive, str]]:
-        """Path -> the archive's path, the archive, and the member, for what is not on the disk."""
+    def _members(self) -> dict[str, _Member]:
+        """What is not on the disk, by path."""
         found = dict(self._inherited)
         for name, archive in self.archives.items():
             paths = {member.removeprefix("./"): member for member in archive.names}
@@ -157,7 +158,7 @@ class SourceFolder:
         if path not in self._members:
             return ImageRef(path)
         file, archive, member = self._members[path]
-        return ImageRef(file, archive.place(member))
+        return ImageRef(file, archive.locate(member))
 
     def relative(self, path: str) -> str | None:
         """Return an absolute path relative to the root, or None if it is elsewhere."""
@@ -172,91 +173,85 @@ class SourceFolder:
         absolute, real = self.root.absolute().as_posix(), self.root.resolve().as_posix()
         return f"{absolute.rstrip('/')}/", f"{real.rstrip('/')}/"
 
-    def open(self, path: str) -> IO[bytes] | Rejection:
-        """Open a file below the root, or say why that is not possible."""
-        try:
-            if path in self._members:
-                _, archive, member = self._members[path]
-                return _verified(archive, member)
-            return open_inside(self.root, path)
-        except OSError as error:
-            outside = isinstance(error, PermissionError) and error.errno is None
-            detail = str(error) if outside else f"{error.strerror}: {path}"
-            return Rejection(path, "", "path_outside" if outside else "read_error", detail)
-        except Exception as error:  # zipfile raises many types on hostile members
-            return Rejection(path, "", "unreadable_annotations", f"{error}"[:200])
+    def open(self, path: str) -> IO[bytes]:
+        """Open a file below the root.
 
-    def open_text(self, path: str) -> IO[bytes] | Rejection:
-        """Open a file as UTF-8 bytes, converted from UTF-16 if it starts with that byte-order mark."""
+        Raises:
+            RejectedError: it cannot be opened, or leads out of the root.
+        """
+        with _rejecting(path):
+            if path not in self._members:
+                return open_inside(self.root, path)
+            _, archive, member = self._members[path]
+            with archive.open(member) as stream:  # read to its end once: a damaged one fails here
+                data = stream.read(_IN_MEMORY + 1)
+                if len(data) <= _IN_MEMORY:
+                    return io.BytesIO(data)
+                while stream.read(2**20):
+                    pass
+            return archive.open(member)
+
+    def open_text(self, path: str) -> IO[bytes]:
+        """Open a file as UTF-8 bytes, converted from UTF-16 if it starts with that byte-order mark.
+
+        Raises:
+            RejectedError: as `open`, or it is too long or not UTF-16.
+        """
         file = self.open(path)
-        if isinstance(file, Rejection):
-            return file
-        try:
+        with _rejecting(path):
             start = file.read(2)
             file.seek(0)
-        except Exception as error:  # damaged members of archives raise many types
-            return Rejection(path, "", "unreadable_annotations", f"{error}"[:200])
-        if start not in _UTF_16:
-            return file
-        with file:
-            data = file.read(MAX_UTF_16 + 1)
-        if len(data) > MAX_UTF_16:
-            detail = f"over {MAX_UTF_16} bytes of UTF-16; convert it to UTF-8"
-            return Rejection(path, "", "unreadable_annotations", detail)
-        try:
+            if start not in _UTF_16:
+                return file
+            with file:
+                data = file.read(MAX_UTF_16 + 1)
+            if len(data) > MAX_UTF_16:
+                raise ValueError(f"over {MAX_UTF_16} bytes of UTF-16; convert it to UTF-8")
             return io.BytesIO(data.decode("utf-16").encode())
-        except UnicodeError as error:
-            return Rejection(path, "", "unreadable_annotations", f"not UTF-16: {error}"[:200])
 
-    def read(self, path: str) -> bytes | Rejection:
-        """Read a whole text file of at most `MAX_FILE` bytes, or say why that is not possible."""
-        file = self.open_text(path)
-        if isinstance(file, Rejection):
-            return file
-        with file:
+    def read(self, path: str) -> bytes:
+        """Read a whole text file of at most `MAX_FILE` bytes.
+
+        Raises:
+            RejectedError: as `open_text`.
+        """
+        with self.open_text(path) as file, _rejecting(path):
             data = file.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
-            detail = f"over {MAX_FILE} bytes; divide it, or give JSON lines"
-            return Rejection(path, "", "unreadable_annotations", detail)
-        return data
+            if len(data) > MAX_FILE:
+                raise ValueError(f"over {MAX_FILE} bytes; divide it, or give JSON lines")
+            return data
 
     def start(self, path: str, size: int = 2**16) -> bytes:
         """Return the first bytes of a file, none where it cannot be read; UTF-16 becomes UTF-8."""
-        data = self.start_raw(path, size)
+        try:
+            with self.open(path) as file:
+                data = file.read(size)
+        except Exception:  # damaged members of archives raise many types
+            return b""
         return data.decode("utf-16", "ignore").encode() if data[:2] in _UTF_16 else data
 
     def json_with(self, keys: tuple[bytes, ...]) -> list[str]:
         """Return the JSON files here and one folder below that have all keys near their start."""
+        files = [path for path in self.files if path.endswith(".json") and path.count("/") <= 1]
         return [
             path
-            for path in self.files
-            if path.endswith(".json")
-            and path.count("/") <= 1
-            and (start := self.start(path))
-            and all(key in start for key in keys)
+            for path in files
+            if (start := self.start(path)) and all(key in start for key in keys)
         ]
 
-    def start_raw(self, path: str, size: int) -> bytes:
-        """Return the first bytes of a file as they are."""
-        file = self.open(path)
-        if isinstance(file, Rejection):
-            return b""
-        with file:
-            try:
-                return file.read(size)
-            except Exception:  # damaged members of archives raise many types
-                return b""
 
-
-def _verified(archive: Archive, member: str) -> IO[bytes]:
-    """Return a stream of a member that was read to its end once, so that a damaged one fails here."""
-    with archive.open(member) as stream:
-        data = stream.read(_IN_MEMORY + 1)
-        if len(data) <= _IN_MEMORY:
-            return io.BytesIO(data)
-        while stream.read(2**20):
-            pass
-    return archive.open(member)
+@contextmanager
+def _rejecting(path: str) -> Iterator[None]:
+    """Turn what reading a file raises into a `RejectedError`."""
+    try:
+        yield
+    except OSError as error:
+        outside = isinstance(error, PermissionError) and error.errno is None
+        reason = "path_outside" if outside else "read_error"
+        detail = str(error) if outside else f"{error.strerror}: {path}"
+        raise RejectedError(reason, detail) from error
+    except Exception as error:  # zipfile raises many types on hostile members
+        raise RejectedError("unreadable_annotations", f"{error}"[:200]) from error
 
 
 def _refuse(error: OSError) -> None:

@@ -4,31 +4,49 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.evaluation.hard_negatives import hard_negative_shares
+from benchmark.evaluation.hard_negatives import hard_negative_shares, hard_negative_wins
 from benchmark.models.backbone import Features
 
 
 @pytest.fixture
 def two_rows(make_row, make_dataset):
     rows = [
-        make_row(0, b"one", "true 0.5", "circle",
-            negatives=[("a 0.4", "circle", "category", None), ("b 0.9", "circle", "attribute", "color")]),
-        make_row(1, b"two", "true 0.5", "circle", negatives=[("c 0.5", "circle", "category", None)]),
+        make_row(
+            0,
+            b"one",
+            "true 0.5",
+            "circle",
+            negatives=[
+                ("a 0.4", "circle", "category", None),
+                ("b 0.9", "circle", "attribute", "color"),
+            ],
+        ),
+        make_row(
+            1, b"two", "true 0.5", "circle", negatives=[("c 0.5", "circle", "category", None)]
+        ),
         make_row(2, b"three", "true 0.1", "circle"),
-    ]  # fmt: skip
+    ]
     return make_dataset(rows, "test")
 
 
-def shares(dataset, **options):
+def wins(dataset, **options):
     """Every caption scores what its last word says, with every image."""
 
     def encode(captions):
         return Features(torch.tensor([[float(caption.split()[-1])] for caption in captions]))
 
     images = Features(torch.ones(len(dataset.image_digests), 1))
-    return hard_negative_shares(
+    return hard_negative_wins(
         encode, lambda i, t: i.pooled @ t.pooled.T, images, dataset, **options
     )
+
+
+def shares(dataset, text_only=None, **options):
+    return hard_negative_shares(wins(dataset, **options), dataset.negatives, text_only)
+
+
+def test_each_negative_is_won_or_lost_by_position(two_rows):
+    assert [each.tolist() for each in wins(two_rows)] == [[True, False], [False], []]
 
 
 def test_shares_by_kind(two_rows):
@@ -54,14 +72,15 @@ def test_the_batch_size_changes_nothing(two_rows):
 def test_a_constant_scorer_gets_nothing(tiny_dataset):
     dataset = tiny_dataset["test"]
     vector = torch.randn(1, 511, generator=torch.Generator().manual_seed(0))
-    found = hard_negative_shares(
+    won = hard_negative_wins(
         lambda captions: Features(vector.repeat(len(captions), 1)),
         lambda i, t: i.pooled @ t.pooled.T,
         Features(vector.repeat(len(dataset.image_digests), 1)),
         dataset,
         batch=7,
     )
-    assert all(share.accuracy == 0 for share in found.values())
+    assert sum(map(len, won)) > 0
+    assert not np.concatenate(won).any()
 
 
 def test_a_dataset_without_negatives_has_no_shares(two_rows):

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from benchmark.evaluation.galleries import galleries, rank_galleries
 from benchmark.evaluation.metrics import measure
-from benchmark.evaluation.ranking import BothRanks, rank
+from benchmark.evaluation.ranking import rank
 from benchmark.models.backbone import Features
-from benchmark.rank_metrics import DIRECTIONS, by_part
+from benchmark.rank_metrics import DIRECTIONS, ByDirection, by_part
 from fdrd.errors import FdrdError
 
 
@@ -108,7 +108,7 @@ def small_worlds(draw):
 
 
 @given(small_worlds(), st.integers(1, 6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_ranks_equal_the_reference_for_any_block_size(world, block):
     images, texts, pairs, category = world
     expected = reference(images @ texts.T, pairs, category)
@@ -189,16 +189,16 @@ def test_zero_of_either_sign_ties():
 
 def test_random_floats_agree_with_the_reference_but_for_near_ties():
     rng = np.random.default_rng(0)
-    images, texts = rng.normal(size=(120, 64)), rng.normal(size=(300, 64))
+    images, texts = rng.normal(size=(40, 64)), rng.normal(size=(100, 64))
     images /= np.linalg.norm(images, axis=1, keepdims=True)
     texts /= np.linalg.norm(texts, axis=1, keepdims=True)
-    pairs = np.stack([np.arange(300) % 120, np.arange(300)], axis=1)
+    pairs = np.stack([np.arange(100) % 40, np.arange(100)], axis=1)
     category = pairs[:, 0] % 5
     scores = images @ texts.T
     low = reference(scores - 1e-6 * (scores == 0), pairs, category)["i2t strict"]
-    for block in (1, 7, 120):
+    for block in (1, 7, 40):
         found = ranks_of(images, texts, pairs, category, block=block).image_to_text.strict
-        best = np.array([scores[i, pairs[pairs[:, 0] == i, 1]].max() for i in range(120)])
+        best = np.array([scores[i, pairs[pairs[:, 0] == i, 1]].max() for i in range(40)])
         near = (np.abs(scores - best[:, None]) < 1e-6).sum(axis=1) - 1
         assert (np.abs(found - low) <= near).all()
 
@@ -389,7 +389,7 @@ def world(ranks, domain):
         image_domain=np.array(domain),
         domains=[f"domain {i}" for i in range(max(domain) + 1)],
     )
-    return BothRanks(side, side), dataset
+    return ByDirection(side, side), dataset
 
 
 def test_numbers_are_the_unweighted_mean_over_domains():
@@ -430,7 +430,7 @@ def test_the_interval_counts_images_and_not_captions():
     many = np.repeat(np.arange(100), 10)
     dataset.pairs = np.stack([many, np.arange(1000)], axis=1)
     dataset.row_category = many % 2
-    wide = measure(BothRanks(ranks[0], ranks[1][many]), dataset, "domain", {})
+    wide = measure(ByDirection(ranks[0], ranks[1][many]), dataset, "domain", {})
     interval = wide.by_direction["text_to_image"].intervals["R@1"]
     assert interval[1] - interval[0] == pytest.approx(narrow[1] - narrow[0], abs=0.02)
 

@@ -40,18 +40,19 @@ def test_all_orders_of_four_scores_give_the_stated_chances():
 
 
 @pytest.mark.parametrize(
-    ("scores", "expected"),
+    ("scores", "expected", "by_row"),
     [
-        ([[2, 1], [1, 2]], (1, 1, 1)),
-        ([[2, 1], [2, 3]], (1, 0, 0)),  # the first caption has equal scores: a tie is a loss
-        ([[2, 2], [1, 3]], (0, 1, 0)),
-        ([[3, 2], [0, 1]], (1, 0, 0)),
-        ([[3, 0], [2, 1]], (0, 1, 0)),
-        ([[1, 2], [2, 1]], (0, 0, 0)),
+        ([[2, 1], [1, 2]], (1, 1, 1), "11"),
+        ([[2, 1], [2, 3]], (1, 0, 0), "11"),  # the first caption has equal scores: a tie is a loss
+        ([[2, 2], [1, 3]], (0, 1, 0), "01"),
+        ([[3, 2], [0, 1]], (1, 0, 0), "11"),
+        ([[3, 0], [2, 1]], (0, 1, 0), "10"),
+        ([[1, 2], [2, 1]], (0, 0, 0), "00"),
     ],
 )
-def test_a_pair(scores, expected):
+def test_a_pair(scores, expected, by_row):
     assert tuple(metrics([scores]).values()) == expected
+    assert pair_wins(np.array([[0, 1]]), np.array([scores])).caption_of_row == by_row
 
 
 def one_hot(dataset):

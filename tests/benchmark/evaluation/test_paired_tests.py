@@ -6,19 +6,18 @@ import numpy as np
 import pytest
 
 from benchmark.evaluation.paired_tests import (
-    Clusters,
-    Reciprocals,
     holm,
     paired_differences,
     seed_intervals,
     sign_flip_p,
     unit_intervals,
 )
+from benchmark.rank_metrics import ByDirection, QueryGroups
 
 
 def clusters(image_of_row, group=None):
     images = max(image_of_row) + 1
-    return Clusters(np.array(image_of_row), np.array(group or [0] * images))
+    return QueryGroups(np.array(image_of_row), np.array(group or [0] * images), joint=False)
 
 
 def difference(reference, other, of, **options):
@@ -27,7 +26,7 @@ def difference(reference, other, of, **options):
 
 
 def reciprocals(to_text, to_image):
-    return Reciprocals(np.array(to_text, dtype=float), np.array(to_image, dtype=float))
+    return ByDirection(np.array(to_text, dtype=float), np.array(to_image, dtype=float))
 
 
 # Two images; the first has three captions.
@@ -105,10 +104,10 @@ def test_rows_of_one_image_do_not_narrow_the_interval():
     generator = np.random.default_rng(0)
     gain = generator.normal(0.1, 0.3, size=50)
     zero = np.zeros(50)
-    one = difference(Reciprocals(zero, zero), Reciprocals(zero, gain), clusters(list(range(50))))
+    one = difference(ByDirection(zero, zero), ByDirection(zero, gain), clusters(list(range(50))))
     four = difference(
-        Reciprocals(zero, np.zeros(200)),
-        Reciprocals(zero, np.repeat(gain, 4)),
+        ByDirection(zero, np.zeros(200)),
+        ByDirection(zero, np.repeat(gain, 4)),
         clusters(np.repeat(np.arange(50), 4).tolist()),
     )
     assert four["text_to_image"].interval == pytest.approx(one["text_to_image"].interval)
@@ -119,7 +118,7 @@ def test_the_interval_is_that_of_the_normal_where_there_are_many():
     gain = np.random.default_rng(0).normal(0.1, 0.3, size=2000)
     zero = np.zeros(2000)
     found = difference(
-        Reciprocals(zero, zero), Reciprocals(gain, zero), clusters(list(range(2000)))
+        ByDirection(zero, zero), ByDirection(gain, zero), clusters(list(range(2000)))
     )["image_to_text"]
     half = 1.96 * gain.std() / np.sqrt(2000)
     assert found.interval == pytest.approx((gain.mean() - half, gain.mean() + half), abs=0.002)
@@ -127,7 +126,7 @@ def test_the_interval_is_that_of_the_normal_where_there_are_many():
 
 def test_the_same_ranks_give_the_same_verdict():
     generator = np.random.default_rng(0)
-    one, two = (Reciprocals(*generator.random((2, 30))) for _ in range(2))
+    one, two = (ByDirection(*generator.random((2, 30))) for _ in range(2))
     of = clusters(list(range(30)))
     assert difference(one, two, of) == difference(one, two, of)
     beside = paired_differences(one, [one, two], of)[1]["mean"]
@@ -146,7 +145,7 @@ def test_holm_steps_down_keeps_the_order_and_stops_at_one():
 
 def test_holm_is_over_the_methods():
     generator = np.random.default_rng(0)
-    many = [Reciprocals(*generator.random((2, 40))) for _ in range(4)]
+    many = [ByDirection(*generator.random((2, 40))) for _ in range(4)]
     found = paired_differences(many[0], many[1:], clusters(list(range(40))))
     for part in ("image_to_text", "text_to_image", "mean"):
         p = np.array([each[part].p for each in found])

@@ -9,9 +9,8 @@ import pytest
 
 import benchmark
 from benchmark.experiments import worker
-from benchmark.experiments.execution import Job
+from benchmark.experiments.execution import Job, states
 from benchmark.experiments.plan import Experiment, read_experiment
-from benchmark.experiments.state import states
 from benchmark.reporting.comparison import group_results
 from benchmark.result import read_results
 from fdrd.commands.benchmark.outcome import raise_failed
@@ -63,6 +62,16 @@ def test_a_file_expands_to_the_product_without_seeds_that_change_nothing(experim
         ("seeds =", "seedz =", "unknown key `seedz`; allowed: data, methods, backbones"),
         ('split = ["validation', 'split = ["dev', r"protocols\[0\]\.split"),
         ("shots = 1", "shot = 1", r"protocols\[1\]: unknown key `shot`; allowed: split, shots"),
+        (
+            "label =",
+            "shots = 1, label =",
+            r"methods\[1\]: unknown key `shots`; allowed: method, label",
+        ),
+        (
+            "label =",
+            "lable =",
+            r"methods\[1\]: unknown key `lable`; allowed: method, label, options",
+        ),
         ("n_ctx = 2", "n_ctxt = 2", r"methods\[1\]: .*did you mean 'n_ctx'"),
         ("n_ctx = 2", 'n_ctx = "two"', r"methods\[1\]: coop: n_ctx=two: not an int"),
         ("n_ctx = 2", "n_ctx = inf", r"methods\[1\]: coop: n_ctx=inf: not an int"),
@@ -90,7 +99,7 @@ def test_a_row_replaces_shared_training_options_by_any_name():
     plan = Experiment(
         data="drawn",
         train={"lr": 0.5, "scale": 8},
-        methods=[benchmark.MethodRow(method="coop", train={"learning_rate": 0.1})],
+        methods=[benchmark.Run(method="coop", train={"learning_rate": 0.1})],
     )
     assert plan.rows()[0].train == {"learning_rate": 0.1, "scale": "8"}
 
@@ -121,7 +130,7 @@ def test_a_cell_that_fails_does_not_stop_the_others(tiny_dataset, tiny_clip, tmp
         backbones=["tiny"],
         results=str(tmp_path),
         methods=[
-            benchmark.MethodRow(method="maple", options={"depth": 9}),
+            benchmark.Run(method="maple", options={"depth": 9}),
             "zero_shot",
         ],
     )
@@ -145,10 +154,15 @@ def test_a_backbone_that_is_a_function_is_refused_before_any_cell(tiny_dataset, 
 
 def test_hard_negatives_are_not_measured_if_a_protocol_says_so(tiny_dataset, tiny_clip, tmp_path):
     def plan(**protocol):
-        return benchmark.to_experiment({
-            "data": "drawn", "backbones": ["tiny"], "methods": ["zero_shot"],
-            "results": str(tmp_path), "protocols": [protocol],
-        })  # fmt: skip
+        return benchmark.to_experiment(
+            {
+                "data": "drawn",
+                "backbones": ["tiny"],
+                "methods": ["zero_shot"],
+                "results": str(tmp_path),
+                "protocols": [protocol],
+            }
+        )
 
     given = {"data": {"drawn": tiny_dataset}, "backbones": {"tiny": tiny_clip}}
     without, with_them = (
@@ -191,11 +205,14 @@ def test_a_dry_run_tells_apart_where_a_method_trained(tiny_dataset, tiny_clip, t
     def plan(**protocol):
         return benchmark.to_experiment(
             {
-                "data": "drawn", "backbones": ["tiny"], "methods": ["nnn", "clip_adapter"],
-                "train": {"epochs": 1, "batch_size": 8}, "results": str(tmp_path),
+                "data": "drawn",
+                "backbones": ["tiny"],
+                "methods": ["nnn", "clip_adapter"],
+                "train": {"epochs": 1, "batch_size": 8},
+                "results": str(tmp_path),
                 "protocols": [protocol],
             }
-        )  # fmt: skip
+        )
 
     domain = tiny_dataset["test"].domains[0]
     given = {"data": {"drawn": tiny_dataset}, "backbones": {"tiny": tiny_clip}}

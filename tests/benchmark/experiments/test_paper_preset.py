@@ -3,9 +3,8 @@
 import pytest
 
 import benchmark
-from benchmark.experiments.preset_file import read_preset
-from benchmark.experiments.presets import describe_domains, paper_experiment
-from benchmark.experiments.state import states
+from benchmark.experiments.execution import states
+from benchmark.experiments.presets import describe_domains, paper_experiment, read_preset
 from benchmark.registry import method_options
 from benchmark.reporting.comparison import group_results
 from benchmark.reporting.sentences import command
@@ -33,7 +32,7 @@ def two_domains(make_dataset, make_row, make_drawing):
 def outcome(two_domains, tiny_clip, tmp_path_factory):
     experiment = paper_experiment(
         "drawn",
-        ["zero_shot", "coop", benchmark.MethodRow(method="maple", options={"loss": "symmetric"})],
+        ["zero_shot", "coop", benchmark.Run(method="maple", options={"loss": "symmetric"})],
         backbone="tiny",
         seeds=[0],
         train={"epochs": 2, "batch_size": 8},

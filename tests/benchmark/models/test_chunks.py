@@ -78,9 +78,13 @@ def test_training_in_chunks_gives_the_same_parameters(tiny_clip, tiny_dataset, p
 
     def learned(size):
         config = TrainConfig(
-            epochs=1, batch_size=12, learning_rate=0.1, chunk_size=size,
-            precision=precision, keep_untrained=False,
-        )  # fmt: skip
+            epochs=1,
+            batch_size=12,
+            learning_rate=0.1,
+            chunk_size=size,
+            precision=precision,
+            keep_untrained=False,
+        )
         learner = CoupledPrompts(tiny_clip, 2, "", 2, "linear", seed=0)
         method = PromptMethod(tiny_clip, learner, config)
         method.fit(tiny_dataset["train"], tiny_dataset["validation"])

@@ -216,8 +216,9 @@ def test_gradients_reach_prompts_only(name, encoders):
 def test_prompts_of_later_layers_replace_those_before(name, encoders):
     encoder, given = encoders[name], prompts(encoders[name], layers=3)
     for side, encode, items in (
-        ("text", encoder.encode_text, CAPTIONS), ("vision", encoder.encode_image, IMAGES)
-    ):  # fmt: skip
+        ("text", encoder.encode_text, CAPTIONS),
+        ("vision", encoder.encode_image, IMAGES),
+    ):
         layers = getattr(given, side)
         found = [encode(items, Prompts(**{side: layers[:depth]})).pooled for depth in range(4)]
         for one, other in pairwise(found):
@@ -431,7 +432,7 @@ def test_kinds_are_named_by_prefix(folders):
     assert load_backbone(f"hf:{folders['siglip']}").can == ALL
     for name, message in (
         ("open_clip:ViT-B-32", "names no weights|needs open_clip"),
-        ("st:/nowhere", "cannot load it|needs sentence-transformers"),
+        ("st:/nowhere", "cannot load it|needs sentence_transformers"),
         ("features:/nowhere", "images cannot be read"),
     ):
         with pytest.raises(FdrdError, match=message):

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import benchmark
 from benchmark.models.backbone import Prompts
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import Images
 from benchmark.models.step_numerics import step_numerics
 from fdrd.dataset import RetrievalDataset
 from tests.encoding import counted
+from tests.running import run_method
 
 
 def encode(backbone, dataset):
@@ -158,7 +158,7 @@ def test_coop_encodes_each_image_once(make_clip, tiny_dataset, tmp_path):
 
     backbone = make_clip(FrozenFeatures(tmp_path))
     with counted(backbone) as seen:
-        benchmark.run(
+        run_method(
             "coop", tiny_dataset, backbone=backbone, options={"n_ctx": 4}, train={"epochs": 5}
         )
     assert seen["images"] == 24

@@ -9,6 +9,7 @@ from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import Images, digests
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
+from tests.running import run_method
 
 REFUSED = (
     r"^drawn: shapes/{row} in {split}: the image does not match its digest[^\n]*`fdrd validate`"
@@ -44,7 +45,7 @@ def last_with_one_bit_flipped(images):
 
 def measured(make_clip, root, data, method="zero_shot", **options):
     backbone = make_clip(FrozenFeatures(root))
-    return benchmark.run(method, data, backbone=backbone, hard_negatives=False, **options)
+    return run_method(method, data, backbone=backbone, hard_negatives=False, **options)
 
 
 def test_permuted_images_are_refused_and_leave_the_cache_right(make_clip, tiny_dataset, tmp_path):
@@ -84,12 +85,12 @@ def test_permuted_images_do_not_get_the_features_of_the_intact_ones(
 def test_each_image_that_a_run_uses_is_checked(tiny_dataset, tiny_clip, split, change):
     forged = {**tiny_dataset, split: changed(tiny_dataset[split], change)}
     with pytest.raises(FdrdError, match=REFUSED.format(row=23, split=split)):
-        benchmark.run("coop", forged, backbone=tiny_clip, hard_negatives=False)
+        run_method("coop", forged, backbone=tiny_clip, hard_negatives=False)
 
 
 def test_images_that_a_run_does_not_use_are_not_read(tiny_dataset, tiny_clip):
     forged = {**tiny_dataset, "train": changed(tiny_dataset["train"], rotated)}
-    benchmark.run("zero_shot", forged, backbone=tiny_clip)
+    run_method("zero_shot", forged, backbone=tiny_clip)
 
 
 @pytest.mark.parametrize("change", [last_emptied, last_missing, last_with_one_bit_flipped])

@@ -1,7 +1,4 @@
-"""Converted open_clip models equal a plain torch model written after open_clip's source.
-
-`tests/test_other_tools.py` compares with the package itself.
-"""
+"""Converted models equal those of open_clip, and what cannot be converted is refused by name."""
 
 import json
 import os
@@ -11,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torch.nn.functional import gelu, normalize
 
 from benchmark.models.backbone import Prompts
 from benchmark.models.clip import CLIPBackbone
@@ -23,89 +19,28 @@ from benchmark.models.tokenizer import tokenizer_of
 from fdrd.errors import FdrdError
 
 CAPTIONS = ["a red circle on the left", "a photo of a dog and a cat", "cat", "white"]
-WIDTH = {"vision": 128, "text": 64}
-
-
-def blocks(width, heads, layers, activation):
-    layer = nn.TransformerEncoderLayer(
-        width, heads, 2 * width, 0, activation, batch_first=True, norm_first=True
-    )
-    return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
-
-
-NAMES = {"layers": "resblocks", "self_attn": "attn", "norm1": "ln_1", "norm2": "ln_2",
-         "linear1": "mlp.c_fc", "linear2": "mlp.c_proj"}  # fmt: skip
-"""Of open_clip, by those of torch."""
-
-
-class Vision(nn.Module):
-    def __init__(self, activation):
-        super().__init__()
-        width = WIDTH["vision"]
-        self.conv1 = nn.Conv2d(3, width, 16, 16, bias=False)
-        self.class_embedding = nn.Parameter(torch.randn(width))
-        self.positional_embedding = nn.Parameter(torch.randn(5, width))
-        self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.transformer = blocks(width, 2, 2, activation)
-        self.proj = nn.Parameter(torch.randn(width, 16))
-
-    def forward(self, pixels):
-        patches = self.conv1(pixels).flatten(2).transpose(1, 2)
-        first = self.class_embedding.expand(len(pixels), 1, -1)
-        x = self.transformer(
-            self.ln_pre(torch.cat([first, patches], 1) + self.positional_embedding)
-        )
-        return self.ln_post(x[:, 0]) @ self.proj
-
-
-class Text(nn.Module):
-    def __init__(self, vocabulary, activation):
-        super().__init__()
-        width = WIDTH["text"]
-        self.token_embedding = nn.Embedding(vocabulary, width)
-        self.positional_embedding = nn.Parameter(torch.randn(24, width))
-        self.transformer = blocks(width, 1, 3, activation)
-        self.ln_final = nn.LayerNorm(width)
-        self.text_projection = nn.Parameter(torch.randn(width, 16))
-
-    def forward(self, ids):
-        x = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
-        mask = torch.full((ids.shape[1], ids.shape[1]), float("-inf")).triu(1)
-        x = self.ln_final(self.transformer(x, mask))
-        return x[torch.arange(len(ids)), ids.argmax(-1)] @ self.text_projection
-
-
-class OpenClip(nn.Module):
-    def __init__(self, vocabulary, *, quick_gelu):
-        super().__init__()
-        torch.manual_seed(0)
-        activation = (lambda x: x * torch.sigmoid(1.702 * x)) if quick_gelu else gelu
-        self.visual, self.text = Vision(activation), Text(vocabulary, activation)
-        self.logit_scale = nn.Parameter(torch.tensor(3.0))
-        for each in self.parameters():  # otherwise a mix-up of norms or biases would not show
-            each.data.add_(0.1 * torch.randn_like(each))
-        self.eval().requires_grad_(False)
-
-    def tensors(self, *, custom_text):
-        found = {
-            ".".join(NAMES.get(part, part) for part in key.split(".")): value.clone()
-            for key, value in self.state_dict().items()
-        }
-        return found if custom_text else {k.removeprefix("text."): v for k, v in found.items()}
 
 
 def config(vocabulary, **also):
     return {
         "embed_dim": 16,
         "vision_cfg": {
-            "image_size": 32, "patch_size": 16, "width": 128, "layers": 2, "mlp_ratio": 2.0,
+            "image_size": 32,
+            "patch_size": 16,
+            "width": 128,
+            "layers": 2,
+            "mlp_ratio": 2.0,
         },
         "text_cfg": {
-            "context_length": 24, "vocab_size": vocabulary, "width": 64, "heads": 1, "layers": 3,
+            "context_length": 24,
+            "vocab_size": vocabulary,
+            "width": 64,
+            "heads": 1,
+            "layers": 3,
             "mlp_ratio": 2.0,
         },
         **also,
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +53,22 @@ def backbone(parts):
 
 
 def towers(clip, pixels):
-    return clip.towers.encode_pixels(pixels, Prompts(), 0, False).pooled, clip.encode_text(
-        CAPTIONS
-    ).pooled
+    return clip.encode_pixels(pixels, Prompts(), 0, False).pooled, clip.encode_text(CAPTIONS).pooled
+
+
+def open_clip_model(vocabulary, *, quick_gelu, custom_text=False):
+    """Return a random model of the package."""
+    library = pytest.importorskip("open_clip").model
+    torch.manual_seed(0)
+    form = library.CustomTextCLIP if custom_text else library.CLIP
+    model = form(**config(vocabulary), quick_gelu=quick_gelu)
+    for each in model.parameters():  # otherwise a mix-up of norms or biases would not show
+        each.data.add_(0.1 * torch.randn_like(each))
+    return model.eval().requires_grad_(False)
+
+
+def tensors_of(coding, **options):
+    return dict(open_clip_model(len(coding), **options).state_dict())
 
 
 def theirs(model, coding, pixels):
@@ -128,19 +76,18 @@ def theirs(model, coding, pixels):
     ids = torch.zeros(len(rows), 24, dtype=torch.long)  # open_clip pads with zeros
     for row, tokens in enumerate(rows):
         ids[row, : len(tokens)] = torch.tensor(tokens)
-    return normalize(model.visual(pixels), dim=-1), normalize(model.text(ids), dim=-1)
+    return model.encode_image(pixels, normalize=True), model.encode_text(ids, normalize=True)
 
 
 @pytest.mark.parametrize("custom_text", [False, True])
 @pytest.mark.parametrize("quick_gelu", [False, True])
 def test_both_towers_are_equal(coding, clip_parts, quick_gelu, custom_text):
-    model = OpenClip(len(coding), quick_gelu=quick_gelu)
+    model = open_clip_model(len(coding), quick_gelu=quick_gelu, custom_text=custom_text)
     pixels = torch.randn(3, 3, 32, 32)
     bos, *_, eos = coding("a")["input_ids"]
     for claimed, equal in ((quick_gelu, True), (not quick_gelu, False)):
         cfg = config(len(coding), quick_gelu=claimed, custom_text=custom_text)
-        tensors = model.tensors(custom_text=custom_text)
-        converted = clip_model(cfg, tensors, bos=bos, eos=eos, name="it")
+        converted = clip_model(cfg, dict(model.state_dict()), bos=bos, eos=eos, name="it")
         found = towers(backbone((converted, coding, clip_parts()[2])), pixels)
         for ours, wanted in zip(found, theirs(model, coding, pixels), strict=True):
             assert ((ours - wanted).abs().max() < 1e-5) == equal
@@ -171,7 +118,7 @@ REFUSED = [
 def test_what_a_clip_model_cannot_express_is_refused_by_name(coding, part, change, reason):
     cfg = config(len(coding))
     cfg[part] = {**cfg.get(part, {}), **change}
-    tensors = OpenClip(len(coding), quick_gelu=False).tensors(custom_text=False)
+    tensors = tensors_of(coding, quick_gelu=False)
     with pytest.raises(FdrdError, match=f"it cannot become a CLIPModel: it has .*{reason}"):
         clip_model(cfg, tensors, bos=0, eos=len(coding) - 1, name="it")
 
@@ -192,14 +139,14 @@ def test_what_a_clip_model_cannot_express_is_refused_by_name(coding, part, chang
     ],
 )
 def test_tensors_that_do_not_fit_are_named(coding, change, reason):
-    tensors = OpenClip(len(coding), quick_gelu=False).tensors(custom_text=False)
+    tensors = tensors_of(coding, quick_gelu=False)
     change(tensors)
     with pytest.raises(FdrdError, match=reason):
         clip_model(config(len(coding)), tensors, bos=0, eos=len(coding) - 1, name="it")
 
 
 def test_shapes_tell_the_configuration(coding):
-    tensors = OpenClip(len(coding), quick_gelu=True).tensors(custom_text=False)
+    tensors = tensors_of(coding, quick_gelu=True)
     assert configuration_of(tensors, quick_gelu=True) == config(len(coding), quick_gelu=True)
     with pytest.raises(FdrdError, match="not the tensors of a CLIP with a vision transformer"):
         configuration_of({"visual.layer1.0.conv1.weight": torch.ones(2)}, quick_gelu=True)
@@ -210,8 +157,7 @@ def folder(coding, tmp_path):
     """The files that `open_clip.push_to_hf_hub` uploads."""
     folder = tmp_path / "open_clip"
     coding.save_pretrained(folder)
-    model = OpenClip(len(coding), quick_gelu=True)
-    save_file(model.tensors(custom_text=False), folder / "open_clip_model.safetensors")
+    save_file(tensors_of(coding, quick_gelu=True), folder / "open_clip_model.safetensors")
     said = {
         "model_cfg": config(len(coding), quick_gelu=True),
         "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "interpolation": "bilinear"},
@@ -223,7 +169,7 @@ def folder(coding, tmp_path):
 def test_a_folder_of_open_clip_is_a_backbone(folder, coding):
     loaded = load_backbone(str(folder), device="cpu")
     pixels = torch.randn(3, 3, 32, 32)
-    model = OpenClip(len(coding), quick_gelu=True)
+    model = open_clip_model(len(coding), quick_gelu=True)
     for ours, wanted in zip(towers(loaded, pixels), theirs(model, coding, pixels), strict=True):
         assert (ours - wanted).abs().max() < 1e-5
     assert list(loaded.image_processor.image_mean) == [0.5, 0.5, 0.5]
@@ -250,9 +196,10 @@ def test_a_checkpoint_of_training_is_converted(folder, coding, tmp_path):
     loaded = load_backbone(str(tmp_path / "out"), device="cpu")
     pixels = torch.randn(3, 3, 32, 32)
     for ours, wanted in zip(
-        towers(loaded, pixels), towers(load_backbone(str(folder), device="cpu"), pixels),
+        towers(loaded, pixels),
+        towers(load_backbone(str(folder), device="cpu"), pixels),
         strict=True,
-    ):  # fmt: skip
+    ):
         assert (ours - wanted).abs().max() < 1e-2  # they were saved in half precision
     with pytest.raises(FdrdError, match="contains files already"):
         convert(file, tmp_path / "out", quick_gelu=True, tokenizer=str(folder))
@@ -287,8 +234,10 @@ def test_a_pickled_clip_model_is_converted(clip_parts, tiny_clip, tmp_path):
     with pytest.raises(FdrdError, match=r"a CLIPModel without its config\.json"):
         convert(folder, tmp_path / "other")
     convert(folder, tmp_path / "other", config=tmp_path / "config.json")
-    torch.save({key: value for key, value in tensors.items() if "layers.2" not in key},
-               folder / "pytorch_model.bin")  # fmt: skip
+    torch.save(
+        {key: value for key, value in tensors.items() if "layers.2" not in key},
+        folder / "pytorch_model.bin",
+    )
     with pytest.raises(FdrdError, match=r"does not fit .*Missing key"):
         convert(folder, tmp_path / "third", config=tmp_path / "config.json")
     assert not (tmp_path / "third").exists()

@@ -16,6 +16,7 @@ import benchmark
 from benchmark import Images, load_backbone
 from benchmark.models.open_clip import _TENSORS
 from fdrd.errors import FdrdError
+from tests.running import run_method
 
 EMBEDDED = Path(benchmark.__file__).parent / "models" / "embedded"
 CAPTIONS = ["a red circle on the left", "A photo of 2 dogs", "the big black square"]
@@ -52,7 +53,7 @@ def test_sentence_transformers_gives_the_same_features_and_recalls(tiny_dataset,
     dataset = tiny_dataset["test"]
     captions = {str(number): caption for number, caption in enumerate(dataset.captions)}
     images = {str(number): image for number, image in enumerate(dataset.images(range(24)))}
-    metrics = benchmark.run("zero_shot", tiny_dataset, backbone=encoder).metrics
+    metrics = run_method("zero_shot", tiny_dataset, backbone=encoder).metrics
     for direction, queries, corpus, pairs in (
         ("text_to_image", captions, images, dataset.pairs[:, ::-1]),
         ("image_to_text", images, captions, dataset.pairs),
@@ -87,8 +88,14 @@ def local(tmp_path):
     config = {
         "embed_dim": 32,
         "vision_cfg": {"image_size": 32, "layers": 2, "width": 128, "patch_size": 8},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2},
-    }  # fmt: skip
+        "text_cfg": {
+            "context_length": 77,
+            "vocab_size": 49408,
+            "width": 64,
+            "heads": 1,
+            "layers": 2,
+        },
+    }
     torch.manual_seed(0)
     model = library.model.CLIP(**config)
     save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
@@ -110,7 +117,7 @@ def test_open_clip_gives_the_same_features_and_recalls(local, tiny_dataset):
         captions = model.encode_text(tokenize(dataset.captions), normalize=True)
     assert (encoder.encode_text(CAPTIONS).pooled - texts).abs().max() < 1e-5
     assert encoder.count_tokens(["a photo"]) == [4]
-    metrics = benchmark.run("zero_shot", tiny_dataset, backbone=encoder).metrics
+    metrics = run_method("zero_shot", tiny_dataset, backbone=encoder).metrics
     scores = images @ captions.T
     image, caption = dataset.pairs.T
     own = scores[image, caption]
@@ -129,9 +136,15 @@ def embedded_as_open_clip(tmp_path):
         "embed_dim": 192,
         "quick_gelu": True,
         "vision_cfg": {"image_size": 128, "layers": 5, "width": 192, "patch_size": 16},
-        "text_cfg": {"context_length": 77, "vocab_size": 2277, "width": 192, "heads": 3, "layers": 4,
-                     "hf_tokenizer_name": "the folder itself"},
-    }  # fmt: skip
+        "text_cfg": {
+            "context_length": 77,
+            "vocab_size": 2277,
+            "width": 192,
+            "heads": 3,
+            "layers": 4,
+            "hf_tokenizer_name": "the folder itself",
+        },
+    }
     tensors = {k: v.float() for k, v in load_file(EMBEDDED / "model.safetensors").items()}
     renamed = {}
     for key, value in tensors.items():
@@ -172,7 +185,7 @@ def test_open_clip_measures_the_same_recalls_of_the_embedded_model(
     found = measured.get_clip_metrics(images, captions, model.logit_scale.exp())
     plain = load_backbone(f"open_clip:{name}", device="cpu")
     for backbone in (embedded, plain):
-        metrics = benchmark.run("zero_shot", tiny_dataset, backbone=backbone).metrics
+        metrics = run_method("zero_shot", tiny_dataset, backbone=backbone).metrics
         for direction in ("image_to_text", "text_to_image"):
             for cutoff in ("R@1", "R@5", "R@10"):
                 recall = metrics.by_direction[direction][cutoff]

@@ -5,8 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark.models.image_batches import digests
-from benchmark.models.pixel_cache import PixelCache
+from benchmark.models.image_batches import PixelCache, digests
 
 
 def photo(seed):

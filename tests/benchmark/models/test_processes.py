@@ -17,17 +17,18 @@ TRAIN = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from conftest import drawn, tiny_backbone
+from tiny import drawn, tiny_backbone
 
 import benchmark
 from benchmark import FrozenFeatures
+from tests.running import run_method
 
 # Batches of 9, 9 and 6, and 9 rows of validation at a time, do not divide by two.
 data = {{split: drawn(split) for split in ("train", "validation", "test")}}
 data["validation"] = data["validation"].select(range(9))
 where = Path(sys.argv[1])
 for name, options, train in {cases!r}:
-    benchmark.run(
+    run_method(
         name, data, backbone=tiny_backbone(FrozenFeatures(where / "cache")), results=where,
         options=options, train={{"epochs": 2, "batch_size": 9, "learning_rate": 0.05, **train}},
     )
@@ -51,8 +52,12 @@ def run(folder, launcher):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
     done = subprocess.run(
         [sys.executable, *launcher, str(script), str(folder / "runs")],
-        env=environment, cwd=folder, capture_output=True, text=True, timeout=500,
-    )  # fmt: skip
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
     assert done.returncode == 0, done.stderr
     return {path.name.partition("-")[0]: path for path in (folder / "runs").glob("*.json")}
 

@@ -19,7 +19,7 @@ TESTS = Path(__file__).parents[2]
 BACKBONE = f"""
 import sys
 sys.path.insert(0, {str(TESTS)!r})
-from conftest import tiny_backbone
+from tiny import tiny_backbone
 """
 METHODS = ("coop", "clip_adapter")
 """Prompts in a tower that all processes run; features that are cached on each host."""
@@ -30,23 +30,56 @@ def bench(host, folder, cache, results, methods, launcher=()):
     """Start `fdrd bench` on a host, with caches that only this host has."""
     cache.mkdir(exist_ok=True)
     return host.start(
-        [sys.executable, "-m", *launcher, "fdrd", "bench", folder / "data", "--results", results,
-         "--backbone", f"{folder}/tiny.py:tiny_backbone", "--no-hard-negatives",
-         *(part for method in methods for part in ("--method", method)),
-         # SGD, because the bias of keys has only rounding as gradient, which AdamW would amplify.
-         "-T", "optimizer=sgd", "-T", "learning_rate=0.05", "-T", "epochs=2", "-T", "batch_size=9",
-         "-T", "keep_untrained=no"],
-        cache, PYTHONPATH=str(TESTS.parent), OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME="eth0",
-        HF_HOME=str(cache), FDRD_CACHE=str(cache),
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            *launcher,
+            "fdrd",
+            "bench",
+            folder / "data",
+            "--results",
+            results,
+            "--backbone",
+            f"{folder}/tiny.py:tiny_backbone",
+            "--no-hard-negatives",
+            *(part for method in methods for part in ("--method", method)),
+            # SGD, because the bias of keys has only rounding as gradient, which AdamW would amplify.
+            "-T",
+            "optimizer=sgd",
+            "-T",
+            "learning_rate=0.05",
+            "-T",
+            "epochs=2",
+            "-T",
+            "batch_size=9",
+            "-T",
+            "keep_untrained=no",
+        ],
+        cache,
+        PYTHONPATH=str(TESTS.parent),
+        OMP_NUM_THREADS="1",
+        GLOO_SOCKET_IFNAME="eth0",
+        HF_HOME=str(cache),
+        FDRD_CACHE=str(cache),
+    )
 
 
 def bench_on_two(hosts, folder, results, methods):
     """Return the exit codes and the output of `torchrun` on both hosts; `results` has a folder for each."""
     started, caches = [], [folder / "cache0", folder / "cache1"]
     for rank, host in enumerate(hosts):
-        launcher = ["torch.distributed.run", "--nnodes", "2", "--node-rank", rank, "--nproc-per-node",
-                    "1", "--rdzv-endpoint", f"{hosts[0].address}:29400", "-m"]  # fmt: skip
+        launcher = [
+            "torch.distributed.run",
+            "--nnodes",
+            "2",
+            "--node-rank",
+            rank,
+            "--nproc-per-node",
+            "1",
+            "--rdzv-endpoint",
+            f"{hosts[0].address}:29400",
+            "-m",
+        ]
         started.append(bench(host, folder, caches[rank], results[rank], methods, launcher))
     codes = [process.wait(LIMIT) for process in started]
     return codes, "".join(said(cache) for cache in caches)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import benchmark
 from benchmark.rank_metrics import MetricValues
 from benchmark.reporting.comparison import group_results
 from benchmark.reporting.examples import examples
 from benchmark.reporting.pages import html_page
 from tests.ranked import with_ranks
+from tests.running import run_method
 
 PLAIN = {
     *("html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "section", "div"),
@@ -56,7 +56,7 @@ class Read(HTMLParser):
 @pytest.fixture(scope="module")
 def results(tiny_clip, tiny_dataset, tmp_path_factory):
     names = ("zero_shot", "random", "nnn")
-    return [benchmark.run(name, tiny_dataset, backbone=tiny_clip) for name in names]
+    return [run_method(name, tiny_dataset, backbone=tiny_clip) for name in names]
 
 
 def named(result, **names):
@@ -128,7 +128,7 @@ def test_the_page_says_what_was_measured_and_when(results):
 
 
 def test_small_categories_share_a_row(results):
-    from benchmark.reporting.tables import category_table
+    from benchmark.reporting.tables import mrr_table
 
     def sized(result, sizes):
         old = next(iter(result.metrics.by_category.values()))
@@ -144,9 +144,9 @@ def test_small_categories_share_a_row(results):
     sizes = {"crow": (19, 0.5), "jay": (1, 1.0), "owl": (100, 0.25), "wren": (20, 0.5)}
     (comparison,) = group_results([sized(results[0], sizes)])
     rows = [["owl", "100", "25.0"], ["wren", "20", "50"], ["2 with fewer than 20", "20", "52"]]
-    assert category_table(comparison).rows == rows
+    assert mrr_table("category", comparison).rows == rows
     (comparison,) = group_results([sized(results[0], {"crow": (19, 0.5), "owl": (20, 0.2)})])
-    assert [row[0] for row in category_table(comparison).rows] == ["crow", "owl"]
+    assert [row[0] for row in mrr_table("category", comparison).rows] == ["crow", "owl"]
 
 
 @pytest.fixture

@@ -4,17 +4,17 @@ import dataclasses
 
 import pytest
 
-import benchmark
 from benchmark.reporting.comparison import group_results
 from benchmark.reporting.pages import report
 from benchmark.reporting.significance import compare
 from benchmark.reporting.tables import negatives_parts, pairs_parts, significance_parts
 from benchmark.result import read_result, write_result
+from tests.running import run_method
 
 
 @pytest.fixture(scope="module")
 def result(tiny_dataset, make_clip):
-    return benchmark.run("zero_shot", tiny_dataset, backbone=make_clip())
+    return run_method("zero_shot", tiny_dataset, backbone=make_clip())
 
 
 def changed(result, **shares):

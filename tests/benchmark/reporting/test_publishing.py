@@ -17,6 +17,7 @@ from benchmark.checkpoint import read_header
 from benchmark.checkpoint_files import find_checkpoint
 from fdrd.commands import app
 from fdrd.errors import FdrdError
+from tests.running import run_method
 
 REPO = "org/fdrd-coop-shapes"
 CAPTIONS = ["a big red circle on the left", "a photo of a cat"]
@@ -32,11 +33,11 @@ def trained(tiny_clip, tiny_dataset, tmp_path_factory):
         "results": folder,
         "backbone": tiny_clip,
     }
-    benchmark.run("coop", tiny_dataset, seed=1, **learn)
+    run_method("coop", tiny_dataset, seed=1, **learn)
     (other,) = folder.glob("*.safetensors")
-    benchmark.run("coop", tiny_dataset, **learn)
+    run_method("coop", tiny_dataset, **learn)
     (checkpoint,) = set(folder.glob("*.safetensors")) - {other}
-    benchmark.run("coop", tiny_dataset, split="validation", **learn)
+    run_method("coop", tiny_dataset, split="validation", **learn)
     return checkpoint
 
 
@@ -52,10 +53,14 @@ def train_with_backbone(make_clip, tiny_dataset, tmp_path):
     def train(name):
         clip = make_clip()
         clip.name = name
-        benchmark.run(
-            "coop", tiny_dataset, backbone=clip, results=tmp_path / "runs",
-            options={"n_ctx": 4}, train={"epochs": 1, "batch_size": 8},
-        )  # fmt: skip
+        run_method(
+            "coop",
+            tiny_dataset,
+            backbone=clip,
+            results=tmp_path / "runs",
+            options={"n_ctx": 4},
+            train={"epochs": 1, "batch_size": 8},
+        )
         (checkpoint,) = (tmp_path / "runs").glob("*.safetensors")
         return checkpoint
 
@@ -167,9 +172,14 @@ def test_files_that_are_not_checkpoints_are_rejected(hub, tiny_clip, tmp_path, m
     with pytest.raises(FdrdError, match="is not a checkpoint of fdrd"):
         load_method("org/other", backbone=tiny_clip)
     whole = {
-        "method": "coop", "options": {}, "backbone": "tiny", "backbone_fingerprint": "0" * 64,
-        "train_fingerprint": "0" * 64, "train": {}, "seed": 0,
-    }  # fmt: skip
+        "method": "coop",
+        "options": {},
+        "backbone": "tiny",
+        "backbone_fingerprint": "0" * 64,
+        "train_fingerprint": "0" * 64,
+        "train": {},
+        "seed": 0,
+    }
     for header in (whole | {"method": ["coop"]}, whole | {"options": 3}, {"method": "coop"}, [], 1):
         save_file({"a": torch.ones(1)}, "bad.safetensors", {"fdrd": json.dumps(header)})
         with pytest.raises(FdrdError, match=r"bad\.safetensors is not a checkpoint of fdrd"):

@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-import benchmark
-from benchmark.rank_metrics import MetricValues, by_part
+from benchmark.rank_metrics import DIRECTIONS, MetricValues, by_part
 from benchmark.reporting.comparison import all_intervals, differences, group_results
 from benchmark.reporting.pages import markdown
 from benchmark.reporting.significance import compare
 from benchmark.reporting.tables import main_table
 from benchmark.reporting.terminal import significance_table
-from benchmark.result import DIRECTIONS, write_result
+from benchmark.result import write_result
 from benchmark.settings import Named
 from fdrd.errors import FdrdError
 from tests.ranked import with_ranks
+from tests.running import run_method
 
 
 @pytest.fixture(scope="module")
 def measured(tiny_clip, tiny_dataset):
     """24 images with a caption each."""
-    return benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip)
+    return run_method("zero_shot", tiny_dataset, backbone=tiny_clip)
 
 
 def made(like, method, ranks, **said):
@@ -33,7 +33,8 @@ def made(like, method, ranks, **said):
     parts = [[np.arange(24) // 2 % 3 == number] * 2 for number in range(len(names))]
     by_category = dict(zip(names, by_part(strict, parts), strict=True))
     metrics = dataclasses.replace(like.metrics, by_category=by_category, hard_negatives={})
-    return with_ranks(dataclasses.replace(like, settings=settings, metrics=metrics), ranks, ranks)
+    bare = dataclasses.replace(like, settings=settings, metrics=metrics, negative_wins="")
+    return with_ranks(bare, ranks, ranks)
 
 
 def written(folder, *results):
@@ -223,7 +224,7 @@ def test_differences_are_those_of_the_printed_mrr(
     splits = {"test": make_dataset(rows, "test")}
     assert len(splits["test"]) > len(splits["test"].image_digests)
     results = [
-        benchmark.run(name, splits, backbone=tiny_clip, gallery=gallery)
+        run_method(name, splits, backbone=tiny_clip, gallery=gallery)
         for name in ("zero_shot", "random")
     ]
     (comparison,) = group_results(results)

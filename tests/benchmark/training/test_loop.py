@@ -56,9 +56,15 @@ def test_patience_stops_after_epochs_without_improvement(tiny_dataset):
         learner, scores = OneNumber(), iter([0.0, 0.1, 0.5, 0.5, 0.2, 0.6, 0.7])
         config = TrainConfig(epochs=6, batch_size=8, learning_rate=0.01, patience=patience)
         log = fit(
-            learner, learner.loss, lambda: next(scores), tiny_dataset["train"], config, 0,
-            device=torch.device("cpu"), context=TrainContext(lambda *told: seen.append(told)),
-        )  # fmt: skip
+            learner,
+            learner.loss,
+            lambda: next(scores),
+            tiny_dataset["train"],
+            config,
+            0,
+            device=torch.device("cpu"),
+            context=TrainContext(lambda *told: seen.append(told)),
+        )
         return log, learner.value.item()
 
     log, value = course(2)
@@ -96,9 +102,14 @@ def test_steps_and_evaluations(tiny_dataset, config, evaluated):
         return learner.loss(batch)
 
     log = fit(
-        learner, loss, lambda: 0.5, tiny_dataset["train"],
-        TrainConfig(batch_size=8, **config), 0, device=torch.device("cpu"),
-    )  # fmt: skip
+        learner,
+        loss,
+        lambda: 0.5,
+        tiny_dataset["train"],
+        TrainConfig(batch_size=8, **config),
+        0,
+        device=torch.device("cpu"),
+    )
     assert [each.step for each in log.epochs] == evaluated
     assert log.steps == evaluated[-1]
     assert [step for step, _, _ in seen] == list(range(log.steps))
@@ -122,10 +133,15 @@ def test_progress_reports_loss_and_validation_mrr(tiny_dataset):
     told = []
     learner, scores = OneNumber(), iter([0.125, 0.25, 0.5])
     fit(
-        learner, learner.loss, lambda: next(scores), tiny_dataset["train"],
-        TrainConfig(epochs=2, batch_size=12), 0,
-        device=torch.device("cpu"), context=TrainContext(lambda *each: told.append(each)),
-    )  # fmt: skip
+        learner,
+        learner.loss,
+        lambda: next(scores),
+        tiny_dataset["train"],
+        TrainConfig(epochs=2, batch_size=12),
+        0,
+        device=torch.device("cpu"),
+        context=TrainContext(lambda *each: told.append(each)),
+    )
     assert told[1] == ("untrained | validation MRR 0.125", 1, 1)
     assert told[2] == ("train | epoch 1 of 2, loss 1.000, validation MRR 0.125", 1, 4)
     assert told[4] == ("epoch 1 of 2 | validating", 0, 1)

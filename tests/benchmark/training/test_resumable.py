@@ -19,6 +19,7 @@ from benchmark.training.loop import TrainConfig, fit
 from benchmark.training.resumable import ResumableState, Snapshot, resumable
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
+from tests.running import run_method
 
 CONFIG = TrainConfig(epochs=3, batch_size=10, learning_rate=0.1)
 STEPS = 9
@@ -75,9 +76,15 @@ class Run:
     def fit(self, saved):
         torch.rand(3)  # whatever was drawn before must not matter
         return fit(
-            self.learner, self.loss, self.validate, self.rows, self.config, self.seed,
-            device=torch.device("cpu"), context=TrainContext(saved=saved),
-        )  # fmt: skip
+            self.learner,
+            self.loss,
+            self.validate,
+            self.rows,
+            self.config,
+            self.seed,
+            device=torch.device("cpu"),
+            context=TrainContext(saved=saved),
+        )
 
     def run(self):
         with resumable(self.path) as saved:
@@ -292,10 +299,15 @@ def test_a_resumed_run_ends_with_the_same_result(make_clip, tiny_dataset, tmp_pa
 
         # Features are kept and found again as in real runs, in a new process each time.
         frozen = benchmark.FrozenFeatures(tmp_path / place / "cache")
-        return benchmark.run(
-            "coop", tiny_dataset, backbone=make_clip(frozen), results=tmp_path / place,
-            options={"n_ctx": 4}, train={"epochs": 2, "batch_size": 10}, progress=tell,
-        )  # fmt: skip
+        return run_method(
+            "coop",
+            tiny_dataset,
+            backbone=make_clip(frozen),
+            results=tmp_path / place,
+            options={"n_ctx": 4},
+            train={"epochs": 2, "batch_size": 10},
+            progress=tell,
+        )
 
     whole = run("whole")
     for dies_at in (2, 5):

@@ -4,13 +4,13 @@ import sys
 
 import pytest
 
-import benchmark
 from fdrd.errors import FdrdError
+from tests.running import run_method
 
 
 def bench(clip, data, folder):
     train = {"epochs": 2, "batch_size": 12, "learning_rate": 0.5}
-    return benchmark.run("coop", data, backbone=clip, options={"n_ctx": 4}, train=train, log=folder)
+    return run_method("coop", data, backbone=clip, options={"n_ctx": 4}, train=train, log=folder)
 
 
 def test_loss_learning_rate_and_validation_are_logged(tiny_clip, tiny_dataset, tmp_path):
@@ -49,9 +49,13 @@ def test_the_project_of_another_tracker_is_no_folder(name, tiny_clip, tiny_datas
 def test_another_tracker_is_an_observer(tiny_clip, tiny_dataset):
     points = []
     train = {"epochs": 2, "batch_size": 12}
-    result = benchmark.run(
-        "coop", tiny_dataset, backbone=tiny_clip, train=train, options={"n_ctx": 4},
+    result = run_method(
+        "coop",
+        tiny_dataset,
+        backbone=tiny_clip,
+        train=train,
+        options={"n_ctx": 4},
         observers=[lambda *point: points.append(point)],
-    )  # fmt: skip
+    )
     assert points[-1] == ("validation_mrr", 4, result.fit.epochs[-1].validation_mrr)
     assert [step for curve, step, _ in points if curve == "loss"] == [1, 2, 3, 4]

@@ -9,7 +9,7 @@ from fdrd.text.attributes import find_attributes
 
 SHAPES = ("circle", "square", "triangle", "hexagon", "star", "ring", "cross")
 TRAINED = SHAPES[:-2]
-COLORS = ("red", "green", "blue", "black")
+COLORS = ("red", "green", "blue", "white")
 EPOCHS = range(6)
 
 
@@ -22,7 +22,8 @@ def make_rows(make_row, make_drawing):
         for shape in TRAINED:
             for color in COLORS:
                 words = caption.format(color=color, shape=shape)
-                drawing = make_drawing(color, shape, "left") + shape.encode()  # distinct bytes
+                drawn_as = color.replace("white", "black")  # on paper that is white
+                drawing = make_drawing(drawn_as, shape, "left") + shape.encode()  # distinct bytes
                 row = make_row(len(made), drawing, words, shape, **given)
                 row["attributes"] = [asdict(each) for each in find_attributes(words, shape)]
                 made.append(row)

@@ -1,6 +1,6 @@
 """What the filters would reject in existing captions."""
 
-from fdrd.captioning.noise_report import count_noise, digest
+from fdrd.captioning.noise import count_noise, digest
 from fdrd.record import ImageRef, Record, Source
 
 

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import shutil
-import tarfile
 import zipfile
 from contextlib import contextmanager
 
@@ -19,6 +18,7 @@ from fdrd.kinds import kind_of
 from fdrd.pipeline.builder import build
 from fdrd.storage.manifest_types import RecordCounts
 from fdrd.storage.shards import read_records
+from tests.archives import tar
 
 TEXT = "A small brown {category} sits on a mossy post."
 
@@ -194,14 +194,11 @@ def test_coop_splits_are_kept(write, draw, tmp_path):
 
 
 def test_images_in_an_archive_are_extracted(write, draw, tmp_path):
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w") as archive:
-        for number in range(6):
-            for suffix, content in (("png", draw(number)), ("json", b'{"category": "wren"}')):
-                member = tarfile.TarInfo(f"{number}.{suffix}")
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
-    write("birds/0.tar", data.getvalue())
+    members = {}
+    for number in range(6):
+        members[f"{number}.png"] = draw(number)
+        members[f"{number}.json"] = b'{"category": "wren"}'
+    write("birds/0.tar", tar(members))
     done = caption_from_template(tmp_path / "raw", tmp_path / "captioned")
     assert done.summary["kept"] == 6
     built = build(tmp_path / "captioned", tmp_path / "data", workers=1)

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from fdrd.captioning import AnswerCache, CaptionSettings, Failure
+from fdrd.captioning.answer_cache import CaptioningSession
 from fdrd.captioning.prompts import QUESTIONS, draft_question, read_questions, read_verdict
 from fdrd.captioning.rounds import caption_images
-from fdrd.captioning.session import CaptioningSession
 from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.errors import FdrdError
 from tests.fdrd.captioning.scripted import Scripted

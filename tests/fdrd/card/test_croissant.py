@@ -13,7 +13,10 @@ from fdrd.card.croissant import croissant
 from fdrd.pipeline.builder import build
 from fdrd.storage.manifest_types import Manifest
 
-mlc = pytest.importorskip("mlcroissant")
+
+@pytest.fixture
+def mlc():
+    return pytest.importorskip("mlcroissant")
 
 
 @pytest.fixture
@@ -40,15 +43,15 @@ def as_parquet(built, folder):
     return folder / "croissant.json"
 
 
-def problems(path):
+def problems(mlc, path):
     """Errors and warnings of the reference validator."""
     issues = mlc.Dataset(path).metadata.ctx.issues
     return set(issues.errors), set(issues.warnings)
 
 
-def test_the_validator_reports_no_error_and_only_a_missing_date(built, tmp_path):
+def test_the_validator_reports_no_error_and_only_a_missing_date(mlc, built, tmp_path):
     for path in (built.out / "croissant.json", as_parquet(built, tmp_path / "parquet")):
-        errors, warnings = problems(path)
+        errors, warnings = problems(mlc, path)
         assert not errors
         assert all("datePublished" in each for each in warnings)  # a build has no date
 
@@ -63,7 +66,7 @@ def test_it_lists_splits_licenses_and_provenance(built):
     assert sums == {shard.path: shard.sha256 for shard in built.manifest.shards}
 
 
-def test_parquet_records_equal_the_rows_of_the_shards(built, tmp_path):
+def test_parquet_records_equal_the_rows_of_the_shards(mlc, built, tmp_path):
     dataset = mlc.Dataset(as_parquet(built, tmp_path / "parquet"))
     rows = {row["default/id"].decode(): row for row in dataset.records("default")}
     wanted = {}

@@ -11,9 +11,8 @@ from huggingface_hub import DatasetCard
 from msgspec.structs import replace
 
 from fdrd.build_config import BuildConfig
-from fdrd.card.front_matter import front_matter
+from fdrd.card.front_matter import front_matter, put_section, put_sections, section, sections
 from fdrd.card.render import put_audit
-from fdrd.card.sections import put_section, put_sections, section, sections
 from fdrd.card.summary import Summary
 from fdrd.checks.audit_records import dataset_records
 from fdrd.checks.audit_tables import markdown

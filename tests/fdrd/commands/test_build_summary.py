@@ -4,7 +4,7 @@ import json
 
 from layouts import LAYOUTS, PAIRS
 
-from tests.tampering import run_fdrd
+from tests.command import run_fdrd
 
 
 def build(root, target):

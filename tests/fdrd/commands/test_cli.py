@@ -1,5 +1,6 @@
-"""The command line, mostly in a separate process."""
+"""The command line."""
 
+import contextlib
 import errno
 import json
 import os
@@ -7,28 +8,31 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from fdrd import __main__ as cli
 from fdrd import commands
+from tests.command import run_fdrd, start_fdrd
+
+
+@dataclass
+class Done:
+    """What a command returned and printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 def fdrd(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "fdrd", *map(str, arguments)],
-        cwd=cwd,
-        env={
-            **os.environ,
-            "HF_HUB_OFFLINE": "1",
-            "HF_HOME": str(cwd / "cache"),
-            "FDRD_CACHE": str(cwd / "cache" / "fdrd"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Run a command in a folder, in this process."""
+    with contextlib.chdir(cwd), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FDRD_CACHE", str(cwd / "cache" / "fdrd"))
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", cwd / "cache" / "datasets")
+        return Done(*run_fdrd(*arguments))
 
 
 def draw_raw(folder):
@@ -52,7 +56,7 @@ def raw(tmp_path):
 def built(tmp_path_factory):
     """Return a folder with the source `raw` and the dataset `data/fdrd`."""
     folder = draw_raw(tmp_path_factory.mktemp("built"))
-    assert fdrd("build", "--source", "raw", cwd=folder).returncode == 0
+    assert fdrd("build", "--source", "raw", "--workers", "1", cwd=folder).returncode == 0
     return folder
 
 
@@ -80,10 +84,11 @@ def test_help_imports_nothing_heavy(tmp_path):
 
 
 def test_build_stats_validate_and_rerun(raw):
-    first = fdrd("build", "--source", "raw", cwd=raw)
-    assert first.returncode == 0, first.stderr
-    assert "12 read = 12 kept + 0 rejected" in first.stdout
-    assert "Nothing to do" in fdrd("build", "--source", "raw", cwd=raw).stdout
+    process = start_fdrd(raw, "build", "--source", "raw")
+    printed, told = process.communicate(timeout=100)
+    assert process.returncode == 0, told
+    assert "12 read = 12 kept + 0 rejected" in printed
+    assert "Nothing to do" in fdrd("build", "--source", "raw", "--workers", "1", cwd=raw).stdout
     assert json.loads(fdrd("stats", "data/fdrd", "--json", cwd=raw).stdout)[0]["domain"] == "raw"
     assert fdrd("validate", "data/fdrd", cwd=raw).stdout == "data/fdrd: valid\n"
     shard = next((raw / "data/fdrd/data").rglob("*.arrow"))
@@ -158,9 +163,7 @@ def test_a_misspelled_option_has_a_suggestion(raw):
 
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_resume_and_leaves_no_partial_dataset(raw):
-    command = [sys.executable, "-m", "fdrd", "build", "--source", "raw", "--workers", "2"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(raw / "cache")}
-    child = subprocess.Popen(command, cwd=raw, env=environment, stderr=subprocess.PIPE, text=True)
+    child = start_fdrd(raw, "build", "--source", "raw", "--workers", "2")
     while not (raw / "data/fdrd.work").exists():
         time.sleep(0.02)
     time.sleep(0.3)
@@ -169,14 +172,14 @@ def test_ctrl_c_says_how_to_resume_and_leaves_no_partial_dataset(raw):
     assert child.returncode == 130, stderr
     assert "run the same command again to resume" in stderr
     assert not (raw / "data/fdrd").exists()
-    assert fdrd("build", "--source", "raw", cwd=raw).returncode == 0
+    assert fdrd("build", "--source", "raw", "--workers", "1", cwd=raw).returncode == 0
     assert fdrd("validate", "data/fdrd", cwd=raw).returncode == 0
 
 
 TINY = """
 import sys
 sys.path.insert(0, {tests!r})
-from conftest import clip_model, image_processor, tokenizer
+from tiny import clip_model, image_processor, tokenizer
 
 def load():
     return clip_model(), tokenizer(), image_processor()
@@ -198,7 +201,7 @@ def reversed_scores(backbone):
 '''
 
 
-def test_bench_reuses_results_and_accepts_plugins_and_custom_backbones(built, called):
+def test_bench_reuses_results_and_accepts_plugins_and_custom_backbones(built, called, registry):
     (built / "tiny.py").write_text(TINY.format(tests=str(Path(__file__).parents[2])))
     (built / "my_package").mkdir()
     (built / "my_package" / "__init__.py").write_text(PLUGIN)
@@ -258,32 +261,19 @@ def test_an_ablation_compares_every_variant_with_the_full_method(built):
         (["--method", "random", "--plugin", "no_such_package"], "--plugin no_such_package"),
     ],
 )
-def test_an_invalid_bench_command_says_how_to_fix_it(
-    built, arguments, expected, monkeypatch, capsys
-):
-    monkeypatch.chdir(built)
-    monkeypatch.setenv("FDRD_CACHE", str(built / "cache" / "fdrd"))
-    monkeypatch.setattr(sys, "argv", ["fdrd", "bench", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    assert stopped.value.code == 2
-    assert expected in capsys.readouterr().err
+def test_an_invalid_bench_command_says_how_to_fix_it(built, arguments, expected):
+    done = fdrd("bench", *arguments, cwd=built)
+    assert done.returncode == 2
+    assert expected in done.stderr
 
 
 @pytest.fixture
-def called(built, monkeypatch, capsys):
-    """Return a function that runs the command line in this process: exit code, stdout, stderr."""
+def called(built, monkeypatch):
+    """Return a function that runs a command in the folder of `built`: exit code, stdout, stderr."""
     monkeypatch.chdir(built)
     monkeypatch.setenv("FDRD_CACHE", str(built / "cache" / "fdrd"))
     (built / "tiny.py").write_text(TINY.format(tests=str(Path(__file__).parents[2])))
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fdrd", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        return stopped.value.code or 0, *capsys.readouterr()
-
-    return call
+    return run_fdrd
 
 
 def test_a_cache_that_cannot_be_written_names_the_variable(called, tmp_path, monkeypatch):

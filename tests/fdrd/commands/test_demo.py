@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 import fdrd.commands  # registers the commands
 import fdrd.commands.demo_plan
-from benchmark.experiments.plan import Experiment, MethodRow
+from benchmark.experiments.plan import Experiment
+from benchmark.runner.description import Run
 from benchmark.training.loop import steps_per_epoch
 from dcar.method import ADAPTER_BATCH
 from fdrd.commands import app
@@ -25,7 +26,7 @@ SMALL = DemoPlan(
     pairs=96,
     methods=[
         "zero_shot",
-        MethodRow(method="dcar", label="dcar", options={"n_ctx": 2, "depth": 1}),
+        Run(method="dcar", label="dcar", options={"n_ctx": 2, "depth": 1, "adapter_epochs": 2}),
     ],
     train={"epochs": 1, "batch_size": 16},
 )
@@ -76,7 +77,7 @@ def test_all_trained_methods_of_the_demo_take_equally_many_steps():
     rows = {
         row.label: row for row in Experiment(data="", methods=PLAN.methods, train=PLAN.train).rows()
     }
-    assert list(rows) == ["zero_shot", "coop", "maple", "clip_adapter", "dcar"]
+    assert list(rows) == ["zero_shot", "coop", "maple", "clip_adapter", "dcar", "dcar_plus"]
     assert not rows.pop("zero_shot").train
     steps = {label: row.train["steps"] for label, row in rows.items()}
     drawn = sum(
@@ -88,7 +89,7 @@ def test_all_trained_methods_of_the_demo_take_equally_many_steps():
     for rows_left in (drawn, drawn - len(FLAWS)):  # the build rejects some of the planted ones
         alone = rows["dcar"].options["adapter_epochs"] * steps_per_epoch(rows_left, ADAPTER_BATCH)
         assert steps["dcar"] + alone == steps["coop"]
-    assert steps["coop"] == steps["maple"] == steps["clip_adapter"]
+    assert steps["coop"] == steps["maple"] == steps["clip_adapter"] == steps["dcar_plus"]
     assert all(row.train["optimizer"] == "adamw" for row in rows.values())
 
 

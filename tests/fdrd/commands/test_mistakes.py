@@ -43,7 +43,7 @@ MISTAKES = {
     BENCH + "zero_shot --backbone org/none": "--backbone a local folder, a function, or `embedded`",
     BENCH + "zero_shot -o raw/wren/0.png": "is not a folder; give --results a folder",
     BENCH + "--checkpoint none.safetensors": "no checkpoint none.safetensors",
-    BENCH + "--checkpoint any.safetensors --split dev": "unknown split 'dev'",
+    BENCH + "--checkpoint any.safetensors": "any.safetensors is not a checkpoint of fdrd",
     BENCH + "zero_shot data/other": "several datasets: data/fdrd, data/other",
     BENCH + "zero_shot --plugin none": "--plugin none: No module named 'none'",
     BENCH + "zero_shot --categories none.txt": "none.txt",
@@ -132,14 +132,14 @@ def test_a_missing_package_is_named_before_anything_is_loaded(monkeypatch):
 def test_cuda_is_refused_without_torch_only_where_it_cannot_be(
     monkeypatch, system, torch, driver, refused
 ):
-    from benchmark.models import devices
+    from benchmark.models import names
     from fdrd.errors import FdrdError
 
-    monkeypatch.setattr(devices.sys, "platform", system)
-    monkeypatch.setattr(devices, "version", lambda _name: torch)
-    monkeypatch.setattr(devices, "_loads", lambda _library: driver)
+    monkeypatch.setattr(names.sys, "platform", system)
+    monkeypatch.setattr(names, "version", lambda _name: torch)
+    monkeypatch.setattr(names, "_loads", lambda _library: driver)
     with pytest.raises(FdrdError) if refused else contextlib.nullcontext():
-        devices.check_device("cuda:1")
+        names.check_device("cuda:1")
 
 
 def test_methods_may_be_given_as_arguments_in_any_order():

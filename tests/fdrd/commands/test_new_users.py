@@ -11,25 +11,12 @@ from rich.console import Console
 
 import benchmark
 from benchmark.models.loading import KINDS
-from fdrd import __main__ as cli
 from fdrd.commands import console
 from fdrd.fetching.table import read_table
+from fdrd.lazy import hidden_packages
 from fdrd.reasons import REASONS, RULES
-from fdrd.shadowing import hidden_packages
 from fdrd.text.grid import Grid
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Return a function that runs the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fdrd", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        return stopped.value.code or 0, *capsys.readouterr()
-
-    return run
+from tests.command import run_fdrd
 
 
 @pytest.fixture
@@ -47,27 +34,27 @@ def test_a_script_without_a_main_guard_builds_with_several_workers(project):
     assert (done.returncode, done.stdout) == (0, "49\n"), done.stderr
 
 
-def test_a_table_with_absolute_paths_inside_the_source_builds(project, run):
+def test_a_table_with_absolute_paths_inside_the_source_builds(project):
     images = sorted((project / "raw").rglob("*.png"))
     (project / "raw" / "metadata.jsonl").unlink()
     with (project / "raw" / "captions.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["image", "caption"])
         rows.writerows([image, f"A bird on branch {n}."] for n, image in enumerate(images))
-    code, text, _ = run("build", "raw/", "--workers", "1")
+    code, text, _ = run_fdrd("build", "raw/", "--workers", "1")
     assert (code, "48 read = 48 kept + 0 rejected" in text) == (0, True)
 
 
-def test_a_missing_device_is_one_line(project, run):
-    assert run("build", "raw/", "--workers", "1")[0] == 0
+def test_a_missing_device_is_one_line(project):
+    assert run_fdrd("build", "raw/", "--workers", "1")[0] == 0
     for device in ("mps:7", "gpu"):
-        code, _, stderr = run("bench", "--method", "random", "--device", device)
+        code, _, stderr = run_fdrd("bench", "--method", "random", "--device", device)
         assert code == 2
         assert stderr.splitlines()[-1].startswith(f"fdrd: --device {device}: not available here")
 
 
-def test_a_missing_experiment_file_is_one_line(project, run):
-    code, _, stderr = run("run", "nowhere.toml")
+def test_a_missing_experiment_file_is_one_line(project):
+    code, _, stderr = run_fdrd("run", "nowhere.toml")
     assert (code, len(stderr.splitlines())) == (2, 1)
     assert stderr.startswith("fdrd: nowhere.toml: No such file or directory; give a TOML file")
 
@@ -84,19 +71,19 @@ def test_a_package_of_the_same_name_is_named(tmp_path, monkeypatch):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_shortcuts_and_american_spellings_reach_the_training(project, run):
-    assert run("build", "raw/", "--workers", "1", "--backbone", "embedded")[0] == 0
+def test_shortcuts_and_american_spellings_reach_the_training(project):
+    assert run_fdrd("build", "raw/", "--workers", "1", "--backbone", "embedded")[0] == 0
     command = ["bench", "fdrd", "-m", "coop", "--limit", "4", "--json", "--quiet"]
     command += ["--epochs", "1", "--lr", "0.01", "--batch-size", "4", "-T", "optimizer=adamw"]
-    code, text, stderr = run(*command, "--method-option", "n_ctx=2")
+    code, text, stderr = run_fdrd(*command, "--method-option", "n_ctx=2")
     assert (code, stderr) == (0, "")
     for part in ('"optimizer": "adamw"', '"learning_rate": 0.01', '"fdrd (4 images)"'):
         assert part in text
-    code, _, stderr = run(*command, "-T", "learning_rate=0.1")
+    code, _, stderr = run_fdrd(*command, "-T", "learning_rate=0.1")
     assert (code, "given twice" in stderr) == (2, True)
 
 
-def test_every_command_that_writes_takes_o(project, run):
+def test_every_command_that_writes_takes_o(project):
     from typer.main import get_command
 
     from fdrd.commands import app
@@ -107,11 +94,11 @@ def test_every_command_that_writes_takes_o(project, run):
             each for parameter in get_command(app).commands[name].params for each in parameter.opts
         ]
         assert "-o" in options, name
-    assert run("build", "raw/", "--workers", "1", "-o", "set")[0] == 0
-    assert run("export", "fdrd", "--to", "jsonl", "-o", "out")[0] == 0
+    assert run_fdrd("build", "raw/", "--workers", "1", "-o", "set")[0] == 0
+    assert run_fdrd("export", "fdrd", "--to", "jsonl", "-o", "out")[0] == 0
     assert list((project / "out").rglob("*.jsonl"))
     for given in ([], ["other", "-o", "out"]):
-        code, _, stderr = run("export", "fdrd", "--to", "jsonl", *given)
+        code, _, stderr = run_fdrd("export", "fdrd", "--to", "jsonl", *given)
         assert (code, "give one FOLDER" in stderr) == (2, True)
 
 
@@ -131,7 +118,7 @@ protocols = [{ shots = [1, "all"], gallery = "joint", hard_negatives = false }]
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_tables_of_every_command_fit_and_lose_no_word(project, run, monkeypatch, width):
+def test_tables_of_every_command_fit_and_lose_no_word(project, monkeypatch, width):
     monkeypatch.setattr(console.out, "_width", width)
     long = project / "a_rather_long_name_of_a_folder_for_raw_images" / "and_a_second_one"
     long.parent.mkdir()
@@ -153,7 +140,7 @@ def test_tables_of_every_command_fit_and_lose_no_word(project, run, monkeypatch,
         ),
         (["export", "fdrd", "--to", "jsonl", "-o", "out"], "domain split images captions"),
     ):
-        code, text, stderr = run(*command)
+        code, text, stderr = run_fdrd(*command)
         assert code == 0, stderr
         assert max(map(len, table_lines(text)), default=0) <= width, command
         assert "…" not in text
@@ -190,10 +177,12 @@ def test_the_foot_is_left_out_of_a_block_in_which_it_is_empty():
         assert len(written.getvalue().splitlines()) == lines
 
 
-def test_the_summary_of_a_build_names_rejected_records_and_the_sizes_of_the_splits(project, run):
+def test_the_summary_of_a_build_names_rejected_records_and_the_sizes_of_the_splits(project):
     metadata = project / "raw" / "metadata.jsonl"
     metadata.write_text("\n".join(metadata.read_text().splitlines()[3:]))
-    code, text, _ = run("build", "raw/", "--workers", "1", "--backbone", "embedded", "-o", "set")
+    code, text, _ = run_fdrd(
+        "build", "raw/", "--workers", "1", "--backbone", "embedded", "-o", "set"
+    )
     assert code == 0
     sizes = re.search(r"images of +train +validation +test\n─+\nraw +(\d+) +(\d+) +(\d+)", text)
     kept = re.search(r"(\d+) read = (\d+) kept \+ (\d+) rejected: set/rejected.jsonl", text)
@@ -202,11 +191,9 @@ def test_the_summary_of_a_build_names_rejected_records_and_the_sizes_of_the_spli
     assert "exceed the limit" not in text
 
 
-def test_an_export_of_features_looks_at_its_folder_before_anything_is_loaded(
-    project, run, monkeypatch
-):
+def test_an_export_of_features_looks_at_its_folder_before_anything_is_loaded(project, monkeypatch):
     monkeypatch.setitem(sys.modules, "benchmark.models.encoders.stored", None)
-    code, _, stderr = run("export", "nowhere", "raw", "--to", "features")
+    code, _, stderr = run_fdrd("export", "nowhere", "raw", "--to", "features")
     assert (code, "raw contains files already" in stderr) == (2, True)
-    code, _, stderr = run("export", "nowhere", "new", "--to", "features", "--device", "gpu")
+    code, _, stderr = run_fdrd("export", "nowhere", "new", "--to", "features", "--device", "gpu")
     assert (code, "--device gpu: not available" in stderr) == (2, True)

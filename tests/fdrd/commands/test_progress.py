@@ -6,7 +6,7 @@ import re
 from rich.console import Console
 
 from fdrd.commands import console
-from fdrd.commands.benchmark import run_clock
+from fdrd.commands.benchmark import outcome
 
 CALLS = [
     ("decoding images", 3, 3),
@@ -59,8 +59,8 @@ def test_a_terminal_shows_one_bar_with_a_changing_note_and_none_of_a_finished_ru
 
 def test_the_line_of_a_finished_run_says_how_long_the_others_may_take(monkeypatch):
     clock, seen = iter([0.0, 10.0, 16.0]), []
-    monkeypatch.setattr(run_clock.time, "monotonic", lambda: next(clock))
-    progress = run_clock.with_time_left(lambda stage, _done, _total: seen.append(stage), 2)
+    monkeypatch.setattr(outcome.time, "monotonic", lambda: next(clock))
+    progress = outcome.with_time_left(lambda stage, _done, _total: seen.append(stage), 2)
     for stage in ("coop seed 0: rank", "coop seed 0: finished | MRR 1", "vpt: finished | MRR 2"):
         progress(stage, 1, 1)
     assert seen == [

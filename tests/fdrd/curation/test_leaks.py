@@ -119,8 +119,12 @@ def test_units_of_one_image_are_named_after_the_image(tmp_path):
     with contents_of(records, tmp_path) as contents:
         pairs = pair_table(contents)
         units = linked_units(pairs, [by_number(pairs, near("ac"))])
-        assert [units.name(units.of[row]) for row in range(3)] == ["a" * 16, "b" * 16, "a" * 16]
-    assert units.of[0] == units.of[2] != units.of[1]
+        assert [units.name(units.index_of[row]) for row in range(3)] == [
+            "a" * 16,
+            "b" * 16,
+            "a" * 16,
+        ]
+    assert units.index_of[0] == units.index_of[2] != units.index_of[1]
 
 
 @pytest.fixture

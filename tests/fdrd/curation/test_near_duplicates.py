@@ -13,7 +13,7 @@ from fdrd.curation.near_duplicates import components, find_near_images
 from fdrd.field_guide import categories, draw
 from fdrd.images import perceptual
 from fdrd.images.check import check_image_bytes
-from fdrd.images.near_search import pairs_between, pairs_within
+from fdrd.images.near_search import near_pairs
 from fdrd.images.perceptual import alike, contrast, features_of, hashes, spectra, thumbnail, unpack
 from tests.scenes import ORIGINAL, encoded, scene
 
@@ -93,7 +93,7 @@ def assert_finds_all(numbers, radius):
     """Compare with brute force and return the number of pairs."""
     found = {
         (min(pair), max(pair))
-        for first, second in pairs_within(numbers, radius)
+        for first, second in near_pairs(numbers, radius)
         for pair in zip(first.tolist(), second.tolist(), strict=True)
     }
     wanted = {
@@ -106,7 +106,7 @@ def assert_finds_all(numbers, radius):
     middle = len(numbers) // 2
     across = {
         (i, middle + j)
-        for first, second in pairs_between(numbers[:middle], numbers[middle:], radius)
+        for first, second in near_pairs(numbers[:middle], radius, numbers[middle:])
         for i, j in zip(first.tolist(), second.tolist(), strict=True)
     }
     assert across == {(i, j) for i, j in wanted if i < middle <= j}
@@ -115,7 +115,7 @@ def assert_finds_all(numbers, radius):
 
 def test_blocks_of_pairs_are_bounded_and_complete(monkeypatch):
     monkeypatch.setattr("fdrd.images.near_search.BLOCK", 10)
-    blocks = list(pairs_within(np.zeros(30, dtype=np.uint64), 0))
+    blocks = list(near_pairs(np.zeros(30, dtype=np.uint64), 0))
     assert max(len(first) for first, _ in blocks) < 10 + 30
     pairs = {(i, j) for first, second in blocks for i, j in zip(first, second, strict=True)}
     assert len(pairs) == 30 * 29 / 2
@@ -123,7 +123,7 @@ def test_blocks_of_pairs_are_bounded_and_complete(monkeypatch):
 
 def test_a_large_radius_is_rejected():
     with pytest.raises(ValueError, match="at most 15"):
-        list(pairs_within(np.zeros(2, dtype=np.uint64), 16))
+        list(near_pairs(np.zeros(2, dtype=np.uint64), 16))
 
 
 @pytest.mark.parametrize("change", VARIANTS, ids=str)
@@ -255,7 +255,7 @@ def test_a_thousand_nearly_equal_frames_are_not_compared_pairwise(monkeypatch):
     }
     compared = []
     monkeypatch.setattr(
-        "fdrd.curation.near_duplicates.alike", lambda a, b: compared.append(len(a)) or alike(a, b)
+        "fdrd.images.perceptual.alike", lambda a, b: compared.append(len(a)) or alike(a, b)
     )
     near, _ = find_near_images(frames)
     assert len(near.node) == 1000

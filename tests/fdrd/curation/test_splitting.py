@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fdrd.curation.splitting import assign_splits
@@ -28,6 +28,7 @@ def domains(draw):
     ]
 
 
+@settings(deadline=None)
 @given(domains(), st.integers(0, 3))
 def test_groups_stay_together_and_every_category_keeps_training_data(records, seed):
     records = [pair(r.id, r.category, r.group) for r in records]
@@ -71,6 +72,7 @@ def test_categories_with_several_images_keep_one_in_train_beside_single_ones():
     assert not any(record.rules for record in found)
 
 
+@settings(deadline=None)
 @given(domains(), st.integers(0, 3))
 @example(
     [pair(number, *names) for number, names in enumerate(["ax", "az", "bs", "bs", "av", "cz"])], 0
@@ -83,6 +85,7 @@ def test_splits_do_not_depend_on_the_order_of_records(records, seed):
     } == by_id
 
 
+@settings(deadline=None)
 @given(domains(), st.integers(0, 3))
 def test_given_test_splits_are_kept_and_validation_comes_from_train(records, seed):
     for before, after in zip(records, curated(assign_splits, records, [], seed), strict=True):

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from fdrd.engines import LocalEngine, available_cores, open_engine
-from fdrd.engines.protocol import TASKS_AHEAD
+from fdrd.engines import TASKS_AHEAD, available_cores, open_engine
+from fdrd.engines.local import LocalEngine
 from fdrd.errors import FdrdError
 
 
@@ -39,14 +39,13 @@ def test_common_arguments_are_pickled_once():
     assert Seven.pickled == 1
 
 
-@pytest.mark.parametrize("ahead", [1, TASKS_AHEAD])
-def test_few_tasks_are_in_flight(ahead):
+def test_few_tasks_are_in_flight():
     drawn = []
     tasks = (drawn.append(number) or number for number in range(100))
     with LocalEngine(2) as engine:
-        results = engine.run(operator.neg, tasks, ahead=ahead)
+        results = engine.run(operator.neg, tasks)
         assert next(results) == 0
-        assert len(drawn) <= 2 * ahead + 1
+        assert len(drawn) <= 2 * TASKS_AHEAD + 1
         results.close()
 
 
@@ -54,7 +53,7 @@ def test_few_tasks_are_in_flight(ahead):
 def test_results_of_a_run_can_be_tasks_of_another(workers):
     with LocalEngine(workers) as engine:
         differences = engine.run(operator.sub, range(20), 7)
-        assert list(engine.run(operator.mul, differences, 2, ahead=1)) == list(range(-14, 26, 2))
+        assert list(engine.run(operator.mul, differences, 2)) == list(range(-14, 26, 2))
 
 
 def processes_of(tasks, workers, prepared=0):
@@ -122,7 +121,7 @@ def test_workers_end_when_the_building_process_was_killed():
     program = """
 import os, signal, time
 from functools import partial
-from fdrd.engines import LocalEngine
+from fdrd.engines.local import LocalEngine
 from operator import call
 with LocalEngine(2) as engine:
     found = engine.run(call, [os.getpid, os.getpid, *[partial(time.sleep, 2)] * 8])

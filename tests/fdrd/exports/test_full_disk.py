@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from fdrd.exports.formats import FORMATS
-from tests.tampering import build_small, run_fdrd
+from tests.command import run_fdrd
+from tests.tampering import build_small
 
 
 class FullFile:

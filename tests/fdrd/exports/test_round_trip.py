@@ -8,7 +8,7 @@ import pytest
 
 import fdrd
 from fdrd.errors import FdrdError
-from fdrd.exports.formats import FORMATS, not_carried
+from fdrd.exports.formats import FORMATS, format_module
 
 READ_BACK = ("parquet", "jsonl", "imagefolder", "webdataset", "coco", "karpathy")
 
@@ -68,7 +68,7 @@ def test_the_same_dataset_gives_the_same_bytes(shared_birds, tmp_path, form):
         found.append({path.relative_to(out): path.read_bytes() for path in files})
     assert found[0] == found[1]
     assert len(found[0]) >= 6
-    assert not_carried(form).endswith(".")
+    assert format_module(form).NOT_CARRIED.endswith(".")
 
 
 def test_an_unknown_format_and_a_task_for_another_format_are_errors(shared_birds, tmp_path):

@@ -3,12 +3,12 @@
 import hashlib
 import io
 import json
-import tarfile
 import zipfile
 from dataclasses import replace
 
 from fdrd.fetching.table import read_table
 from fdrd.fetching.unpack import is_archive
+from tests.archives import tar
 
 ROWS = (("train", "wren"), ("train", "robin"), ("test", "wren"), ("test", "robin"))
 
@@ -69,12 +69,7 @@ def archive(name, files):
             for path, content in files.items():
                 zipped.writestr(path, content)
         return buffer.getvalue()
-    with tarfile.open(fileobj=buffer, mode="w" if name.endswith(".tar") else "w:gz") as tar:
-        for path, content in files.items():
-            info = tarfile.TarInfo(path)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
+    return tar(files, "w" if name.endswith(".tar") else "w:gz")
 
 
 def made_files(name, draw):

@@ -1,17 +1,14 @@
 """Two fetches at a time: into one folder, and into two folders with one cache of downloads."""
 
 import hashlib
-import io
-import tarfile
 import threading
 
 import pytest
 
 from fdrd.errors import FdrdError
-from fdrd.fetching.download import download
 from fdrd.fetching.fetching_run import FetchOptions, fetch_set
 from fdrd.fetching.table import PublicSet, RemoteFile
-from fdrd.progress import silent
+from tests.archives import tar
 from tests.folders import digests
 
 FILES = {f"{number:03}.txt": bytes([number]) * 3000 for number in range(60)}
@@ -19,14 +16,8 @@ FILES = {f"{number:03}.txt": bytes([number]) * 3000 for number in range(60)}
 
 @pytest.fixture
 def birds(server):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, content in FILES.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    server.files["a.tar"] = buffer.getvalue()
-    digest = f"sha256:{hashlib.sha256(buffer.getvalue()).hexdigest()}"
+    server.files["a.tar"] = tar(FILES)
+    digest = f"sha256:{hashlib.sha256(tar(FILES)).hexdigest()}"
     file = RemoteFile("a.tar", f"{server.url}/a.tar", digest)
     return PublicSet("birds", "Birds", "CC0-1.0", server.url, (file,))
 
@@ -90,14 +81,3 @@ def test_of_eight_fetches_at_once_all_succeed_and_one_downloads(birds, server, t
         thread.join()
     assert all(complete(tmp_path / f"out{number}") for number in range(8))
     assert server.ranges == [None]
-
-
-def test_what_a_killed_download_left_is_completed(server, tmp_path):
-    folder = tmp_path / "downloads/birds"
-    folder.mkdir(parents=True)
-    (folder / ".a.json.part").write_bytes(b"[1,")
-    server.files["a.json"] = b"[1, 2]"
-    path = download(f"{server.url}/a.json", "a.json", "", folder, silent)
-    assert path.read_bytes() == b"[1, 2]"
-    assert server.ranges == ["bytes=3-"]
-    assert [path.name for path in folder.iterdir()] == ["a.json"]

@@ -15,7 +15,7 @@ import fdrd
 from fdrd.errors import FdrdError
 from fdrd.fetching import download, unpack
 from fdrd.fetching.fetching_run import FetchOptions, fetch_set, missing_by_hand
-from fdrd.fetching.table import PublicSet, RemoteFile, find_set, read_collections, read_table
+from fdrd.fetching.table import PublicSet, RemoteFile, find, read_collections, read_table
 from fdrd.sources import find_domains
 from tests.fdrd.fetching.made_sets import archive, made_files, made_table
 
@@ -50,20 +50,6 @@ def test_a_cut_connection_is_resumed_where_it_ended(server, tmp_path, options):
     assert len(server.ranges) == 3  # not downloaded twice
 
 
-def test_the_next_call_resumes_what_an_interrupted_call_left(
-    server, tmp_path, options, monkeypatch
-):
-    monkeypatch.setattr(download, "ATTEMPTS", 1)
-    content = archive("a.tar", {"1.txt": b"x" * 50_000})
-    server.files["a.tar"], server.cuts = content, [10_000]
-    chosen = one_file(f"{server.url}/a.tar", content)
-    with pytest.raises(FdrdError, match="run the command again to resume"):
-        fetch_set(chosen, tmp_path / "out", options)
-    assert not (tmp_path / "out").exists()
-    fetch_set(chosen, tmp_path / "out", options)
-    assert server.ranges == [None, "bytes=10000-"]
-
-
 def test_a_wrong_digest_is_refused_and_nothing_is_kept(server, tmp_path, options):
     content = archive("a.tar", {"1.txt": b"x"})
     server.files["a.tar"] = content
@@ -76,6 +62,22 @@ def test_a_wrong_digest_is_refused_and_nothing_is_kept(server, tmp_path, options
     (tmp_path / "mine/a.tar").write_bytes(content)
     with pytest.raises(FdrdError, match="replace it by the original"):
         fetch_set(chosen, tmp_path / "out", replace(options, local=tmp_path / "mine"))
+
+
+@pytest.mark.parametrize("digest", [{}, {"digest": ""}])
+def test_a_file_that_is_far_larger_than_the_table_says_ends_early(
+    server, tmp_path, options, monkeypatch, digest
+):
+    content = archive("a.tar", {"1.txt": bytes(500_000)})
+    server.files["a.tar"] = content
+    chosen = one_file(f"{server.url}/a.tar", content, mb=0.1, **digest)
+    options = replace(options, accept_unverified=True)
+    monkeypatch.setattr(download, "SPARE_BYTES", len(content) - 200_001)
+    with pytest.raises(FdrdError, match=r"a.tar: the file has over .* bytes, so it was deleted"):
+        fetch_set(chosen, tmp_path / "out", options)
+    assert not list((tmp_path / "downloads/birds").iterdir())
+    monkeypatch.setattr(download, "SPARE_BYTES", len(content) - 200_000)
+    fetch_set(chosen, tmp_path / "out", options)
 
 
 @pytest.mark.parametrize(
@@ -192,9 +194,11 @@ def test_the_table_has_the_sets_and_only_plausible_facts():
             length = {"md5": 32, "git": 40, "": 0}[file.digest.partition(":")[0]]
             assert file.name.endswith(".json") == file.digest.startswith("git:") or not file.digest
             assert len(file.digest.partition(":")[2]) == length
-    assert find_set("Oxford-Pets", table).name == "oxfordpets"
-    with pytest.raises(FdrdError, match="choose from caltech101"):
-        find_set("imagenet", table)
+            if file.digest.startswith("git:"):  # captions are pinned to a commit
+                assert len(file.url.split("/DCAR/")[1].split("/")[0]) == 40
+    assert find("Oxford-Pets").name == "oxfordpets"
+    with pytest.raises(FdrdError, match="choose from fdrd, caltech101"):
+        find("imagenet")
     (advice,) = missing_by_hand(table["ucf101"], FetchOptions(local=Path("mine")))
     assert "drive.google.com" in advice
     assert "Put it, or a folder UCF-101-midframes with its images, into mine/ucf101 and" in advice

@@ -2,22 +2,19 @@
 
 import errno
 import hashlib
-import json
 import multiprocessing
 import os
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import fdrd
-import fdrd.__main__ as cli
 from fdrd.errors import FdrdError
 from fdrd.fetching import download
 from fdrd.fetching.fetching_run import FetchOptions, fetch_sets
-from fdrd.fetching.table import read_table
+from tests.command import run_fdrd
 from tests.fdrd.fetching.made_sets import DOMAINS, made_files, made_table
 from tests.folders import digests
 
@@ -42,26 +39,13 @@ def options(server, contents, tmp_path):
     return FetchOptions(None, server.url, True, tmp_path / "downloads")
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Return a function that runs the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fdrd", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        return stopped.value.code or 0, *capsys.readouterr()
-
-    return run
-
-
 def test_from_nothing_to_numbers_beside_those_of_the_paper(
-    server, contents, options, run, tmp_path, monkeypatch
+    server, contents, options, tmp_path, monkeypatch
 ):
     table = made_table(contents, server.url)
     monkeypatch.setattr("fdrd.fetching.table.read_table", lambda: table)
     fetch = ("fetch", "fdrd", "raw", "--yes", "--accept-unverified")
-    code, _, first = run(*fetch)
+    code, _, first = run_fdrd(*fetch)
     assert code == 2
     by_hand = tmp_path / "cache/downloads"
     lines = first.splitlines()
@@ -84,11 +68,11 @@ def test_from_nothing_to_numbers_beside_those_of_the_paper(
     shutil.unpack_archive(packed, by_hand / "ucf101")
     packed.unlink()  # its folder stands for it
     requests = len(server.ranges)
-    code, out, second = run(*fetch)
+    code, out, second = run_fdrd(*fetch)
     assert (code, out.splitlines()[-1]) == (0, "Next:  fdrd build raw")
     assert len(server.ranges) - requests == 4
     assert "dtd  is in raw already" in second
-    assert run("fetch", "fdrd", "raw")[0] == 0  # nothing is left to accept
+    assert run_fdrd("fetch", "fdrd", "raw")[0] == 0  # nothing is left to accept
 
     built = fdrd.build("raw", "data/fdrd", workers=1)
     assert (built.manifest.records.kept, built.manifest.records.rejected) == (34, 0)
@@ -98,7 +82,7 @@ def test_from_nothing_to_numbers_beside_those_of_the_paper(
     assert all("arXiv:2508.04028" in each.citation for each in about.values())
 
     methods = ("-m", "zero_shot", "-m", "clip_adapter", "-T", "epochs=1")
-    code, out, err = run("bench", "--preset", "paper", *methods, "--backbone", "embedded")
+    code, out, err = run_fdrd("bench", "--preset", "paper", *methods, "--backbone", "embedded")
     assert code == 0, err
     assert "food101 has no training split, so it is left out of clip_adapter; 2 test pairs" in err
     assert "dtd has 2 pairs to train on, 2 test pairs as gallery" in err
@@ -177,7 +161,7 @@ def test_a_server_that_is_not_there_is_one_line_per_set(contents, options, tmp_p
 
 @pytest.mark.parametrize("where", ["downloads", "raw"])
 def test_a_full_disk_names_the_file_and_stops_the_others(
-    contents, options, tmp_path, monkeypatch, run, where
+    contents, options, tmp_path, monkeypatch, where
 ):
     table = made_table(contents)
     monkeypatch.setattr("fdrd.fetching.table.read_table", lambda: table)
@@ -205,7 +189,7 @@ def test_a_full_disk_names_the_file_and_stops_the_others(
         return Full(file) if "w" in mode and is_part == (where == "downloads") else file
 
     monkeypatch.setattr(Path, "open", full)
-    code, _, err = run(
+    code, _, err = run_fdrd(
         "fetch", "fdrd", "raw", "--yes", "--accept-unverified", "--mirror", options.mirror
     )
     assert code == 2
@@ -240,14 +224,3 @@ def test_a_repacked_archive_may_be_unpacked(contents, tmp_path):
     fetch_sets([chosen], tmp_path / "raw", replace(options, accept_unverified=True))
     assert (tmp_path / "raw/stanfordcars/cars_train/00001.jpg").read_bytes() == b"an image"
     assert (tmp_path / "raw/stanfordcars/cars_test/00003.jpg").is_file()
-
-
-def test_every_caption_file_is_pinned_to_a_commit_and_checked():
-    files = [
-        file for name in DOMAINS for file in read_table()[name].files if file.name.endswith("json")
-    ]
-    assert len(files) == 17
-    for file in files:
-        assert file.digest.startswith("git:")
-        assert len(file.url.split("/DCAR/")[1].split("/")[0]) == 40
-    assert json.dumps([file.name for file in files]).count("_test") == 9

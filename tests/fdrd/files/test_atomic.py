@@ -7,8 +7,8 @@ import pytest
 from fdrd.field_guide import sample
 from fdrd.files.atomic import atomic_folder, write_text
 from fdrd.images.check import ImageCheck
+from fdrd.pipeline.collect import append_ledger
 from fdrd.record import ImageRef
-from fdrd.storage.ledger import append_ledger
 
 resource = pytest.importorskip("resource")
 

@@ -10,7 +10,8 @@ from hub_server import WRITER, Reply
 from huggingface_hub import HfApi
 
 import fdrd
-from benchmark.checkpoint import CheckpointHeader, load_method, save_checkpoint
+from benchmark.checkpoint import load_method, save_checkpoint
+from benchmark.checkpoint_files import CheckpointHeader
 from benchmark.models.loading import load_backbone
 from benchmark.models.tokenizer import token_counter
 from fdrd.errors import FdrdError

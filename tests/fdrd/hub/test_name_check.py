@@ -7,7 +7,7 @@ import threading
 import pytest
 from huggingface_hub import HfApi, constants
 
-from fdrd.hub.name_check import start_name_check
+from fdrd.hub.client import start_name_check
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_without_a_connection_only_the_local_cache_is_read(asked, monkeypatch, t
 
 def test_the_default_name_needs_no_http_client():
     code = (
-        "import sys; from fdrd.hub.name_check import start_name_check; start_name_check('fdrd'); "
+        "import sys; from fdrd.hub.client import start_name_check; start_name_check('fdrd'); "
         "sys.exit('huggingface_hub.hf_api' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

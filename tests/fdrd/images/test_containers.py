@@ -1,6 +1,5 @@
 """Images inside of tar, Arrow and Parquet files are read in any order."""
 
-import io
 import random
 import tarfile
 
@@ -12,6 +11,7 @@ from fdrd.files.cache import cache_folder
 from fdrd.images.check import check_image, read_image
 from fdrd.images.containers import member_name, remove_unpacked, row_member, tar_member
 from fdrd.record import ImageRef
+from tests.archives import tar
 
 IMAGES = [bytes([number]) * (number + 1) for number in range(100)]
 ORDER = random.Random(0).sample(range(100), 100)
@@ -35,11 +35,8 @@ def test_rows_are_read_in_any_order(tmp_path, kind, form):
 
 
 def test_tar_members_are_read_at_their_offsets(tmp_path):
-    with tarfile.open(tmp_path / "0.tar", "w") as archive:
-        for number, data in enumerate(IMAGES):
-            info = tarfile.TarInfo(f"a b/{number} x.png")
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
+    members = {f"a b/{number} x.png": data for number, data in enumerate(IMAGES)}
+    (tmp_path / "0.tar").write_bytes(tar(members))
     with tarfile.open(tmp_path / "0.tar") as archive:
         places = [tar_member(info.offset_data, info.size, info.name) for info in archive]
     assert member_name(places[7]) == "7 x.png"

@@ -8,7 +8,8 @@ import pytest
 from fdrd.negatives import make_catalog, natural_pairs
 from fdrd.negatives.given import plain
 from fdrd.negatives.natural_pairs import Captioned
-from fdrd.negatives.statements import Names, excluded, state
+from fdrd.negatives.statements import Names, state
+from fdrd.negatives.values import excluded
 from fdrd.record import ImageRef, Record, Source, TaggedCaption
 from fdrd.text.attributes import find_attributes
 from fdrd.text.keys import text_key

@@ -2,13 +2,15 @@
 
 import random
 from collections import Counter
-from itertools import cycle
+from itertools import combinations, cycle
 
+import numpy as np
 import pytest
 
 from fdrd.checks.text_only import text_only_accuracy
 from fdrd.negatives import draw_negatives, make_catalog
 from fdrd.negatives.annotate import AnnotateConfig, annotate
+from fdrd.negatives.values import excluded
 from fdrd.record import ImageRef, Record, Source
 from fdrd.text.attributes import find_attributes
 
@@ -59,12 +61,14 @@ def test_no_car_flies_and_no_bird_is_parked():
     assert not any("parked" in each for each in attribute_swaps(pairs, "bird"))
 
 
-COLORS = "red white yellow purple".split()
+COLORS = "red white yellow blue".split()
 
 
 @pytest.mark.parametrize(("times", "swapped"), [(2, False), (3, True)])
 def test_a_value_is_swapped_in_where_three_captions_use_it(times, swapped):
-    pairs = records(car=[f"A {color} car with a {color} hood." for color in COLORS * 3])
+    pairs = records(
+        car=[f"A {one} car with a {two} hood." for one in COLORS for two in COLORS if one != two]
+    )
     pairs += [record("A car with a green hood.", "car", f"g{number}") for number in range(times)]
     found = attribute_swaps(pairs)
     assert any("green hood" in each for each in found - {pair.caption for pair in pairs}) == swapped
@@ -85,10 +89,10 @@ def test_a_value_is_known_from_the_meta_category():
 
 @pytest.mark.parametrize(("both", "swapped"), [(2, True), (10, False)])
 def test_values_that_captions_have_together_do_not_exclude_each_other(both, swapped):
-    worn = [["collar"]] * 10 + [["bandana"]] * 10 + [["collar", "bandana"]] * both
+    grounds = [["grass"]] * 10 + [["snow"]] * 10 + [["grass", "snow"]] * both
     pairs = [
-        record(f"A pug with a {' and a '.join(items)}.", "pug", number)
-        for number, items in enumerate(worn)
+        record(f"A pug in the {' and in the '.join(some)}.", "pug", number)
+        for number, some in enumerate(grounds)
     ]
     assert bool(attribute_swaps(pairs)) == swapped
 
@@ -98,7 +102,7 @@ def test_a_value_that_everyone_expects_is_rarely_swapped():
     draw = random.Random(0)
     pairs = []
     for number in range(600):
-        leaves = "brown" if draw.random() < 0.05 else "green"
+        leaves = "black" if draw.random() < 0.05 else "green"
         text = (
             f"A {draw.choice(COLORS)} flower with {leaves} leaves on a {draw.choice(COLORS)} table."
         )
@@ -109,13 +113,13 @@ def test_a_value_that_everyone_expects_is_rarely_swapped():
         drawn = draw_negatives(pair, [pair.caption], catalog, k=2, n_attribute=2)
         drawn = [each for each in drawn if each.kind == "attribute"]
         rows.append((pair.caption, [each.caption for each in drawn]))
-        before = {part for part in ("green", "brown") if f"{part} leaves" in pair.caption}
+        before = {part for part in ("green", "black") if f"{part} leaves" in pair.caption}
         swapped[
             bool(before) and all(f"{min(before)} leaves" in each.caption for each in drawn)
         ] += 1
     assert swapped[False] < 0.15 * len(pairs)  # it was a third of them
     full = [row for row in rows if len(row[1]) == 2]
-    assert len(full) > 0.9 * len(rows)
+    assert len(full) > 0.7 * len(rows)  # a quarter repeats a color
     for reader in ("words", "context"):
         assert text_only_accuracy(full, reader).accuracy < 0.4  # chance is 1/3
 
@@ -176,6 +180,136 @@ def test_one_of_several_colors_is_not_swapped():
             assert each.caption.startswith(pair.caption[:12])
             swapped += 1
     assert swapped
+
+
+def swapped_words(pairs):
+    """Return (value, its replacement) of all attribute swaps of some seeds."""
+    catalog = make_catalog(pairs)
+    found = set()
+    for pair in pairs:
+        for seed in range(20):
+            for each in draw_negatives(
+                pair, [pair.caption], catalog, k=4, n_attribute=4, seed=seed
+            ):
+                if each.kind == "attribute":
+                    one, two = pair.caption.split(), each.caption.split()
+                    found |= {(a, b) for a, b in zip(one, two, strict=True) if a != b}
+    return found
+
+
+def lab(color):
+    """Return the CIELAB values of an sRGB color in [0, 1]."""
+    linear = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+    white = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.cbrt(
+        white @ linear / white.sum(axis=1)
+    )  # the straight part near black is left out
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_colors_that_are_near_in_the_color_survey_do_not_exclude_each_other():
+    colors = pytest.importorskip("matplotlib.colors")
+    usual = {
+        name: lab(np.array(colors.to_rgb(f"xkcd:{name}")))
+        for name in """red orange yellow green blue purple pink brown gray black white tan beige cream gold silver
+            maroon burgundy turquoise teal violet lavender lilac""".split()
+    }  # fmt: skip
+    far = {
+        pair: np.linalg.norm(usual[pair[0]] - usual[pair[1]])
+        for pair in combinations(usual, 2)
+        if excluded("color", *pair)
+    }
+    assert len(far) > 100
+    assert min(far.values()) > 50
+
+
+def test_near_colors_are_not_swapped():
+    pairs = records(car=[f"A {color} car." for color in ("red", "orange", "white", "gray")] * 4)
+    found = swapped_words(pairs)
+    assert {("red", "white"), ("white", "red")} <= found
+    assert not found & {("red", "orange"), ("orange", "red"), ("white", "gray"), ("gray", "white")}
+
+
+@pytest.mark.parametrize(("joined", "swapped"), [(1, True), (4, False)])
+def test_colors_that_captions_of_the_category_join_are_not_swapped(joined, swapped):
+    """A Birman called white may be white and brown."""
+    pairs = records(birman=["A white birman.", "A brown birman."] * 10)
+    pairs += [record("A white and brown birman.", "birman", f"both/{n}") for n in range(joined)]
+    assert bool(swapped_words(pairs)) == swapped
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "A motorcycle with {} accents.",  # accents have no clear color
+        "Perhaps a {} motorcycle.",
+        "A {} motorcycle. Its {} color stands out.",
+        "A {} motorcycle with colorful stickers.",
+        "A {} motorcycle beside a red-white-blue flag.",
+    ],
+)
+def test_a_color_that_the_caption_leaves_open_is_not_swapped(caption):
+    plain = records(
+        motorcycle=[f"A {color} motorcycle with {color} doors." for color in COLORS] * 4
+    )
+    plain += records(motorcycle=[f"A {one} motorcycle." for one in ("red", "blue")] * 4)
+    pairs = [record(caption.format("red", "red"), "motorcycle", f"it/{n}") for n in range(3)]
+    catalog = make_catalog([*plain, *pairs])
+    plain_swaps = sum(
+        len(draw_negatives(plain[-1], [plain[-1].caption], catalog, k=2, n_attribute=2, seed=seed))
+        for seed in range(20)
+    )
+    assert plain_swaps
+    for seed in range(20):
+        assert not draw_negatives(
+            pairs[0], [pairs[0].caption], catalog, k=2, n_attribute=2, seed=seed
+        )
+
+
+def test_no_value_that_another_caption_of_the_image_has_is_swapped_in():
+    pairs = records(car=[f"A {color} car." for color in ("red", "blue")] * 4)
+    catalog, pair = make_catalog(pairs), pairs[0]
+
+    def drawn(*captions):
+        return {
+            each.caption
+            for seed in range(20)
+            for each in draw_negatives(pair, captions, catalog, k=2, n_attribute=2, seed=seed)
+        }
+
+    assert drawn(pair.caption, "A fast car.") == {"A blue car."}
+    assert drawn(pair.caption, "A dark blue car.") == set()
+
+
+def test_no_category_whose_words_are_elsewhere_in_the_caption():
+    pairs = records(
+        TL_Sedan=["A TL Sedan. This sedan is fast."], C30_Hatchback=["A C30 Hatchback."],
+        Fit_Sedan=["A Fit Sedan."],
+    )  # fmt: skip
+    assert negatives(pairs, "TL Sedan") == {"A Fit Sedan. This sedan is fast."}
+
+
+@pytest.mark.parametrize("caption", ['A box with the text "Pizza Hut".', "A pizza-like cake."])
+def test_no_category_within_a_quotation_or_a_word(caption):
+    pairs = [record(caption, "pizza", "one"), *records(pizza=["A pizza."], stapler=["A stapler."])]
+    catalog = make_catalog(pairs)
+    assert not draw_negatives(pairs[0], [caption], catalog, k=1)
+    assert draw_negatives(pairs[1], ["A pizza."], catalog, k=1)
+
+
+def test_no_category_that_all_words_together_make_much_less_likely():
+    """No single word is usual, so each alone contradicts nothing."""
+    draw = random.Random(0)
+    own = {name: [f"{name[0]}{n}" for n in range(40)] for name in ("harbor", "garden")}
+    own["meadow"] = own["garden"]
+    pairs = [
+        record(f"A {name} with {' '.join(draw.sample(own[name], 8))}.", name, n)
+        for name in own
+        for n in range(40)
+    ]
+    found = negatives(pairs, "garden", seeds=3, k=2)
+    assert any("A meadow" in each for each in found)
+    assert not any("A harbor" in each for each in found)
 
 
 LANGUAGES = {

@@ -66,7 +66,7 @@ def published(file):
 
 
 @needs_real
-@pytest.mark.parametrize(("file", "share"), [*zip(FILES, (0.9, 0.9, 0.5, 0.4), strict=True)])
+@pytest.mark.parametrize(("file", "share"), [*zip(FILES, (0.9, 0.85, 0.2, 0.2), strict=True)])
 def test_negatives_of_the_published_captions_have_no_flaws(file, share):
     some = 0
     for pair, found in published(file):
@@ -93,9 +93,8 @@ def test_a_reader_found_the_swaps_false_and_fluent():
     today = [each for digest, each in labels.items() if digest in drawn]
     assert len(today) >= 180
     assert share(today, "fluent") >= 0.97
-    assert share([each for each in today if each["kind"] == "category"], "false") >= 0.96
-    # Below the goal of 0.97: captions do not name all colors, and some are mistaken. See docs/annotations.md.
-    assert share([each for each in today if each["kind"] == "attribute"], "false") >= 0.87
+    for kind in ("category", "attribute"):
+        assert share([each for each in today if each["kind"] == kind], "false") >= 0.96
 
 
 @needs_real

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fdrd.pipeline.memory import return_freed_memory
+from fdrd.pipeline.builder import return_freed_memory
 
 
 def resident():

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from fdrd.engines import LocalEngine
+from fdrd.engines.local import LocalEngine
 from fdrd.errors import FdrdError
 from fdrd.pipeline import builder
 from fdrd.pipeline.collect import CheckTask, run_check_task
-from fdrd.storage.rows import RowsTask
-from fdrd.storage.shards import ShardTask
+from fdrd.storage.shards import RowsTask, ShardTask
 from tests.folders import digests
 
 
@@ -19,7 +18,7 @@ class OtherMachine(LocalEngine):
 
     shares = True
 
-    def run(self, function, tasks, *common, ahead=0):
+    def run(self, function, tasks, *common):
         for task in tasks:
             with contextlib.chdir("/"):
                 result = function(task, *common)
@@ -64,7 +63,7 @@ def test_a_shard_that_is_on_another_machine_only_is_an_error(birds, tmp_path, el
 def test_a_machine_that_does_not_see_the_records_is_an_error(
     birds, tmp_path, monkeypatch, elsewhere, task_type, name
 ):
-    def without_rows(function, tasks, *common, ahead=0):
+    def without_rows(function, tasks, *common):
         for task in tasks:
             if isinstance(task, task_type):
                 Path(task.records.path if task_type is RowsTask else task.rows).unlink()

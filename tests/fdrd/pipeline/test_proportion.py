@@ -1,4 +1,4 @@
-"""The work of a build grows with the size of its source (`speed/odd_sources.py` measures the time)."""
+"""The work of a build grows with the size of its source."""
 
 import re
 

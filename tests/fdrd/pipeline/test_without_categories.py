@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-import benchmark
 from fdrd.checks.statistics import stats
 from fdrd.checks.validation import validate
 from fdrd.dataset import load_view
@@ -13,6 +12,7 @@ from fdrd.pipeline.builder import build
 from fdrd.sources import SourceOptions
 from fdrd.storage.manifest_types import RecordCounts
 from fdrd.storage.shards import read_records
+from tests.running import run_method
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_they_have_attribute_swaps_and_no_category_metrics(source, tmp_path):
     assert {negative.kind for negative in negatives} == {"attribute"}
     rows = list(load_dataset(str(out), split="test", streaming=True))
     assert [row["category"] for row in rows] == [None] * 8
-    metrics = benchmark.run("random", out).metrics
+    metrics = run_method("random", out).metrics
     assert metrics.by_category == {}
     assert "category R@1" not in metrics.by_direction["image_to_text"].values
 
@@ -49,7 +49,7 @@ def test_they_have_attribute_swaps_and_no_category_metrics(source, tmp_path):
 def test_what_needs_categories_is_refused(source, tmp_path):
     build(source, tmp_path / "out", workers=1)
     with pytest.raises(FdrdError, match="`shots` needs categories, and 8 of 8 rows of train"):
-        benchmark.run("coop", tmp_path / "out", shots=1, backbone="embedded")
+        run_method("coop", tmp_path / "out", shots=1, backbone="embedded")
 
 
 def test_records_with_and_without_categories_share_a_dataset(source, tmp_path, draw):

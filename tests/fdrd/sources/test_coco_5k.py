@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import benchmark
-from benchmark.result import DIRECTIONS
+from benchmark.rank_metrics import DIRECTIONS
 from fdrd.pipeline.builder import build
+from tests.running import run_method
 
 IMAGES = int(os.environ.get("FDRD_COCO_IMAGES", "5000"))
 COLORS = "red green blue yellow black white orange purple brown gray".split()
@@ -74,7 +74,7 @@ def test_zero_shot_recalls_of_coco_equal_an_independent_script(tmp_path):
     coco = draw_coco(tmp_path / "raw")
     built = build(tmp_path / "raw", tmp_path / "out", workers=2)
     assert built.manifest.records.kept == len(coco["annotations"])
-    result = benchmark.run("zero_shot", tmp_path / "out", split="validation", backbone="embedded")
+    result = run_method("zero_shot", tmp_path / "out", split="validation", backbone="embedded")
     expected = independent_recalls(tmp_path / "raw", coco)
     for direction, recalls in zip(DIRECTIONS, expected, strict=True):
         values = result.metrics.by_direction[direction].values

@@ -63,7 +63,7 @@ def test_splits_with_captions_are_the_released_layout(write, draw, read):
         ("{", "unreadable_annotations"),
         ("[" * 100_000, "unreadable_annotations"),
         ("[]", "unreadable_annotations"),
-        ('{"train": [], "train": []}', "unreadable_annotations"),
+        ('{"train": [], "train": []}', "bad_field"),
         ('{"train": 3}', "bad_field"),
         ('{"holdout": []}', "bad_field"),
         ('{"train": [["1.jpg", "x"], 3, {}]}', "bad_field"),

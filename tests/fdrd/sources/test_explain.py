@@ -55,16 +55,6 @@ def test_every_layout_is_recognized_with_a_reason_that_names_a_file(tmp_path, wr
         assert reason in found[domain]
 
 
-def test_a_build_uses_the_layouts_that_explain_names(tmp_path, write, draw):
-    draw_all(tmp_path, write, draw)
-    built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    readers = {domain.name: domain.reader for domain in built.manifest.domains}
-    for name, reader in readers.items():
-        assert any(line.startswith(f"{name}: {reader}, ") for line in lines(tmp_path))
-    assert built.manifest.rejected == {"caption_missing": 1}
-    assert built.manifest.records.kept == 6
-
-
 def test_other_matching_layouts_and_domain_toml_are_named(tmp_path, write, draw):
     draw_all(tmp_path, write, draw)
     write("table/domain.toml", 'license = "CC0-1.0"\ngroup = "{group}_*"')

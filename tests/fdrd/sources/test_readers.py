@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import tarfile
 import tempfile
 from pathlib import Path
 from random import Random
@@ -11,6 +10,7 @@ from random import Random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from archives import tar
 from fuzz.driver import run_mutations
 from fuzz.fuzz_readers import FILES, SEEDS, check
 from hypothesis import given, settings
@@ -25,7 +25,7 @@ from fdrd.sources.reading.columns import COLUMNS
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.text.normalize import normalize_caption, normalize_category
 
-RUNS = settings(max_examples=int(os.environ.get("FDRD_EXAMPLES", "60")), deadline=None)
+RUNS = settings(max_examples=int(os.environ.get("FDRD_EXAMPLES", "25")), deadline=None)
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp")), max_size=12)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
@@ -52,13 +52,7 @@ def jsonl(rows):
 
 def member(row):
     """Return a tar of one sample whose JSON is the row."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        for name, data in (("wren/a.png", b"x"), ("wren/a.json", json.dumps(row).encode())):
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return file.getvalue()
+    return tar({"wren/a.png": b"x", "wren/a.json": json.dumps(row).encode()})
 
 
 @RUNS

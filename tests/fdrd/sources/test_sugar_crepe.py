@@ -5,9 +5,9 @@ import json
 import pytest
 from PIL import Image
 
-import benchmark
 import fdrd
 from fdrd.reasons import Rejection
+from tests.running import run_method
 
 
 def choice(image, caption, negative, **more):
@@ -87,6 +87,6 @@ def test_bench_measures_each_kind_of_change_beside_the_text_only_baseline(source
     files = {"add_obj": {str(index): choice(*row) for index, row in enumerate(rows)}}
     built = fdrd.build(source(**files), tmp_path / "data", workers=1)
     assert built.manifest.records.kept == len(rows)
-    result = benchmark.run("random", tmp_path / "data", results=tmp_path / "runs")
+    result = run_method("random", tmp_path / "data", results=tmp_path / "runs")
     share = result.metrics.hard_negatives["attribute: add_obj"]
     assert (share.rows, share.chance, share.text_only) == (len(rows), 0.5, 1.0)

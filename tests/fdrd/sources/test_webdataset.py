@@ -12,16 +12,13 @@ from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.storage.manifest_types import FileCounts, RecordCounts
+from tests.archives import tar
 
 
 def pack(path, members):
     """Write a tar of (name, bytes) members; a `TarInfo` as the name makes links and devices."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, data in members:
-            info = name if isinstance(name, tarfile.TarInfo) else tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
+    path.write_bytes(tar(members))
 
 
 def link(name, kind, to):

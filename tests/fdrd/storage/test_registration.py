@@ -25,29 +25,25 @@ READ = """
 import hashlib, json, sys
 from datasets import load_dataset
 
-streaming, config = json.loads(sys.argv[1])
-found = {}
-for split, rows in load_dataset("fdrd", config, streaming=streaming).items():
-    found[split] = sorted(
+def contents(streaming, config):
+    return {split: sorted(
         (row["id"], row["caption"], row["image"].size, len(row["negatives"]), row["category"]) for row in rows
-    )
+    ) for split, rows in load_dataset("fdrd", config, streaming=streaming).items()}
+
+found = [contents(*each) for each in json.loads(sys.argv[1])]
 assert not any(name.split(".")[0] == "fdrd" for name in sys.modules), "not alone"
 print(json.dumps(found))
 """
 
 
-def read(folder, own_cache, streaming, config):
+def read(folder, own_cache, *asked):
+    """Return the rows by split for each (streaming, name of the configuration)."""
     (folder / "elsewhere").mkdir(exist_ok=True)
     environment = {**os.environ, "HF_HOME": str(own_cache), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", READ, json.dumps([streaming, config])]
+    command = [sys.executable, "-c", READ, json.dumps(asked)]
     done = subprocess.run(
-        command,
-        cwd=folder / "elsewhere",
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+        command, cwd=folder / "elsewhere", env=environment, capture_output=True, text=True, check=True
+    )  # fmt: skip
     return json.loads(done.stdout)
 
 
@@ -57,13 +53,14 @@ def test_another_project_loads_it_by_name_by_domain_and_streaming(
 ):
     config = BuildConfig(shard_bytes=800, format=format)
     built = build(birds, tmp_path / "out", config=config, workers=1)
-    found = read(tmp_path, own_cache, False, None)
+    found, streamed, of_domain = read(
+        tmp_path, own_cache, (False, None), (True, None), (False, "raw")
+    )
     assert {split: len(rows) for split, rows in found.items()} == {
         split: count.pairs for split, count in built.manifest.splits["raw"].items()
     }
     assert all(row[2] == [24, 16] for rows in found.values() for row in rows)
-    assert read(tmp_path, own_cache, True, None) == found
-    assert read(tmp_path, own_cache, False, "raw") == found
+    assert streamed == of_domain == found
 
 
 def test_a_new_build_replaces_the_old_registration(birds, tmp_path, own_cache):
@@ -71,7 +68,8 @@ def test_a_new_build_replaces_the_old_registration(birds, tmp_path, own_cache):
     metadata = birds / "metadata.jsonl"
     metadata.write_text(metadata.read_text().replace("A wren, once more.", "A wren, as new."))
     build(birds, tmp_path / "out", workers=1)
-    captions = [row[1] for rows in read(tmp_path, own_cache, False, None).values() for row in rows]
+    (found,) = read(tmp_path, own_cache, (False, None))
+    captions = [row[1] for rows in found.values() for row in rows]
     assert "A wren, as new." in captions
     root = own_cache / "datasets" / "fdrd"
     assert len(list(root.glob("*/*/*/*-train.arrow"))) == 2

@@ -11,8 +11,8 @@ from fdrd.checks.validation import validate
 from fdrd.dataset import load_view
 from fdrd.pipeline.builder import build
 from fdrd.storage import shards
-from fdrd.storage.rows import text_bytes
 from fdrd.storage.shard_file import encode_row, read_batches
+from fdrd.storage.shards import text_bytes
 
 FORMATS = ("arrow", "parquet")
 

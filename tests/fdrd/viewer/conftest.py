@@ -79,13 +79,15 @@ def copied(drawn, tmp_path):
 @pytest.fixture(scope="package")
 def measured(drawn):
     """The folder of `drawn`, with results of two methods."""
-    from benchmark.runner import run
+    from tests.running import run_method
 
     with pytest.MonkeyPatch.context() as patch:
         _own_cache(patch, drawn)
         for method in ("zero_shot", "clip_adapter"):
             train = {"epochs": 1} if method == "clip_adapter" else None
-            run(method, drawn / "set", backbone="embedded", train=train, results=drawn / "runs")
+            run_method(
+                method, drawn / "set", backbone="embedded", train=train, results=drawn / "runs"
+            )
     return drawn
 
 
@@ -113,10 +115,9 @@ def open_site():
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.01)
-        running.append((server, thread))
+        running.append(server)
         return Site(context, port, server, thread)
 
     yield opened
-    for server, thread in running:
+    for server in running:  # which looks ten times a second, so no test waits for its end
         server.should_exit = server.force_exit = True
-        thread.join(10)

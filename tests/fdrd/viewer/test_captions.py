@@ -1,8 +1,6 @@
 """Captions for images that have none: written in the viewer, or taken from a draft, and used by the next build."""
 
-import io
 import re
-import tarfile
 from html import unescape
 from urllib.parse import parse_qsl
 
@@ -13,6 +11,7 @@ from fdrd.curation.decisions import Decision, to_line
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.viewer.context import open_context
+from tests.archives import tar
 
 KEY = "train/wren/2.png: "
 
@@ -91,17 +90,14 @@ def test_an_undone_caption_is_not_used(bare):
 
 
 def test_images_in_an_archive_are_shown_and_captioned(draw, tmp_path, open_site):
+    members = {}
+    for number in range(4):
+        members[f"{number}.png"] = draw(number)
+        if number:
+            members[f"{number}.txt"] = f"A wren on branch {number}.".encode()
+        members[f"{number}.cls"] = b"wren"
     (tmp_path / "raw").mkdir()
-    with tarfile.open(tmp_path / "raw" / "a.tar", "w") as archive:
-        for number in range(4):
-            members = {f"{number}.png": draw(number)}
-            if number:
-                members |= {f"{number}.txt": f"A wren on branch {number}.".encode()}
-            members |= {f"{number}.cls": b"wren"}
-            for name, data in members.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(data)
-                archive.addfile(info, io.BytesIO(data))
+    (tmp_path / "raw" / "a.tar").write_bytes(tar(members))
     build(tmp_path / "raw", tmp_path / "set", workers=1)
     site = open_site(tmp_path / "set", source=tmp_path / "raw", review="tar")
     page = site.text("/rejected", reason="caption_missing")

@@ -1,7 +1,6 @@
 """`fdrd view` of damaged and forged datasets: pages answer, and damage is named where it is and nowhere else."""
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -16,12 +15,12 @@ import pytest
 from filelock import FileLock
 from markupsafe import escape
 from msgspec import convert
-from PIL import Image
 
 from fdrd.errors import FdrdError
 from fdrd.storage.manifest import digest_of_shards, read_manifest
 from fdrd.storage.manifest_types import Shard
 from fdrd.viewer.index import open_index
+from tests.tampering import bomb
 
 PAGES = (
     "/",
@@ -96,13 +95,6 @@ def with_image(data):
         rows[0]["source"]["sha256"] = hashlib.sha256(data or b"").hexdigest()
 
     return change
-
-
-def bomb():
-    """Return a PNG of 60 kB that decodes to 400 megapixels."""
-    file = io.BytesIO()
-    Image.new("1", (20_000, 20_000)).save(file, "PNG")
-    return file.getvalue()
 
 
 def first_shard(folder):

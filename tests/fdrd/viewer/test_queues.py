@@ -12,8 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fdrd.commands import app
-from fdrd.curation.decisions import Decision, in_effect, value_flaw
-from fdrd.curation.judgments import reviewed_shares
+from fdrd.curation.decisions import Decision, in_effect, reviewed_shares, value_flaw
 from fdrd.pipeline.builder import build
 
 

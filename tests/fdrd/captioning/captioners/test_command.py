@@ -10,8 +10,7 @@ from collections import Counter
 import pytest
 
 from fdrd.captioning import AnswerCache
-from tests.command import start_fdrd
-from tests.tampering import run_fdrd
+from tests.command import run_fdrd, start_fdrd
 
 PLUGIN = """
 from dataclasses import dataclass

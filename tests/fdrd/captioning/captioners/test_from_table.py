@@ -3,8 +3,8 @@
 import pytest
 
 from fdrd.captioning import AnswerCache, Question, Spending
-from fdrd.captioning.captioners.from_table import Reader, Template, read_table
-from fdrd.captioning.session import CaptioningSession
+from fdrd.captioning.answer_cache import CaptioningSession
+from fdrd.captioning.captioners.from_table import read_table, reader, template
 from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.errors import FdrdError
 
@@ -31,7 +31,7 @@ def test_a_template_uses_attributes_of_the_category_and_of_the_image(captions, t
         "file_name,category,color,pose\n,House_Wren,brown,\n,robin,red,\nrobin/001.png,,orange,sleeps\n"
     )
     text = "{an color} {category} {pose} in the shade. | {a color} {category} sits in the shade."
-    found = captions(Template(Spending(), text=text, attributes=str(table)))
+    found = captions(template(Spending(), text=text, attributes=str(table)))
     assert found["house wren/000.png"] == "A brown house wren sits in the shade."
     assert found["robin/001.png"] == "An orange robin sleeps in the shade."
     assert found["robin/003.png"] == "A red robin sits in the shade."
@@ -40,7 +40,7 @@ def test_a_template_uses_attributes_of_the_category_and_of_the_image(captions, t
 def test_a_missing_value_is_a_failure_with_its_name(captions, tmp_path):
     table = tmp_path / "attributes.jsonl"
     table.write_text('{"category": "robin", "color": "red"}\n')
-    found = captions(Template(Spending(), text="A {color} {category}.", attributes=str(table)))
+    found = captions(template(Spending(), text="A {color} {category}.", attributes=str(table)))
     assert found["robin/001.png"] == "A red robin."
     failure = found["house wren/000.png"]
     assert (failure.reason, failure.detail) == ("no_answer", "no value for color")
@@ -49,7 +49,7 @@ def test_a_missing_value_is_a_failure_with_its_name(captions, tmp_path):
 @pytest.mark.parametrize("text", ["A {color} {category}.", "", " | "])
 def test_a_template_that_cannot_be_filled_in_is_refused_before_the_run(text):
     with pytest.raises(FdrdError, match="template: "):
-        Template(Spending(), text=text)
+        template(Spending(), text=text)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_template_that_cannot_be_filled_in_is_refused_before_the_run(text):
 )
 def test_captions_made_elsewhere_find_their_images(captions, tmp_path, name, content):
     (tmp_path / name).write_text(content, "utf-8")
-    found = captions(Reader(Spending(), file=str(tmp_path / name)))
+    found = captions(reader(Spending(), file=str(tmp_path / name)))
     assert found.pop("robin/001.png") == "A robin,\u2028red."
     assert {answer.reason for answer in found.values()} == {"no_answer"}
 
@@ -81,7 +81,7 @@ def test_an_ambiguous_name_is_refused(captions, raw, tmp_path, rows, what):
     (raw / "house wren" / "001.png").write_bytes((raw / "house wren" / "002.png").read_bytes())
     (tmp_path / "c.csv").write_text("file_name,caption\n" + rows)
     with pytest.raises(FdrdError, match=what):
-        captions(Reader(Spending(), file=str(tmp_path / "c.csv")))
+        captions(reader(Spending(), file=str(tmp_path / "c.csv")))
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_an_error_in_a_table_names_the_line(tmp_path, name, content, what):
     file = tmp_path / name
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(FdrdError, match=what):
-        Reader(Spending(), file=str(file))
+        reader(Spending(), file=str(file))
 
 
 def test_another_column_can_hold_the_captions(captions, tmp_path):
     (tmp_path / "c.csv").write_text("file_name,blip\nrobin/001.png,A robin.\n")
     with pytest.raises(FdrdError, match="blip"):
-        Reader(Spending(), file=str(tmp_path / "c.csv"))
-    found = captions(Reader(Spending(), file=str(tmp_path / "c.csv"), caption="blip"))
+        reader(Spending(), file=str(tmp_path / "c.csv"))
+    found = captions(reader(Spending(), file=str(tmp_path / "c.csv"), caption="blip"))
     assert found["robin/001.png"] == "A robin."
 
 
@@ -115,7 +115,7 @@ def test_copies_of_an_image_can_have_different_captions(captions, raw, tmp_path)
     (raw / "robin" / "copy.png").write_bytes((raw / "robin" / "001.png").read_bytes())
     rows = "file_name,caption\n001.png,A robin.\ncopy.png,A second robin.\n"
     (tmp_path / "c.csv").write_text(rows)
-    found = captions(Reader(Spending(), file=str(tmp_path / "c.csv")))
+    found = captions(reader(Spending(), file=str(tmp_path / "c.csv")))
     assert found["robin/001.png"] == "A robin."
     assert found["robin/copy.png"] == "A second robin."
 

@@ -150,6 +150,15 @@ def plot(rows: Rows, name: str) -> Plot:
     return Plot(name, title, [*x.values()], series, *axes, log=True, names={x[ALL]: ALL})
 
 
+def draw(folder: Path) -> None:
+    """Write the figures of the page into a folder."""
+    from benchmark.reporting.plots import plot_bytes
+
+    for name, half in FIGURES.items():
+        image = plot_bytes(plot(numbers(name, half), name), "svg")
+        (folder / f"results_{name}.svg").write_bytes(image)
+
+
 def page(text: str) -> str:
     """Return the page with its tables, each after `<!-- table: KIND NAME HALF SHOTS -->`, written anew."""
 
@@ -219,9 +228,4 @@ if __name__ == "__main__":
         collect(Path(sys.argv[1]), sys.argv[2])
     else:
         PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-        from benchmark.reporting.plots import write_plot
-
-        for name, half in FIGURES.items():
-            write_plot(
-                plot(numbers(name, half), name), PAGE.parent / "images" / f"results_{name}.svg"
-            )
+        draw(PAGE.parent / "images")

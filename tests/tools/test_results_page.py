@@ -44,3 +44,10 @@ def test_a_difference_that_is_not_shown_has_a_mark():
     lines = results_page.differences_table(rows).splitlines()
     assert lines[0] == "| method | 4 | all |"
     assert lines[2] == "| cca | -1.0 (-3.0 to +0.1) = | -1.0 (-3.0 to +0.1) |"
+
+
+def test_figures_show_the_methods_of_the_page(tmp_path):
+    results_page.draw(tmp_path)
+    for name in results_page.FIGURES:
+        assert ">dcar_plus</text>" in (tmp_path / f"results_{name}.svg").read_text()
+        assert f"images/results_{name}.svg" in results_page.PAGE.read_text()

@@ -56,6 +56,9 @@ def features(
     return known | {name: {"dtype": dtype, "_type": "Value"} for name, dtype in extra.items()}
 
 
+MEASURED = ("width", "height")
+"""Columns that a build measures: exports leave them out, and readers ignore them."""
+
 KNOWN_COLUMNS = frozenset(COLUMNS)
 """Columns that every dataset has; `category_name` only in Parquet."""
 

@@ -59,7 +59,7 @@ def demo(
         err.print("2/4  Building the dataset: checks, splits, attributes, hard negatives, shards")
         config = BuildConfig(name="fdrd-demo", backbone="embedded")
         records = build(raw, data, config=config, tokens=tokens_of, progress=bar).manifest.records
-        err.print(f"3/4  Training and measuring {', '.join(row.name for row in plan.rows())}")
+        err.print(f"3/4  Training and measuring {', '.join(row.row for row in plan.rows())}")
         outcome = benchmark.run_experiment(plan, progress=bar)
         raise_failed(outcome)
         err.print("4/4  Writing the report")

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from fdrd.columns import extra_of
+from fdrd.columns import MEASURED, extra_of
 from fdrd.dataset import RetrievalDataset
 from fdrd.exports.formats import Task
 from fdrd.files.names import digest_name
@@ -23,7 +23,7 @@ COCO_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 _BATCH = 64
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
-LEFT_OUT = ("domain", "source", "width", "height")
+LEFT_OUT = ("domain", "source", *MEASURED)
 """Columns that no line of an export has: a build determines them."""
 
 

@@ -19,7 +19,7 @@ from unicodedata import normalize
 
 from msgspec.structs import replace
 
-from fdrd.columns import KNOWN_COLUMNS, MAX_COLUMN_NAME
+from fdrd.columns import KNOWN_COLUMNS, MAX_COLUMN_NAME, MEASURED
 from fdrd.record import Record, Scalar
 from fdrd.sources.reading.names import DOWNLOAD, MAX_CAPTION, is_image, is_url
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
@@ -58,7 +58,6 @@ NESTED: tuple[()] = ()
 """Stands for a value that is not read, because its column holds lists, objects or bytes."""
 
 _RESERVED = KNOWN_COLUMNS | {"split", "license", "rules", "extra", "file_name", "columns"}
-_MEASURED = ("width", "height")
 _INT64 = range(-(2**63), 2**63)
 
 _URLS = ("url", "urls", "image_url", "img_url", "link")
@@ -171,7 +170,7 @@ def extra_columns(unknown: Mapping[str, Any]) -> tuple[dict[str, Scalar], bool]:
         if value is None or value == "" or value != value:
             continue
         name = _identifier(column[: 4 * MAX_COLUMN_NAME])
-        if name in _MEASURED:
+        if name in MEASURED:
             continue
         scalar = _scalar(value)
         if scalar is None or not name or name in found or len(found) == MAX_COLUMNS:

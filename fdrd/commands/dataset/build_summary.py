@@ -137,7 +137,8 @@ def _print_counts(built: Build) -> None:
     records, rejected = manifest.records, Counter[str]()
     rows = []
     for file, entry in manifest.files.items():
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in entry.rejected.items())
+        # One per line: a narrow terminal would part counts from their reasons.
+        reasons = ",\n".join(f"{count:,} {reason}" for reason, count in entry.rejected.items())
         rejected.update(entry.rejected)
         rows.append((file, f"{entry.read:,}", f"{entry.kept:,}", reasons or "none"))
     print_table(("annotations", "read", "kept", "rejected"), rows)

@@ -6,7 +6,8 @@ loss; the paper takes 1 / shots.
 Differs from the paper: whole captions replace the class names, in a symmetric contrastive loss of pairs
 (`-M loss=image_to_text` is the paper's direction). `side` can name the projection of the text tower, or both. The
 paper feeds precomputed features of augmented images into the matrix; here the towers run in each step, without
-gradients. AdamW with torch's weight decay instead of Adam, no random crops.
+gradients. AdamW with torch's weight decay instead of Adam, no random crops. The weight of
+the penalty does not depend on the number of shots, and follows the scale of the loss.
 """
 
 from __future__ import annotations

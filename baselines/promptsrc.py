@@ -9,7 +9,7 @@ Differs from the paper: its textual diversity is omitted, because it averages th
 over 60 templates, and a caption has no template. Whole captions replace the class names, in positions of their
 own after the context. The loss and the divergence are symmetric (`-M loss=image_to_text` is the paper's
 direction). Batches of 32 for 10 epochs instead of 4 for 20, with the Gaussian in
-proportion. The mean so far is validated after each epoch and the best is kept, where the paper keeps the last. No
+proportion. The mean so far is validated at most ten times and the best is kept, where the paper keeps the last. No
 random crops and flips, no warm-up epoch, float32. Frozen features are cached, so they cost no second pass.
 """
 

@@ -162,7 +162,7 @@ class _Walk:
         if in_module:
             self._modules.add(owner)
         names = frozenset(_names_of(function.__code__))
-        for name in sorted(names & home.keys()):
+        for name in sorted(_globals_of(function.__code__) & home.keys()):
             yield self._called(name, home[name], names)
         for imported in _imports_of(function.__code__, str(home.get("__package__") or "")):
             if module := self._user_module(imported):
@@ -273,6 +273,16 @@ def _codes_in(code: CodeType) -> Iterator[CodeType]:
 
 def _names_of(code: CodeType) -> set[str]:
     return {name for each in _codes_in(code) for name in each.co_names}
+
+
+def _globals_of(code: CodeType) -> set[str]:
+    """Return the names that code reads as globals; attributes may have the same names."""
+    return {
+        step.argval
+        for each in _codes_in(code)
+        for step in dis.get_instructions(each)
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+    }
 
 
 def _imports_of(code: CodeType, package: str) -> Iterator[str]:

@@ -54,7 +54,7 @@ def declaration(module: str, name: str) -> Declaration | None:
     """Return what a module declares of a method; None without its source. Values are read when they are asked for."""
     try:
         names = _names(module)
-    except LookupError:
+    except (LookupError, SyntaxError, OSError):
         return None
     for node in names.tree.body:
         for decorator in getattr(node, "decorator_list", ()):

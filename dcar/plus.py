@@ -118,7 +118,10 @@ class Start(NamedTuple):
 
 
 def weighed(starts: Sequence[Start], rows: int) -> list[Start]:
-    """Return maps weighed by the likelihood of validation rows, of which `DEPENDENT` count as one; none below 1 %."""
+    """Return maps weighed by the likelihood of validation rows, of which `DEPENDENT` count as one.
+
+    A map below 1 % is left out: its columns are zero, and stay so in training.
+    """
     losses = torch.tensor([start.loss for start in starts], dtype=torch.float64)
     weights = (-losses * rows / DEPENDENT).softmax(0)
     weights[weights < 0.01] = 0.0
@@ -172,7 +175,10 @@ class Learner(nn.Module):
         self.register_buffer("gamma", torch.tensor(GAMMAS[0]))
 
     def start_from(self, starts: Sequence[Start]) -> None:
-        """Start from the weighted mean of the scores of some maps, each with its gamma beside the joint space."""
+        """Start from about the weighted mean of the scores of some maps, each with its gamma beside the joint space.
+
+        Only about, because mapped features have length 1 in the mean.
+        """
         shares = [start.weight * start.gamma / (1 + start.gamma) for start in starts]
         for number, side in enumerate((self.image, self.text)):
             side.start_from(

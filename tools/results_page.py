@@ -10,6 +10,7 @@ import csv
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
@@ -106,7 +107,7 @@ def shots_table(rows: Rows) -> str:
 
 
 def _number(cell: str) -> float:
-    return 0.0 if cell == "–" else float(cell.split()[0])
+    return -inf if cell == "–" else float(cell.split()[0])
 
 
 def _few_first(shots: str) -> tuple[bool, str]:

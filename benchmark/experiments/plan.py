@@ -238,15 +238,22 @@ def to_experiment(content: Mapping[str, Any]) -> Experiment:
         experiment = msgspec.convert(msgspec.to_builtins(content), Experiment)
     except msgspec.ValidationError as error:
         raise FdrdError(_plain(error)) from error
+    for index, row in enumerate(content.get("methods", ())):
+        if isinstance(row, Mapping) and (others := row.keys() - set(_ROW)):
+            raise FdrdError(f"methods[{index}]: {_unknown_key(min(others))}")
     experiment.rows()
     return experiment
+
+
+def _unknown_key(name: str) -> str:
+    return f"unknown key `{name}`; allowed: {', '.join(_ROW)}"
 
 
 def _checked(row: Run, shared: Options) -> Run:
     default = Run(method=row.method)
     for name in row.__struct_fields__:
         if name not in _ROW and getattr(row, name) != getattr(default, name):
-            raise FdrdError(f"unknown key `{name}`; allowed: {', '.join(_ROW)}")
+            raise FdrdError(_unknown_key(name))
     known = method_options(row.method)
     options = read_options(known, row.options, row.method)
     search = row.search

@@ -22,7 +22,7 @@ from benchmark.models.names import DEFAULT_BACKBONE, EMBEDDED, check_package, sp
 from benchmark.models.processes import chosen_device
 from fdrd.connection import hub_or_cache
 from fdrd.dataset import Name
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 from fdrd.kinds import refuse_other
 from fdrd.storage.registration import registered_folder
 
@@ -120,7 +120,10 @@ def load_backbone(
     if kind == "hf":  # a model may come with images
         refuse_other(Path(target).expanduser(), "a model", "model", "weights", "source")
     check_package(spec, kind)
-    load: Callable[..., Backbone] = import_module(KINDS[kind].module).load
+    try:
+        load: Callable[..., Backbone] = import_module(KINDS[kind].module).load
+    except ImportError as error:  # a package that is installed and broken
+        raise FdrdError(f"backbone {spec!r}: {first_line(error)}") from error
     with _access(kind, target):
         return load(target, name=spec, device=chosen_device(device), frozen=frozen, options=options)
 

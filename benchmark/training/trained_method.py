@@ -174,7 +174,7 @@ class TrainedMethod:
         self.trains: Literal["prompts", "backbone"] = trains
 
     def __repr__(self) -> str:
-        count = sum(each.numel() for each in self.learner.parameters())
+        count = sum(each.numel() for each in self.learner.parameters() if each.requires_grad)
         return f"{type(self).__name__}({count:,} trained parameters)"
 
     def fit(

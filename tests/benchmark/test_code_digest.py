@@ -320,6 +320,15 @@ def test_an_edited_file_that_was_not_imported_again_is_not_taken_for_the_new_cod
     assert old_code != code_digest(loaded(FILES | {"sibling": new}))
 
 
+LOCK = threading.Lock()
+
+
+def test_an_attribute_with_the_name_of_a_global_reads_no_global():
+    assert code_digest(lambda settings: settings.LOCK)
+    with pytest.raises(NoIdentityError, match=r"^LOCK, a value of type lock$"):
+        code_digest(lambda: LOCK)
+
+
 def test_a_lock_in_a_closure_has_no_content():
     lock = threading.Lock()
     with pytest.raises(NoIdentityError, match=r"^lock, a value of type lock$"):

@@ -67,6 +67,7 @@ def test_a_file_expands_to_the_product_without_seeds_that_change_nothing(experim
             "shots = 1, label =",
             r"methods\[1\]: unknown key `shots`; allowed: method, label",
         ),
+        ("label =", "seed = 0, label =", r"methods\[1\]: unknown key `seed`; allowed: method"),
         (
             "label =",
             "lable =",

@@ -64,6 +64,11 @@ def shows_keywords(keywords: type, owner: type) -> Callable[[F], F]:
     `keywords` is their `TypedDict`, and `owner` the dataclass that has their defaults.
     """
     defaults = {each.name: each.default for each in fields(owner) if each.default is not MISSING}
+    defaults |= {
+        each.name: each.default_factory()
+        for each in fields(owner)
+        if each.default_factory is not MISSING
+    }
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)

@@ -93,7 +93,7 @@ class Record(Struct, frozen=True, gc=False):
     `split` is empty if the source gives none. Records of one `group` (a video, a cluster of near duplicates)
     stay in one split. `rules` lists the normalizations that changed the record (keys of
     `fdrd.reasons.RULES`). The manifest counts them; they are not a column. `extra` holds the columns of the
-    source that fdrd does not know, by name (`fdrd.sources.reading.extra`); each is a column of the shards.
+    source that fdrd does not know, by name (`fdrd.sources.reading.columns`); each is a column of the shards.
     """
 
     id: str

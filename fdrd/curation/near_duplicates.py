@@ -17,11 +17,8 @@ from fdrd.images.perceptual import Features, Floats, spectra, unpack
 
 RADIUS = 8
 """Maximum Hamming distance between the 64-bit hashes of two images that are compared."""
-_MOVES = (
-    perceptual.mirrored,
-    perceptual.turned,
-    perceptual.upside_down,
-)  # of one image of a pair, so a quarter in either direction
+# Of one image of a pair, so a quarter in either direction.
+_MOVES = (perceptual.mirrored, perceptual.turned, perceptual.upside_down)
 _BLOCK = 512  # pairs compared at a time: few enough for the caches of a processor
 
 Node = TypeVar("Node", bound=Hashable)

@@ -17,9 +17,7 @@ SPARE_BYTES = 100_000_000  # beyond twice the size in the table, which is rounde
 _LONGEST_PAUSE = 20.0  # seconds
 
 
-def download(
-    url: str, name: str, digest: str, folder: Path, progress: Progress, mb: float = 0
-) -> Path:
+def download(url: str, name: str, digest: str, folder: Path, progress: Progress, mb: float) -> Path:
     """Return the file in the folder; download it unless it is there with this digest.
 
     A cut connection is resumed, now or by the next call. Processes that share the folder take turns.

@@ -189,8 +189,9 @@ def build(
             )
             built = run.build(digest, origin, fingerprint.files)
             resume.forget_if_changed(target, root, fingerprint)
+        built = _registered(built)
         unused = list(unused_files(root, domains))
-        return _registered(with_fields(built, unused=unused, instead_of=instead_of))
+        return with_fields(built, unused=unused, instead_of=instead_of)
 
 
 def _changed(

@@ -195,7 +195,9 @@ def _recognize(folder: SourceFolder, path: str, name: str) -> Domain | None:
     about = read_domain_file(folder)
     options = folder.options = folder.options.over(about.options)
     if options.layout and options.layout not in READERS:
-        raise FdrdError(f"`layout` {options.layout!r}: choose from {', '.join(sorted(READERS))}")
+        of_file = options.layout == about.options.layout
+        where = "domain.toml: layout" if of_file else "`layout`"
+        raise FdrdError(f"{where} {options.layout!r}: choose from {', '.join(sorted(READERS))}")
     for reader, module in READERS.items():
         why = module.detect(folder) if options.layout in ("", reader) else None
         if why:

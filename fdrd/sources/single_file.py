@@ -93,8 +93,8 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _decompress(source: Path, opener: Callable[[Path], Any], target: Path) -> None:
-    left = MAX_RATIO * source.stat().st_size
     try:
+        left = MAX_RATIO * source.stat().st_size
         with opener(source) as opened, target.open("wb") as out:
             while block := opened.read(2**20):
                 left -= len(block)

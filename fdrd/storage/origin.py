@@ -6,6 +6,7 @@ sizes. So a source may change, or move, or be copied; only a source that moved a
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -47,7 +48,9 @@ def write_origin(out: Path, origin: Origin) -> None:
 def recorded_origin(out: Path) -> Origin | None:
     """Return the source of a dataset; None if the work folder is gone or damaged."""
     try:
-        return msgspec.json.decode(_note(out).read_bytes(), type=Origin)
+        return msgspec.convert(
+            json.loads(_note(out).read_bytes()), Origin
+        )  # msgspec reads no lone surrogates
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -28,9 +28,8 @@ WORD = rf"(?-i:[^\W_{_UNSPACED}]|[\u0300-\u036f\u0900-\u0dff])"
 """Pattern of a character of a word, in scripts with spaces between words."""
 
 _TOKEN = re.compile(rf"(?:{WORD})+|.", re.DOTALL)
-_ASCII_TOKEN = re.compile(
-    r"[^\W_]+|[^\w\s-]"
-)  # the same in ASCII without separators, in half the time
+# The same in ASCII without separators, in half the time.
+_ASCII_TOKEN = re.compile(r"[^\W_]+|[^\w\s-]")
 _MAX_LONGER = 4000  # letters of the longer names that one search considers; real captions have few
 
 _AFTER_ARTICLE = re.compile(r"an?[\s_]+(?=([^\s_]))", re.IGNORECASE)

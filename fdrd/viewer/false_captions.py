@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from benchmark.rank_metrics import Floats
 from benchmark.reporting.comparison import Row
 from benchmark.result import BenchResult, from_digits, numbers
 from fdrd.record import KINDS
@@ -33,7 +33,7 @@ class FalseCaptions:
     rows: Indices
     positions: Indices
     kinds: list[str]
-    fooled: Floats
+    fooled: npt.NDArray[np.float32]
 
     @property
     def unknown(self) -> list[str]:
@@ -144,9 +144,11 @@ def _caption_of_row(kind: str) -> Callable[[BenchResult], str]:
     )
 
 
-def _fooled(methods: Sequence[Row], wins: Callable[[BenchResult], str], size: int) -> Floats:
+def _fooled(
+    methods: Sequence[Row], wins: Callable[[BenchResult], str], size: int
+) -> npt.NDArray[np.float32]:
     """Return (M, size) shares of the seeds; NaN where a result has other than `size` digits."""
-    found = np.full((len(methods), size), np.nan)
+    found = np.full((len(methods), size), np.nan, np.float32)
     for number, row in enumerate(methods):
         texts = [wins(result) for result in row.results]
         if size and all(len(text) == size for text in texts):

@@ -198,12 +198,14 @@ class Index:
         if not words:
             return np.zeros(0, np.int32)
         match = " ".join(f'"{word}"' for word in words) + ("*" if len(words[-1]) > 2 else "")
-        if match not in self._searches:
+        rows = self._searches.get(match)
+        if rows is None:  # other threads fill and clear it, too
             found = self._all("SELECT rowid FROM words WHERE words MATCH ?", [match])
+            rows = np.fromiter((row for (row,) in found), np.int32, len(found))
             if len(self._searches) >= _SEARCHES:
                 self._searches.clear()
-            self._searches[match] = np.fromiter((row for (row,) in found), np.int32, len(found))
-        return self._searches[match]
+            self._searches[match] = rows
+        return rows
 
     def texts(self, rows: Indices) -> Iterator[RowTexts]:
         """Yield what a fingerprint reads of rows."""

@@ -118,6 +118,9 @@ class Runs:
         """Return the false captions of a comparison; None where it measured other data than the index holds."""
         key, queries = (index, number), self.queries(index, number)
         if queries is not None and key not in self._false:
+            self._false = {
+                k: v for k, v in self._false.items() if k[0] is index
+            }  # not of a replaced one
             self._false[key] = false_captions(index, queries.rows, self.comparisons[number].rows)
         return self._false.get(key)
 

@@ -51,7 +51,7 @@ def _path(images: ImageIndex, line: Line) -> str:
             f"{parent}/{name}" if isinstance(parent, str) and parent else name, line.file
         )
     except RejectedError as error:
-        if error.args[0] != "image_missing":
+        if error.args[0] != "image_missing" or not parent:
             raise
         return images.find(name, line.file)
 

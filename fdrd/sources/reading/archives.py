@@ -9,7 +9,7 @@ import os
 import struct
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar, cast
@@ -127,9 +127,9 @@ def _tar_flaw(info: tarfile.TarInfo) -> Flaw | None:
     return "not_a_file", f"{info.name} is not a regular file"[:400]
 
 
-def _holds_samples(names: Iterable[str]) -> bool:
+def _holds_samples(names: Collection[str]) -> bool:
     """Return whether images have text files of the same name, or nothing else could describe them."""
-    images = {name.rpartition(".")[0] for name in names if is_image(name)}
+    images = {PurePosixPath(name).with_suffix("").as_posix() for name in names if is_image(name)}
     others = [PurePosixPath(name) for name in names if not is_image(name)]
     paired = any(
         each.suffix.lower() in _TEXTS

@@ -152,13 +152,13 @@ def _rows(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
     opened = folder.open_text(file)
     with io.TextIOWrapper(opened, "utf-8-sig", errors="surrogateescape", newline="") as text:
         rows = _reader(text, delimiter_of(folder, file), strict=True)
-        header: list[str] = []
+        header: list[str] | None = None
         while True:
             try:
                 row = next(rows, None)
                 if row is None:
                     return
-                if header and row:
+                if header is not None and row:
                     yield _row(Line(file, f"line {rows.line_num}", {}), header, row)
             except (csv.Error, RejectedError) as error:
                 flaw = (
@@ -168,7 +168,7 @@ def _rows(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
                 )
                 yield Rejection(file, f"line {rows.line_num}", *flaw)
                 continue
-            if header:
+            if header is not None:
                 continue
             header = row
             twice = sorted(name for name, times in Counter(header).items() if name and times > 1)

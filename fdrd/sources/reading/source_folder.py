@@ -92,7 +92,7 @@ class SourceFolder:
         """Archives directly in the folder that are read as folders."""
         top = sorted(path for path in self._on_disk if "/" not in path)
         tars = [path for path in top if path.lower().endswith(".tar")]
-        left_out = tars if len(tars) > _MAX_TARS else ()
+        left_out = set(tars if len(tars) > _MAX_TARS else ())
         opened = {name: open_archive(self.root, name) for name in top if name not in left_out}
         return {name: archive for name, archive in opened.items() if archive}
 
@@ -207,7 +207,10 @@ class SourceFolder:
                 data = file.read(MAX_UTF_16 + 1)
             if len(data) > MAX_UTF_16:
                 raise ValueError(f"over {MAX_UTF_16} bytes of UTF-16; convert it to UTF-8")
-            return io.BytesIO(data.decode("utf-16").encode())
+            try:
+                return io.BytesIO(data.decode("utf-16").encode())
+            except UnicodeError as error:
+                raise ValueError(f"not UTF-16: {error}") from error
 
     def read(self, path: str) -> bytes:
         """Read a whole text file of at most `MAX_FILE` bytes.
@@ -245,6 +248,8 @@ def _rejecting(path: str) -> Iterator[None]:
     """Turn what reading a file raises into a `RejectedError`."""
     try:
         yield
+    except MemoryError:
+        raise
     except OSError as error:
         outside = isinstance(error, PermissionError) and error.errno is None
         reason = "path_outside" if outside else "read_error"

@@ -194,9 +194,10 @@ class _Columns:
         (image,) = fields.pop("image")
         kind = _plain_type(schema.field(image).type)
         has_bytes = not (types.is_string(kind) or types.is_large_string(kind))
-        inner = (
-            {part.name: part.type for part in kind} if types.is_struct(kind) else {"bytes": kind}
-        )
+        inner = {"bytes": kind}
+        if types.is_struct(kind):
+            times = Counter(part.name for part in kind)
+            inner = {part.name: part.type for part in kind if times[part.name] == 1}
         if has_bytes and not _is_bytes(inner.get("bytes", pa.null())):
             raise ValueError(f"the column {image!r} holds {kind}, no path and no bytes")
         times = Counter(schema.names)

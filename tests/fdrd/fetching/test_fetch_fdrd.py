@@ -123,7 +123,14 @@ def test_a_download_that_is_cut_at_ten_offsets_is_complete(server, options, tmp_
     content = bytes(range(256)) * 44
     server.files["birds/a.bin"], server.cuts = content, [1000] * 10
     digest = f"git:{hashlib.sha1(b'blob %d' % len(content) + bytes(1) + content).hexdigest()}"
-    arguments = (f"{server.url}/birds/a.bin", "a.bin", digest, tmp_path / "birds", lambda *_: None)
+    arguments = (
+        f"{server.url}/birds/a.bin",
+        "a.bin",
+        digest,
+        tmp_path / "birds",
+        lambda *_: None,
+        0.1,
+    )
     for _ in range(10):
         with pytest.raises(FdrdError, match="check the network and run the command again"):
             download.download(*arguments)

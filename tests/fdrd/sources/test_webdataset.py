@@ -11,6 +11,7 @@ from fdrd.images.check import read_image
 from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
 from fdrd.record import Record
+from fdrd.sources import find_domains
 from fdrd.storage.manifest_types import FileCounts, RecordCounts
 from tests.archives import tar
 
@@ -143,3 +144,13 @@ def test_a_truncated_or_damaged_archive_is_rejected(tmp_path, draw, read, cut):
     broken[place : place + 512] = b"x" * 512
     (tmp_path / "raw/0.tar").write_bytes(broken)
     assert read("webdataset")[-1].reason == "unreadable_annotations"
+
+
+def test_an_archive_that_tar_made_of_the_current_folder_holds_samples(tmp_path, draw):
+    """`tar cf birds.tar .` writes names that start with `./`."""
+    members = [
+        (f"./{name}", data) for number in range(3) for name, data in img2dataset(number, draw)
+    ]
+    pack(tmp_path / "raw/birds.tar", members)
+    (domain,) = find_domains(tmp_path / "raw")
+    assert domain.reader == "webdataset"

@@ -93,21 +93,33 @@ def seed_intervals(
     reference: Sequence[ByDirection[Floats]],
     other: Sequence[ByDirection[Floats]],
     groups: QueryGroups,
+    *,
+    paired: bool,
 ) -> dict[str, Interval]:
     """Return 95 % intervals of a difference that generalize to other seeds and other images.
 
-    Each sample draws seeds of either method, independently of each other, and then images. With few seeds the
-    interval is still too narrow, because a bootstrap of S values has (S - 1) / S of their variance.
+    Each sample draws seeds, and then images. With few seeds the interval is still too narrow, because a bootstrap of
+    S values has (S - 1) / S of their variance.
+
+    Args:
+        reference: values of each query, for each seed.
+        other: those of the other method.
+        groups: images of the queries.
+        paired: whether both have the same seeds, in the same order. A seed draws the training images and their order,
+            so a sample takes the same seeds of both; otherwise it draws them independently of each other.
     """
     sums = np.stack([_sums(each, groups) for each in (*other, *reference)], axis=1)
     of_seed = _bootstrap(sums, _counts(groups), groups.group_of_image)
     generator = np.random.default_rng(1)  # 0 draws the images
-    sides = []
-    for side in (of_seed[:, : len(other)], of_seed[:, len(other) :]):
-        seeds = side.shape[1]
-        weights = generator.multinomial(seeds, [1 / seeds] * seeds, size=DRAWS) / seeds
-        sides.append(np.einsum("ds,dsk->dk", weights, side))
-    (found,) = _quantiles(_with_mean(sides[0] - sides[1])[:, None])
+
+    def drawn(seeds: int) -> Floats:
+        return generator.multinomial(seeds, [1 / seeds] * seeds, size=DRAWS) / seeds
+
+    weights = drawn(len(other))
+    of_reference = weights if paired else drawn(len(reference))
+    difference = np.einsum("ds,dsk->dk", weights, of_seed[:, : len(other)])
+    difference -= np.einsum("ds,dsk->dk", of_reference, of_seed[:, len(other) :])
+    (found,) = _quantiles(_with_mean(difference)[:, None])
     return found
 
 

@@ -166,17 +166,23 @@ def differences(reference: Row, others: Sequence[Row]) -> list[dict[str, Differe
     return paired_differences(reference.reciprocals(), rows, query_groups(reference.results[0]))
 
 
+def _by_sorted_seed(row: Row) -> tuple[list[int], list[ByDirection[Floats]]]:
+    """Return the seeds of a row in order, and 1 / rank of each query for each of them."""
+    seeds = [result.settings.seed or 0 for result in row.results]
+    order = sorted(range(len(seeds)), key=seeds.__getitem__)
+    by_seed = row.by_seed()
+    return [seeds[index] for index in order], [by_seed[index] for index in order]
+
+
 def all_intervals(reference: Row, others: Sequence[Row]) -> list[dict[str, Difference]]:
     """Return `differences` with their intervals over seeds and over categories, where these exist."""
     found = differences(reference, others)
     over_categories = _over_categories(reference, others)
     for index, (row, parts) in enumerate(zip(others, found, strict=True)):
         several = len(row.results) > 1 or len(reference.results) > 1
-        over_seeds = (
-            seed_intervals(reference.by_seed(), row.by_seed(), query_groups(reference.results[0]))
-            if several
-            else {}
-        )
+        (seeds, ours), (others_seeds, theirs) = map(_by_sorted_seed, (reference, row))
+        same, groups = seeds == others_seeds, query_groups(reference.results[0])
+        over_seeds = seed_intervals(ours, theirs, groups, paired=same) if several else {}
         found[index] = {
             part: replace(
                 difference,

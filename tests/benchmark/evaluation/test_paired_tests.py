@@ -160,9 +160,15 @@ def test_the_interval_over_seeds_covers_other_trainings():
     up, down = (reciprocals([0.5 + d] * 40, [0.5 + d] * 40) for d in (0.2, -0.2))
     mean = reciprocals([0.5] * 40, [0.5] * 40)
     assert difference(base, mean, of)["mean"].interval == (0, 0)
-    assert seed_intervals([base], [up, down], of)["mean"] == pytest.approx((-0.2, 0.2))
+    found = seed_intervals([base], [up, down], of, paired=False)["mean"]
+    assert found == pytest.approx((-0.2, 0.2))
     # Seeds of both methods are drawn, so the ends are further apart than those of one method.
-    assert seed_intervals([up, down], [up, down], of)["mean"] == pytest.approx((-0.4, 0.4))
+    found = seed_intervals([up, down], [up, down], of, paired=False)["mean"]
+    assert found == pytest.approx((-0.4, 0.4))
+    # What a seed does to both is no difference.
+    assert seed_intervals([up, down], [up, down], of, paired=True)["mean"] == (0, 0)
+    found = seed_intervals([up, down], [down, up], of, paired=True)["mean"]
+    assert found == pytest.approx((-0.4, 0.4))
 
 
 def test_with_one_seed_each_the_interval_is_that_over_images():
@@ -170,7 +176,7 @@ def test_with_one_seed_each_the_interval_is_that_over_images():
     generator = np.random.default_rng(5)
     one, other = (reciprocals(generator.random(4), generator.random(5)) for _ in range(2))
     (found,) = paired_differences(one, [other], of)
-    intervals = seed_intervals([one], [other], of)
+    intervals = seed_intervals([one], [other], of, paired=True)
     assert all(intervals[part] == pytest.approx(found[part].interval) for part in intervals)
 
 

@@ -126,8 +126,8 @@ def caption_images(
             return
         states = [ImageState(image) for image in images[start : start + BATCH]]
 
-        def show(text: str, start: int = start) -> None:
-            report(text, start)
+        def show(text: str, share: float, start: int = start, count: int = len(states)) -> None:
+            report(text, start + int(share * count))
 
         finished = _finished(states, categories, settings, session, show)
         _score([state for state in finished if state.is_good], settings, session)
@@ -139,15 +139,18 @@ def _finished(
     categories: Mapping[str, tuple[str, ...]],
     settings: CaptionSettings,
     session: CaptioningSession,
-    show: Callable[[str], None],
+    show: Callable[[str, float], None],
 ) -> list[ImageState]:
-    """Return the images that went through all rounds that they need."""
+    """Return the images that went through all rounds that they need; `show` gets the share of the work that is done."""
     rounds = settings.rounds if session.captioner.converses else 1
+    steps = 2 if session.evaluator else 1
     active = states
     for round_ in range(1, rounds + 1):
 
         def show_step(step: str, done: int, asked: int, round_: int = round_) -> None:
-            show(f"{step} {round_}: {done:,} of {asked:,}")
+            index = steps * (round_ - 1) + (step == "evaluation")
+            share = (index + done / max(1, asked)) / (steps * rounds)
+            show(f"{step} {round_}: {done:,} of {asked:,}", share)
 
         _draft(active, categories, settings, session, show_step)
         _evaluate([state for state in active if state.is_good], settings, session, show_step)

@@ -218,3 +218,16 @@ def test_a_verdict_is_found_inside_other_text():
     assert read_verdict(wrapped) == read_verdict(plain)
     assert read_verdict(plain).advice == "Not to be seen: a hat."
     assert read_verdict("{" * 5000).problems == ("evaluation_unreadable",)
+
+
+def test_progress_counts_the_share_of_a_batch_that_is_done(source, tmp_path):
+    """Four images in one batch, drafted in the first of two possible rounds."""
+    found, seen = find_uncaptioned(source), []
+    with AnswerCache(tmp_path / "answers.sqlite") as cache:
+        session = CaptioningSession(Scripted("drafts", GOOD), cache, None, None)
+        settings = CaptionSettings(rounds=2)
+        report = lambda stage, done: seen.append((stage, done))  # noqa: E731
+        list(caption_images(found.images, found.categories, settings, session, report))
+    assert seen[-1] == ("draft 1: 4 of 4", 2)
+    assert [done for _, done in seen] == sorted(done for _, done in seen)
+    assert {done for _, done in seen} > {0, 1}

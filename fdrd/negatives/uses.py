@@ -86,7 +86,11 @@ def has_clear_color(noun: str) -> bool:
 
 
 def unsure_parts(caption: str) -> list[tuple[int, int]]:
-    """Return where the sentences start and end that are not sure: "possibly a table", "made of wood or plastic"."""
+    """Return where the sentences start and end that are not sure: "possibly a table", "made of wood or plastic".
+
+    >>> unsure_parts("A cat. Possibly a table? A red chair.")
+    [(6, 23)]
+    """
     return [
         (1 + max(caption.rfind(mark, 0, found.start()) for mark in ".!?"), _end(caption, found))
         for found in _UNSURE.finditer(caption)
@@ -94,8 +98,9 @@ def unsure_parts(caption: str) -> list[tuple[int, int]]:
 
 
 def _end(caption: str, found: re.Match[str]) -> int:
-    end = caption.find(".", found.end())
-    return end if end >= 0 else len(caption)
+    """Return where the sentence of a match ends."""
+    ends = [caption.find(mark, found.end()) for mark in ".!?"]
+    return min((end for end in ends if end >= 0), default=len(caption))
 
 
 def is_repeated(caption: str, span: Attribute) -> bool:

@@ -12,7 +12,6 @@ paper; no cache is among the choices. Of more than 8,192 training pairs, those a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import product
 from typing import Literal
@@ -26,7 +25,7 @@ from benchmark import AnyImages, Encoder, Features, FitLog, TrainContext, method
 from benchmark.evaluation.encoding import encode_split, rank_split
 from benchmark.evaluation.metrics import mean_mrr
 from benchmark.training.row_selection import thinned
-from benchmark.training.trained_method import cosine
+from benchmark.training.trained_method import cosine, side_by_side
 from fdrd.dataset import RetrievalDataset
 
 ALPHAS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -57,7 +56,7 @@ class Cache(nn.Module):
         self.beta.fill_(beta)
 
     def joined(self, features: Tensor, side: Literal[0, 1]) -> Tensor:
-        """Return (B, d + N) unit features, whose cosines are (c + alpha c') / (1 + alpha) of those of the parts.
+        """Return (B, d + N) unit features that join features and affinities, `side_by_side`.
 
         Args:
             features: (B, d) unit features.
@@ -68,8 +67,7 @@ class Cache(nn.Module):
         cosines = features @ self.keys[side].to(features).T
         # Relative to the nearest pair, so that no row underflows; unit length cancels the factor.
         near = torch.exp(float(self.beta) * (cosines - cosines.amax(dim=1, keepdim=True)))
-        parts = [features, math.sqrt(max(float(self.alpha), 0.0)) * normalize(near, dim=1)]
-        return normalize(torch.cat(parts, dim=1), dim=1)
+        return side_by_side(features, normalize(near, dim=1), max(float(self.alpha), 0.0))
 
     def get_extra_state(self) -> Tensor:
         """Return the features."""

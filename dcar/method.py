@@ -6,14 +6,12 @@ each part is supported.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from benchmark import (
     Adapter,
@@ -33,7 +31,7 @@ from benchmark.models.backbone import PROMPTS
 from benchmark.registry import Needs
 from benchmark.training.losses import contrastive_loss
 from benchmark.training.prompt_learners import at_most
-from benchmark.training.trained_method import TrainedMethod, cosine
+from benchmark.training.trained_method import TrainedMethod, cosine, side_by_side
 from dcar.candidates import CandidateCaptions
 from dcar.category_loss import category_aware_loss
 from dcar.options import VARIANTS, DCARConfig
@@ -200,9 +198,8 @@ class DCAR(TrainedMethod):
         return self.options.gamma > 0 and self.options.depth > 0 and bool(self.learner.entered)
 
     def _joined(self, prompted: Tensor, adapted: Tensor) -> Features:
-        """Return (B, 2d) unit features, whose cosines are (c + gamma c') / (1 + gamma) of those of the parts."""
-        adapted = math.sqrt(self.options.gamma) * adapted
-        return Features(normalize(torch.cat([prompted, adapted], dim=1), dim=-1))
+        """Return (B, 2d) unit features that join both, `side_by_side`."""
+        return Features(side_by_side(prompted, adapted, self.options.gamma))
 
     def _prompted(self, captions: Sequence[str], weights: Tensor | None) -> Tensor:
         """Return (B, d) features of captions from the prompted text tower."""

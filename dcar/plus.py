@@ -43,7 +43,7 @@ from benchmark.training.closed_form import (
 )
 from benchmark.training.losses import contrastive_loss, info_nce
 from benchmark.training.row_selection import thinned
-from benchmark.training.trained_method import TrainedMethod, cosine
+from benchmark.training.trained_method import TrainedMethod, cosine, side_by_side
 from dcar.candidates import CandidateCaptions
 from dcar.category_loss import category_aware_loss
 from dcar.options import NEGATIVES
@@ -190,8 +190,8 @@ class Learner(nn.Module):
         self.gamma.fill_(sum(shares) / (1 - sum(shares)))
 
     def joined(self, joint: Tensor, mapped: Tensor) -> Tensor:
-        """Return (B, d + k) unit features, whose cosines are (c + gamma c') / (1 + gamma) of those of the parts."""
-        return normalize(torch.cat([joint, float(self.gamma) ** 0.5 * mapped], dim=-1), dim=-1)
+        """Return (B, d + k) unit features that join both, `side_by_side`."""
+        return side_by_side(joint, mapped, float(self.gamma))
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol
@@ -27,6 +28,17 @@ from fdrd.dataset import RetrievalDataset
 def cosine(images: Features, texts: Features) -> Tensor:
     """Return (I, C) cosines of pooled features."""
     return images.pooled @ texts.pooled.T
+
+
+def side_by_side(first: Tensor, second: Tensor, weight: float) -> Tensor:
+    """Return (B, d + k) unit features, whose cosines are (c + weight c') / (1 + weight) of those of the parts.
+
+    Args:
+        first: (B, d) unit features.
+        second: (B, k) unit features.
+        weight: weight of their cosines, at least 0.
+    """
+    return nn.functional.normalize(torch.cat([first, math.sqrt(weight) * second], dim=-1), dim=-1)
 
 
 def pair_loss(

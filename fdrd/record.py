@@ -126,6 +126,9 @@ class TaggedCaption(Struct, frozen=True, gc=False):
     meta_category: str = ""
 
 
+Captions = Sequence[Record | TaggedCaption]
+
+
 def to_json(record: Record) -> dict[str, Any]:
     """Return the record as JSON (`schemas/record.schema.json`).
 

@@ -13,11 +13,10 @@ import numpy as np
 from harness import own_bytes
 
 from fdrd.negatives import make_catalog
-from fdrd.negatives.natural_pairs import Captioned, natural_pairs
-from fdrd.negatives.statements import Names, Statement, state
+from fdrd.negatives.natural_pairs import Captioned, Names, Statement, natural_pairs, state
 from fdrd.record import TaggedCaption
 from fdrd.text.attributes import find_attributes
-from fdrd.text.keys import text_key
+from fdrd.text.normalize import text_key
 
 NAMES = [f"{first} {second} {third}" for first in "red hill sea star bay king moon wood gold fen".split()
          for second in "coast marsh stone river field cloud frost ember dusk dawn".split()
@@ -52,7 +51,7 @@ def captioned(
         image=rows,
         group=rows,
         text=np.array([text_key(each.caption) for each in captions], np.uint64),
-        category=np.array([names.number[each.category] for each in captions]),
+        category=np.array([names.index_of[each.category] for each in captions]),
         statements=statements,
     )
 
@@ -63,7 +62,7 @@ def main() -> None:
     for size in map(int, sys.argv[1:] or ["25000", "100000", "230000"]):
         captions = make_captions(size)
         catalog = make_catalog([], names=NAMES)
-        names = Names(catalog.categories, catalog.index, catalog.place)
+        names = Names(catalog.categories, catalog.index, catalog.index_of)
         start = time.process_time()
         statements = [state(each, names) for each in captions]
         read = time.process_time() - start

@@ -22,7 +22,7 @@ from benchmark.settings import Named
 from fdrd.card.front_matter import TAGS, dump
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sha256_of
-from fdrd.text.markup import code, escape, markdown_table
+from fdrd.text.controls import code, escape, markdown_table
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?(#[\w=,]+)?")
 

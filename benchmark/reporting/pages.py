@@ -23,8 +23,7 @@ from benchmark.reporting.result_plots import named_plots, plots_of
 from benchmark.result import BenchResult, open_results
 from benchmark.retrieval_metrics import SHORT
 from fdrd.files.atomic import write_text
-from fdrd.text.controls import visible
-from fdrd.text.markup import escape, fenced, markdown_table
+from fdrd.text.controls import escape, fenced, markdown_table, visible
 
 Format = Literal["markdown", "html", "latex", "csv"]
 DETAILS = (tables.interval_table, tables.further_table, tables.cost_table, tables.settings_table)

@@ -23,8 +23,7 @@ from fdrd.reasons import REASONS, REVIEW_REASONS, RULES
 from fdrd.record import KINDS, SPLITS
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.manifest_types import Config, DomainEntry, Manifest, Tokens
-from fdrd.text.controls import visible
-from fdrd.text.markup import code, escape, fenced, markdown_table
+from fdrd.text.controls import code, escape, fenced, markdown_table, visible
 
 _PACKAGE = Path(__file__).parents[1]
 # The template is inside the package in a wheel, and at the top of a checkout.

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from fdrd.curation.source_contents import annotation_file
 from fdrd.errors import FdrdError
-from fdrd.negatives.annotate import make_catalogs, with_given
+from fdrd.negatives.draw import make_catalogs, with_given
 from fdrd.record import Record
 from fdrd.sources import find_domains, read_domain
 from fdrd.storage.manifest import read_manifest

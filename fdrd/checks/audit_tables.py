@@ -9,8 +9,8 @@ from rich.text import Text
 
 from fdrd.checks.audits import Audit
 from fdrd.checks.flaws import FLAWS, NEGATIVE_FLAWS
+from fdrd.text.controls import escape, markdown_table
 from fdrd.text.grid import Grid
-from fdrd.text.markup import escape, markdown_table
 
 _TILT = 1.05  # words with a smaller factor are not shown
 _Rows = list[tuple[str, ...]]

@@ -13,7 +13,7 @@ from fdrd.checks.tally import KeySet, true_captions
 from fdrd.curation.leaks import CLUSTER
 from fdrd.errors import FdrdError
 from fdrd.record import Record
-from fdrd.text.keys import text_key
+from fdrd.text.normalize import text_key
 
 REASONS: dict[str, str] = {
     **FLAWS,

@@ -24,7 +24,7 @@ from fdrd.negatives.given import plain as plain_text
 from fdrd.policy import Policy, reject
 from fdrd.reasons import KEEPABLE, KEPT_IN_REVIEW, Rejection
 from fdrd.record import SPLITS, Record, Split
-from fdrd.text.keys import text_key
+from fdrd.text.normalize import text_key
 
 Integers = npt.NDArray[np.signedinteger[Any]]
 Keys = npt.NDArray[np.uint64]

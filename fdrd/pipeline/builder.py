@@ -40,7 +40,7 @@ from fdrd.policy import failing, policy_error
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Action, Rejection
 from fdrd.sources import Domain, SourceOptions, make_options, unused_files, unused_text
-from fdrd.sources.reading.options import NO_OPTIONS
+from fdrd.sources.reading.columns import NO_OPTIONS
 from fdrd.storage import publish, resume
 from fdrd.storage.file_states import record_states, refresh_states
 from fdrd.storage.manifest import dump, make_manifest, read_manifest

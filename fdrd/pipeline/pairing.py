@@ -12,8 +12,7 @@ from fdrd.curation.pair_table import Integers, Numbering, PairTable
 from fdrd.engines import Engine
 from fdrd.files.struct_table import BATCH, StructTable, arrow_array
 from fdrd.negatives import Catalog
-from fdrd.negatives.natural_pairs import Captioned, natural_pairs
-from fdrd.negatives.statements import Names, Statement, state
+from fdrd.negatives.natural_pairs import Captioned, Names, Statement, natural_pairs, state
 from fdrd.progress import Progress
 from fdrd.record import KINDS, Kind, NaturalPair, TaggedCaption
 
@@ -45,9 +44,9 @@ def partner_rows(
     done, total = 0, len(pairs.rows)
     for domain, of_domain in captions.items():
         catalog = catalogs[domain]
-        names = Names(catalog.categories, catalog.index, catalog.place)
+        names = Names(catalog.categories, catalog.index, catalog.index_of)
         statements = _statements(of_domain.texts, names, engine)
-        indices = [names.number.get(name, -1) for name in pairs.names["category"]]
+        indices = [names.index_of.get(name, -1) for name in pairs.names["category"]]
         category = np.array(indices, np.int64)[pairs["category"][of_domain.rows]]
         related = [each.same for each in names.categories]
         splits = pairs.split[of_domain.rows]

@@ -25,8 +25,8 @@ from fdrd.engines import Engine
 from fdrd.errors import FdrdError
 from fdrd.files.struct_table import StructTable, StructWriter, arrow_array
 from fdrd.negatives import Catalog
-from fdrd.negatives.annotate import AnnotateConfig
 from fdrd.negatives.catalog import catalogs_by_domain
+from fdrd.negatives.draw import AnnotateConfig
 from fdrd.negatives.values import stated
 from fdrd.pipeline.documents import CountedRows, Counts, make_counted
 from fdrd.pipeline.pairing import DomainCaptions, Partners, partner_ids, partner_rows

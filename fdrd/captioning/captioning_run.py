@@ -285,10 +285,8 @@ class _Batch:
 
     def _draft(self, states: list[ImageState], number: int, rounds: int) -> None:
         """Ask for a draft of each image, and filter it."""
-        prompts = self.settings.questions
-        questions = [
-            wording.draft_question(s.image, prompts, s.caption, s.feedback) for s in states
-        ]
+        prompts, ask = self.settings.questions, wording.draft_question
+        questions = [ask(state.image, prompts, state.caption, state.feedback) for state in states]
         answers = self._ask(self.session.captioner, questions, "draft", number, rounds)
         for state, question, answer in zip(states, questions, answers, strict=True):
             state.question = hashlib.sha256(question.text.encode()).hexdigest()[:16]
@@ -330,15 +328,13 @@ class _Batch:
                 state.reject((answer.reason,), "")
                 continue
             else:
-                verdict = wording.Verdict(
-                    ("evaluation_failed",), f"{answer.reason}: {answer.detail}"
-                )
+                why = f"{answer.reason}: {answer.detail}"
+                verdict = wording.Verdict(("evaluation_failed",), why)
             problems = tuple(p for p in verdict.problems if p not in self.settings.without)
             if problems:
-                sentences = (
-                    [verdict.advice] if verdict.advice else map(wording.VERDICTS.get, problems)
-                )
-                state.reject(problems, verdict.advice, *filter(None, sentences))
+                advice = verdict.advice
+                sentences = [advice] if advice else map(wording.VERDICTS.get, problems)
+                state.reject(problems, advice, *filter(None, sentences))
 
     def _score(self, states: list[ImageState]) -> None:
         if not self.session.score or not states:

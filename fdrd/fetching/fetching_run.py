@@ -281,10 +281,8 @@ def _about(chosen: PublicSet) -> str:
     """Return the `domain.toml` of a set."""
     license = "" if chosen.license == "unknown" else chosen.license
     facts = {"license": license, "homepage": chosen.terms, "citation": chosen.citation}
-    lines = (
-        f"{key} = {json.dumps(text, ensure_ascii=False)}\n" for key, text in facts.items() if text
-    )
-    return "".join(lines)
+    known = {key: json.dumps(text, ensure_ascii=False) for key, text in facts.items() if text}
+    return "".join(f"{key} = {text}\n" for key, text in known.items())
 
 
 def _local(chosen: PublicSet, file: RemoteFile, options: FetchOptions) -> Path | None:

@@ -341,10 +341,8 @@ def _joined_in_categories(
         }
         one.update((category, value) for value in here)
         for pair in values.joined(record):
-            pair_values = [
-                index_of[value] for span in pair if (value := values.value_of(span)) in index_of
-            ]
-            both.update((category, *order) for order in permutations(pair_values, 2))
+            known = [index_of[value] for value in map(values.value_of, pair) if value in index_of]
+            both.update((category, *order) for order in permutations(known, 2))
     found = [
         (category, v, w)
         for (category, v, w), times in both.items()

@@ -95,9 +95,7 @@ def _parsed(caption: str, positive: str, category: str, catalog: Catalog) -> tup
 def _inserted_name(caption: str, positive: str, category: str, catalog: Catalog) -> str | None:
     """Return what replaces the category in the positive, or None if anything else differs."""
     index = catalog.index_of.get(category)
-    mentions = (
-        find_mentions(positive, catalog.categories[index].pattern) if index is not None else []
-    )
+    mentions = [] if index is None else find_mentions(positive, catalog.categories[index].pattern)
     if not mentions:
         return None
     ends = [0, *(mention.end for mention in mentions)]

@@ -18,7 +18,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +62,8 @@ class Statement(Struct, frozen=True, gc=False):
     things: tuple[tuple[str, str, str], ...]
 
 
-class Names(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Names:
     """The categories of a domain, and what finds them in a caption."""
 
     categories: tuple[Category, ...]
@@ -177,9 +177,8 @@ class _Words:
 
     def __init__(self, statements: Sequence[Statement]):
         texts = [statement.words for statement in statements]
-        found, words, times = np.unique(
-            np.frombuffer(b"".join(texts), np.uint32), return_inverse=True, return_counts=True
-        )
+        keys = np.frombuffer(b"".join(texts), np.uint32)
+        found, words, times = np.unique(keys, return_inverse=True, return_counts=True)
         size = len(statements) ** 4  # so that the weights have steps of a quarter of a bit
         weight = [(size // each**4).bit_length() - 1 for each in times.tolist()]
         self._hash = found.astype(np.uint64)
@@ -354,9 +353,8 @@ class _Values:
     def __init__(self, type_: str, stated: Iterable[set[Value]]):
         found = sorted({value for values in stated for value in values if value[0] == type_})
         self._column = {value: column for column, value in enumerate(found)}
-        self.fits = np.array(
-            [[not excluded(type_, one, two) for _, two in found] for _, one in found], np.float32
-        ).reshape(len(found), len(found))
+        fits = [[not excluded(type_, one, two) for _, two in found] for _, one in found]
+        self.fits = np.array(fits, np.float32).reshape(len(found), len(found))
 
     def table(self, stated: Sequence[set[Value]]) -> npt.NDArray[np.float32]:
         """Return (n, V) which of these values are in each of n sets."""

@@ -107,8 +107,6 @@ class Grid:
         for position, row in enumerate(self.rows):
             if position < last or any(row[index] for index in columns[1:]):
                 styles = ["bold green" if (position, index) in strong else "" for index in columns]
-                cells = [
-                    Text(row[i], style=style) for i, style in zip(columns, styles, strict=True)
-                ]
+                cells = map(Text, [row[index] for index in columns], styles)
                 table.add_row(*cells, style="" if position < last else "dim")
         return table

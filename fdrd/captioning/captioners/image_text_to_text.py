@@ -111,7 +111,7 @@ class ImageTextToText:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         name, revision = self._name
-        options = {"device_map": self.device_map} if self.device_map else {}
+        options: dict[str, Any] = {"device_map": self.device_map} if self.device_map else {}
         options |= {"use_safetensors": True, "dtype": getattr(torch, self._dtype)}
         load = AutoModelForImageTextToText.from_pretrained
         try:

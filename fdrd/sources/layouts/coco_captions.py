@@ -88,11 +88,13 @@ def _read_file(folder: SourceFolder, file: str, images: ImageIndex) -> Pairs:
 
     elements = stream_elements(folder, file, ("annotations",), skip=("images",))
     yield from each_line(elements, pairs)
-    for image, name in names.items():
-        if image not in described:
-            fields = {**categories.get(image, {}), "extra": extra[image]}
-            line = Line(file, f"image {image}"[:200], fields)
-            yield from each_line([line], lambda line, name=name: images.pairs_of(line, name, split))
+
+    def bare(image: Any) -> Line:
+        fields = {**categories.get(image, {}), "extra": extra[image], "image": names[image]}
+        return Line(file, f"image {image}"[:200], fields)
+
+    rest = (bare(image) for image in names if image not in described)
+    yield from each_line(rest, lambda line: images.pairs_of(line, line.fields["image"], split))
 
 
 def _categories(folder: SourceFolder, captions: str) -> dict[Any, dict[str, str]]:
@@ -128,10 +130,9 @@ def _files(folder: SourceFolder) -> list[str]:
 def _has_captions(folder: SourceFolder, file: str) -> bool:
     """Return whether the first annotation has a caption; a name like COCO's is enough."""
     start = folder.start(file)
-    is_other = b'"sentences"' in start or (
-        b'"images"' not in start and b'"annotations"' not in start
-    )
-    if is_other or not start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{"):
+    has_lists = b'"images"' in start or b'"annotations"' in start
+    is_object = start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{")
+    if not has_lists or not is_object or b'"sentences"' in start:
         return False
     if PurePosixPath(file).name.startswith("captions"):
         return True

@@ -65,5 +65,6 @@ def _sentences(line: Line) -> Iterator[dict[str, object]]:
 
 
 def _has_fields(sentence: object) -> bool:
-    is_object = isinstance(sentence, dict)
-    return is_object and bool(exported_fields(sentence) or unknown_fields(sentence, _SENTENCE))
+    if not isinstance(sentence, dict):
+        return False
+    return bool(exported_fields(sentence) or unknown_fields(sentence, _SENTENCE))

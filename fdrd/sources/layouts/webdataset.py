@@ -182,8 +182,9 @@ def _fields(folder: SourceFolder, texts: dict[str, bytes], classes: list[str]) -
 def _is_export(value: dict[str, Any]) -> bool:
     """Return whether the JSON is that of `fdrd export`, with a row for each caption."""
     rows = value.get(_ROWS)
-    are_rows = value.keys() == {_ROWS} and isinstance(rows, list) and bool(rows)
-    return are_rows and all(isinstance(row, dict) and "caption" in row for row in rows)
+    if value.keys() != {_ROWS} or not isinstance(rows, list) or not rows:
+        return False
+    return all(isinstance(row, dict) and "caption" in row for row in rows)
 
 
 def _exported(row: dict[str, Any], options: SourceOptions) -> dict[str, Any]:

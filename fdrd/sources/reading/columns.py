@@ -151,10 +151,8 @@ def caption_pattern(text: str) -> re.Pattern[str]:
     if not pattern:
         return _IN_CAPTION
     parts = {"{category}": "([^.,;:!?]+?)", "*": ".*"}
-    pieces = re.split(r"(\{category\}|\*)", pattern)
-    return re.compile(
-        "".join(parts.get(piece, re.escape(piece)) for piece in pieces) + r"(?:$|(?=\W))"
-    )
+    pieces = [parts.get(each, re.escape(each)) for each in re.split(r"(\{category\}|\*)", pattern)]
+    return re.compile("".join(pieces) + r"(?:$|(?=\W))")
 
 
 def make_options(

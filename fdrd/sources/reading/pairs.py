@@ -249,9 +249,8 @@ def _attributes(listed: list[Any], caption: str) -> tuple[Attribute, ...]:
 
 
 def _negatives(value: object) -> tuple[Negative, ...]:
-    return tuple(
-        _negative({"caption": each} if isinstance(each, str) else each) for each in _listed(value)
-    )
+    listed = ({"caption": each} if isinstance(each, str) else each for each in _listed(value))
+    return tuple(map(_negative, listed))
 
 
 def _negative(fields: dict[str, Any]) -> Negative:

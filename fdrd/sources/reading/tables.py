@@ -228,9 +228,7 @@ class _Columns:
         unknown = {name: batch.column(name).to_pylist() for name in self.extra}
         bytes_in = {"image_column": self.image} if self.has_bytes else {}
         for index, path in enumerate(paths):
-            fields = {
-                name: merge([each[index] for each in found]) for name, found in values.items()
-            }
+            fields = {name: merge([cell[index] for cell in some]) for name, some in values.items()}
             extra = {name: self._class_name(name, each[index]) for name, each in unknown.items()}
             yield {**fields, "image": path, "extra": self.nested | extra, **bytes_in}
 

@@ -39,8 +39,7 @@ from fdrd.progress import Progress, silent
 from fdrd.text.tokens import CLIP_LIMIT, ESTIMATE, TokenCounter
 
 CACHE = "captions.sqlite"
-BATCH = 256
-"""Images that go through all rounds together."""
+BATCH = 256  # images that go through all rounds together
 
 _MARGIN = 3  # tokens; the estimate is at most 2 too low for 99 % of captions
 

@@ -40,8 +40,7 @@ Integers = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
-BLOCK = 256
-"""Records that are compared with one another in a round."""
+BLOCK = 256  # records that are compared with one another in a round
 _ROUNDS = (0.4, 0.2, 0, 0)
 """The lowest similarity of a pair in each round; records that fit into one block have the last round only."""
 _FINE = 1 << 20  # steps of a similarity

@@ -23,18 +23,15 @@ _SHADE = re.compile(
 _TOWARD = dict.fromkeys(("light", "lighter", "pale", "pastel"), "white")
 _TOWARD |= dict.fromkeys(("dark", "darker", "deep"), "black")
 
-Value = tuple[str, str]
-"""type and value of an attribute, in lower case"""
+Value = tuple[str, str]  # type and value of an attribute, in lower case
 Contrasts = Mapping[str, tuple[tuple[int, int], ...]]
 """value -> (line, group in the line) for each line of a type that has it"""
 
 DESCRIBING = frozenset("color pattern material size shape count light viewpoint".split())
 """types of values that describe a noun; the others describe the image's subject"""
-BEFORE, THING, CATEGORY = range(3)
-"""positions in the result of `uses`"""
+BEFORE, THING, CATEGORY = range(3)  # positions in the result of `uses`
 
-JOINS = frozenset([",", "and", ", and", "or", "&"])
-"""what stands between values of one thing"""
+JOINS = frozenset([",", "and", ", and", "or", "&"])  # what stands between values of one thing
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _NEXT = re.compile(r"[\s,/-]*(?:(?:and|or|&)\s+)?([^\W_]+(?:['’-][^\W_]+)*)")

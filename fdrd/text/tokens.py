@@ -24,8 +24,7 @@ from fdrd.record import Split
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-CLIP_LIMIT = 77
-"""tokens that CLIP reads, including the begin and end tokens"""
+CLIP_LIMIT = 77  # tokens that CLIP reads, including the begin and end tokens
 # The pattern of openai/CLIP simple_tokenizer.py for Python's `re`.
 _PIECE = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|[^\s\w]+|_+", re.IGNORECASE)
 _LETTERS_PER_TOKEN = 9

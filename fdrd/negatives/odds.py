@@ -33,7 +33,7 @@ MIN_LOG_ODDS = round(-12 / STEP)  # lower bound relative to the most likely choi
 _LOG_CHANCE = np.round(
     -np.logaddexp(0, -STEP * np.arange(1 << 16, dtype=np.uint16).view(np.int16)) / STEP
 ).astype(np.int16)
-"""Of each log odds, by its bits."""
+"""Logarithms of the chances with these log odds, both in units of `STEP`, by the bits of the odds."""
 _WORD = re.compile(r"[^\W_]+")
 _MARKS = ".,;:!?'’\"”)"
 _NEAR = 40  # characters that are searched for the words next to a mention
@@ -193,12 +193,6 @@ def without_one(log_odds: npt.NDArray[np.int16], described: int) -> npt.NDArray[
     return _log_odds((chance * (described + _PRIOR) - 1) / (described - 1 + _PRIOR))
 
 
-def log_chance(log_odds: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
-    """Return the logarithms of the chances with these log odds, both in units of `STEP`."""
-    chances: npt.NDArray[np.int16] = _LOG_CHANCE[log_odds.view(np.uint16)]
-    return chances
-
-
 def _log_odds(chance: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
     chance = np.clip(chance, 1e-6, 1 - 1e-3)
     found: npt.NDArray[np.int16] = np.round((np.log(chance) - np.log1p(-chance)) / STEP)
@@ -267,11 +261,12 @@ class Odds:
             if len(usual):
                 odds, true_odds = table[usual], table[usual][:, [index]]
                 share = 1 / (1 + np.exp(-STEP * true_odds))
-                expected = share * np.minimum(self.size, self.size[index]) >= _EXPECTED
-                ((odds < true_odds - _RARER) & expected).any(axis=0, out=contradicted)
-            likely = log_chance(table[rows]).sum(axis=0, dtype=np.int64)
-            own_words = log_chance(without_one(true, self.size[index])).sum(dtype=np.int64)
-            contradicted |= likely < own_words - _LESS_LIKELY
+                seen = share * np.minimum(self.size, self.size[index]) >= _EXPECTED
+                ((odds < true_odds - _RARER) & seen).any(axis=0, out=contradicted)
+            others = without_one(true, self.size[index])
+            likely = _LOG_CHANCE[table[rows].view(np.uint16)].sum(axis=0, dtype=np.int64)
+            expected = _LOG_CHANCE[others.view(np.uint16)].sum(dtype=np.int64)
+            contradicted |= likely < expected - _LESS_LIKELY
         return found
 
     def orders(
@@ -325,7 +320,8 @@ def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
     own, bags = zip(*sample, strict=True)
     scores = np.empty((len(sample), size))
     noise = np.random.RandomState(0)  # a legacy generator, whose stream never changes
-    for rows in _blocks(scores):
+    block = max(1, _BLOCK // size)
+    for rows in (slice(start, start + block) for start in range(0, len(scores), block)):
         log_odds = odds.scores(own[rows], bags[rows], [1] * len(own[rows]))
         scores[rows] = log_odds * STEP + noise.gumbel(size=log_odds.shape)  # as in `orders`
     # NumPy does the work outside of the interpreter's lock.
@@ -384,9 +380,3 @@ def _highest(scores: Floats, width: int) -> tuple[Integers, Floats | float]:
     order = np.argpartition(scores, size - width - 1, axis=1)
     following = order[:, size - width - 1]
     return order[:, size - width :], scores[np.arange(len(scores)), following]
-
-
-def _blocks(table: Floats) -> list[slice]:
-    """Return blocks of rows that fit into a processor's cache."""
-    size = max(1, _BLOCK // table.shape[1])
-    return [slice(start, start + size) for start in range(0, len(table), size)]

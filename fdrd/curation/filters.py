@@ -101,9 +101,11 @@ def within_tokens(pairs: PairTable, lengths: TokenLengths, policy: Policy) -> No
     """Apply the policy to records whose caption the text tower would truncate."""
     rows = pairs.rows
     pairs.apply_policy(
-        rows[lengths.of[rows] > lengths.limit],
+        rows[lengths.counts[rows] > lengths.limit],
         "caption_over_tokens",
-        lambda row: f"{lengths.of[row]} tokens of {lengths.name}, the tower reads {lengths.limit}",
+        lambda row: (
+            f"{lengths.counts[row]} tokens of {lengths.name}, the tower reads {lengths.limit}"
+        ),
         policy,
     )
 

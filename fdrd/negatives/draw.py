@@ -16,7 +16,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from fdrd.negatives.catalog import Catalog, Category, make_catalog
-from fdrd.negatives.given import clean_given, name_given, plain
+from fdrd.negatives.cleaned import clean_given, name_given, plain
 from fdrd.negatives.odds import around
 from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.negatives.short_names import ShortName
@@ -297,7 +297,7 @@ def annotate(
     the true texts of each image, in the form of `plain`.
     """
     named = [with_given(each, catalog) if each.negatives else each for each in records]
-    given = [
+    cleaned = [
         clean_given(record.negatives, true) if record.negatives else ((), ())
         for record, true in zip(named, true_texts, strict=True)
     ]
@@ -305,12 +305,12 @@ def annotate(
         records,
         true_texts,
         catalog,
-        k=[config.negatives + len(usable) for usable, _ in given],
+        k=[config.negatives + len(usable) for usable, _ in cleaned],
         n_attribute=config.attribute_negatives,
         seed=config.seed,
     )
     annotated = []
-    parts = zip(named, given, drawn, true_texts, strict=True)
+    parts = zip(named, cleaned, drawn, true_texts, strict=True)
     for record, (usable, rules), negatives, true in parts:
         if usable:
             # A drawn negative that repeats a given one is not a flaw of the source, so its rule is not counted.

@@ -53,7 +53,7 @@ class TokenLengths:
 
     name: str
     limit: int
-    of: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int32]
 
 
 @lru_cache(maxsize=1)  # an audit asks twice for each caption
@@ -114,7 +114,7 @@ def summary(
     """
     splits: dict[str, dict[str, Any]] = {}
     for (domain, split), where in sorted(rows.items()):
-        found = lengths.of[where].tolist()
+        found = lengths.counts[where].tolist()
         splits.setdefault(domain, {})[split] = {
             "median": median(found),
             "max": max(found),

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from fdrd.negatives.catalog import Catalog, Category, make_catalog
-from fdrd.negatives.cleaned import clean_given, name_given, plain
+from fdrd.negatives.given import clean_given, name_given, plain
 from fdrd.negatives.odds import around
 from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.negatives.short_names import ShortName

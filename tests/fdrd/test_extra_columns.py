@@ -12,7 +12,7 @@ from msgspec.structs import replace
 import fdrd
 from fdrd.captioning import caption
 from fdrd.checks.validation import validate
-from fdrd.commands.dataset.stats import stats as print_stats
+from fdrd.commands.stats import stats as print_stats
 from fdrd.exports.formats import FORMATS, format_module
 from fdrd.pipeline.reformat import convert_dataset
 from fdrd.reasons import Rejection

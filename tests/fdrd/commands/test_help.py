@@ -20,19 +20,19 @@ def help_of(*arguments):
     return CliRunner().invoke(app, [*arguments, "--help"], env={"COLUMNS": "80"}).output
 
 
-def test_the_help_has_a_line_per_paragraph_and_examples_and_no_note():
+def test_the_help_has_a_line_per_paragraph_and_examples_and_no_arguments():
     def command():
         """Build a dataset.
 
         It is built
         once.
 
+        Args:
+            name: Name of the dataset.
+
         Examples:
             fdrd build raw/
             fdrd build b/
-
-        Note:
-            One parameter per option.
         """
 
     text, examples = split_docstring(command)

@@ -143,7 +143,7 @@ def test_cuda_is_refused_without_torch_only_where_it_cannot_be(
 
 
 def test_methods_may_be_given_as_arguments_in_any_order():
-    from fdrd.commands.benchmark.bench import _data_and_methods
+    from fdrd.commands.bench import _data_and_methods
 
     assert _data_and_methods(["zero_shot"], []) == (None, ["zero_shot"])
     assert _data_and_methods(["coop", "some/set", "vpt"], ["full"]) == (

@@ -17,9 +17,8 @@ from fdrd.field_guide import POOLS, available, categories, draw
 from fdrd.field_guide.caption import MAX_WORDS, caption
 from fdrd.field_guide.chance import SINES, TURN
 from fdrd.field_guide.meta_categories import meta_categories
-from fdrd.field_guide.sighting import sight
 from fdrd.field_guide.sketch import Placement, Shadow, Sketch, placed, render
-from fdrd.field_guide.taxonomy import SPECIES
+from fdrd.field_guide.taxonomy import SPECIES, sight
 from fdrd.field_guide.traits import Look
 
 TYPES = {

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from fdrd.build_config import BuildConfig
-from fdrd.commands.dataset.build_summary import print_build
+from fdrd.commands.build import print_build
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.storage.origin import Origin

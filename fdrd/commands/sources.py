@@ -1,4 +1,4 @@
-"""`fdrd fetch`."""
+"""`fdrd sample` and `fdrd fetch`: sources that are drawn or downloaded."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fdrd.commands.console import (
+    count_of,
     err,
     out,
     print_hint,
@@ -16,7 +17,7 @@ from fdrd.commands.console import (
     print_table,
     show_progress,
 )
-from fdrd.commands.options import SameTarget
+from fdrd.commands.options import Count, SameTarget, Target, Workers, one_of
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
@@ -24,47 +25,57 @@ if TYPE_CHECKING:
     from fdrd.fetching.table import Collection, PublicSet
 
 
+def sample(
+    folder: Target = None,
+    target: SameTarget = None,
+    categories: Count = 120,
+    pairs: Count = 2400,
+    seed: Annotated[int, typer.Option(metavar="N")] = 0,
+    size: Annotated[int, typer.Option(metavar="N", min=32, max=1024)] = 128,
+    workers: Workers = None,
+) -> None:
+    """Draw a raw source: images of made-up species and objects, with captions and attributes.
+
+    Args:
+        categories: Number of fine categories.
+        pairs: Number of image-caption pairs.
+        seed: Seed of the images and captions.
+        size: Height and width in pixels.
+
+    Examples:
+        fdrd sample raw/ --categories 120 --pairs 2400
+    """
+    from fdrd.field_guide import sample as draw_sample
+    from fdrd.pipeline.locking import disk_errors
+
+    home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. fdrd sample raw/"))
+    with show_progress("Run the same command again to resume.") as progress, disk_errors(home):
+        draw_sample(home, categories, pairs, seed, size, workers=workers, progress=progress)
+    out.print(f"Drew {pairs:,} pairs of {categories:,} categories into {home}")
+    print_hint(f"Next:  fdrd build {home}")
+
+
 def fetch(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="NAME",
-            help="Name of a set, or fdrd for the nine sets of the paper; without one, list them.",
-        ),
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="FOLDER",
-            help="New or empty folder; raw/NAME by default, and raw for several sets.",
-        ),
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="FOLDER")] = None,
     out_folder: SameTarget = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Accept license and terms without asking.")
-    ] = False,
-    local: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            metavar="FOLDER",
-            help="Folder with files that are here already; they are checked, too.",
-        ),
-    ] = None,
-    mirror: Annotated[
-        str,
-        typer.Option(
-            metavar="URL", help="URL with the files as NAME/FILE, instead of the original places."
-        ),
-    ] = "",
-    accept_unverified: Annotated[
-        bool, typer.Option("--accept-unverified", help="Use files of which no digest is known.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes")] = False,
+    local: Annotated[Path | None, typer.Option("--from", metavar="FOLDER")] = None,
+    mirror: Annotated[str, typer.Option(metavar="URL")] = "",
+    accept_unverified: Annotated[bool, typer.Option("--accept-unverified")] = False,
 ) -> None:
     """Download a public set of images, with the captions that were published, or several sets.
 
     Says first what only you can get and where to put it, then shows licenses, terms and sizes, and asks. Files are
     checked by digest, and an interrupted download resumes. Sets that are in the folder already are kept.
+
+    Args:
+        name: Name of a set, or fdrd for the nine sets of the paper; without one, list them.
+        folder: New or empty folder; raw/NAME by default, and raw for several sets.
+        yes: Accept license and terms without asking.
+        local: Folder with files that are here already; they are checked, too.
+        mirror: URL with the files as NAME/FILE, instead of the original places.
+        accept_unverified: Use files of which no digest is known.
 
     Examples:
         fdrd fetch caltech101 raw/caltech101
@@ -103,7 +114,7 @@ def _print_sets(sets: Iterable[PublicSet], collections: Iterable[Collection]) ->
     rows = []
     for each in sets:
         count = sum(not file.url for file in each.files)  # files that no command can download
-        by_hand = "-" if not count else "1 file" if count == 1 else f"{count} files"
+        by_hand = count_of(count, "file") if count else "-"
         size = f"{each.mb:,.0f} MB"
         rows.append((each.name, each.captions, f"{each.images:,}", size, by_hand, each.license))
     print_table(("name", "captions", "images", "size", "by hand", "license"), rows)

@@ -1,17 +1,22 @@
-"""`fdrd stats`."""
+"""`fdrd stats` and `fdrd validate`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from fdrd.commands.console import out, print_json, print_table
+import typer
+
+from fdrd.commands.console import out, print_json, print_table, show_progress
 from fdrd.commands.options import Json, OptionalFolder, default_dataset
 
 if TYPE_CHECKING:
     from fdrd.checks.statistics import SplitStats
 
 
-def stats(dataset: OptionalFolder = None, json: Json = False) -> None:
+def stats(
+    dataset: OptionalFolder = None,
+    json: Json = False,
+) -> None:
     """Show counts, caption lengths (median and maximum) and the source's own columns, by domain and split.
 
     Examples:
@@ -68,3 +73,33 @@ def _texts(split: SplitStats) -> list[str]:
     words = f"{split.words_median:g}/{split.words_max}"
     per_pair = [f"{split.negatives_per_pair:.2f}", f"{split.attributes_per_pair:.2f}"]
     return [split.domain, split.split, words, *tokens, *per_pair]
+
+
+def validate(
+    dataset: OptionalFolder = None,
+    images: Annotated[bool, typer.Option("--images")] = False,
+    json: Json = False,
+) -> None:
+    """Check every digest, count, span, negative and split of a dataset. Exit with 1 on any problem.
+
+    Args:
+        images: Also decode every image and find near duplicates in other splits.
+
+    Examples:
+        fdrd validate data/fdrd
+    """
+    from dataclasses import asdict
+
+    from fdrd.checks.validation import validate as check
+
+    folder = dataset or default_dataset()
+    with show_progress("Nothing was changed.") as progress:
+        problems = check(folder, images=images, progress=progress)
+    if json:
+        print_json([asdict(problem) for problem in problems])
+    else:
+        for problem in problems:
+            out.print(f"{problem.place}: {problem.what}")
+        out.print(f"{folder}: {len(problems)} problems" if problems else f"{folder}: valid")
+    if problems:
+        raise typer.Exit(1)

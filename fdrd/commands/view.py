@@ -15,48 +15,15 @@ from fdrd.errors import FdrdError
 
 def view(
     dataset: OptionalFolder = None,
-    results: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="PATH", help="Result files, or folders of them, to show and compare."),
-    ] = None,
-    review: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Name of a review to write decisions to. Without it nothing is written.",
-        ),
-    ] = None,
-    reviewer: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Your name in the decisions; by default the login name."),
-    ] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="SOURCE", help="The raw source, to see the images that were rejected."
-        ),
-    ] = None,
-    drafts: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Outputs of `fdrd caption`: drafts for images without a caption; repeatable.",
-        ),
-    ] = None,
-    before: Annotated[
-        Path | None,
-        typer.Option(metavar="DATASET", help="An earlier build, to see which records changed."),
-    ] = None,
-    host: Annotated[
-        str,
-        typer.Option(
-            metavar="ADDRESS", help="Address to bind to. Others can reach any but 127.0.0.1."
-        ),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 for any.")
-    ] = 8765,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
+    results: Annotated[list[Path] | None, typer.Option(metavar="PATH")] = None,
+    review: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    reviewer: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    source: Annotated[Path | None, typer.Option(metavar="SOURCE")] = None,
+    drafts: Annotated[list[Path] | None, typer.Option(metavar="FOLDER")] = None,
+    before: Annotated[Path | None, typer.Option(metavar="DATASET")] = None,
+    host: Annotated[str, typer.Option(metavar="ADDRESS")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535)] = 8765,
+    no_browser: Annotated[bool, typer.Option("--no-browser")] = False,
     plugin: Plugins = None,
 ) -> None:
     """See, search, compare, and correct a dataset in the browser.
@@ -64,11 +31,19 @@ def view(
     The index is built once for each build of the dataset. A review is kept in
     DATASET.review/NAME/decisions.jsonl; `fdrd build --decisions FILE` applies it. Ctrl-C ends the server.
 
+    Args:
+        results: Result files, or folders of them, to show and compare.
+        review: Name of a review to write decisions to. Without it nothing is written.
+        reviewer: Your name in the decisions; by default the login name.
+        source: The raw source, to see the images that were rejected.
+        drafts: Outputs of `fdrd caption`: drafts for images without a caption; repeatable.
+        before: An earlier build, to see which records changed.
+        host: Address to bind to. Others can reach any but 127.0.0.1.
+        port: Port; 0 for any.
+        no_browser: Open no browser.
+
     Examples:
         fdrd view data/fdrd --results runs/ --review first-pass
-
-    Note:
-        One parameter per option of the command line.
     """
     try:
         import jinja2  # noqa: F401
@@ -91,11 +66,11 @@ def view(
 
     def ready(address: str) -> None:
         if not is_local(host):
-            err.print(
+            warning = (
                 f"Warning: others can reach {host} over plain HTTP, which shows the token to the network. "
-                "Use --host 127.0.0.1 and an SSH tunnel where you do not trust it.",
-                style="yellow", soft_wrap=True,
-            )  # fmt: skip
+                "Use --host 127.0.0.1 and an SSH tunnel where you do not trust it."
+            )
+            err.print(warning, style="yellow", soft_wrap=True)
         out.print(f"Viewing {context.library.folder} at {address}")
         if context.review:
             out.print(f"Decisions go to {context.review.path}")
@@ -108,9 +83,15 @@ def view(
         raw = stack.enter_context(as_folder(source)) if source else None
         with show_progress("The same command starts over.") as progress:
             context = open_context(
-                dataset or default_dataset(), results=results or (), review=review,
-                reviewer=reviewer or _login(), source=raw, drafts=drafts or (), before=before, progress=progress,
-            )  # fmt: skip
+                dataset or default_dataset(),
+                results=results or (),
+                review=review,
+                reviewer=reviewer or _login(),
+                source=raw,
+                drafts=drafts or (),
+                before=before,
+                progress=progress,
+            )
         serve(context, secrets.token_urlsafe(24), host, port, ready)
 
 

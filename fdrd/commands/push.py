@@ -18,44 +18,15 @@ if TYPE_CHECKING:
 
 
 def push(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATASET",
-            help="Folder or registered name of a dataset; .safetensors file from `fdrd bench`; or folder of a "
-            "fine-tuned model from `fdrd export --to transformers`.",
-            callback=dataset_folder,
-        ),
-    ],
-    repo_id: Annotated[
-        str, typer.Option(metavar="ORG/NAME", help="Repository on the Hub, e.g. ORG/fdrd.")
-    ],
-    private: Annotated[
-        bool, typer.Option("--private", help="Make a new repository private.")
-    ] = False,
-    revision: Annotated[
-        str, typer.Option(metavar="BRANCH", help="Branch, created if missing, or refs/pr/N.")
-    ] = "main",
-    tag: Annotated[str | None, typer.Option(help="Tag for the commit, e.g. v1.0.")] = None,
-    pr: Annotated[
-        bool, typer.Option("--pr", help="Open a pull request instead of committing.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would change, and stop.")
-    ] = False,
-    rights: Annotated[
-        bool,
-        typer.Option(
-            "--i-have-the-rights", help="Confirm that you may publish rows of unknown license."
-        ),
-    ] = False,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            help="parquet, which other tools read and the Hub shows (default), or arrow.",
-            show_default=False,
-        ),
-    ] = None,
+    folder: Annotated[Path, typer.Argument(metavar="DATASET", callback=dataset_folder)],
+    repo_id: Annotated[str, typer.Option(metavar="ORG/NAME")],
+    private: Annotated[bool, typer.Option("--private")] = False,
+    revision: Annotated[str, typer.Option(metavar="BRANCH")] = "main",
+    tag: str | None = None,
+    pr: Annotated[bool, typer.Option("--pr")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run")] = False,
+    rights: Annotated[bool, typer.Option("--i-have-the-rights")] = False,
+    format: Annotated[str | None, typer.Option(show_default=False)] = None,
     json: Json = False,
 ) -> None:
     """Push a built dataset or a trained method to the Hugging Face Hub.
@@ -70,11 +41,20 @@ def push(
 
     The token comes from `hf auth login` or HF_TOKEN. HF_ENDPOINT selects another Hub.
 
+    Args:
+        folder: Folder or registered name of a dataset; .safetensors file from `fdrd bench`; or folder of a fine-tuned
+            model from `fdrd export --to transformers`.
+        repo_id: Repository on the Hub, e.g. ORG/fdrd.
+        private: Make a new repository private.
+        revision: Branch, created if missing, or refs/pr/N.
+        tag: Tag for the commit, e.g. v1.0.
+        pr: Open a pull request instead of committing.
+        dry_run: Show what would change, and stop.
+        rights: Confirm that you may publish rows of unknown license.
+        format: parquet, which other tools read and the Hub shows (default), or arrow.
+
     Examples:
         fdrd push data/fdrd --repo-id ORG/fdrd --private
-
-    Note:
-        One parameter per option of the command line.
     """
     from fdrd.hub.publisher import PushOptions, execute, prepare
 

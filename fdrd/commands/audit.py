@@ -23,48 +23,14 @@ from fdrd.errors import CheckError, FdrdError
 
 def audit(
     dataset: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="DATASET|SOURCE",
-            help="Folder or registered name of a dataset, or a folder of annotations, which need no images. "
-            "Default: data/fdrd, else the only dataset in data.",
-            callback=dataset_folder,
-        ),
+        Path | None, typer.Argument(metavar="DATASET|SOURCE", callback=dataset_folder)
     ] = None,
-    text_only: Annotated[
-        bool,
-        typer.Option(
-            "--text-only/--no-text-only",
-            help="Train the text-only baseline: a few seconds per thousand rows.",
-        ),
-    ] = True,
-    card: Annotated[
-        bool,
-        typer.Option("--card/--no-card", help="Add the results to the dataset's card, README.md."),
-    ] = True,
-    rows: Annotated[
-        bool,
-        typer.Option("--list", help="Print the rows instead: reason, domain, record id, text."),
-    ] = False,
-    fail_on: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="REASON=N", help="Exit with 1 if --list has more such rows; repeatable."
-        ),
-    ] = None,
-    backbone: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Score the captions of a source with this CLIP model, which needs the images.",
-        ),
-    ] = None,
-    min_clip_score: Annotated[
-        float | None,
-        typer.Option(
-            metavar="COSINE", help="With --backbone: minimum cosine of image and caption."
-        ),
-    ] = None,
+    text_only: bool = True,
+    card: bool = True,
+    rows: Annotated[bool, typer.Option("--list")] = False,
+    fail_on: Annotated[list[str] | None, typer.Option(metavar="REASON=N")] = None,
+    backbone: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    min_clip_score: Annotated[float | None, typer.Option(metavar="COSINE")] = None,
     json: Json = False,
 ) -> None:
     """Count flaws of captions and negatives, and measure how well a text-only baseline does.
@@ -76,13 +42,20 @@ def audit(
 
     --list and --fail-on name the rows, and neither train the text-only baseline nor change the card.
 
+    Args:
+        dataset: Folder or registered name of a dataset, or a folder of annotations, which need no images. Default:
+            data/fdrd, else the only dataset in data.
+        text_only: Train the text-only baseline: a few seconds per thousand rows.
+        card: Add the results to the dataset's card, README.md.
+        rows: Print the rows instead: reason, domain, record id, text.
+        fail_on: Exit with 1 if --list has more such rows; repeatable.
+        backbone: Score the captions of a source with this CLIP model, which needs the images.
+        min_clip_score: With --backbone: minimum cosine of image and caption.
+
     Examples:
         fdrd audit data/fdrd
         fdrd audit raw/
         fdrd audit data/fdrd --fail-on negative_equal=0      # in CI
-
-    Note:
-        One parameter per option of the command line.
     """
     from dataclasses import asdict
 
@@ -161,11 +134,7 @@ def _print_shares(shares: list[dict[str, Any]]) -> None:
 
 
 def _print_rows(records: list[Any], listed: bool, limits: dict[str, int], json: bool) -> None:
-    """Print the rows with a finding.
-
-    Raises:
-        CheckError: there are more of a kind than its limit.
-    """
+    """Print the rows with a finding."""
     from dataclasses import asdict
 
     from fdrd.checks.findings import exceeded, find_rows

@@ -1,4 +1,4 @@
-"""`fdrd methods`."""
+"""`fdrd methods` and `fdrd backbones`."""
 
 from __future__ import annotations
 
@@ -23,17 +23,14 @@ TRAINING = "training"
 
 
 def methods(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="NAME",
-            help="A method, to see its paper, what differs from it, and its options; `training` for those of -T.",
-        ),
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME")] = None,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """List the methods with what each trains, or show one with its options.
+
+    Args:
+        name: A method, to see its paper, what differs from it, and its options; `training` for those of -T.
 
     Examples:
         fdrd methods
@@ -87,3 +84,52 @@ def _as_json(summary: str, options: dict[str, Any]) -> dict[str, Any]:
         for name, each in options.items()
     }
     return {"summary": summary, "options": listed}
+
+
+def backbones(
+    name: Annotated[str | None, typer.Argument(metavar="NAME")] = None,
+    json: Json = False,
+) -> None:
+    """List the kinds of backbones and what each can do, or the methods that work on one.
+
+    Weights are not loaded.
+
+    Args:
+        name: A backbone, to list the methods that work on it.
+
+    Examples:
+        fdrd backbones embedded
+    """
+    quiet_transformers()
+    from benchmark.models.loading import KINDS, capabilities
+    from benchmark.registry import method_names, obstacle, works_with
+
+    if name is None:
+        kinds = [(kind.form, kind.loads, kind.abilities, kind.extra) for kind in KINDS.values()]
+        if json:
+            keys = ("form", "loads", "offers", "install")
+            print_json([dict(zip(keys, kind, strict=True)) for kind in kinds])
+            return
+        for form, loads, offers, extra in kinds:
+            out.print(form, style="bold")
+            out.print(f"    {loads}")
+            out.print(f"    offers besides pooled features: {offers}")
+            if extra:
+                out.print(f"    pip install '{extra}'")
+        print_hint("Options follow the name:  NAME#precision=bfloat16,compile=yes,pool=patches")
+        print_hint("Next:  fdrd backbones NAME")
+        return
+    can = capabilities(name)
+    if can is None:
+        out.print(f"{name} must be loaded to know what it offers.")
+        return
+    rows = []
+    for method in method_names():
+        options = works_with(method, can)
+        works = "no" if options is None else "yes"
+        rows.append((method, works, options or obstacle(method, {}, can)))
+    if json:
+        print_json({"offers": sorted(can), "methods": {m: works == "yes" for m, works, _ in rows}})
+        return
+    out.print(f"{name} offers pooled features{''.join(f', {each}' for each in sorted(can))}.")
+    print_table(["method", "works", ""], rows)

@@ -9,35 +9,21 @@ from typing import Annotated, Any
 import typer
 
 from fdrd.commands.console import print_json, print_table, quiet_transformers, show_progress
-from fdrd.commands.options import Backbone, Dataset, Device, Json, Plugins, load_plugins
+from fdrd.commands.options import Backbone, Count, Dataset, Device, Json, Plugins, load_plugins
 from fdrd.errors import FdrdError
 from fdrd.kinds import is_image_name, kind_of
 
 
 def search(
     dataset: Dataset,
-    query: Annotated[
-        str | None,
-        typer.Argument(metavar="QUERY", help="Description of the image; or give --image."),
-    ] = None,
-    image: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Search captions with this image instead.")
-    ] = None,
-    k: Annotated[int, typer.Option("--k", metavar="N", min=1, help="Number of records.")] = 10,
-    method: Annotated[str, typer.Option(help="Method that needs no training.")] = "zero_shot",
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Search with a trained method: a .safetensors file that `fdrd bench` wrote, or a Hub "
-            "model as ORG/NAME.",
-        ),
-    ] = None,
+    query: Annotated[str | None, typer.Argument(metavar="QUERY")] = None,
+    image: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
+    k: Count = 10,
+    method: str = "zero_shot",
+    checkpoint: Annotated[str | None, typer.Option(metavar="FILE")] = None,
     backbone: Backbone = None,
-    split: Annotated[
-        str | None, typer.Option(help="Search only this split; all by default.")
-    ] = None,
-    domain: Annotated[str | None, typer.Option(help="Search only this domain.")] = None,
+    split: str | None = None,
+    domain: str | None = None,
     plugin: Plugins = None,
     device: Device = None,
     json: Json = False,
@@ -46,13 +32,22 @@ def search(
 
     Features of a frozen backbone are cached, so a second search is fast.
 
+    Args:
+        query: Description of the image; or give --image.
+        image: Search captions with this image instead.
+        k: Number of records.
+        method: Method that needs no training.
+        checkpoint: Search with a trained method: a .safetensors file that `fdrd bench` wrote, or a Hub model as
+            ORG/NAME.
+        split: Search only this split; all by default.
+        domain: Search only this domain.
+
     Examples:
         fdrd search data/fdrd "a black car on a brick driveway"
     """
     if (query is None) == (image is None):
-        raise FdrdError(
-            'give either a text, e.g. "a black car on a brick driveway", or --image FILE'
-        )
+        example = '"a black car on a brick driveway"'
+        raise FdrdError(f"give either a text, e.g. {example}, or --image FILE")
     _check_order(dataset, query)
     quiet_transformers()
     from dataclasses import asdict
@@ -76,9 +71,16 @@ def search(
     wanted: Any = query if image is None else open_image(image)
     with show_progress("Encoded features are saved; the same command continues.") as bar:
         hits = run_search(
-            splits, wanted, method=method, checkpoint=checkpoint, backbone=backbone, k=k, device=device,
-            allow_code=True, progress=bar,
-        )  # fmt: skip
+            splits,
+            wanted,
+            method=method,
+            checkpoint=checkpoint,
+            backbone=backbone,
+            k=k,
+            device=device,
+            allow_code=True,
+            progress=bar,
+        )
     if json:
         print_json([asdict(hit) for hit in hits])
     else:
@@ -101,9 +103,7 @@ def _check_order(data: str, query: str | None) -> None:
 def _print_hits(hits: Any) -> None:
     rows = []
     for hit in hits:
-        record = hit.record
+        record, rank, score = hit.record, str(hit.rank), f"{hit.score:.4f}"
         where = f"{record['domain']}/{hit.split}: {record['source']['file']}"
-        rows.append(
-            (str(hit.rank), f"{hit.score:.4f}", record["category"], record["caption"], where)
-        )
+        rows.append((rank, score, record["category"], record["caption"], where))
     print_table(("rank", "score", "category", "caption", "image"), rows)

@@ -32,67 +32,23 @@ _model = partial(typer.Option, rich_help_panel="transformers")
 
 
 def export(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATASET",
-            help="Folder, registered name or Hub id of a dataset; with --to transformers the weights of a model: a "
-            ".pt, .pth, .bin or .safetensors file, or a folder that holds one.",
-        ),
-    ],
+    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
     folder: Target = None,
     to: Annotated[str, typer.Option(metavar="FORMAT", help=f"{_FORMATS}.")] = "parquet",
     target: SameTarget = None,
-    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
-    domain: Annotated[str | None, typer.Option(help="Only this domain.")] = None,
-    task: Annotated[
-        Task | None,
-        typer.Option(
-            rich_help_panel="webdataset",
-            help="Captions for retrieval (default), or class names for classification and probes.",
-        ),
-    ] = None,
+    split: str | None = None,
+    domain: str | None = None,
+    task: Annotated[Task | None, typer.Option(rich_help_panel="webdataset")] = None,
     shard_mb: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            rich_help_panel="webdataset",
-            min=1,
-            help="Close a shard at this size; default: 1000.",
-        ),
+        int | None, typer.Option(metavar="N", rich_help_panel="webdataset", min=1)
     ] = None,
     backbone: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            rich_help_panel="features and transformers",
-            help="Backbone of the features, or of a checkpoint of `fdrd bench`; default: the one that the dataset or "
-            "the checkpoint names.",
-        ),
+        str | None, typer.Option(metavar="NAME", rich_help_panel="features and transformers")
     ] = None,
     device: Device = None,
-    config: Annotated[
-        Path | None,
-        _model(
-            metavar="FILE",
-            help="Description of the model: open_clip_config.json, one of open_clip's model_configs, or a CLIPModel's "
-            "config.json; default: the one next to the weights.",
-        ),
-    ] = None,
-    activation: Annotated[
-        Literal["gelu", "quick_gelu"] | None,
-        _model(
-            help="If no description says it: quick_gelu for OpenAI's models and models fine-tuned from them, gelu for "
-            "most others."
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        str | None,
-        _model(
-            metavar="NAME",
-            help="Folder, Hub id, or open_clip's bpe_simple_vocab_16e6.txt.gz; default: CLIP's, from the Hub.",
-        ),
-    ] = None,
+    config: Annotated[Path | None, _model(metavar="FILE")] = None,
+    activation: Annotated[Literal["gelu", "quick_gelu"] | None, _model()] = None,
+    tokenizer: Annotated[str | None, _model(metavar="NAME")] = None,
     json: Json = False,
 ) -> None:
     """Write a dataset, its features or a model in the format of another tool.
@@ -105,14 +61,26 @@ def export(
     Only tensors are loaded: a file that holds code or objects is refused, and so is anything that a CLIPModel cannot
     express.
 
+    Args:
+        dataset: Folder, registered name or Hub id of a dataset; with --to transformers the weights of a model: a .pt,
+            .pth, .bin or .safetensors file, or a folder that holds one.
+        split: Only this split.
+        domain: Only this domain.
+        task: Captions for retrieval (default), or class names for classification and probes.
+        shard_mb: Close a shard at this size; default: 1000.
+        backbone: Backbone of the features, or of a checkpoint of `fdrd bench`; default: the one that the dataset or the
+            checkpoint names.
+        config: Description of the model: open_clip_config.json, one of open_clip's model_configs, or a CLIPModel's
+            config.json; default: the one next to the weights.
+        activation: If no description says it: quick_gelu for OpenAI's models and models fine-tuned from them, gelu for
+            most others.
+        tokenizer: Folder, Hub id, or open_clip's bpe_simple_vocab_16e6.txt.gz; default: CLIP's, from the Hub.
+
     Examples:
         fdrd export data/fdrd tables/
         fdrd export data/fdrd wds/ --to webdataset
         fdrd export data/fdrd stored/ --to features --backbone embedded
         fdrd export open_clip_pytorch_model.bin clip/ --to transformers --activation gelu
-
-    Note:
-        One parameter per option of the command line.
     """
     home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. -o wds/"))
     if kind_of(home) == "dataset" and kind_of(Path(dataset)) != "dataset":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fdrd.commands.build import tokens_of
 from fdrd.commands.console import (
     out,
     print_hint,
@@ -17,102 +18,37 @@ from fdrd.commands.console import (
     show_progress,
 )
 from fdrd.commands.help import RARE
-from fdrd.commands.options import Json, Plugins, one_of
+from fdrd.commands.options import Count, Json, Plugins, one_of
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
     from fdrd.captioning import CaptioningRun
     from fdrd.captioning.answer_cache import Score
-    from fdrd.text.tokens import TokenCounter
 
 
 _rare = partial(typer.Option, rich_help_panel=RARE)
+_option = partial(typer.Option, metavar="NAME=VALUE")
 
 
 def caption(
-    positional: Annotated[
-        str | None,
-        typer.Argument(metavar="SOURCE", help="Folder of images, in a layout of `fdrd build`."),
-    ] = None,
+    positional: Annotated[str | None, typer.Argument(metavar="SOURCE")] = None,
     source: Annotated[str | None, typer.Option(hidden=True)] = None,
-    captioner: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="transformers, endpoint, template, reader, or a plugin's captioner.",
-        ),
-    ] = None,
-    option: Annotated[
-        list[str],
-        typer.Option(
-            "--captioner-option",
-            "-C",
-            metavar="NAME=VALUE",
-            help="Option of the captioner; repeatable.",
-        ),
-    ] = [],  # noqa: B006
-    evaluator: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Captioner that checks each draft: transformers or endpoint."
-        ),
-    ] = None,
-    evaluator_option: Annotated[
-        list[str],
-        typer.Option(
-            "--evaluator-option",
-            "-E",
-            metavar="NAME=VALUE",
-            help="Option of the evaluator; repeatable.",
-        ),
-    ] = [],  # noqa: B006
-    target: Annotated[
-        Path,
-        typer.Option(
-            "--out", "-o", metavar="FOLDER", help="Output folder, a source for `fdrd build`."
-        ),
-    ] = Path("captioned"),
-    rounds: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Maximum number of drafts per image.")
-    ] = 3,
-    backbone: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="CLIP model that scores captions and counts tokens."),
-    ] = None,
-    min_clip_score: Annotated[
-        float | None,
-        typer.Option(metavar="COSINE", help="Reject captions below this cosine; needs --backbone."),
-    ] = None,
-    sample: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Caption a fixed sample of this many images."),
-    ] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option(
-            metavar="AMOUNT", min=0, help="Stop before spending more, in the prices' currency."
-        ),
-    ] = None,
-    listed: Annotated[
-        bool,
-        typer.Option(
-            "--list",
-            help="List captioners and their options, noise filters, and why an image gets no caption; then stop.",
-        ),
-    ] = False,
-    questions: Annotated[
-        Path | None, _rare(help="Text file of prompts with {category} and {dataset}.")
-    ] = None,
-    opening: Annotated[
-        str, _rare(help="Text before captions without their category, with {a category}.")
-    ] = "",
-    without: Annotated[
-        list[str], _rare(help="Ignore this filter; `fdrd caption --list` lists them.")
-    ] = [],  # noqa: B006
-    answers_file: Annotated[
-        Path | None, _rare("--cache", help="Answer file; by default in the user's cache.")
-    ] = None,
-    max_pixels: Annotated[int, _rare(min=1, help="Reject images with more pixels.")] = 50_000_000,
+    captioner: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    option: Annotated[list[str] | None, _option("--captioner-option", "-C")] = None,
+    evaluator: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    evaluator_option: Annotated[list[str] | None, _option("--evaluator-option", "-E")] = None,
+    target: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER")] = Path("captioned"),
+    rounds: Count = 3,
+    backbone: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    min_clip_score: Annotated[float | None, typer.Option(metavar="COSINE")] = None,
+    sample: Annotated[int | None, typer.Option(metavar="N", min=1)] = None,
+    budget: Annotated[float | None, typer.Option(metavar="AMOUNT", min=0)] = None,
+    listed: Annotated[bool, typer.Option("--list")] = False,
+    questions: Annotated[Path | None, _rare()] = None,
+    opening: Annotated[str, _rare()] = "",
+    without: Annotated[list[str] | None, _rare()] = None,
+    answers_file: Annotated[Path | None, _rare("--cache")] = None,
+    max_pixels: Annotated[int, _rare(min=1)] = 50_000_000,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -124,13 +60,29 @@ def caption(
 
     Each answer is stored before it counts. After any stop the same command resumes, and a repeated run asks nothing.
 
+    Args:
+        positional: Folder of images, in a layout of `fdrd build`.
+        captioner: transformers, endpoint, template, reader, or a plugin's captioner.
+        option: Option of the captioner; repeatable.
+        evaluator: Captioner that checks each draft: transformers or endpoint.
+        evaluator_option: Option of the evaluator; repeatable.
+        target: Output folder, a source for `fdrd build`.
+        rounds: Maximum number of drafts per image.
+        backbone: CLIP model that scores captions and counts tokens.
+        min_clip_score: Reject captions below this cosine; needs --backbone.
+        sample: Caption a fixed sample of this many images.
+        budget: Stop before spending more, in the prices' currency.
+        listed: List captioners and their options, noise filters, and why an image gets no caption; then stop.
+        questions: Text file of prompts with {category} and {dataset}.
+        opening: Text before captions without their category, with {a category}.
+        without: Ignore this filter; `fdrd caption --list` lists them.
+        answers_file: Answer file; by default in the user's cache.
+        max_pixels: Reject images with more pixels.
+
     Examples:
         fdrd caption raw/ --captioner template
         fdrd caption raw/ --captioner endpoint -C model=NAME -C url=http://localhost:8000/v1
         fdrd caption --list
-
-    Note:
-        One parameter per option of the command line.
     """
     from fdrd.plugins import load_plugin
 
@@ -147,18 +99,18 @@ def caption(
     from fdrd.options import split_assignments
     from fdrd.sources.single_file import as_folder
 
-    location = one_of(
-        positional, source, "give one SOURCE, e.g. fdrd caption raw/ --captioner template"
-    )
+    remedy = "give one SOURCE, e.g. fdrd caption raw/ --captioner template"
+    location = one_of(positional, source, remedy)
     if captioner is None:
         raise FdrdError("give --captioner NAME; `fdrd caption --list` lists them")
+    is_name = backbone is not None and ":" not in backbone  # not a function
     settings = CaptionSettings(
         rounds=rounds,
         questions=read_questions(questions) if questions else QUESTIONS,
         opening=opening,
-        without=frozenset(without),
+        without=frozenset(without or ()),
         min_clip_score=min_clip_score,
-        tokens=_tokens(backbone) or DEFAULT_TOKENS,
+        tokens=(tokens_of(backbone) if is_name else None) or DEFAULT_TOKENS,
         sample=sample,
         max_pixels=max_pixels,
     )
@@ -170,9 +122,9 @@ def caption(
             folder,
             target,
             captioner=captioner,
-            options=split_assignments(option, "-C"),
+            options=split_assignments(option or (), "-C"),
             evaluator=evaluator,
-            evaluator_options=split_assignments(evaluator_option, "-E"),
+            evaluator_options=split_assignments(evaluator_option or (), "-E"),
             settings=settings,
             score=_scorer(backbone) if backbone else None,
             budget=budget,
@@ -180,9 +132,8 @@ def caption(
             progress=progress,
         )
     if json:
-        print_json(
-            {**run.summary, "stopped": run.stopped, "asked": run.usage, "removed": run.removed}
-        )
+        counts = {"stopped": run.stopped, "asked": run.usage, "removed": run.removed}
+        print_json(run.summary | counts)
     else:
         _print_run(run, target)
     if run.stopped:
@@ -215,12 +166,6 @@ def _print_captioners(json: bool) -> None:
             out.print(f"    {code}  {meaning}")
 
 
-def _tokens(backbone: str | None) -> TokenCounter | None:
-    from fdrd.commands.dataset.build_summary import tokens_of
-
-    return tokens_of(backbone) if backbone and ":" not in backbone else None  # not a function
-
-
 def _scorer(backbone: str) -> Score:
     from benchmark.evaluation.encoding import caption_scorer
 
@@ -235,9 +180,8 @@ def _print_run(run: CaptioningRun, target: Path) -> None:
     cached, answered, spent = usage["cached"], usage["answered"], usage["spent"]
     if cached + answered:
         money = f", {spent:.4f} spent" if spent else ""
-        out.print(
-            f"{cached + answered:,} answers: {cached:,} from the cache, {answered:,} new{money}"
-        )
+        parts = f"{cached:,} from the cache, {answered:,} new{money}"
+        out.print(f"{cached + answered:,} answers: {parts}")
     out.print(
         f"{summary['images']:,} images = {summary['kept']:,} captions + "
         f"{sum(summary['rejected'].values()):,} rejected + {summary['unfinished']:,} unfinished"

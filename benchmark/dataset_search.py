@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
-from benchmark.checkpoint import load_method, untrained_method
-from benchmark.checkpoint_files import find_checkpoint, read_header
+from benchmark.checkpoint import find_checkpoint, load_method, read_header, untrained_method
 from benchmark.evaluation.encoding import BATCH
 from benchmark.models.backbone import Backbone
 from benchmark.models.image_batches import Images
@@ -90,7 +89,7 @@ def search(
         return _search(method, splits, query, k, progress)
     named = backbone
     if named is None and checkpoint is not None:
-        named = read_header(find_checkpoint(checkpoint)).backbone
+        named = read_header(find_checkpoint(checkpoint)).settings.backbone.name
     tower = cached_backbone(
         named or default_backbone(splits[0].name),
         cache=cache,

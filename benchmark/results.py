@@ -11,10 +11,8 @@ from statistics import fmean
 from typing import Any
 
 from benchmark.reporting.comparison import label
-from benchmark.reporting.pages import html_parts, report
-from benchmark.reporting.plots import Plot, inline_svg, write_plots
-from benchmark.reporting.records import to_pandas
-from benchmark.reporting.result_plots import named_plots
+from benchmark.reporting.pages import html_parts, report, to_pandas
+from benchmark.reporting.plots import Plot, inline_svg, named_plots, write_plots
 from benchmark.reporting.significance import SignificanceTests, compare
 from benchmark.reporting.tables import main_parts
 from benchmark.result import BenchResult

@@ -79,9 +79,9 @@ def drawn(pairs: int, width: int) -> None:
     )
     added = time.perf_counter()
     next(candidates("cca", found))
-    more = own_bytes("VmHWM") - before
-    print(f"{pairs:,} pairs of {width}: covariances {added - started:.1f} s, maps "
-          f"{time.perf_counter() - added:.1f} s, {more / 2**20:,.0f} MiB more than the features")  # fmt: skip
+    solved, more = time.perf_counter() - added, own_bytes("VmHWM") - before
+    times = f"covariances {added - started:.1f} s, maps {solved:.1f} s"
+    print(f"{pairs:,} pairs of {width}: {times}, {more / 2**20:,.0f} MiB more than the features")
 
 
 if __name__ == "__main__":

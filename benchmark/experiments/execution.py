@@ -26,14 +26,13 @@ from benchmark.experiments.presets import read_preset
 from benchmark.experiments.tuning import tuned_run
 from benchmark.models.backbone import Backbone
 from benchmark.models.loading import default_backbone, refuse_function
-from benchmark.registry import load_plugin, takes
+from benchmark.registry import Observer, load_plugin, takes
 from benchmark.result import BenchResult, read_results, write_result
 from benchmark.results import Results
 from benchmark.runner.description import Resources, Run
 from benchmark.runner.plan import open_backbone
 from benchmark.runner.runs import answering, execute
 from benchmark.settings import HALVES
-from benchmark.train_context import Observer
 from benchmark.training.row_selection import Data, split_of
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from benchmark.experiments.plan import Tuning
+from benchmark.registry import Observer
 from benchmark.result import BenchResult, TuningLog
 from benchmark.runner.description import Range, Run
 from benchmark.settings import OptionValue
-from benchmark.train_context import Observer
 from fdrd.errors import FdrdError, first_line
 
 if TYPE_CHECKING:

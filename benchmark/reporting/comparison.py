@@ -1,4 +1,4 @@
-"""Group results that are comparable, and average them over seeds."""
+"""Group results that are comparable, average them over seeds, and test methods against one of them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from benchmark.registry import role_of
 from benchmark.result import BenchResult, numbers, query_groups
 from benchmark.retrieval_metrics import Column
 from benchmark.settings import NO_BACKBONE, Settings
+from fdrd.errors import FdrdError
 
 LEVEL = 0.05
 """Significance level of corrected p values."""
@@ -70,8 +71,7 @@ class Row:
 
     def mean_ranks(self, direction: str) -> Floats:
         """Return the strict rank of every query, averaged over seeds."""
-        mean: Floats = np.mean(self.ranks(direction), axis=0)
-        return mean
+        return np.asarray(np.mean(self.ranks(direction), axis=0))
 
     def reciprocals(self) -> ByDirection[Floats]:
         """Return 1 / rank of each query, averaged over seeds."""
@@ -166,32 +166,34 @@ def differences(reference: Row, others: Sequence[Row]) -> list[dict[str, Differe
     return paired_differences(reference.reciprocals(), rows, query_groups(reference.results[0]))
 
 
-def _by_sorted_seed(row: Row) -> tuple[list[int], list[ByDirection[Floats]]]:
-    """Return the seeds of a row in order, and 1 / rank of each query for each of them."""
-    seeds = [result.settings.seed or 0 for result in row.results]
-    order = sorted(range(len(seeds)), key=seeds.__getitem__)
-    by_seed = row.by_seed()
-    return [seeds[index] for index in order], [by_seed[index] for index in order]
-
-
 def all_intervals(reference: Row, others: Sequence[Row]) -> list[dict[str, Difference]]:
     """Return `differences` with their intervals over seeds and over categories, where these exist."""
-    found = differences(reference, others)
-    over_categories = _over_categories(reference, others)
-    for index, (row, parts) in enumerate(zip(others, found, strict=True)):
-        several = len(row.results) > 1 or len(reference.results) > 1
-        (seeds, ours), (others_seeds, theirs) = map(_by_sorted_seed, (reference, row))
-        same, groups = seeds == others_seeds, query_groups(reference.results[0])
-        over_seeds = seed_intervals(ours, theirs, groups, paired=same) if several else {}
-        found[index] = {
-            part: replace(
-                difference,
-                over_seeds=over_seeds.get(part),
-                over_categories=over_categories[index][part] if over_categories else None,
-            )
-            for part, difference in parts.items()
-        }
+    found = []
+    groups = query_groups(reference.results[0])
+    over_categories = _over_categories(reference, others) or [{}] * len(others)
+    for row, parts, categories in zip(
+        others, differences(reference, others), over_categories, strict=True
+    ):
+        sides = [
+            sorted(zip(_seeds(each), each.by_seed(), strict=True), key=lambda side: side[0])
+            for each in (reference, row)
+        ]
+        (seeds, ours), (other_seeds, theirs) = (zip(*side, strict=True) for side in sides)
+        paired, several = seeds == other_seeds, max(len(seeds), len(other_seeds)) > 1
+        by_part = seed_intervals(ours, theirs, groups, paired=paired) if several else {}
+        found.append(
+            {
+                part: replace(
+                    each, over_seeds=by_part.get(part), over_categories=categories.get(part)
+                )
+                for part, each in parts.items()
+            }
+        )
     return found
+
+
+def _seeds(row: Row) -> list[int]:
+    return [result.settings.seed or 0 for result in row.results]
 
 
 def _over_categories(reference: Row, others: Sequence[Row]) -> list[dict[str, Interval]]:
@@ -214,11 +216,61 @@ def _over_categories(reference: Row, others: Sequence[Row]) -> list[dict[str, In
             [[r.metrics.by_category[name][way]["MRR"] for way in DIRECTIONS] for name in tables]
             for r in row.results
         ]
-        mean: Floats = np.mean(by_seed, axis=0)
-        return mean
+        return np.asarray(np.mean(by_seed, axis=0))
 
     sums = np.stack([(mrr(row) - mrr(reference)) * counts for row in others], axis=1)
     return unit_intervals(sums, counts.astype(float), np.zeros(len(tables), dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """The methods of a comparison, each tested against a reference method."""
+
+    settings: Settings
+    against: Row
+    others: list[Row]
+    differences: list[dict[str, Difference]]
+    """of each other method to `against`, for each of `PARTS`"""
+
+
+def paired_with(comparison: Comparison, against: str | None) -> PairedComparison:
+    """Test the methods of a comparison against one of them: a method or the label of a row, by default the reference.
+
+    Raises:
+        FdrdError: `against` does not name a single row.
+    """
+    reference = _reference(comparison, against)
+    others = [row for row in comparison.rows if row is not reference]
+    found = all_intervals(reference, others)
+    return PairedComparison(comparison.settings, reference, others, found)
+
+
+def _reference(comparison: Comparison, against: str | None) -> Row:
+    rows = comparison.rows
+    if against is None:
+        return comparison.reference or rows[0]
+    exact = [row for row in rows if row.label == against]
+    named = [row for row in rows if against in (row.method, row.results[0].settings.label)]
+    same = exact or named
+    if len(same) == 1:
+        return same[0]
+    labels = ", ".join(repr(row.label) for row in same or rows)
+    if same:
+        raise FdrdError(f"{len(same)} rows are of {against}; give `against` one of {labels}")
+    raise FdrdError(
+        f"`against` {against}: not measured on {heading(comparison.settings)}; choose from {labels}"
+    )
+
+
+def verdict(difference: Difference) -> str:
+    """Return the verdict on a method compared with the reference, from the corrected p.
+
+    >>> verdict(Difference(0.02, (0.01, 0.03), 0.001, 0.004))
+    'better'
+    """
+    if difference.holm >= LEVEL:
+        return "no difference shown"
+    return "better" if difference.value > 0 else "worse"
 
 
 def base_to_new(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Comparison]]:
@@ -259,11 +311,9 @@ def label(settings: Settings) -> str:
         options = {"checkpoint": settings.checkpoint[:8]}
     words = ", ".join(f"{name}={value}" for name, value in sorted(options.items()))
     name = settings.label or settings.method
-    return name + (f" ({words})" if words else "") + _tags(settings)
-
-
-def _tags(settings: Settings) -> str:
-    return "".join(f" [{tag}]" for tag in settings.remarks)
+    return (
+        name + (f" ({words})" if words else "") + "".join(f" [{tag}]" for tag in settings.remarks)
+    )
 
 
 def _rows(results: Sequence[BenchResult]) -> list[Row]:

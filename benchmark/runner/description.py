@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from benchmark.evaluation.base_to_new import CategoryList
+from benchmark.registry import Observer
 from benchmark.settings import Gallery, Half, OptionValue, check_seed
-from benchmark.train_context import Observer
 from benchmark.training.row_selection import Data, training_domain
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.checkpoint_files import find_checkpoint, read_header
+from benchmark.checkpoint import find_checkpoint, read_header
 from benchmark.evaluation.base_to_new import half_of
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone
@@ -162,12 +162,13 @@ def _with_checkpoint(
             f"{run.checkpoint} contains its options; leave out `options` and training options"
         )
     path = find_checkpoint(run.checkpoint)
-    header = read_header(path)
-    if header.method != run.method:
-        raise FdrdError(f"{path} belongs to {header.method}; give `method` {header.method}")
+    learned = read_header(path).settings
+    if learned.method != run.method:
+        raise FdrdError(f"{path} belongs to {learned.method}; give `method` {learned.method}")
     if resources.backbone is None:
-        resources = dataclasses.replace(resources, backbone=header.backbone, allow_code=False)
-    return run.changed(options=header.options), resources, path, header.train
+        named = learned.backbone.name
+        resources = dataclasses.replace(resources, backbone=named, allow_code=False)
+    return run.changed(options=learned.options), resources, path, learned.train
 
 
 def open_backbone(

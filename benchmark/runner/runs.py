@@ -8,18 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from benchmark.checkpoint import save_checkpoint
-from benchmark.checkpoint_files import CheckpointHeader, find_checkpoint, read_header
+from benchmark.checkpoint import find_checkpoint, read_header, save_checkpoint
 from benchmark.evaluation.base_to_new import CategoryList
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone, Encoder
-from benchmark.registry import chosen_methods, method_options, takes
+from benchmark.registry import Observer, TrainContext, chosen_methods, method_options, takes
 from benchmark.result import BenchResult, read_result, write_result
 from benchmark.results import Results
 from benchmark.runner.description import Resources, Run
-from benchmark.runner.measurement import measured_queries, measured_result, reset_peak
+from benchmark.runner.measurement import (
+    check_common_folder,
+    measured_queries,
+    measured_result,
+    reset_peak,
+    train,
+)
 from benchmark.runner.plan import Plan, backbone_of, check_names, plan_of
-from benchmark.runner.training import check_common_folder, train
 from benchmark.settings import (
     HALVES,
     Gallery,
@@ -28,7 +32,6 @@ from benchmark.settings import (
     check_seed,
     training_options,
 )
-from benchmark.train_context import Observer, TrainContext
 from benchmark.training.resumable import resumable
 from benchmark.training.row_selection import Data, split_of
 from benchmark.training.tracking import tracked
@@ -71,8 +74,7 @@ def execute(run: Run, resources: Resources) -> BenchResult:
         if path is not None and processes.is_main():
             learner = plan.method.learner
             if plan.rows and learner is not None:
-                header = CheckpointHeader.of(settings)
-                save_checkpoint(path.with_suffix(".safetensors"), learner, header)
+                save_checkpoint(path.with_suffix(".safetensors"), learner, settings)
             write_result(result, path)
     resources.progress(f"{FINISHED} | {summary(result)}", 1, 1)
     return result
@@ -233,8 +235,8 @@ def opened(runs: Sequence[Run], resources: Resources) -> Resources:
         FdrdError: the split or the backbone does not exist, or no method works on the backbone.
     """
     if runs[0].checkpoint is not None and resources.backbone is None:
-        header = read_header(find_checkpoint(runs[0].checkpoint))
-        resources = replace(resources, backbone=header.backbone, allow_code=False)
+        learned = read_header(find_checkpoint(runs[0].checkpoint)).settings
+        resources = replace(resources, backbone=learned.backbone.name, allow_code=False)
     if not any(takes(each.method, "backbone") for each in runs):
         return resources
     # Before the backbone, which may ask the Hub: a wrong split is an error at once.

@@ -174,7 +174,7 @@ def bench(
     Note:
         One parameter per option of the command line, and most are passed on one by one.
     """
-    from benchmark.checkpoint_files import find_checkpoint, read_header
+    from benchmark.checkpoint import find_checkpoint, read_header
     from benchmark.evaluation.base_to_new import read_categories
     from benchmark.experiments.presets import read_preset
     from benchmark.registry import chosen_methods, distribute, variants_of
@@ -192,13 +192,13 @@ def bench(
         raise FdrdError(f"--gallery {gallery}: give domain, joint or a number of images")
     size: Any = int(gallery) if gallery.isdigit() else gallery
     load_plugins(plugin)
-    header = read_header(find_checkpoint(checkpoint)) if checkpoint else None
+    learned = read_header(find_checkpoint(checkpoint)).settings if checkpoint else None
     named, method = _data_and_methods([*(dataset or ()), *([data] if data else ())], method or ())
     if preset:
         _refuse_with_preset(context, preset)
         method = method or read_preset(preset).methods
-    elif header:
-        method = method or [header.method]
+    elif learned:
+        method = method or [learned.method]
     names = list(dict.fromkeys(chosen_methods(method, everything, ablate)))
     name = named or str(default_dataset())
     of_method = distribute(names, assigned)
@@ -228,8 +228,8 @@ def bench(
         _run_preset(runs, seed_range, results, json, plugins=plugin or (), device=device)
         return
 
-    expected = planned_runs(() if ablate or header else names, seeds)
-    tower = backbone or (header.backbone if header else None)
+    expected = planned_runs(() if ablate or learned else names, seeds)
+    tower = backbone or (learned.backbone.name if learned else None)
     resources = Resources(
         rows.get(name, name), tower, results, track, device=device, allow_code=backbone is not None
     )
@@ -248,8 +248,7 @@ def _measure(
     """Train and measure, and print the results; `full` are the options of the method whose parts are left out."""
     from benchmark.models.loading import default_backbone
     from benchmark.models.processes import chosen_device, is_main
-    from benchmark.reporting.significance import ablation
-    from benchmark.reporting.terminal import significance_table
+    from benchmark.reporting.significance import ablation, significance_table
     from benchmark.runner.runs import evaluate_runs, opened, truncation
     from benchmark.training.row_selection import split_of
 
@@ -305,8 +304,8 @@ def _run_preset(
     """Run methods by the paper's protocol, and print the published numbers beside the results."""
     from benchmark.experiments.execution import run_experiment
     from benchmark.experiments.presets import paper_experiment
+    from benchmark.reporting.pages import rendered
     from benchmark.reporting.published import PAPER, beside, read_published
-    from benchmark.reporting.terminal import rendered
     from benchmark.runner.description import Run
 
     shared = runs[0]

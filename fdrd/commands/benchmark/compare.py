@@ -33,7 +33,7 @@ def compare(
         fdrd compare runs/ --against zero_shot
     """
     from benchmark.reporting.significance import compare as run_tests
-    from benchmark.reporting.terminal import significance_table
+    from benchmark.reporting.significance import significance_table
 
     tests = run_tests(runs, against)
     if json:

@@ -70,7 +70,7 @@ def duration(seconds: float) -> str:
 
 def print_results(outcome: Any, results: Path | str, json: bool) -> None:
     """Print the results as a table and the next commands, or as JSON."""
-    from benchmark.reporting.terminal import table
+    from benchmark.reporting.pages import table
 
     if json:
         print_json([result.to_dict() for result in outcome.results])

@@ -63,8 +63,8 @@ def report(
     if target and (html or published):
         raise FdrdError("--out writes what --format says; leave out --html and --beside")
     if published:
+        from benchmark.reporting.pages import rendered
         from benchmark.reporting.published import PAPER, beside, read_published
-        from benchmark.reporting.terminal import rendered
         from benchmark.result import read_results
 
         file = PAPER if published == Path("paper") else published

@@ -61,7 +61,7 @@ def search(
 ) -> list[Hit]:
     """Return the best `k` records: distinct images for a text, distinct captions for an image.
 
-    Equal scores keep the order of the dataset. There is one parameter for each option of `fdrd search`.
+    Equal scores keep the order of the dataset.
 
     Args:
         data: a dataset (a path, a name or a `fdrd.Dataset`); or loaded splits, to which `split` and `domain`
@@ -114,15 +114,16 @@ def _search(
     k: int,
     progress: Progress,
 ) -> list[Hit]:
-    of_images = isinstance(query, str)  # what is searched
-    encode = method.encode_text if of_images else method.encode_image
-    features = encode([query])  # type: ignore[list-item]
+    images = isinstance(query, str)  # whether images are searched
+    features = (
+        method.encode_text([query]) if isinstance(query, str) else method.encode_image([query])
+    )
     best: list[tuple[float, RetrievalDataset, int]] = []  # score, split, index of the item
     for view in splits:
-        total = len(view.image_digests) if of_images else len(view.captions)
+        total = len(view.image_digests) if images else len(view.captions)
         for start in range(0, total, BATCH):
             indices = range(start, min(start + BATCH, total))
-            if of_images:
+            if images:
                 items = method.encode_image(Images(view, np.asarray(indices)))
                 scores = method.similarity(items, features)[:, 0]
             else:
@@ -135,7 +136,7 @@ def _search(
             progress(f"search {view.split}", indices.stop, total)
     hits = []
     for rank, (score, view, index) in enumerate(best, start=1):
-        row = int(np.argmax(view.pairs[:, 0 if of_images else 1] == index))
+        row = int(np.argmax(view.pairs[:, 0 if images else 1] == index))
         (record,) = view.records([row])
         hits.append(Hit(rank, score, view.split, record))
     return hits

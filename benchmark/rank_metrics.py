@@ -447,3 +447,22 @@ def first_difference(stated: MetricValues, computed: MetricValues, name: str) ->
         if not np.isclose(one, other, rtol=1e-9, atol=1e-9):
             return f"{name}.{key} is {one:g}, but the ranks give {other:g}"
     return ""
+
+
+def completed(
+    stated: Mapping[str, MetricValues], computed: Mapping[str, MetricValues], name: str
+) -> dict[str, MetricValues]:
+    """Return the computed metrics of each direction, and those that are only stated.
+
+    Raises:
+        ValueError: they differ.
+    """
+    sides = dict(computed)
+    for way, other in stated.items():
+        if (found := computed.get(way)) is None:
+            continue
+        if difference := first_difference(other, found, f"{name}.{way}"):
+            raise ValueError(difference)
+        intervals = {**other.intervals, **found.intervals}
+        sides[way] = MetricValues(found.queries, {**other.values, **found.values}, intervals)
+    return sides

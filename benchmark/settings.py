@@ -45,10 +45,8 @@ Gallery = Literal["domain", "joint"] | Annotated[int, Meta(ge=2)]
 def check_gallery(gallery: Gallery, images: int) -> None:
     """Raise `FdrdError` if galleries of this size cannot be drawn from a domain with this many images."""
     if isinstance(gallery, int) and not 1 < gallery <= images:
-        raise FdrdError(
-            f"a gallery of {gallery} images cannot be drawn from {images}; "
-            f"give `gallery` a number between 2 and {images}, or leave it out"
-        )
+        remedy = f"give `gallery` a number between 2 and {images}, or leave it out"
+        raise FdrdError(f"a gallery of {gallery} images cannot be drawn from {images}; {remedy}")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean
+from statistics import fmean, harmonic_mean
 from typing import Literal
 
 from benchmark.evaluation.paired_tests import PARTS
@@ -371,7 +371,8 @@ def halves_table(base: Comparison, new: Comparison) -> Table:
                     fmean(r.metrics.by_direction[way][name] for r in half.results)
                     for half in (row, by_label[row.label])
                 )
-                cells += [f"{100 * n:.{digits}f}" for n in (one, other, harmonic(one, other))]
+                both = (one, other, harmonic_mean((one, other)))
+                cells += [f"{100 * value:.{digits}f}" for value in both]
             rows.append([row.label, SHORT[way], *cells])
     head = ["method", "", *(["base", "new", "H"] * len(_HALVES))]
     groups = ("", "", *(name for name in _HALVES for _ in range(3)))
@@ -411,15 +412,6 @@ def paired_interval_table(tested: PairedComparison) -> list[Table]:
     ]
     title = f"95 % intervals of the mean difference to {tested.against.label}"
     return [Table(title, ["method", "difference", *known], rows)] if len(known) > 1 else []
-
-
-def harmonic(base: float, new: float) -> float:
-    """Return the harmonic mean, which is high only if both are.
-
-    >>> round(harmonic(0.6, 0.3), 3), harmonic(0.0, 0.5)
-    (0.4, 0.0)
-    """
-    return 2 * base * new / (base + new) if base + new else 0.0
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -6,7 +6,6 @@ The plan holds the `Settings` of the result file, which also name the file and t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import inspect
 import secrets
 from collections.abc import Mapping, Sequence
@@ -147,8 +146,7 @@ def plan_of(run: Run, resources: Resources) -> Plan:
 
 def _new_digest() -> str:
     """Return a digest that no other run has, the same in all processes."""
-    number = int(processes.agreed(secrets.randbits(53)))  # a float64 holds it
-    return hashlib.sha256(str(number).encode()).hexdigest()
+    return f"{int(processes.agreed(secrets.randbits(53))):064x}"  # a float64 holds 53 bits
 
 
 def _with_checkpoint(
@@ -211,17 +209,14 @@ def _loaded_from(data: Data) -> Name:
 
 def check_names(runs: Sequence[Run], resources: Resources) -> None:
     """Refuse runs of which none works on the backbone, before its weights are loaded."""
-    backbone = resources.backbone
-    if backbone is None:
-        backbone = default_backbone(_loaded_from(resources.data))
+    backbone = resources.backbone or default_backbone(_loaded_from(resources.data))
     if not isinstance(backbone, str) or (can := capabilities(backbone)) is None:
         return
     errors = []
     for run in runs:
         options = read_options(method_options(run.method), run.options, run.method)
         try:
-            check_backbone(run.method, options, can, backbone)
+            return check_backbone(run.method, options, can, backbone)
         except FdrdError as error:
             errors.append(error)
-    if errors and len(errors) == len(runs):
-        raise errors[0]
+    raise errors[0]

@@ -191,7 +191,9 @@ def evaluate(
     Note:
         One parameter for each thing that a run can be told.
     """
-    pairs = _pairs(methods)
+    single = isinstance(methods, str) or isinstance(methods[-1], Mapping)
+    listed: Any = [methods] if single else methods
+    pairs = [(each, {}) if isinstance(each, str) else each for each in listed]
     chosen_methods([name for name, _ in pairs])
     shared = Run(
         method="",
@@ -205,27 +207,15 @@ def evaluate(
         checkpoint=None if checkpoint is None else os.fspath(checkpoint),
         train=training_options(train),
     )
-    runs = [
-        shared.changed(method=name, options=read_options(method_options(name), options, name))
-        for name, options in pairs
-    ]
+    runs: list[Run] = []
+    for name, given in pairs:
+        options = read_options(method_options(name), given, name)
+        if (run := shared.changed(method=name, options=options)) not in runs:
+            runs.append(run)
     folder = None if results is None else Path(results)
-    resources = Resources(
-        data, backbone, folder, log, cache, device, allow_code, progress, (*observers,)
-    )
+    access = (cache, device, allow_code, progress, (*observers,))
+    resources = Resources(data, backbone, folder, log, *access)
     return evaluate_runs(runs, seeds, opened(runs, resources))
-
-
-def _pairs(methods: Methods) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return each method once, with its options."""
-    pairs: list[tuple[str, Mapping[str, Any]]] = []
-    single = isinstance(methods, str) or isinstance(methods[-1], Mapping)
-    listed: Any = [methods] if single else methods
-    for each in listed:
-        name, options = (each, {}) if isinstance(each, str) else each
-        if (name, options) not in pairs:
-            pairs.append((name, options))
-    return pairs
 
 
 def opened(runs: Sequence[Run], resources: Resources) -> Resources:
@@ -256,18 +246,18 @@ def evaluate_runs(runs: Iterable[Run], seeds: int | Iterable[int], resources: Re
         check_seed(seed)
     found: list[BenchResult] = []
     failed: dict[str, FdrdError] = {}
+
+    def execute_run(run: Run) -> BenchResult:
+        def report(stage: str, done: int, total: int) -> None:
+            resources.progress(f"{run.method} seed {run.seed}: {stage}", done, total)
+
+        return execute(run, replace(resources, progress=report))
+
     for run in runs:
         try:
             for seed in seeds:
-
-                def report(
-                    stage: str, done: int, total: int, name: str = f"{run.method} seed {seed}"
-                ) -> None:
-                    resources.progress(f"{name}: {stage}", done, total)
-
                 for half in HALVES if run.categories else HALVES[:1]:
-                    asked = run.changed(seed=seed, half=half)
-                    found.append(execute(asked, replace(resources, progress=report)))
+                    found.append(execute_run(run.changed(seed=seed, half=half)))
                 if found[-1].settings.seed is None:
                     break  # another seed gives the same numbers
         except FdrdError as error:
@@ -281,9 +271,6 @@ def truncation(encoder: Encoder, captions: Sequence[str]) -> str:
     """Return a sentence on the captions that an encoder truncates; empty if there are none, or it is unknown."""
     lengths = encoder.count_tokens(captions)
     over = sum(length > encoder.context for length in lengths)
-    if not over:
-        return ""
-    return (
-        f"{over:,} of {len(lengths):,} captions are longer than the {encoder.context} tokens of {encoder.name} and "
-        f"were truncated (longest: {max(lengths)} tokens)."
-    )
+    longer = f"longer than the {encoder.context} tokens of {encoder.name} and were truncated"
+    text = f"{over:,} of {len(lengths):,} captions are {longer} (longest: {max(lengths, default=0)} tokens)."
+    return text if over else ""

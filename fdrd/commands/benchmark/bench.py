@@ -176,10 +176,9 @@ def bench(
     """
     from benchmark.checkpoint import find_checkpoint, read_header
     from benchmark.evaluation.base_to_new import read_categories
-    from benchmark.experiments.presets import read_preset
+    from benchmark.experiments.plan import read_preset
     from benchmark.registry import chosen_methods, distribute, variants_of
-    from benchmark.runner.checks import check_runs
-    from benchmark.runner.description import Resources, Run
+    from benchmark.runner.description import Resources, Run, check_runs
     from benchmark.training.row_selection import limited
     from fdrd.options import split_assignments
 
@@ -196,7 +195,7 @@ def bench(
     named, method = _data_and_methods([*(dataset or ()), *([data] if data else ())], method or ())
     if preset:
         _refuse_with_preset(context, preset)
-        method = method or read_preset(preset).methods
+        method = method or read_preset().methods
     elif learned:
         method = method or [learned.method]
     names = list(dict.fromkeys(chosen_methods(method, everything, ablate)))
@@ -303,7 +302,7 @@ def _run_preset(
 ) -> None:
     """Run methods by the paper's protocol, and print the published numbers beside the results."""
     from benchmark.experiments.execution import run_experiment
-    from benchmark.experiments.presets import paper_experiment
+    from benchmark.experiments.plan import paper_experiment
     from benchmark.reporting.pages import rendered
     from benchmark.reporting.published import PAPER, beside, read_published
     from benchmark.runner.description import Run

@@ -70,7 +70,7 @@ def run(
             cells = [cell for cell, _ in rows]
             print_table(("state", "cell"), [(state, brief(cell, cells)) for cell, state in rows])
         return
-    from benchmark.runner.checks import check_runs
+    from benchmark.runner.description import check_runs
 
     check_runs(plan.cells(), device=device, results=plan.results)
     from benchmark.experiments.execution import run_experiment

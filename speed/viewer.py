@@ -33,8 +33,6 @@ from fdrd.storage.shard_file import class_names, read_batches
 from fdrd.viewer.index import Index, open_index
 
 KINDS = ("first page", "one filter", "two filters", "search and filter", "later page", "review")
-MEANING = ("by meaning", "by meaning and filter", "map", "points of the map")
-PAGES = {"map": "map", "points of the map": "map/points", "review": "review"}
 
 
 def main() -> None:
@@ -44,8 +42,6 @@ def main() -> None:
     add("dataset", type=Path)
     add("--clients", type=int, default=20)
     add("--requests", type=int, default=50, help="of each client")
-    add("--meaning", action="store_true", help="search by meaning, too, with stored features")
-    add("--pause", type=float, default=0.0, help="mean seconds between requests")
     add("--rows", type=int, default=0, help="repeat the rows, with other ids and categories")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=os.environ.get("FDRD_SPEED_DIR")) as folder:
@@ -108,28 +104,26 @@ def _measure(options: argparse.Namespace) -> None:
 def _run(
     index: Index, port: int, token: str, options: argparse.Namespace
 ) -> dict[str, list[float]]:
-    kinds = KINDS + (MEANING if options.meaning else ())
-    times: dict[str, list[float]] = {kind: [] for kind in kinds}
+    times: dict[str, list[float]] = {kind: [] for kind in KINDS}
 
-    def client(number: int) -> None:
-        chance = random.Random(number)
+    def client(seed: int) -> None:
+        chance = random.Random(seed)
         connection = HTTPConnection("127.0.0.1", port, timeout=60)
         headers = {"Cookie": f"fdrd_view_{port}={token}"}
         for _ in range(options.requests):
-            kind = chance.choice(kinds)
-            path = f"/{PAGES.get(kind, '')}?{urlencode(_query(index, kind, chance))}"
+            kind = chance.choice(KINDS)
+            page = "review" if kind == "review" else ""
+            path = f"/{page}?{urlencode(_query(index, kind, chance))}"
             before = time.perf_counter()
             connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
             answer.read()
             times[kind].append(time.perf_counter() - before)
             assert answer.status == 200, path
-            time.sleep(chance.expovariate(1 / options.pause) if options.pause else 0)
 
     warm = HTTPConnection("127.0.0.1", port, timeout=60)
     while True:
-        path = "/map" if options.meaning else "/"
-        warm.request("GET", path, headers={"Cookie": f"fdrd_view_{port}={token}"})
+        warm.request("GET", "/", headers={"Cookie": f"fdrd_view_{port}={token}"})
         if b"Reading the images once" not in warm.getresponse().read():
             break
         time.sleep(1)
@@ -155,9 +149,6 @@ def _query(index: Index, kind: str, chance: random.Random) -> list[tuple[str, st
     if kind == "search and filter":
         value = chance.choice(labels["value"] or ["none"]).partition(": ")[2]
         return [("q", value), one("split")]
-    if kind.startswith("by meaning"):
-        word = ("q", chance.choice(labels["value"] or ["none"]).partition(": ")[2])
-        return [word, ("similar", "backbone"), *([one("split")] if "filter" in kind else [])]
     if kind == "review":
         return [one("split"), ("queue", "stratified")]
     if kind == "later page":

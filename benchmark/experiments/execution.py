@@ -242,9 +242,7 @@ def work() -> None:
         run_experiment(**msgspec.structs.asdict(job))
 
 
-def states(
-    experiment: Experiment, given: Mapping[str, Data] | None = None
-) -> list[tuple[Run, str]]:
+def states(experiment: Experiment, data: Mapping[str, Data] | None = None) -> list[tuple[Run, str]]:
     """Return `finished` or `to do` for each run, without loading a backbone.
 
     Names are compared, not contents: a run whose data, backbone or code has changed since runs again although it
@@ -258,7 +256,7 @@ def states(
         asked = identity(cell)  # a result without a seed answers every seed
         return "finished" if {(asked, cell.seed), (asked, None)} & answered else "to do"
 
-    return [(cell, state(cell)) for cell in experiment.cells(given)]
+    return [(cell, state(cell)) for cell in experiment.cells(data)]
 
 
 def identity(cell: Run) -> str:

@@ -24,7 +24,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cache
 from itertools import chain, islice, product
 from pathlib import Path
@@ -61,6 +60,9 @@ MOST_CELLS = 100_000
 """Largest number of combinations in an experiment."""
 
 Count = Annotated[int, Meta(ge=1)]
+_ROW = ("method", "label", "options", "train", "search")
+"""Fields of `Run` that a row of an experiment file may have."""
+
 Split = Literal["train", "validation", "test"]
 Shots = Count | Literal["all"]
 Options = dict[str, OptionValue]
@@ -152,63 +154,57 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Raises:
             FdrdError: a method or option is unknown, or two rows are equal; the message names the key.
         """
-        listed = [Run(method=each) if isinstance(each, str) else each for each in self.methods]
         rows: list[Run] = []
-        for index, row in enumerate(listed):
-            with _under(f"methods[{index}]"):
-                chosen_methods([row.method])
-                row = _checked(row, self.train)
+        for index, each in enumerate(self.methods):
+            try:
+                row = _checked(Run(method=each) if isinstance(each, str) else each, self.train)
+                space = f"{row.label} has a search space"
                 if row.search and not self.tuning:
-                    raise FdrdError(
-                        f"{row.label} has a search space; add a [tuning] table with steps"
-                    )
+                    raise FdrdError(f"{space}; add a [tuning] table with steps")
                 if row.search and any(each.preset for each in self.protocols):
-                    raise FdrdError(
-                        f"{row.label} has a search space, but the preset trains on the validation "
-                        "rows; choose options without the preset"
-                    )
+                    without = "choose options without the preset"
+                    raise FdrdError(f"{space}, but the preset trains on validation rows; {without}")
                 if row.label in (other.label for other in rows):
                     raise FdrdError(f"{row.label!r} appears twice; give each a label")
-                rows.append(row)
+            except FdrdError as error:
+                raise FdrdError(f"methods[{index}]: {error}") from error
+            rows.append(row)
         return rows
 
-    def cells(self, given: Mapping[str, Data] | None = None) -> list[Run]:
+    def cells(self, loaded: Mapping[str, Data] | None = None) -> list[Run]:
         """Return one run per result file, those that share a training side by side.
 
         Args:
-            given: splits by a name in `data`; others are loaded if a protocol needs to know their domains.
+            loaded: splits by a name in `data`; others are loaded if a protocol needs to know their domains.
 
         Raises:
             FdrdError: as of `rows`, or there are no cells, or more than `MOST_CELLS`.
         """
         rows = self.rows()
-        backbones: list[str | None] = [*self.backbones]
+        backbones: list[str | None] = [*self.backbones] or [None]
         seeds = self.seeds if isinstance(self.seeds, list) else range(self.seeds)
         found: dict[str, list[Run]] = {}
         count = 0
         for data in self.datasets:
-            splits = (given or {}).get(data, data)
+            splits = (loaded or {}).get(data, data)
             every = (p.fields(splits) for p in self.protocols or [Protocols()])
             protocols = list(islice(chain.from_iterable(every), MOST_CELLS + 1))
             untrained: set[str] = set()  # `describe_domains` names them
             if any(p.preset and p.domain == "each" for p in self.protocols):
                 pairs = pairs_by_domain(splits)
-                untrained = {*pairs.get("test", ())}.difference(
-                    pairs.get("train", ()), pairs.get("validation", ())
-                )
-            count += len(protocols) * len(backbones or [None]) * len(rows) * len(seeds)
+                learned = (pairs.get(name, ()) for name in ("train", "validation"))
+                untrained = {*pairs.get("test", ())}.difference(*learned)
+            count += len(protocols) * len(backbones) * len(rows) * len(seeds)
             if count > MOST_CELLS:
                 raise FdrdError(
                     f"more than {MOST_CELLS:,} combinations of data, backbones, protocols, methods "
                     f"and seeds; shorten a list, or write several files"
                 )
-            for backbone, row, protocol, seed in product(
-                backbones or [None], rows, protocols, seeds
-            ):
+            for backbone, row, protocol, seed in product(backbones, rows, protocols, seeds):
                 if seed != seeds[0] and protocol["shots"] is None and not takes(row.method, "seed"):
                     continue  # the numbers would be the same
-                learned = training_domain(protocol["domain"], protocol["train_domain"])
-                if protocol["preset"] and learned in untrained and takes(row.method, "train"):
+                source = training_domain(protocol["domain"], protocol["train_domain"])
+                if protocol["preset"] and source in untrained and takes(row.method, "train"):
                     continue
                 cell = row.changed(data=data, backbone=backbone, seed=seed, **protocol)
                 found.setdefault(cell.training(), []).append(cell)
@@ -222,11 +218,8 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def brief(cell: Run, cells: Sequence[Run]) -> str:
     """Return the row and the seed of a run, and what sets it apart from other runs of its experiment."""
     names = ("data", "backbone", "measurement", "half")
-    words = [
-        str(getattr(cell, name) or "")
-        for name in names
-        if len({getattr(each, name) for each in cells}) > 1
-    ]
+    apart = [name for name in names if len({getattr(each, name) for each in cells}) > 1]
+    words = [str(getattr(cell, name) or "") for name in apart]
     return " ".join([cell.label, *words, f"seed {cell.seed}"])
 
 
@@ -253,9 +246,6 @@ def to_experiment(content: Mapping[str, Any]) -> Experiment:
         experiment = msgspec.convert(msgspec.to_builtins(content), Experiment)
     except msgspec.ValidationError as error:
         raise FdrdError(_plain(error)) from error
-    for index, row in enumerate(content.get("methods", ())):
-        if isinstance(row, Mapping) and (others := row.keys() - set(_ROW)):
-            raise FdrdError(f"methods[{index}]: {_unknown_key(min(others), _ROW)}")
     experiment.rows()
     return experiment
 
@@ -266,6 +256,7 @@ def _unknown_key(name: str, allowed: Iterable[str]) -> str:
 
 def _checked(row: Run, shared: Options) -> Run:
     """Return a row with its options checked and converted, and with the shared options of the training."""
+    chosen_methods([row.method])
     default = Run(method=row.method)
     for name in row.__struct_fields__:
         if name not in _ROW and getattr(row, name) != getattr(default, name):
@@ -291,19 +282,6 @@ def _checked(row: Run, shared: Options) -> Run:
         _check_space(tuned, lambda values: TrainConfig().changed(train | values))
     label = row.changed(options=row.options | row.train).row
     return row.changed(label=label, options=options, train=train, search=search)
-
-
-@contextmanager
-def _under(key: str) -> Iterator[None]:
-    """Put a key of the file in front of an error."""
-    try:
-        yield
-    except FdrdError as error:
-        raise FdrdError(f"{key}: {error}") from error
-
-
-_ROW = ("method", "label", "options", "train", "search")
-"""Fields of `Run` that a row of an experiment file may have."""
 
 
 def _check_space(space: Space, check: Callable[[Options], object]) -> None:

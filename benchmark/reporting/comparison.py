@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from statistics import fmean, stdev
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from benchmark.rank_metrics import BOTH, DIRECTIONS, ByDirection, Floats, Indice
 from benchmark.registry import role_of
 from benchmark.result import BenchResult, numbers, query_groups
 from benchmark.retrieval_metrics import Column
-from benchmark.settings import NO_BACKBONE, Settings
+from benchmark.settings import HALVES, NO_BACKBONE, Settings
 from fdrd.errors import FdrdError
 
 LEVEL = 0.05
@@ -83,6 +85,12 @@ class Row:
             ByDirection(*(1 / ranks for ranks in pair))
             for pair in zip(*map(self.ranks, DIRECTIONS), strict=True)
         ]
+
+    def sorted_seeds(self) -> tuple[list[int], list[ByDirection[Floats]]]:
+        """Return the seeds in order, and 1 / rank of each query for each of them."""
+        seeds, by_seed = [each.settings.seed or 0 for each in self.results], self.by_seed()
+        order = sorted(range(len(seeds)), key=seeds.__getitem__)
+        return [seeds[index] for index in order], [by_seed[index] for index in order]
 
 
 @dataclass(frozen=True)
@@ -171,14 +179,9 @@ def all_intervals(reference: Row, others: Sequence[Row]) -> list[dict[str, Diffe
     found = []
     groups = query_groups(reference.results[0])
     over_categories = _over_categories(reference, others) or [{}] * len(others)
-    for row, parts, categories in zip(
-        others, differences(reference, others), over_categories, strict=True
-    ):
-        sides = [
-            sorted(zip(_seeds(each), each.by_seed(), strict=True), key=lambda side: side[0])
-            for each in (reference, row)
-        ]
-        (seeds, ours), (other_seeds, theirs) = (zip(*side, strict=True) for side in sides)
+    tested = differences(reference, others)
+    for row, parts, categories in zip(others, tested, over_categories, strict=True):
+        (seeds, ours), (other_seeds, theirs) = reference.sorted_seeds(), row.sorted_seeds()
         paired, several = seeds == other_seeds, max(len(seeds), len(other_seeds)) > 1
         by_part = seed_intervals(ours, theirs, groups, paired=paired) if several else {}
         found.append(
@@ -190,10 +193,6 @@ def all_intervals(reference: Row, others: Sequence[Row]) -> list[dict[str, Diffe
             }
         )
     return found
-
-
-def _seeds(row: Row) -> list[int]:
-    return [result.settings.seed or 0 for result in row.results]
 
 
 def _over_categories(reference: Row, others: Sequence[Row]) -> list[dict[str, Interval]]:
@@ -281,13 +280,8 @@ def base_to_new(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Com
         fields = {**measured(settings), "name": settings.data.name, "domain": settings.domain}
         return {key: value for key, value in fields.items() if key not in ("data", "half")}
 
-    return [
-        (base, new)
-        for base in comparisons
-        for new in comparisons
-        if (base.settings.half, new.settings.half) == ("base", "new")
-        and shared(base) == shared(new)
-    ]
+    bases, news = ([c for c in comparisons if c.settings.half == half] for half in HALVES)
+    return [(base, new) for base, new in product(bases, news) if shared(base) == shared(new)]
 
 
 def across_domains(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
@@ -310,10 +304,8 @@ def label(settings: Settings) -> str:
     if settings.checkpoint is not None:
         options = {"checkpoint": settings.checkpoint[:8]}
     words = ", ".join(f"{name}={value}" for name, value in sorted(options.items()))
-    name = settings.label or settings.method
-    return (
-        name + (f" ({words})" if words else "") + "".join(f" [{tag}]" for tag in settings.remarks)
-    )
+    tags = "".join(f" [{tag}]" for tag in settings.remarks)
+    return (settings.label or settings.method) + (f" ({words})" if words else "") + tags
 
 
 def _rows(results: Sequence[BenchResult]) -> list[Row]:
@@ -328,9 +320,8 @@ def _rows(results: Sequence[BenchResult]) -> list[Row]:
         # A few-shot draw has other rows for every seed. What is measured is the same for all.
         shared = {} if settings.shots is not None else settings.learned_from
         # Another text-only baseline does not make another method; the table shows none if they differ.
-        kind = replace(
-            settings, seed=None, domain=None, learned_from=shared, text_only_from=None
-        ).identity()
+        unset: dict[str, Any] = dict.fromkeys(("seed", "domain", "text_only_from"))
+        kind = replace(settings, learned_from=shared, **unset).identity()
         kinds[label(settings)][kind][settings.seed, source] = result
     rows = [
         Row(name if len(same) == 1 else f"{name} #{kind[:8]}", list(found.values()))

@@ -309,7 +309,7 @@ class Example:
 
     image: str
     caption: str
-    ranks: dict[str, tuple[float, float]]
+    ranks: dict[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)

@@ -154,10 +154,7 @@ def _lines(plot: Plot, axes: Axes) -> list[Any]:
         points = [*zip(each.x or numbers, each.values, strict=False)]
         color, x, y = PALETTE[each.shade], [a for a, _ in points], [b for _, b in points]
         if each.spread:
-            low, high = (
-                [b + sign * s for (_, b), s in zip(points, each.spread, strict=True)]
-                for sign in (-1, 1)
-            )
+            low, high = np.add(y, np.outer((-1, 1), each.spread))
             band = axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0)
             band.set_gid(_tip(index, ""))
         tip = _tip(index, f"{each.label}: {y[-1]:.2f} at the end")
@@ -217,9 +214,7 @@ def _svg(drawn: Figure, plot: Plot, transparent: bool = False) -> str:
     text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
     text = re.sub(r'(?<=[\w"]) style="([^"]*)"(?=[^<>]*>)', _attributes, text)
     text = re.sub(r'<g id="tip-(\d+)-([0-9a-f]*)">', _marked, text)
-    text = re.sub(
-        r'<g id="[^"]*">', "<g>", text
-    )  # the ids that are left are digests of their content
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)  # these are digests of their content
     label = escape(_safe(plot.title))
     text = text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
     return text.replace(_INK, "currentColor")

@@ -107,20 +107,20 @@ def legend(comparison: Comparison) -> str:
         for column in main_columns()
         if (cell := comparison.cell(row, column))
     ]
-    text = "Percent."
+    parts = ["Percent."]
     if any(cell.deviation is not None for cell in cells):
-        text += " Mean ± standard deviation over seeds."
+        parts.append("Mean ± standard deviation over seeds.")
     if len(comparison.rows) > 1:
-        text += (
-            f" {BEST} the best MRR, and every MRR that does not differ significantly from it (paired randomization "
+        parts.append(
+            f"{BEST} the best MRR, and every MRR that does not differ significantly from it (paired randomization "
             f"test over images, Holm correction over methods, p ≥ {LEVEL})."
         )
     if comparison.reference is not None and any(cell.worse for cell in cells):
-        text += f" {BELOW} worse than {comparison.reference.label}."
-    text += " Ceiling: a perfect method, given that images share captions."
+        parts.append(f"{BELOW} worse than {comparison.reference.label}.")
+    parts.append("Ceiling: a perfect method, given that images share captions.")
     results = [result for row in comparison.rows for result in row.results]
     remarks = {tag: remark for each in results for tag, remark in each.settings.remarks.items()}
-    return " ".join([text, *(f"[{tag}]: {remark}" for tag, remark in sorted(remarks.items()))])
+    return " ".join([*parts, *(f"[{tag}]: {remark}" for tag, remark in sorted(remarks.items()))])
 
 
 def measured_on(results: Sequence[BenchResult]) -> str:

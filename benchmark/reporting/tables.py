@@ -82,13 +82,12 @@ def main_table(comparison: Comparison) -> Table:
     shown, digits = _shown_columns(rows), _digits(comparison.queries(DIRECTIONS[0]))
     top = comparison.top if len(rows) > 1 else set()
 
-    def number(row: Row, column: Column) -> str:
+    def text(row: Row, column: Column) -> str:
         cell = comparison.cell(row, column)
         if cell is None:
             return "–"
-        signs = sentences.BELOW * cell.worse + sentences.BEST * (
-            column.title == "MRR" and row.label in top
-        )
+        best = column.title == "MRR" and row.label in top
+        signs = sentences.BELOW * cell.worse + sentences.BEST * best
         spread = "" if cell.deviation is None else f" ±{column.text(cell.deviation, digits)}"
         return f"{column.text(cell.mean, digits)}{signs}{spread}"
 
@@ -110,7 +109,7 @@ def main_table(comparison: Comparison) -> Table:
     return Table(
         "",
         line("method", head, ("steps", "pairs seen", "seeds")),
-        [line(row.label, [number(row, each) for each in shown], training(row)) for row in rows],
+        [line(row.label, [text(row, each) for each in shown], training(row)) for row in rows],
         [line("ceiling", [ceiling(each) for each in shown])],
         best=frozenset((n, c) for n, r in enumerate(rows) if r.label in top for c in (0, 1)),
         groups=tuple(line("", groups)),
@@ -298,9 +297,8 @@ def pairs_parts(comparison: Comparison) -> list[Table | str]:
         size = sizes[column.direction]
         cells = [row.mean(column) for row in comparison.ranked]
         cells += [0.0, PAIR_METRICS[column.name].chance]  # text alone wins none
-        rows.append(
-            [column.title, f"{size:,}", *(column.text(cell, _digits(size)) for cell in cells)]
-        )
+        texts = (column.text(cell, _digits(size)) for cell in cells)
+        rows.append([column.title, f"{size:,}", *texts])
     labels = [row.label for row in comparison.ranked]
     head = ["metric", "pairs", *labels, "text-only baseline", "guessing"]
     return [Table("Natural pairs", head, rows), sentences.NATURAL_PAIRS] if rows else []
@@ -328,10 +326,8 @@ def settings_table(comparison: Comparison) -> Table:
     rows = []
     for row in comparison.ranked:
         settings = row.results[0].settings
-        named = [
-            *settings.options.items(),
-            *(vars(settings.train) if settings.train else {}).items(),
-        ]
+        train = vars(settings.train) if settings.train else {}
+        named = [*settings.options.items(), *train.items()]
         options = ", ".join(f"{name}={value}" for name, value in named)
         seeds = [str(r.settings.seed) for r in row.results if r.settings.seed is not None]
         rows.append([row.label, options or "–", ", ".join(seeds) or "–"])

@@ -111,6 +111,12 @@ def plan_of(run: Run, resources: Resources) -> Plan:
     random = takes(name, "seed") or (trains and shots is not None)
     for each in (measured, *rows.values()):
         each.check_images(resources.progress)
+    asked = run.changed(
+        data=measured.title,
+        backbone=tower.name if tower else None,
+        options=options,
+        train=training_options(run.train) if takes(name, "train") else {},
+    )
     settings = Settings(
         method=name,
         code=source_digest(name) or _new_digest(),
@@ -133,14 +139,8 @@ def plan_of(run: Run, resources: Resources) -> Plan:
         text_only_from=baseline_rows.fingerprint if baseline_rows else None,
         remarks=dict(getattr(method, "remarks", {})),
         hard_negatives=run.hard_negatives,
+        asked=[asked.identity()],
     )
-    asked = run.changed(
-        data=measured.title,
-        backbone=tower.name if tower else None,
-        options=options,
-        train=training_options(run.train) if takes(name, "train") else {},
-    )
-    settings = dataclasses.replace(settings, asked=[asked.identity()])
     return Plan(resources, settings, method, tower, rows, measured, baseline_rows, checkpoint)
 
 

@@ -208,8 +208,8 @@ def evaluate(
         train=training_options(train),
     )
     runs: list[Run] = []
-    for name, given in pairs:
-        options = read_options(method_options(name), given, name)
+    for name, values in pairs:
+        options = read_options(method_options(name), values, name)
         if (run := shared.changed(method=name, options=options)) not in runs:
             runs.append(run)
     folder = None if results is None else Path(results)

@@ -175,7 +175,9 @@ def test_files_that_are_not_checkpoints_are_rejected(hub, tiny_clip, tmp_path, m
     wrong = [
         {"settings": whole["settings"] | each} for each in ({"method": ["coop"]}, {"options": 3})
     ]
-    for header in (*(whole | each for each in wrong), {"settings": whole["settings"]}, [], 1):
+    earlier = {"method": "coop", "options": {}, "backbone": "tiny", "tensors": "0" * 64}
+    incomplete = {"settings": whole["settings"]}
+    for header in (*(whole | each for each in wrong), incomplete, earlier, [], 1):
         save_file({"a": torch.ones(1)}, "bad.safetensors", {"fdrd": json.dumps(header)})
         with pytest.raises(FdrdError, match=r"bad\.safetensors is not a checkpoint of fdrd"):
             load_method("bad.safetensors", backbone=tiny_clip)

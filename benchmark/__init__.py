@@ -35,17 +35,16 @@ if TYPE_CHECKING:
     from benchmark.models.loading import default_backbone, load_backbone
     from benchmark.registry import (
         Method,
+        TrainContext,
         get_method,
         load_plugin,
         method,
         method_names,
         method_options,
     )
-    from benchmark.reporting.pages import markdown, report
+    from benchmark.reporting.pages import markdown, report, table, to_csv, to_pandas
     from benchmark.reporting.publishing import export_model, push
-    from benchmark.reporting.records import to_csv, to_pandas
     from benchmark.reporting.significance import SignificanceTests, compare
-    from benchmark.reporting.terminal import table
     from benchmark.result import (
         BenchResult,
         FitLog,
@@ -57,7 +56,6 @@ if TYPE_CHECKING:
     from benchmark.runner.plan import open_backbone
     from benchmark.runner.runs import evaluate, execute
     from benchmark.settings import LossDirection, PairLoss, Settings, TrainConfig
-    from benchmark.train_context import TrainContext
     from benchmark.training.adapters import Adapter
     from benchmark.training.collator import ClipCollator
     from benchmark.training.fine_tuning import FineTuned
@@ -86,12 +84,10 @@ __all__, __getattr__, __dir__ = lazy_exports(
         "benchmark.models.frozen_features": "FrozenFeatures default_cache",
         "benchmark.models.image_batches": "AnyImages Images",
         "benchmark.models.loading": "default_backbone load_backbone",
-        "benchmark.registry": "Method get_method load_plugin method method_names method_options",
-        "benchmark.reporting.pages": "markdown report",
+        "benchmark.registry": "Method TrainContext get_method load_plugin method method_names method_options",
+        "benchmark.reporting.pages": "markdown report table to_csv to_pandas",
         "benchmark.reporting.publishing": "export_model push",
-        "benchmark.reporting.records": "to_csv to_pandas",
         "benchmark.reporting.significance": "SignificanceTests compare",
-        "benchmark.reporting.terminal": "table",
         "benchmark.result": "BenchResult FitLog read_result read_results",
         "benchmark.results": "MethodResults Plots Results",
         "benchmark.runner.description": "Resources Run",
@@ -100,7 +96,6 @@ __all__, __getattr__, __dir__ = lazy_exports(
         "benchmark.settings": "LossDirection PairLoss Settings TrainConfig",
         "benchmark.training.adapters": "Adapter",
         "benchmark.training.collator": "ClipCollator",
-        "benchmark.train_context": "TrainContext",
         "benchmark.training.fine_tuning": "FineTuned",
         "benchmark.training.loop": "Batch",
         "benchmark.training.losses": "info_nce",

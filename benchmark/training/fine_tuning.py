@@ -9,9 +9,9 @@ from typing import TypeAlias
 from torch import Tensor, nn
 
 from benchmark.models.backbone import Backbone
+from benchmark.registry import TrainContext
 from benchmark.result import FitLog
 from benchmark.settings import PairLoss, TrainConfig
-from benchmark.train_context import TrainContext
 from benchmark.training.loop import Batch
 from benchmark.training.trained_method import TrainedMethod, learn, pair_loss
 from fdrd.dataset import RetrievalDataset

@@ -24,9 +24,9 @@ from benchmark.models.backbone import Encoder
 from benchmark.models.image_batches import Images
 from benchmark.models.step_numerics import step_numerics
 from benchmark.models.tensor_files import add_tensors
+from benchmark.registry import TrainContext
 from benchmark.result import Epoch, FitLog
 from benchmark.settings import TrainConfig
-from benchmark.train_context import TrainContext
 from benchmark.training.logit_scale import LogitScale
 from benchmark.training.resumable import EVERY, ResumableState, Snapshot, delay_interrupt
 from fdrd.dataset import Indices, RetrievalDataset

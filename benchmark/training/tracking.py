@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmark.models import processes
-from benchmark.train_context import Observer
+from benchmark.registry import Observer
 from fdrd.errors import FdrdError
 
 PREFIX = "tensorboard:"

@@ -158,7 +158,7 @@ def _write_features(
 
 def _convert(weights: Path, home: Path, backbone: str | None, **description: Any) -> None:
     quiet_transformers()
-    from benchmark.checkpoint_files import is_checkpoint
+    from benchmark.checkpoint import is_checkpoint
     from benchmark.models.conversion import convert
     from benchmark.reporting.publishing import export_model
 

@@ -111,7 +111,7 @@ def test_a_path_of_another_kind_is_named_with_the_command_that_takes_it(
 
 @pytest.mark.parametrize("kind", ["dataset", "source", "result", "features"])
 def test_a_checkpoint_of_another_kind_is_named(paths, kind):
-    from benchmark.checkpoint_files import find_checkpoint
+    from benchmark.checkpoint import find_checkpoint
 
     with pytest.raises(fdrd.FdrdError, match=f"is {KINDS[kind].what}, not a trained method; "):
         find_checkpoint(paths[kind])

@@ -11,6 +11,7 @@ import io
 import json
 import sqlite3
 import tempfile
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from fdrd.storage.manifest import read_manifest
 from fdrd.storage.publish import work_folder
 from fdrd.storage.resume import is_built_from, reusable_shards
 from fdrd.viewer.rejections import read_rejected
+from tests.running import made_settings
 
 RECORD = Record(
     "d/1", ImageRef("a.png"), "A red cat.", "cat", Source("a.png"), "d",
@@ -200,10 +202,8 @@ def _result_seed():
     }  # fmt: skip
 
 
-_HEADER = {
-    "method": "coop", "options": {"n_ctx": 2}, "backbone": "embedded", "backbone_fingerprint": _DIGEST,
-    "train_fingerprint": _DIGEST, "train": {"epochs": 1}, "seed": 0, "tensors": _DIGEST,
-}  # fmt: skip
+_SETTINGS = {"options": {"n_ctx": 2}, "train": {"epochs": 1}}
+_HEADER = {"settings": asdict(made_settings("coop", **_SETTINGS)), "tensors": _DIGEST}
 _PUBLISHED = {
     "source": "x", "domains": {"d": {"CLIP": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}}, "ours": {"DCAR": "dcar"},
 }  # fmt: skip

@@ -13,8 +13,7 @@ import torch
 from benchmark.checkpoint import untrained_method
 from benchmark.models.loading import cached_backbone
 from benchmark.rank_metrics import DIRECTIONS
-from benchmark.reporting.plots import PALETTE, Plot, Series, inline_svg
-from benchmark.reporting.result_plots import plots_of
+from benchmark.reporting.plots import PALETTE, Plot, Series, inline_svg, plots_of
 from fdrd import load
 from fdrd.dataset import load_view, rows_digest
 from fdrd.viewer.false_captions import false_caption

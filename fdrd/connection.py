@@ -38,10 +38,7 @@ def _refuse_paths(response: Any) -> None:
 
 @contextmanager
 def hub_or_cache() -> Iterator[bool]:
-    """Use the Hub inside the block, or only its local cache if it does not answer within two seconds.
-
-    Yields whether the Hub is used.
-    """
+    """Use the Hub inside the block, or only its cache if it does not answer in time. Yield whether the Hub is used."""
     import datasets
     from huggingface_hub import constants
 

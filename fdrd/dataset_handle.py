@@ -17,8 +17,7 @@ from fdrd.dataset import Name, RetrievalDataset, load_rows, load_view
 from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
 from fdrd.record import SPLITS
-from fdrd.storage.manifest import read_manifest
-from fdrd.storage.manifest_types import Manifest
+from fdrd.storage.manifest import Manifest, read_manifest
 from fdrd.storage.registration import registered_folder
 from fdrd.text.controls import visible
 

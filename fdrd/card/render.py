@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from string import Template
@@ -14,28 +14,22 @@ from msgspec import structs
 
 from fdrd.build_config import BuildConfig
 from fdrd.card.front_matter import dump, front_matter, put_section
-from fdrd.card.summary import Summary, gaps, quantile
-from fdrd.checks.audit_tables import markdown
-from fdrd.checks.audits import Audit
+from fdrd.checks.audits import Audit, markdown
+from fdrd.checks.tally import Tally
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
+from fdrd.files.paths import packaged
 from fdrd.reasons import REASONS, REVIEW_REASONS, RULES
 from fdrd.record import KINDS, SPLITS
-from fdrd.storage.manifest import read_manifest
-from fdrd.storage.manifest_types import Config, DomainEntry, Manifest, Tokens
+from fdrd.storage.manifest import Config, DomainEntry, Manifest, Tokens, read_manifest
 from fdrd.text.controls import visible
 from fdrd.text.markup import code, escape, fenced, markdown_table
 
-_PACKAGE = Path(__file__).parents[1]
-# The template is inside the package in a wheel, and at the top of a checkout.
-_TEMPLATE = next(
-    path
-    for path in (_PACKAGE / "DATASET_CARD.md", _PACKAGE.parent / "DATASET_CARD.md")
-    if path.is_file()
-)
+_FEW = 0.1  # pairs with attributes, or negatives per pair
+_NO_ISSUES = "None found by the builder."
 
 
-def render_card(manifest: Manifest, audits: Sequence[Audit], summaries: Sequence[Summary]) -> str:
+def render_card(manifest: Manifest, audits: Sequence[Audit], tallies: Sequence[Tally]) -> str:
     """Return the card of a dataset."""
     counts = ("pairs", "images", "captions", "categories")
     splits = _by_split(
@@ -43,10 +37,9 @@ def render_card(manifest: Manifest, audits: Sequence[Audit], summaries: Sequence
     )
     files = []
     for file, entry in manifest.files.items():
-        rejected = ", ".join(
-            f"{count:,} {escape(reason)}" for reason, count in entry.rejected.items()
-        )
-        files.append((code(file), f"{entry.read:,}", f"{entry.kept:,}", rejected or "none"))
+        rejected = [f"{count:,} {escape(reason)}" for reason, count in entry.rejected.items()]
+        reasons = ", ".join(rejected) or "none"
+        files.append((code(file), f"{entry.read:,}", f"{entry.kept:,}", reasons))
     fixes = [
         (code(rule), RULES.get(rule, escape(rule)), f"{count:,}")
         for rule, count in manifest.rules.items()
@@ -58,8 +51,8 @@ def render_card(manifest: Manifest, audits: Sequence[Audit], summaries: Sequence
     ]
     versions = [(escape(name), escape(each)) for name, each in sorted(manifest.libraries.items())]
     images = sum(split.images for splits in manifest.splits.values() for split in splits.values())
-    return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        front_matter=dump(front_matter(manifest, summaries)),
+    return Template(packaged("DATASET_CARD.md").read_text(encoding="utf-8")).substitute(
+        front_matter=dump(front_matter(manifest, tallies)),
         name=manifest.name,
         version=manifest.libraries["fdrd"],
         pairs=f"{manifest.records.kept:,}",
@@ -67,23 +60,42 @@ def render_card(manifest: Manifest, audits: Sequence[Audit], summaries: Sequence
         categories=f"{len(manifest.categories):,}" if manifest.categories else "no",
         load=load_section(manifest),
         splits=markdown_table(("domain", "split", *counts), splits, 2),
-        statistics="\n\n".join(
-            [_statistics(summaries), *map(escape, gaps(summaries)), _tokens(manifest.tokens)]
-        )
-        + _verified(manifest),
-        distributions="\n\n".join(filter(None, (_distributions(summaries), _pairs(summaries)))),
+        statistics=_joined(
+            _statistics(tallies),
+            *map(escape, gaps(tallies)),
+            _tokens(manifest.tokens),
+            _verified(manifest),
+        ),
+        distributions=_joined(_distributions(tallies), _pairs(tallies)),
         command=fenced(_command(manifest.config), "sh"),
         versions=markdown_table(("library", "version"), versions),
         digest=manifest.digest,
         files=markdown_table(("annotations", "read", "kept", "rejected"), files, 1),
         rules=markdown_table(("rule", "what it does", "times"), fixes, 2) if fixes else "None.",
-        issues=markdown_table(("issue", "rows"), issues, 1)
-        if issues
-        else "None found by the builder.",
+        issues=(markdown_table(("issue", "rows"), issues, 1) if issues else _NO_ISSUES),
         audit=markdown(audits),
-        licenses=_provenance(manifest, summaries),
+        licenses=_provenance(manifest, tallies),
         **{key: f"{value:,}" for key, value in structs.asdict(manifest.records).items()},
     )
+
+
+def gaps(tallies: Iterable[Tally]) -> list[str]:
+    """Return a sentence for each domain whose captions have hardly any attributes or hard negatives.
+
+    >>> gaps([Tally("vögel", rows=80, english=2)])
+    ['vögel: 0 of 80 pairs have attributes, and 0 hard negatives were drawn. Attributes need English words.']
+    """
+    found = []
+    for each in tallies:
+        negatives = each.negatives.total()
+        if min(each.described, negatives) < _FEW * each.rows:
+            foreign = each.english <= 0.5 * each.rows
+            why = " Attributes need English words." if foreign else ""
+            found.append(
+                f"{each.domain}: {each.described:,} of {each.rows:,} pairs have attributes, and {negatives:,} hard "
+                f"negatives were drawn.{why}"
+            )
+    return found
 
 
 def load_section(manifest: Manifest, repo_id: str | None = None) -> str:
@@ -106,11 +118,7 @@ One domain: {one}.{copy}"""
 
 
 def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:
-    """Replace the audit on a dataset's card, or append it, and return the card's path.
-
-    Raises:
-        FdrdError: there is no card, it cannot be written, or the dataset no longer has this digest.
-    """
+    """Replace or append the audit on the card of a dataset that still has this digest, and return the card's path."""
     path = folder / "README.md"
     if read_manifest(folder).digest != digest:
         raise FdrdError(f"{folder} was rebuilt during its audit; run `fdrd audit {folder}` again")
@@ -135,49 +143,68 @@ def _by_split(
     ]
 
 
-def _statistics(summaries: Sequence[Summary]) -> str:
+def _statistics(tallies: Sequence[Tally]) -> str:
     """Return caption length, attributes, and negatives of each domain as a table."""
     rows = [
         (
             escape(each.domain),
-            *(f"{quantile(each.words, share)}" for share in (0.05, 0.5, 0.95)),
+            *(f"{_quantile(each.words, share)}" for share in (0.05, 0.5, 0.95)),
             f"{each.attributes.total() / each.rows:.1f}",
             f"{each.described / each.rows:.0%}",
             f"{each.negatives.total() / each.rows:.1f}",
         )
-        for each in summaries
+        for each in tallies
     ]
     head = ("domain", "words, 5%", "median", "95%", "attributes per pair", "pairs with attributes")
     return markdown_table((*head, "negatives per pair"), rows, 1)
 
 
-def _distributions(summaries: Sequence[Summary]) -> str:
+def _quantile(counts: Counter[int], share: float) -> int:
+    """Return the smallest value that at least `share` of the counted values do not exceed.
+
+    >>> _quantile(Counter({3: 1, 5: 2, 9: 1}), 0.5), _quantile(Counter({3: 1}), 0.9)
+    (5, 3)
+    """
+    wanted, seen = share * counts.total(), 0
+    for value in sorted(counts):
+        seen += counts[value]
+        if seen >= wanted:
+            return value
+    raise ValueError("nothing was counted")
+
+
+def _distributions(tallies: Sequence[Tally]) -> str:
     """Return tables of category sizes, attribute types, and kinds of negatives."""
-    sizes = Counter(rows.bit_length() for each in summaries for rows in each.categories.values())
-    attributes: Counter[str] = sum((each.attributes for each in summaries), Counter())
-    negatives: Counter[str] = sum((each.negatives for each in summaries), Counter())
+    sizes = Counter(
+        rows.bit_length() for each in tallies for category, rows in each.size.items() if category
+    )
+    attributes: Counter[str] = sum((each.attributes for each in tallies), Counter())
+    negatives: Counter[str] = sum((each.negatives for each in tallies), Counter())
     classes = {f"{2 ** (bits - 1):,} to {2**bits - 1:,}": sizes[bits] for bits in sorted(sizes)}
     tables = (
         ("pairs per category", "categories", list(classes.items())),
         ("attribute type", "spans", attributes.most_common()),
         ("hard negatives by swap", "negatives", negatives.most_common()),
     )
-    return "\n\n".join(
-        markdown_table((head, count), [(escape(name), f"{times:,}") for name, times in rows], 1)
-        for head, count, rows in tables
-        if rows
+    return _joined(
+        *(
+            markdown_table((head, count), [(escape(name), f"{times:,}") for name, times in rows], 1)
+            for head, count, rows in tables
+            if rows
+        )
     )
 
 
-def _pairs(summaries: Sequence[Summary]) -> str:
+def _joined(*parts: str) -> str:
+    """Return the parts of a section that are not empty."""
+    return "\n\n".join(filter(None, parts))
+
+
+def _pairs(tallies: Sequence[Tally]) -> str:
     """Return the numbers of natural pairs by kind, domain and split; empty if there are none."""
     rows = [
-        (
-            escape(each.domain),
-            split,
-            *(f"{each.partners[split, kind] // 2:,}" for kind in KINDS),
-        )
-        for each in summaries
+        (escape(each.domain), split, *(f"{each.partners[split, kind] // 2:,}" for kind in KINDS))
+        for each in tallies
         for split in SPLITS
         if any(each.partners[split, kind] for kind in KINDS)
     ]
@@ -190,8 +217,7 @@ def _tokens(tokens: Tokens | None) -> str:
     if tokens is None:
         return "Caption lengths in tokens were not counted: no tokenizer was available."
     rows = _by_split(
-        tokens.splits,
-        lambda split: [f"{split.median:g}", f"{split.max}", f"{split.over:,}"],
+        tokens.splits, lambda split: [f"{split.median:g}", f"{split.max}", f"{split.over:,}"]
     )
     intro = (
         f"Tokens of {code(tokens.tokenizer)}, including begin and end. Its text encoder reads "
@@ -212,9 +238,9 @@ def _verified(manifest: Manifest) -> str:
         if count
     ]
     if not rows:
-        return "\n\nNo record was verified by a reviewer."
+        return "No record was verified by a reviewer."
     head = ("domain", "split", "verified", "pairs")
-    return f"\n\nVerified by reviewers:\n\n{markdown_table(head, rows, 2)}"
+    return f"Verified by reviewers:\n\n{markdown_table(head, rows, 2)}"
 
 
 def _command(config: Config) -> str:
@@ -236,11 +262,11 @@ def _command(config: Config) -> str:
     return " ".join(" ".join(words).split())  # a line could look like the mark of a section
 
 
-def _provenance(manifest: Manifest, summaries: Sequence[Summary]) -> str:
+def _provenance(manifest: Manifest, tallies: Sequence[Tally]) -> str:
     """Return the licenses and origin of each domain, and the works to cite."""
     about = {domain.name: domain for domain in manifest.domains}
     rows = []
-    for each in summaries:
+    for each in tallies:
         domain = about.get(each.domain, DomainEntry(each.domain, ""))
         address = visible(domain.homepage).replace("|", "%7C")
         origin = f"<{address}>" if address else "not stated"

@@ -53,10 +53,7 @@ class TextOnlyScore:
 def text_only_accuracy(
     rows: Sequence[Row], reader: Reader = "words", *, folds: int = 5
 ) -> TextOnlyScore | None:
-    """Return the accuracy by cross-validation: a row is scored by a reader trained on other captions.
-
-    Return None if some fold has no caption with negatives.
-    """
+    """Return the accuracy by cross-validation over captions; None if some fold has no caption with negatives."""
     rows = [(caption, negatives) for caption, negatives in rows if negatives]
     fold = np.array([_bucket(plain(caption)) % folds for caption, _ in rows], dtype=np.int64)
     if len(set(fold.tolist())) < folds:

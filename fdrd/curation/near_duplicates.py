@@ -130,10 +130,7 @@ def _hashed(
 
 
 def _first_nearly_equal(features: Features, full: Hashes) -> Indices:
-    """Return (N,) for each image the first nearly equal one with the same hash, or itself.
-
-    A thousand frames of a still camera are thus compared with one of them, not each with each.
-    """
+    """Return (N,) for each image the first nearly equal one with the same hash, e.g. of a still camera, or itself."""
     order = np.argsort(full, kind="stable")
     _, starts, sizes = np.unique(full[order], return_index=True, return_counts=True)
     first_equal = np.arange(len(features))

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from fdrd.dataset import RetrievalDataset
-from fdrd.exports.samples import DomainExport, Sample, plain_category, samples, write_text
+from fdrd.exports.writing import DomainExport, Sample, plain_category, samples, write_text
 from fdrd.images.check import opened_image
 from fdrd.images.pixels import display_rules
 from fdrd.progress import Progress

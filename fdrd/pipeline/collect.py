@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -18,14 +18,14 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict, replace
 
-from fdrd.curation.filters import encodable
-from fdrd.curation.source_contents import CheckedImage, Item, SourceContents, SourceWriter
+from fdrd.curation.pair_table import CheckedImage, Item, SourceContents, SourceWriter
 from fdrd.engines import TASKS_AHEAD, Engine
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import name_in_errors
 from fdrd.files.struct_table import StructWriter
 from fdrd.images.check import ImageCheck, check_images
 from fdrd.progress import Progress
+from fdrd.reasons import reject
 from fdrd.record import Attribute, ImageRef, Record
 from fdrd.sources import Domain, read_domain, unread_folders
 from fdrd.text.attributes import find_attributes
@@ -33,8 +33,6 @@ from fdrd.text.attributes import find_attributes
 IMAGES = 64
 """Images per task: enough to make its overhead negligible."""
 CAPTIONS = 8 * IMAGES
-
-
 Stamp = tuple[int, int]
 """Size in bytes, modification time in nanoseconds."""
 
@@ -94,11 +92,7 @@ CheckedTask = tuple[list[ImageCheck], list[tuple[Attribute, ...]]]
 
 
 def run_check_task(task: CheckTask) -> CheckedTask:
-    """Return the checks of a task's images and the attributes of its captions.
-
-    Raises:
-        FdrdError: this machine does not see the source.
-    """
+    """Return the checks of a task's images and the attributes of its captions."""
     if not Path(task.root).is_dir():
         raise FdrdError(
             f"{platform.node()} does not see {task.root}; all machines must see the source under the same path"
@@ -111,17 +105,13 @@ def run_check_task(task: CheckTask) -> CheckedTask:
 
 @dataclass(slots=True)
 class _Chunk:
-    """Neighboring items of a source, and the task whose result they wait for.
-
-    Attributes:
-        task: checks new images, and finds attributes of captions.
-        items: each with the index of its image, or -1.
-        images: those that no earlier chunk has, with the check of the ledger.
-    """
+    """Neighboring items of a source, and the task whose result they wait for."""
 
     task: CheckTask
     items: list[tuple[Item, int]] = field(default_factory=list)
+    """each with the index of its image, or -1"""
     images: list[tuple[ImageRef, Stamp, ImageCheck | None]] = field(default_factory=list)
+    """those that no earlier chunk has, with the check of the ledger"""
 
 
 @contextmanager
@@ -217,10 +207,22 @@ def _chunks(
         yield chunk
 
 
+def _encodable(items: Iterable[Item]) -> Iterator[Item]:
+    """Reject each record with a lone surrogate, e.g. from a JSON escape or a file name, which is not UTF-8."""
+    for item in items:
+        if isinstance(item, Record):
+            try:
+                msgspec.json.encode(item)
+            except UnicodeEncodeError as error:
+                half = f"{error.object[error.start : error.end]!a} cannot be written as UTF-8"
+                yield reject(item, "bad_field", half)
+                continue
+        yield item
+
+
 def read_items(
-    source: Path, domains: Iterable[Domain], captions: Mapping[str, str]
+    source: Path, domains: Sequence[Domain], captions: Mapping[str, str]
 ) -> Iterator[Item]:
     """Yield all items that can be written as UTF-8; `captions` are those of reviewers (`read_domain`)."""
-    domains = list(domains)
     read = (item for domain in domains for item in read_domain(source, domain, captions=captions))
-    return encodable(chain(unread_folders(source, domains), read))
+    return _encodable(chain(unread_folders(source, domains), read))

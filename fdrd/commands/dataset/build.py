@@ -168,7 +168,7 @@ def build(
         return
     from fdrd.build_config import BuildConfig
     from fdrd.hub.source import local_source
-    from fdrd.policy import parse
+    from fdrd.reasons import parse
     from fdrd.sources import make_options
 
     location = one_of(positional, source, "give one SOURCE, e.g. fdrd build raw/")
@@ -201,8 +201,7 @@ def build(
 
 def _print_reasons(json: bool) -> None:
     """Print the reasons of rejected records and the fixes of kept ones; what leaves no usable record cannot be kept."""
-    from fdrd.policy import default_action
-    from fdrd.reasons import KEEPABLE, REASONS, RULES
+    from fdrd.reasons import KEEPABLE, REASONS, RULES, default_action
 
     actions = {
         reason: default_action(reason) if reason in KEEPABLE else "drop, or fail"

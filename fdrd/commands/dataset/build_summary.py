@@ -11,7 +11,7 @@ from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
     from fdrd.pipeline.builder import Build
-    from fdrd.storage.manifest_types import Manifest, Tokens
+    from fdrd.storage.manifest import Manifest, Tokens
     from fdrd.text.tokens import TokenCounter
 
 

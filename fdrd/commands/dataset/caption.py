@@ -132,7 +132,7 @@ def caption(
     Note:
         One parameter per option of the command line.
     """
-    from fdrd.plugins import load_plugin
+    from fdrd.imports import load_plugin
 
     for module in plugin or ():
         load_plugin(module)

@@ -11,20 +11,20 @@ from PIL import ImageOps
 
 from fdrd.build_config import BuildConfig
 from fdrd.checks.validation import validate, validate_images
-from fdrd.curation.leaks import (
+from fdrd.curation.near_duplicates import NearImages
+from fdrd.curation.pair_table import pair_table
+from fdrd.curation.splitting import (
     assign_groups,
+    assign_splits,
+    linked_units,
     no_near_image_in_a_split,
     no_near_image_in_two_splits,
 )
-from fdrd.curation.near_duplicates import NearImages
-from fdrd.curation.pair_table import pair_table
-from fdrd.curation.splitting import assign_splits, linked_units
 from fdrd.dataset import load_view
 from fdrd.pipeline.builder import build
-from fdrd.policy import resolve
-from fdrd.reasons import Rejection
+from fdrd.reasons import Rejection, resolve
 from fdrd.record import ImageRef, Record, Source
-from fdrd.storage.manifest_types import RecordCounts
+from fdrd.storage.manifest import RecordCounts
 from tests.curated import by_number, contents_of, curated
 from tests.scenes import ORIGINAL, encoded, scene
 

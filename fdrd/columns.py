@@ -35,8 +35,7 @@ ExtraTypes = Mapping[str, str]
 EXTRA_TYPES: dict[str, type] = {"string": str, "int64": int, "float64": float, "bool": bool}
 """Types of extra columns, with the Python type of their values."""
 _NO_EXTRA: ExtraTypes = {}
-MAX_COLUMN_NAME = 64
-"""Characters in the name of an extra column."""
+MAX_COLUMN_NAME = 64  # characters in the name of an extra column
 
 
 def features(

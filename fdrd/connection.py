@@ -11,8 +11,7 @@ from typing import Any
 
 from fdrd.errors import FdrdError
 
-PATIENCE = 2.0
-"""Seconds in which the Hub must answer."""
+PATIENCE = 2.0  # seconds in which the Hub must answer
 _NAMES = ("ETag", "X-Linked-Etag", "X-Repo-Commit")
 """Headers that the client uses as names of files in its cache."""
 

@@ -1,6 +1,8 @@
 """Engines: run a function over many tasks in this process, in several, or on a Ray cluster.
 
-Results come in task order, so no byte of a dataset depends on the engine. Ground floor: imports the shared types only.
+An engine is a context manager: its processes end with the block, and tasks that have not started are canceled. Results
+come in task order, so no byte of a dataset depends on the engine. Functions must be importable by name. Paths in tasks
+are absolute, because a worker may have another working folder. Ground floor: imports the shared types only.
 """
 
 from __future__ import annotations
@@ -12,14 +14,14 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakSet
 
 from fdrd.errors import FdrdError
@@ -36,31 +38,7 @@ TASKS_AHEAD = 4
 """Number of tasks in flight per worker: enough to keep it busy, few enough to bound memory."""
 
 
-class Engine(Protocol):
-    """Runs tasks. Use it as a context manager: its processes end with the block.
-
-    Tasks that have not started when the block ends are canceled. Functions must be importable by name. Paths in tasks
-    are absolute, because a worker may have another working folder.
-    """
-
-    workers: int
-
-    def run(
-        self, function: Callable[..., Result], tasks: Iterable[Task], *common: Any
-    ) -> Generator[Result, None, None]:
-        """Yield `function(task, *common)` for each task, in task order.
-
-        `common` is sent to each worker once. Only `TASKS_AHEAD` tasks per worker are in flight at a time.
-        """
-
-    def submit(self, function: Callable[[Task], Result], task: Task) -> Callable[[], Result]:
-        """Start a task, and return a function that waits for its result. The caller bounds the tasks in flight."""
-
-    def prepare(self, function: Callable[..., Any]) -> None:
-        """Start the workers and let them import what `function` needs, while this process does other work."""
-
-
-def in_order(
+def _in_order(
     submit: Callable[[Task], Callable[[], Result]], tasks: Iterable[Task], workers: int
 ) -> Generator[Result, None, None]:
     """Yield the results of tasks in their order, with `TASKS_AHEAD` tasks per worker in flight."""
@@ -76,19 +54,6 @@ def in_order(
 def available_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def open_engine(name: str, workers: int | None = None) -> AbstractContextManager[Engine]:
-    """Return the engine called `name`, by default with one worker per core; raise `FdrdError` if there is none."""
-    if name == "local":
-        from fdrd.engines import LocalEngine
-
-        return LocalEngine(workers or available_cores())
-    if name == "ray":
-        from fdrd.engines import RayEngine
-
-        return RayEngine(workers)
-    raise FdrdError(f"unknown engine {name!r}; choose from {', '.join(ENGINES)}")
 
 
 class LocalEngine:
@@ -123,7 +88,10 @@ class LocalEngine:
     def run(
         self, function: Callable[..., Result], tasks: Iterable[Task], *common: Any
     ) -> Generator[Result, None, None]:
-        """Yield results as `Engine.run` describes."""
+        """Yield `function(task, *common)` for each task, in task order.
+
+        `common` is sent to each worker once. Only `TASKS_AHEAD` tasks per worker are in flight at a time.
+        """
         if self.workers <= 1:
             yield from (function(task, *common) for task in tasks)
             return
@@ -131,10 +99,10 @@ class LocalEngine:
         if first := list(islice(waiting, self.workers)):
             self._start(len(first))
             submit = partial(self._submit, _call, function, self._share(common))
-            yield from in_order(submit, chain(first, waiting), self.workers)
+            yield from _in_order(submit, chain(first, waiting), self.workers)
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Callable[[], Result]:
-        """Start a task, as `Engine.submit` describes."""
+        """Start a task, and return a function that waits for its result. The caller bounds the tasks in flight."""
         if self.workers <= 1:
             result = function(task)
             return lambda: result
@@ -143,26 +111,22 @@ class LocalEngine:
         return self._submit(function, task)
 
     def prepare(self, function: Callable[..., Any]) -> None:
-        """Start the workers; each imports the module of `function` when it unpickles the name."""
+        """Start the workers and let them import what `function` needs, while this process does other work."""
         if self.workers <= 1:
             return
         with suppress(BrokenProcessPool):  # `run` reports it
             pool = self._start(min(self.workers, available_cores()))
             for _ in range(self._size):
-                pool.submit(_receive, function)
+                pool.submit(callable, function)  # imports its module when it unpickles the name
 
     def _submit(self, function: Callable[..., Result], *arguments: Any) -> Callable[[], Result]:
-        try:
+        with _killed_worker_is_error():
             future: Future[Result] = self._start(1).submit(function, *arguments)
-        except BrokenProcessPool:
-            raise _worker_killed() from None
         self._submitted.add(future)
 
         def wait() -> Result:
-            try:
+            with _killed_worker_is_error():
                 return future.result()
-            except BrokenProcessPool:
-                raise _worker_killed() from None
 
         return wait
 
@@ -188,27 +152,27 @@ class LocalEngine:
         return str(file)
 
 
-def _worker_killed() -> FdrdError:
-    return FdrdError(
-        "a worker process was killed, probably because memory ran out; run the command again to "
-        "resume; `workers` 1 needs the least memory"
-    )
+@contextmanager
+def _killed_worker_is_error() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise FdrdError(
+            "a worker process was killed, probably because memory ran out; run the command again to "
+            "resume; `workers` 1 needs the least memory"
+        ) from None
 
 
 def _start_worker(parent: int) -> None:
     """Leave Ctrl-C to the parent process, which stops the pool, and end when the parent was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
 
+    def end_with_parent() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
-def _receive(_: object) -> None:
-    """Do nothing: receiving the argument is what counts."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _call(function: Callable[..., Result], shared: str, task: Any) -> Result:
@@ -218,12 +182,7 @@ def _call(function: Callable[..., Result], shared: str, task: Any) -> Result:
 @lru_cache(maxsize=2)  # of a `run`, and of another that uses its results
 def _load(shared: str) -> tuple[Any, ...]:
     """Read common arguments, which our own parent process wrote to a folder private to this user."""
-    common: tuple[Any, ...] = pickle.loads(Path(shared).read_bytes())
-    return common
-
-
-_PASSED_ON = frozenset({"PYTHONPATH", "FDRD_CACHE"})
-"""Variables that workers need: where this code is, and the cache, which holds a source that is one file."""
+    return tuple(pickle.loads(Path(shared).read_bytes()))
 
 
 class RayEngine:
@@ -253,7 +212,9 @@ class RayEngine:
         if not options["address"]:
             cores = self._workers or available_cores()
             options = {"address": "local", "num_cpus": cores, "include_dashboard": False}
-        variables = {name: os.environ[name] for name in _PASSED_ON & os.environ.keys()}
+        # Workers need this code, and the cache, which holds a source that is one file.
+        passed_on = {"PYTHONPATH", "FDRD_CACHE"} & os.environ.keys()
+        variables = {name: os.environ[name] for name in passed_on}
         try:
             self._ray.init(
                 **options,
@@ -274,14 +235,14 @@ class RayEngine:
     def run(
         self, function: Callable[..., Result], tasks: Iterable[Task], *common: Any
     ) -> Generator[Result, None, None]:
-        """Yield results as `Engine.run` describes."""
+        """Yield results as `LocalEngine.run`."""
         shared = list(map(self._ray.put, common))  # stored once per machine
-        yield from in_order(lambda task: self.submit(function, task, *shared), tasks, self.workers)
+        yield from _in_order(lambda task: self.submit(function, task, *shared), tasks, self.workers)
 
     def submit(
         self, function: Callable[..., Result], task: Task, *common: Any
     ) -> Callable[[], Result]:
-        """Start a task, as `Engine.submit` describes."""
+        """Start a task as `LocalEngine.submit`."""
         reference, ray = self._call.remote(function, task, *common), self._ray
 
         def wait() -> Result:
@@ -303,3 +264,15 @@ class RayEngine:
 
 def _call_directly(function: Callable[..., Result], task: Any, *common: Any) -> Result:
     return function(task, *common)
+
+
+Engine = LocalEngine | RayEngine
+
+
+def open_engine(name: str, workers: int | None = None) -> Engine:
+    """Return the engine called `name`, by default with one worker per core; raise `FdrdError` if there is none."""
+    if name == "local":
+        return LocalEngine(workers or available_cores())
+    if name == "ray":
+        return RayEngine(workers)
+    raise FdrdError(f"unknown engine {name!r}; choose from {', '.join(ENGINES)}")

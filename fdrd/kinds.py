@@ -44,8 +44,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "source": ("a raw source", "`fdrd build {}` makes a dataset of it"),
 }
 """What a path can be, as a noun phrase, and what takes it; `{}` stands for the path."""
-SOURCES = ("source", "captions", "webdataset")
-"""Kinds that `fdrd build` reads."""
+SOURCES = ("source", "captions", "webdataset")  # kinds that `fdrd build` reads
 
 _MARKERS = {  # files that a folder has if it is of the kind
     "captions": ("captioning.json",),

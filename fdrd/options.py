@@ -15,12 +15,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 ALIASES = {"lr": "learning_rate"}
 """Other names of options. Result files keep the name that an option has."""
-MOST_SEED = 2**53
-"""Largest seed: every reader of JSON keeps it."""
-MOST_SEEDS = 10_000
-"""Largest number of seeds of a run or an experiment."""
-RESERVED = frozenset({"train", "seed"})
-"""Arguments of a factory that the benchmark run provides."""
+MOST_SEED = 2**53  # largest seed: every reader of JSON keeps it
+MOST_SEEDS = 10_000  # largest number of seeds of a run or an experiment
+RESERVED = frozenset({"train", "seed"})  # arguments of a factory that the benchmark run provides
 
 
 @dataclass(frozen=True)

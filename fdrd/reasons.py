@@ -79,8 +79,7 @@ KEEPABLE: dict[str, Action] = {
 }
 """Reasons that leave a usable record, with the default action. All other reasons drop the record."""
 
-CAPTION_FROM_REVIEW = "caption_from_review"
-"""The rule of a record whose caption a reviewer wrote."""
+CAPTION_FROM_REVIEW = "caption_from_review"  # the rule of a record whose caption a reviewer wrote
 
 RULES: dict[str, str] = {
     CAPTION_FROM_REVIEW: "a reviewer wrote the caption, because the source has none",
@@ -115,19 +114,12 @@ RULES: dict[str, str] = {
 
 
 class Rejection(Struct, frozen=True, gc=False):
-    """A record that was read and rejected.
+    """A record that was read and rejected."""
 
-    Attributes:
-        file: annotation file (or the image if there is none), relative to the source root.
-        key: key or line in the file.
-        reason: a key of `REASONS`.
-        detail: what a reader needs to fix it.
-    """
-
-    file: str
-    key: str
-    reason: str
-    detail: str = ""
+    file: str  # annotation file (or the image if there is none), relative to the source root
+    key: str  # key or line in the file
+    reason: str  # a key of `REASONS` or `REVIEW_REASONS`
+    detail: str = ""  # what a reader needs to fix it
 
     def __post_init__(self) -> None:
         if self.reason not in REASONS and self.reason not in REVIEW_REASONS:

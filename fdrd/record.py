@@ -17,8 +17,7 @@ Split = Literal["train", "validation", "test", ""]
 Kind = Literal["category", "attribute"]
 KINDS: tuple[Kind, ...] = ("category", "attribute")
 Scalar = str | int | float | bool
-Labels = dict[tuple[str, str], str]
-"""(domain, category) -> name of the class label."""
+Labels = dict[tuple[str, str], str]  # (domain, category) -> name of the class label
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -72,19 +71,12 @@ class ImageRef(Struct, frozen=True, gc=False):
 
 
 class Source(Struct, frozen=True, gc=False):
-    """Provenance of a pair.
+    """Provenance of a pair."""
 
-    Attributes:
-        file: path of the image below the source root.
-        sha256: digest of the image file.
-        license: SPDX identifier, or `unknown`.
-        origin: annotation file of the caption, and the key or line in it.
-    """
-
-    file: str
-    sha256: str = ""
-    license: str = "unknown"
-    origin: str = ""
+    file: str  # path of the image below the source root
+    sha256: str = ""  # digest of the image file
+    license: str = "unknown"  # SPDX identifier
+    origin: str = ""  # annotation file of the caption, and the key or line in it
 
 
 class Record(Struct, frozen=True, gc=False):

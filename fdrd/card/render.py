@@ -26,26 +26,20 @@ from fdrd.text.controls import visible
 from fdrd.text.markup import code, escape, fenced, markdown_table
 
 _FEW = 0.1  # pairs with attributes, or negatives per pair
-_NO_ISSUES = "None found by the builder."
+_Row = tuple[str | int, ...]
 
 
 def render_card(manifest: Manifest, audits: Sequence[Audit], tallies: Sequence[Tally]) -> str:
     """Return the card of a dataset."""
     counts = ("pairs", "images", "captions", "categories")
-    splits = _by_split(
-        manifest.splits, lambda split: [f"{getattr(split, key):,}" for key in counts]
-    )
+    splits = _by_split(manifest.splits, lambda split: [getattr(split, key) for key in counts])
     files = []
     for file, entry in manifest.files.items():
         rejected = [f"{count:,} {escape(reason)}" for reason, count in entry.rejected.items()]
-        reasons = ", ".join(rejected) or "none"
-        files.append((code(file), f"{entry.read:,}", f"{entry.kept:,}", reasons))
-    fixes = [
-        (code(rule), RULES.get(rule, escape(rule)), f"{count:,}")
-        for rule, count in manifest.rules.items()
-    ]
+        files.append((code(file), entry.read, entry.kept, ", ".join(rejected) or "none"))
+    fixes = [(code(rule), RULES.get(rule, escape(rule)), n) for rule, n in manifest.rules.items()]
     issues = [
-        (f"{outcome}: {(REASONS | REVIEW_REASONS).get(reason, escape(reason))}", f"{count:,}")
+        (f"{outcome}: {(REASONS | REVIEW_REASONS).get(reason, escape(reason))}", count)
         for outcome, reasons in (("kept", manifest.reported), ("rejected", manifest.rejected))
         for reason, count in reasons.items()
     ]
@@ -59,24 +53,35 @@ def render_card(manifest: Manifest, audits: Sequence[Audit], tallies: Sequence[T
         images=f"{images:,}",
         categories=f"{len(manifest.categories):,}" if manifest.categories else "no",
         load=load_section(manifest),
-        splits=markdown_table(("domain", "split", *counts), splits, 2),
+        splits=_table(("domain", "split", *counts), splits, 2),
         statistics=_joined(
             _statistics(tallies),
             *map(escape, gaps(tallies)),
             _tokens(manifest.tokens),
             _verified(manifest),
         ),
-        distributions=_joined(_distributions(tallies), _pairs(tallies)),
+        distributions=_joined(*_distributions(tallies), _pairs(tallies)),
         command=fenced(_command(manifest.config), "sh"),
-        versions=markdown_table(("library", "version"), versions),
+        versions=_table(("library", "version"), versions, 2),
         digest=manifest.digest,
-        files=markdown_table(("annotations", "read", "kept", "rejected"), files, 1),
-        rules=markdown_table(("rule", "what it does", "times"), fixes, 2) if fixes else "None.",
-        issues=(markdown_table(("issue", "rows"), issues, 1) if issues else _NO_ISSUES),
+        files=_table(("annotations", "read", "kept", "rejected"), files, 1),
+        rules=_table(("rule", "what it does", "times"), fixes, 2) or "None.",
+        issues=_table(("issue", "rows"), issues, 1) or "None found by the builder.",
         audit=markdown(audits),
         licenses=_provenance(manifest, tallies),
         **{key: f"{value:,}" for key, value in structs.asdict(manifest.records).items()},
     )
+
+
+def _table(head: Sequence[str], rows: Sequence[_Row], text_columns: int) -> str:
+    """Return a Markdown table with digits of counts in groups; empty without rows."""
+    cells = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]
+    return markdown_table(head, cells, text_columns) if cells else ""
+
+
+def _joined(*parts: str) -> str:
+    """Return the parts of a section that are not empty."""
+    return "\n\n".join(filter(None, parts))
 
 
 def gaps(tallies: Iterable[Tally]) -> list[str]:
@@ -133,8 +138,8 @@ def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:
 
 
 def _by_split(
-    counts: Mapping[str, Mapping[Any, Any]], cells: Callable[[Any], list[str]]
-) -> list[tuple[str, ...]]:
+    counts: Mapping[str, Mapping[Any, Any]], cells: Callable[[Any], Iterable[str | int]]
+) -> list[_Row]:
     """Return one table row per domain and split."""
     return [
         (escape(domain), split, *cells(count))
@@ -156,7 +161,7 @@ def _statistics(tallies: Sequence[Tally]) -> str:
         for each in tallies
     ]
     head = ("domain", "words, 5%", "median", "95%", "attributes per pair", "pairs with attributes")
-    return markdown_table((*head, "negatives per pair"), rows, 1)
+    return _table((*head, "negatives per pair"), rows, 1)
 
 
 def _quantile(counts: Counter[int], share: float) -> int:
@@ -173,58 +178,45 @@ def _quantile(counts: Counter[int], share: float) -> int:
     raise ValueError("nothing was counted")
 
 
-def _distributions(tallies: Sequence[Tally]) -> str:
+def _distributions(tallies: Sequence[Tally]) -> list[str]:
     """Return tables of category sizes, attribute types, and kinds of negatives."""
     sizes = Counter(
         rows.bit_length() for each in tallies for category, rows in each.size.items() if category
     )
     attributes: Counter[str] = sum((each.attributes for each in tallies), Counter())
     negatives: Counter[str] = sum((each.negatives for each in tallies), Counter())
-    classes = {f"{2 ** (bits - 1):,} to {2**bits - 1:,}": sizes[bits] for bits in sorted(sizes)}
+    classes = [(f"{2**bits // 2:,} to {2**bits - 1:,}", sizes[bits]) for bits in sorted(sizes)]
     tables = (
-        ("pairs per category", "categories", list(classes.items())),
-        ("attribute type", "spans", attributes.most_common()),
-        ("hard negatives by swap", "negatives", negatives.most_common()),
+        (("pairs per category", "categories"), classes),
+        (("attribute type", "spans"), attributes.most_common()),
+        (("hard negatives by swap", "negatives"), negatives.most_common()),
     )
-    return _joined(
-        *(
-            markdown_table((head, count), [(escape(name), f"{times:,}") for name, times in rows], 1)
-            for head, count, rows in tables
-            if rows
-        )
-    )
-
-
-def _joined(*parts: str) -> str:
-    """Return the parts of a section that are not empty."""
-    return "\n\n".join(filter(None, parts))
+    return [_table(head, [(escape(name), n) for name, n in rows], 1) for head, rows in tables]
 
 
 def _pairs(tallies: Sequence[Tally]) -> str:
     """Return the numbers of natural pairs by kind, domain and split; empty if there are none."""
     rows = [
-        (escape(each.domain), split, *(f"{each.partners[split, kind] // 2:,}" for kind in KINDS))
+        (escape(each.domain), split, *(each.partners[split, kind] // 2 for kind in KINDS))
         for each in tallies
         for split in SPLITS
         if any(each.partners[split, kind] for kind in KINDS)
     ]
-    head = ("domain", "split", *(f"natural pairs by {kind}" for kind in KINDS))
-    return markdown_table(head, rows, 2) if rows else ""
+    return _table(("domain", "split", *(f"natural pairs by {kind}" for kind in KINDS)), rows, 2)
 
 
 def _tokens(tokens: Tokens | None) -> str:
     """Return caption lengths in tokens and the number of truncated captions."""
     if tokens is None:
         return "Caption lengths in tokens were not counted: no tokenizer was available."
-    rows = _by_split(
-        tokens.splits, lambda split: [f"{split.median:g}", f"{split.max}", f"{split.over:,}"]
-    )
+    rows = _by_split(tokens.splits, lambda each: [f"{each.median:g}", f"{each.max}", each.over])
     intro = (
         f"Tokens of {code(tokens.tokenizer)}, including begin and end. Its text encoder reads "
         f"{tokens.limit} tokens."
     )
-    head = ("domain", "split", "median", "longest", "truncated rows")
-    return f"{intro}\n\n{markdown_table(head, rows, 2)}"
+    return _joined(
+        intro, _table(("domain", "split", "median", "longest", "truncated rows"), rows, 2)
+    )
 
 
 def _verified(manifest: Manifest) -> str:
@@ -232,15 +224,16 @@ def _verified(manifest: Manifest) -> str:
     if manifest.decisions is None:
         return ""
     rows = [
-        (escape(domain), split, f"{count:,}", f"{manifest.splits[domain][split].pairs:,}")
+        (escape(domain), split, count, manifest.splits[domain][split].pairs)
         for domain, splits in manifest.decisions.verified.items()
         for split, count in splits.items()
         if count
     ]
     if not rows:
         return "No record was verified by a reviewer."
-    head = ("domain", "split", "verified", "pairs")
-    return f"Verified by reviewers:\n\n{markdown_table(head, rows, 2)}"
+    return _joined(
+        "Verified by reviewers:", _table(("domain", "split", "verified", "pairs"), rows, 2)
+    )
 
 
 def _command(config: Config) -> str:
@@ -252,9 +245,9 @@ def _command(config: Config) -> str:
             continue
         if isinstance(value, Mapping):
             chosen = [
-                (key, each) for key, each in value.items() if each != defaults[option].get(key)
+                f"{key}={each}" for key, each in value.items() if each != defaults[option].get(key)
             ]
-            words += [f"--{option} {shlex.quote(f'{key}={each}')}" for key, each in chosen]
+            words += [f"--{option} {shlex.quote(each)}" for each in chosen]
         elif option == "shard_bytes":
             words.append(f"--shard-mb {value // 2**20}")
         else:
@@ -272,7 +265,7 @@ def _provenance(manifest: Manifest, tallies: Sequence[Tally]) -> str:
         origin = f"<{address}>" if address else "not stated"
         reader = code(domain.reader)
         rows += [
-            (escape(each.domain), escape(license), reader, origin, f"{count:,}")
+            (escape(each.domain), escape(license), reader, origin, count)
             for license, count in sorted(each.licenses.items())
         ]
     citations = [
@@ -280,5 +273,5 @@ def _provenance(manifest: Manifest, tallies: Sequence[Tally]) -> str:
         for name, domain in about.items()
         if domain.citation
     ]
-    found = markdown_table(("domain", "license", "layout", "origin", "rows"), rows, 4)
-    return "\n".join([found, "", "Cite the sources:", "", *citations]) if citations else found
+    table = _table(("domain", "license", "layout", "origin", "rows"), rows, 4)
+    return "\n".join([table, "", "Cite the sources:", "", *citations]) if citations else table

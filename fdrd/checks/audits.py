@@ -235,8 +235,7 @@ class Finding:
     reason: str
     domain: str
     id: str
-    text: str
-    """the caption, the negative, or the group of near duplicates"""
+    text: str  # the caption, the negative, or the group of near duplicates
 
 
 def find_rows(records: Iterable[Record]) -> Iterator[Finding]:

@@ -31,44 +31,32 @@ class Tally:
     rows: int = 0
     captions: array[int] = field(default_factory=lambda: array("Q"))
     """`text_key` of the caption of each row"""
-    english: int = 0
-    """rows whose caption has an English function word"""
-    described: int = 0
-    """rows with at least one attribute"""
-    tokens: int = 0
-    """sum of the estimated CLIP tokens of all captions"""
+    english: int = 0  # rows whose caption has an English function word
+    described: int = 0  # rows with at least one attribute
+    tokens: int = 0  # sum of the estimated CLIP tokens of all captions
     most_tokens: int = 0
-    flaws: Counter[str] = field(default_factory=Counter)
-    """rows by flaw of the caption"""
-    rows_with: Counter[str] = field(default_factory=Counter)
-    """rows by flaw of a negative"""
-    negative_flaws: Counter[str] = field(default_factory=Counter)
-    """negatives by flaw"""
-    size: Counter[str] = field(default_factory=Counter)
-    """rows by category"""
+    flaws: Counter[str] = field(default_factory=Counter)  # rows by flaw of the caption
+    rows_with: Counter[str] = field(default_factory=Counter)  # rows by flaw of a negative
+    negative_flaws: Counter[str] = field(default_factory=Counter)  # negatives by flaw
+    size: Counter[str] = field(default_factory=Counter)  # rows by category
     having: Counter[tuple[str, str]] = field(default_factory=Counter)
     """rows by category and attribute type"""
-    words: Counter[int] = field(default_factory=Counter)
-    """rows by number of words of the caption"""
-    attributes: Counter[str] = field(default_factory=Counter)
-    """attribute spans by type"""
+    words: Counter[int] = field(default_factory=Counter)  # rows by number of words of the caption
+    attributes: Counter[str] = field(default_factory=Counter)  # attribute spans by type
     negatives: Counter[str] = field(default_factory=Counter)
     """negatives by kind, e.g. `attribute: color`"""
     partners: Counter[tuple[str, str]] = field(default_factory=Counter)
     """partners in natural pairs by split and kind"""
-    licenses: Counter[str] = field(default_factory=Counter)
-    """rows by license"""
+    licenses: Counter[str] = field(default_factory=Counter)  # rows by license
     rows_with_negatives: int = 0
     longest: Counter[int] = field(default_factory=Counter)
     """rows whose true caption is the longest candidate, by the number of candidates of that length"""
-    true_words: int = 0
-    """words of the captions of rows with negatives"""
+    true_words: int = 0  # words of the captions of rows with negatives
     negative_lengths: Counter[int] = field(default_factory=Counter)
     """words of negatives, by the number of negatives of the row"""
     in_true: Counter[str] = field(default_factory=Counter)
     """captions that have a word, each weighted by its number of negatives"""
-    in_negatives: Counter[str] = field(default_factory=Counter)
-    """negatives that have a word"""
+    in_negatives: Counter[str] = field(default_factory=Counter)  # negatives that have a word
 
     def count(self, record: Record, true: KeySet) -> None:
         """Count one row. `true` has the `text_key` of every normalized caption of the domain."""
@@ -158,8 +146,7 @@ class KeySet:
 class TrueTexts:
     """The true texts of the images that have more than one, in eight bytes per text."""
 
-    keys: KeySet
-    """`image_key` of the image XOR `text_key` of the text"""
+    keys: KeySet  # `image_key` of the image XOR `text_key` of the text
 
     def of(self, record: Record) -> Container[str]:
         """Return the true texts of the image of a record, normalized by `plain`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,8 +58,7 @@ def validate(
     problems = [
         *_check_sums(path, manifest),
         *_check_croissant(path, manifest),
-        *_check_shards(path, manifest, progress),
-        *(validate_images(path, progress) if images else []),
+        *_check_shards(path, manifest, images, progress),
     ]
     if problems:
         distrust(path)  # so that the next build finds damage that changed no time and no size
@@ -108,6 +107,14 @@ def _check_croissant(folder: Path, manifest: Manifest) -> Iterator[Problem]:
         yield Problem("croissant.json", "its digests are not those of the manifest; build again")
 
 
+class _Row(NamedTuple):
+    """The first row that has an image."""
+
+    id: str
+    split: str
+    path: str
+
+
 class _Partner(NamedTuple):
     """A record of a natural pair."""
 
@@ -122,21 +129,31 @@ class _Seen:
     """First occurrence, over all shards, of ids, pairs, and values that must stay in one split."""
 
     policy: Policy
+    decode: bool  # whether to decode images
     ids: dict[str, str] = field(default_factory=dict)
     pairs: dict[tuple[str, str], str] = field(default_factory=dict)
     splits: dict[tuple[str, ...], str] = field(default_factory=dict)
     """(reason, value) -> split, for images, groups and captions."""
     partners: dict[tuple[str, str, str], _Partner] = field(default_factory=dict)
     """(kind, id, id of the partner) -> record of a natural pair whose partner did not come yet"""
+    images: dict[str, _Row] = field(default_factory=dict)  # by digest, those that were decoded
+    features: dict[str, str] = field(default_factory=dict)
 
 
-def _check_shards(folder: Path, manifest: Manifest, progress: Progress) -> Iterator[Problem]:
+def _check_shards(
+    folder: Path, manifest: Manifest, images: bool, progress: Progress
+) -> Iterator[Problem]:
     listed = {shard.path for shard in manifest.shards}
     for path in sorted((folder / "data").rglob("*")):
         if path.is_file() and path.relative_to(folder).as_posix() not in listed:
             yield Problem(path.relative_to(folder).as_posix(), "is not in the manifest")
-    seen = _Seen(resolve(manifest.config.policy))
+    seen = _Seen(resolve(manifest.config.policy), images)
     done = 0
+
+    def report(rows: int) -> None:
+        stage = "decoding images" if images else "checking rows"
+        progress(stage, done + rows, manifest.records.kept)
+
     for shard in manifest.shards:
         path = folder / shard.path
         if damage := _damage(path, manifest, shard):
@@ -144,11 +161,14 @@ def _check_shards(folder: Path, manifest: Manifest, progress: Progress) -> Itera
         else:
             if flaw := shard_file.file_flaw(path, shard.bytes):
                 yield Problem(shard.path, flaw)
-            yield from _check_rows(path, manifest, shard, seen)
+            yield from _check_rows(path, manifest, shard, seen, report)
         done += shard.rows
-        progress("checking rows", done, manifest.records.kept)
+        report(0)
     for (kind, id, partner), one in seen.partners.items():
         yield Problem(one.path, f"{id}: its {kind} pair {partner!r} does not list it")
+    for near in find_near_images(seen.features):
+        if seen.policy[f"{near.kind}_image_in_other_split"] != "keep":
+            yield from _near_leaks(seen.images, near)
 
 
 def _damage(path: Path, manifest: Manifest, shard: Shard) -> str:
@@ -167,7 +187,9 @@ def _damage(path: Path, manifest: Manifest, shard: Shard) -> str:
         return f"cannot be read ({first_line(error)}); build again"
 
 
-def _check_rows(path: Path, manifest: Manifest, shard: Shard, seen: _Seen) -> Iterator[Problem]:
+def _check_rows(
+    path: Path, manifest: Manifest, shard: Shard, seen: _Seen, report: Callable[[int], None]
+) -> Iterator[Problem]:
     first = 0
     try:
         for batch in shard_file.read_batches(path):
@@ -180,6 +202,7 @@ def _check_rows(path: Path, manifest: Manifest, shard: Shard, seen: _Seen) -> It
                     place = f"{shard.path}: row {first + index}"
                     yield from (Problem(place, what) for what in _flaws(row, manifest, shard, seen))
             first += batch.num_rows
+            report(first)
     except UNREADABLE as error:
         yield Problem(shard.path, f"cannot be read ({first_line(error)}); build again")
         return
@@ -199,17 +222,20 @@ def _flaws(row: dict[str, Any], manifest: Manifest, shard: Shard, seen: _Seen) -
     }
     for error in schema("record").iter_errors(record):
         yield f"{error.json_path}: {error.message}"
-    if hashlib.sha256(image).hexdigest() != row["source"]["sha256"]:
+    digest = row["source"]["sha256"]
+    if hashlib.sha256(image).hexdigest() != digest:
         yield f"{row['id']}: the image does not match its digest"
-    for flaw in (
-        *_repetitions(row, shard, seen),
-        *_text_flaws(row),
-        *_partner_flaws(row, shard, seen),
-    ):
+    elif seen.decode and digest not in seen.images:
+        seen.images[digest] = _Row(row["id"], shard.split, shard.path)
+        check = check_image_bytes(image, manifest.config.max_pixels)
+        seen.features[digest] = check.features
+        if check.reason:
+            yield f"{row['id']}: {check.reason}: {check.detail}"
+    for flaw in _row_flaws(row, shard, seen):
         yield f"{row['id']}: {flaw}"
 
 
-def _repetitions(row: dict[str, Any], shard: Shard, seen: _Seen) -> Iterator[str]:
+def _row_flaws(row: dict[str, Any], shard: Shard, seen: _Seen) -> Iterator[str]:
     sha256, caption = row["source"]["sha256"], row["caption"].casefold()
     if row["id"] in seen.ids:
         yield f"the same id is in {seen.ids[row['id']]}"
@@ -232,9 +258,6 @@ def _repetitions(row: dict[str, Any], shard: Shard, seen: _Seen) -> Iterator[str
             split = seen.splits.setdefault(key, shard.split)
             if split != shard.split:
                 yield f"its {value} is also in {split}"
-
-
-def _text_flaws(row: dict[str, Any]) -> Iterator[str]:
     for attribute in row["attributes"]:
         if row["caption"][attribute["start"] : attribute["end"]] != attribute["value"]:
             yield f"the attribute {attribute['value']!r} is not at its place in the caption"
@@ -243,9 +266,6 @@ def _text_flaws(row: dict[str, Any]) -> Iterator[str]:
         yield "a negative equals the caption"
     if len(set(captions)) < len(captions):
         yield "a negative is repeated"
-
-
-def _partner_flaws(row: dict[str, Any], shard: Shard, seen: _Seen) -> Iterator[str]:
     one = _Partner(shard.path, shard.domain, shard.split, row["caption"])
     for each in row["natural_pairs"]:
         kind, partner = each["kind"], each["id"]
@@ -256,57 +276,6 @@ def _partner_flaws(row: dict[str, Any], shard: Shard, seen: _Seen) -> Iterator[s
             yield f"its {kind} pair {partner!r} is in {other.split} of {other.domain}"
         elif other.caption == one.caption:
             yield f"its {kind} pair {partner!r} has the same caption"
-
-
-class _Row(NamedTuple):
-    """The first row that has an image."""
-
-    id: str
-    split: str
-    path: str
-
-
-def validate_images(folder: Path, progress: Progress = silent) -> list[Problem]:
-    """Return a problem for every image that does not decode or resembles one of another split.
-
-    Mirror images count, too. Damaged shards are skipped because `validate` reports them. Leaks that the policy keeps
-    are no problem. Raise `FdrdError` if there is no valid manifest.
-    """
-    manifest = read_manifest(folder)
-    problems: list[Problem] = []
-    rows: dict[str, _Row] = {}
-    features: dict[str, str] = {}
-    done = 0
-    for shard in manifest.shards:
-        for row in _rows_with_images(folder / shard.path, manifest, shard):
-            digest = row["source"]["sha256"]
-            if digest not in rows:
-                rows[digest] = _Row(row["id"], shard.split, shard.path)
-                found = check_image_bytes(row["image"]["bytes"], manifest.config.max_pixels)
-                if found.reason:
-                    flaw = f"{row['id']}: {found.reason}: {found.detail}"
-                    problems.append(Problem(shard.path, flaw))
-                features[digest] = found.features
-            done += 1
-            if done % 64 == 0:
-                progress("decoding images", done, manifest.records.kept)
-    progress("decoding images", manifest.records.kept, manifest.records.kept)
-    policy = resolve(manifest.config.policy)
-    for near in find_near_images(features):
-        if policy[f"{near.kind}_image_in_other_split"] != "keep":
-            problems += _near_leaks(rows, near)
-    return problems
-
-
-def _rows_with_images(path: Path, manifest: Manifest, shard: Shard) -> Iterator[dict[str, Any]]:
-    """Yield id, image and source of the rows of an undamaged shard."""
-    if _damage(path, manifest, shard):
-        return
-    with suppress(*UNREADABLE):
-        for batch in shard_file.read_batches(path):
-            flawed = {flaw.row for flaw in shard_file.row_flaws(batch, len(manifest.categories))}
-            rows = batch.select(["id", "image", "source"]).to_pylist()
-            yield from (row for index, row in enumerate(rows) if index not in flawed)
 
 
 def _near_leaks(rows: dict[str, _Row], near: NearImages[str]) -> Iterator[Problem]:

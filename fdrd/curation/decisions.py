@@ -46,11 +46,8 @@ QUESTIONS = ("false", "fluent", "guessable")
 """What `judge` answers about a hard negative or the other caption of a natural pair."""
 CORRECTIONS = frozenset({"caption", "category", "attributes", "negative"})
 ACTIONS = NOTES | CORRECTIONS | {"accept", "drop", "keep", "undo"}
-_VERDICTS = frozenset({"accept", "drop"})
-MAX_BYTES = 2**30
-"""Size of a file of decisions: some millions of them."""
-_LONGEST = 200
-"""Characters of a message, which may repeat any part of a line."""
+MAX_BYTES = 2**30  # size of a file of decisions: some millions of them
+_LONGEST = 200  # characters of a message, which may repeat any part of a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +81,7 @@ class Reviewed:
 
     true_negatives: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """by image digest, texts that reviewers found to be true of the image"""
-    applied: int = 0
-    """number of decisions that took effect"""
+    applied: int = 0  # number of decisions that took effect
     stale: list[tuple[Decision, str]] = field(default_factory=list)
     """decisions that did not, each with the reason"""
     verified: frozenset[str] = frozenset()
@@ -339,16 +335,15 @@ def review_record(record: Record, image: str, decisions: Iterable[Decision]) -> 
 
     outcome, seen = Outcome(record), {digest_of(record)}
     for decision in decisions:
-        if decision.digest not in seen:
-            outcome.stale.append((decision, "the record has changed since it was seen"))
-            continue
         try:
+            if decision.digest not in seen:
+                raise FdrdError("the record has changed since it was seen")
             outcome.record = apply_to_record(outcome.record, decision)
         except FdrdError as error:
             outcome.stale.append((decision, str(error)))
             continue
         seen.add(digest_of(outcome.record))
-        if decision.action in _VERDICTS:  # the last verdict counts
+        if decision.action in ("accept", "drop"):  # the last verdict counts
             outcome.dropped = decision if decision.action == "drop" else None
         outcome.applied.append(decision)
     return outcome
@@ -431,13 +426,10 @@ def reviewed_shares(
     for (record, item, _), value in judged(decisions).items():
         if item in items.get(record, ()):
             by_kind.setdefault(value["kind"], {}).setdefault(record, []).append(value)
-    return [
-        ReviewedShare(
-            kind,
-            question,
-            tuple(sum(value[question] for value in values) for values in records.values()),
-            tuple(map(len, records.values())),
-        )
-        for kind, records in sorted(by_kind.items())
-        for question in QUESTIONS
-    ]
+    shares = []
+    for kind, records in sorted(by_kind.items()):
+        count = tuple(map(len, records.values()))
+        for question in QUESTIONS:
+            yes = tuple(sum(value[question] for value in each) for each in records.values())
+            shares.append(ReviewedShare(kind, question, yes, count))
+    return shares

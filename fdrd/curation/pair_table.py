@@ -21,7 +21,6 @@ import pyarrow as pa
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fdrd.columns import struct_schema
 from fdrd.files.struct_table import StructTable, StructWriter
 from fdrd.images.check import ImageCheck
 from fdrd.images.perceptual import BAND, Features, unpack, visible_flaws
@@ -38,8 +37,7 @@ Item = Record | Rejection
 T = TypeVar("T")
 
 ANNOTATIONS = frozenset({".json", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".tar"})
-SPLIT_OF: tuple[Split, ...] = ("", *SPLITS)
-"""The split of each number in the column `split`."""
+SPLIT_OF: tuple[Split, ...] = ("", *SPLITS)  # the split of each number in the column `split`
 
 
 @lru_cache(maxsize=65_536)
@@ -130,19 +128,12 @@ class Numbering(dict[T, int]):
 
 @dataclass(frozen=True, slots=True)
 class ImageTable:
-    """The images of a source.
+    """The images of a source: the columns of `_image_columns`, and `digest`, an index in `digests`."""
 
-    Attributes:
-        columns: by image, the columns of `_image_columns` and `digest`, its index in `digests`.
-        digests: distinct SHA-256 digests, sorted.
-        sizes: by digest, the size of the file in bytes.
-        rule_lists: the lists of rules that the column `rules` numbers.
-    """
-
-    columns: Mapping[str, npt.NDArray[Any]]
-    digests: npt.NDArray[np.bytes_]
-    sizes: Integers
-    rule_lists: Sequence[tuple[str, ...]]
+    columns: Columns
+    digests: npt.NDArray[np.bytes_]  # distinct SHA-256 digests, sorted
+    sizes: Integers  # by digest, the size of the file in bytes
+    rule_lists: Sequence[tuple[str, ...]]  # the lists of rules that the column `rules` numbers
 
     def __getitem__(self, column: str) -> npt.NDArray[Any]:
         return self.columns[column]
@@ -172,7 +163,7 @@ def _image_columns(batch: pa.RecordBatch, rules: Numbering[tuple[str, ...]]) -> 
 
 def _image_table(images: StructTable[CheckedImage]) -> ImageTable:
     rules: Numbering[tuple[str, ...]] = Numbering()
-    columns = _joined(_image_columns(batch, rules) for batch in _batches(images))
+    columns = _joined(_image_columns(batch, rules) for batch in images.batches())
     digests, first, digest = np.unique(
         columns.pop("sha256"), return_index=True, return_inverse=True
     )
@@ -184,27 +175,20 @@ def _image_table(images: StructTable[CheckedImage]) -> ImageTable:
 class PairTable:
     """The records of a source as columns, and what was decided. Equal texts have equal numbers or keys.
 
-    Attributes:
-        contents: the texts.
-        images: the columns of the images.
-        columns: those of `_pair_columns`; `image`, the index of the image; and `digest`, that of its digest.
-        names: by column, the values that it numbers.
-        split: index in `SPLIT_OF`.
-        kept: whether the record is kept so far.
-        reported: by reason, the records that were kept in spite of it; reasons in the order of decisions.
-        rejected: the records that are not kept.
-        clusters: by digest, the group of near duplicates that have none.
+    The columns are those of `_pair_columns`; `image`, the index of the image; and `digest`, that of its digest.
     """
 
     contents: SourceContents
     images: ImageTable
-    columns: Mapping[str, npt.NDArray[Any]]
-    names: Mapping[str, Sequence[Any]]
-    split: Integers
-    kept: Mask
+    columns: Columns
+    names: Mapping[str, Sequence[Any]]  # by column, the values that it numbers
+    split: Integers  # index in `SPLIT_OF`
+    kept: Mask  # whether the record is kept so far
     reported: dict[str, Mask] = field(default_factory=dict)
+    """by reason, the records that were kept in spite of it; reasons in the order of decisions"""
     rejected: dict[int, Rejection] = field(default_factory=dict)
     clusters: dict[int, str] = field(default_factory=dict)
+    """by digest, the group of near duplicates that have none"""
 
     def __getitem__(self, column: str) -> npt.NDArray[Any]:
         return self.columns[column]
@@ -334,7 +318,7 @@ def pair_table(contents: SourceContents) -> PairTable:
     numbered = ("domain", "category", "license", "file", "rules", "group")
     numberings: dict[str, Numbering[Any]] = {name: Numbering() for name in numbered}
     numberings["group"][""] = 0  # no group
-    columns = _joined(_pair_columns(batch, numberings) for batch in _batches(contents.records))
+    columns = _joined(_pair_columns(batch, numberings) for batch in contents.records.batches())
     images = _image_table(contents.images)
     image = contents.image_of
     split = columns.pop("split")
@@ -388,13 +372,6 @@ def _keys(texts: Iterable[str]) -> Keys:
 def _count(indices: Integers, names: Sequence[T]) -> Counter[T]:
     counts = np.bincount(indices, minlength=len(names)).tolist()
     return Counter({name: count for name, count in zip(names, counts, strict=True) if count})
-
-
-def _batches(structs: StructTable[Any]) -> Iterator[pa.RecordBatch]:
-    """Yield the batches; without any an empty one, which has the columns, too."""
-    if len(structs):
-        return structs.batches()
-    return iter([pa.RecordBatch.from_pylist([], struct_schema(structs.row_type))])
 
 
 def _joined(parts: Iterator[Columns]) -> Columns:

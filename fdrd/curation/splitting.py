@@ -24,8 +24,7 @@ from fdrd.reasons import Policy
 
 T = TypeVar("T", bound=Hashable)
 
-CLUSTER = "near-"
-"""Prefix of the group of near duplicates for which the source gives no group."""
+CLUSTER = "near-"  # prefix of the group of near duplicates for which the source gives no group
 SPLIT_BY_IMAGE = "split_by_image"
 """Rule of records whose category is in one split only, because it has one unit."""
 VALIDATION_SHARE = 0.1  # of train, if the source has no validation split
@@ -210,8 +209,7 @@ def no_near_image_in_a_split(pairs: PairTable, near: NearImages[int], policy: Po
     _apply_policy(pairs, others, f"{near.kind}_image_in_split", policy, _LOOKS[near.kind])
 
 
-_KeptByNode = dict[int, dict[int, int]]
-"""By node and digest, a kept record."""
+_KeptByNode = dict[int, dict[int, int]]  # by node and digest, a kept record
 
 
 def _with_near_images(pairs: PairTable, near: NearImages[int]) -> Integers:

@@ -55,8 +55,7 @@ class ExportedSplit:
 class Format(Protocol):
     """The members of a module that writes a format."""
 
-    NOT_CARRIED: str
-    """What the format has no room for, as a sentence."""
+    NOT_CARRIED: str  # what the format has no room for, as a sentence
 
     def write_domain(self, export: DomainExport) -> None:
         """Write the splits of a domain into an empty folder."""

@@ -147,11 +147,13 @@ def samples(
         contents = view.files(batch) if files else [b""] * len(batch)
         for image, content in zip(batch, contents, strict=True):
             progress(stage, image, len(rows_of))
-            rows = view.records(rows_of[image])
-            for record in rows:
-                record["category"] = plain_category(record["category"], domain)
-                for name in [name for name, value in record.items() if value is None]:
-                    del record[name]  # an extra column without a value
+            rows = [
+                {
+                    name: value for name, value in row.items() if value is not None
+                }  # of an extra column
+                | {"category": plain_category(row["category"], domain)}
+                for row in view.records(rows_of[image])
+            ]
             yield Sample(view.name, image, view.split, rows, content)
     progress(stage, len(rows_of), len(rows_of))
 

@@ -49,8 +49,7 @@ def _real_folder(folder: str) -> str:
     return os.path.realpath(folder)
 
 
-DIGEST = "[0-9a-f]{64}"
-"""Pattern of a SHA-256 digest."""
+DIGEST = "[0-9a-f]{64}"  # pattern of a SHA-256 digest
 
 _REMEDY = "`fdrd validate` lists all problems of a dataset"
 

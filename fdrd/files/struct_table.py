@@ -24,8 +24,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 S = TypeVar("S", bound=msgspec.Struct)
 Indices = npt.NDArray[np.signedinteger[Any]]
 
-BATCH = 1024
-"""Rows of a record batch; the last one of a file may have fewer."""
+BATCH = 1024  # rows of a record batch; the last one of a file may have fewer
 _TAKEN = 64 * BATCH  # rows selected together: each selection looks at all batches of the file
 
 
@@ -62,7 +61,9 @@ class StructTable(Sequence[T], Generic[T]):
             yield from self._structs(batch)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in record batches."""
+        """Yield the rows in record batches; without rows an empty one, which has the columns, too."""
+        if not len(self):
+            yield pa.RecordBatch.from_pylist([], struct_schema(self.row_type))
         status = _check_visible(self.path)
         batches = _batches(self.path, (status.st_ino, status.st_mtime_ns))
         for index in range(self.start // BATCH, -(-self.stop // BATCH)):

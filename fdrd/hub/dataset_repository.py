@@ -28,12 +28,10 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
 
 
-# Paths that `fdrd build` writes, or wrote in an earlier version. Other files in a repository are left alone.
+# Paths that `fdrd build` writes. Other files in a repository are left alone.
 _OWNED = (
     r"README\.md|manifest\.json|rejected\.jsonl|croissant\.json|"
-    r"plots/(caption_words|category_pairs|attributes|negatives)\.png|"
-    r"data/[^/]+/(train|validation|test)-\d{5}-of-\d{5}\.(arrow|parquet)|"
-    r"digests/[^/]+/(train|validation|test)-\d{5}-of-\d{5}\.txt"
+    r"data/[^/]+/(train|validation|test)-\d{5}-of-\d{5}\.(arrow|parquet)"
 )
 
 
@@ -100,10 +98,8 @@ def _files(
     """Return all files of a build except its card; check the shards against the manifest."""
     metadata = json.loads(_read(folder / "croissant.json"))
     croissant = (json.dumps({**metadata, "url": url}, indent=1) + "\n").encode()
-    plots = sorted(folder.glob("plots/*.png"))  # of a card by an earlier version
-    paths = ["manifest.json", "rejected.jsonl", *(f"plots/{path.name}" for path in plots)]
     files = [local_file("croissant.json", croissant)]
-    files += [local_file(path, folder / path) for path in paths]
+    files += [local_file(path, folder / path) for path in ("manifest.json", "rejected.jsonl")]
     for count, shard in enumerate(manifest.shards, 1):
         file = local_file(shard.path, folder / shard.path)
         if file.upload_info.sha256.hex() != shard.sha256:
@@ -156,12 +152,10 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
         return copy
     shutil.rmtree(copy, ignore_errors=True)
     shards: list[Shard] = []
-    rows = manifest.records.kept
+    rows, named = manifest.records.kept, format == "parquet"
     columns = arrow_schema(manifest.categories, manifest.columns)
-    named = format == "parquet"
-    waiting = shard_file.named_images(
-        arrow_schema(manifest.categories, manifest.columns, named=named)
-    )
+    with_names = arrow_schema(manifest.categories, manifest.columns, named=named)
+    waiting = shard_file.named_images(with_names)
     for shard in manifest.shards:
         progress(f"writing {format}", sum(each.rows for each in shards), rows)
         source = folder / shard.path

@@ -65,17 +65,13 @@ class Publication:
     repo_id: str
     repo_type: Literal["dataset", "model"]
     title: str
-    card: str
-    """README.md; hand edits on the Hub are merged into it"""
-    generated_keys: tuple[str, ...]
-    """card metadata that a push overwrites"""
-    files: Callable[[], list[CommitOperationAdd]]
-    """returns all other files; called once"""
+    card: str  # README.md; hand edits on the Hub are merged into it
+    generated_keys: tuple[str, ...]  # card metadata that a push overwrites
+    files: Callable[[], list[CommitOperationAdd]]  # returns all other files; called once
     description: str = ""
     owned: str | None = None
     """pattern of paths that a push deletes when they are no longer part of the content"""
-    note: str = ""
-    """note for the user before the push"""
+    note: str = ""  # note for the user before the push
     usage: str = ""
     """command that uses the repository; empty for a dataset, which `load_dataset` loads"""
 
@@ -102,17 +98,12 @@ class PushPlan:
     head: str | None
     """commit that the plan was compared with; None if the repository does not exist yet"""
     new_branch: bool
-    files: list[CommitOperationAdd]
-    """all files of the publication"""
-    upload: list[str]
-    """paths that the repository lacks"""
-    replace: list[str]
-    """paths with other content"""
+    files: list[CommitOperationAdd]  # all files of the publication
+    upload: list[str]  # paths that the repository lacks
+    replace: list[str]  # paths with other content
     unchanged: list[str]
-    delete: list[str]
-    """paths that an earlier push created and this one lacks"""
-    foreign: list[str]
-    """other paths in the repository; they stay"""
+    delete: list[str]  # paths that an earlier push created and this one lacks
+    foreign: list[str]  # other paths in the repository; they stay
 
     @property
     def is_done(self) -> bool:

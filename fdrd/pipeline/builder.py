@@ -264,11 +264,9 @@ class _Run:
             shards, counted, extra = stage_shards(
                 out, pairs, self.config, self.engine, self.progress, reviewed.true_negatives
             )
-            counts = None
-            if self.decisions_digest:
-                counts = reviews.review_counts(
-                    self.decisions_digest, reviewed, pairs.records(pairs.rows)
-                )
+            digest, counts = self.decisions_digest, None
+            if digest:
+                counts = reviews.review_counts(digest, reviewed, pairs.records(pairs.rows))
             tokens = summary(pairs.by_split(), lengths)
             manifest = make_manifest(
                 self.config, self.domains, pairs, rejected, shards, tokens, counts, extra

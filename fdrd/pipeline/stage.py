@@ -44,8 +44,7 @@ from fdrd.storage.shards import RowsTask, ShardPlan, ShardTask, plan_shards, sta
 
 T = TypeVar("T")
 
-ROWS = 256
-"""Rows per task: few, so that no worker is left with much at the end."""
+ROWS = 256  # rows per task: few, so that no worker is left with much at the end
 Partners = Mapping[Kind, Integers]
 """By kind, the row of the partner of each record of a source, -1 for none."""
 

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from fdrd.sources import Domain
 
 LIBRARIES = ("fdrd", "datasets", "pillow", "pyarrow")  # their versions can change the bytes
-_LONGEST = 400
-"""Characters of a message, which may repeat any part of a manifest."""
+_LONGEST = 400  # characters of a message, which may repeat any part of a manifest
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]

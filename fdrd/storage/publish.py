@@ -14,9 +14,7 @@ from pathlib import Path
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import disk_errors, sync_folder
 
-OWNED = frozenset(
-    {"README.md", "croissant.json", "data", "manifest.json", "plots", "rejected.jsonl"}
-)
+OWNED = frozenset({"README.md", "croissant.json", "data", "manifest.json", "rejected.jsonl"})
 
 
 def work_folder(out: Path) -> Path:

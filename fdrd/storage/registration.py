@@ -31,25 +31,17 @@ VERSION = "0.0.0"
 MARKER = "registered_by_fdrd.txt"
 _INFO = "dataset_info.json"
 _SECOND = 1_000_000_000  # in nanoseconds, and the coarsest time of change that file systems keep
-_READING = 0.5
-"""Seconds in which a process that found a folder opens its files."""
-_DAY = 24 * 60 * 60
-"""Seconds after which no process still reads a list of folders."""
+_READING = 0.5  # seconds in which a process that found a folder opens its files
+_DAY = 24 * 60 * 60  # seconds after which no process still reads a list of folders
 
 
 @dataclass(frozen=True)
 class Registration:
-    """The names under which a build can be loaded.
-
-    Attributes:
-        configs: names for `load_dataset(<name>, <config>)`: one per domain, and `default` for all of them.
-        owner: the other folder that the name belongs to, if it does; the build is then not registered.
-        failure: why the build is not registered otherwise, e.g. a cache that cannot be written.
-    """
+    """The configs for `load_dataset(<name>, <config>)`, one per domain and `default` for all, or why there are none."""
 
     configs: Sequence[str]
-    owner: Path | None = None
-    failure: str = ""
+    owner: Path | None = None  # the other folder that the name belongs to
+    failure: str = ""  # e.g. a cache that cannot be written
 
 
 def register(folder: Path, manifest: Manifest) -> Registration:

@@ -36,7 +36,7 @@ from fdrd.storage.publish import ledger_path, stage_folder, work_folder
 
 DEFAULT_NAME = "fdrd"
 DEFAULT_OUT = Path("data") / DEFAULT_NAME
-_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_DAMAGED = (ValueError, RecursionError)
 """What a file of the work folder raises that a full disk or a power failure damaged."""
 _MANIFEST = "manifest.json"
 _DOCUMENTS = (_MANIFEST, "rejected.jsonl", "croissant.json")  # README.md may be edited
@@ -45,14 +45,11 @@ _ENDINGS = r"\.(zip|parquet|tgz|tar(\.\w+)?)$"  # of sources that are files
 
 @dataclass(frozen=True, slots=True)
 class SourceFingerprint:
-    """Digest of the paths, sizes and modification times of all files of a source, and their number.
-
-    `lasting` leaves out the times: a copy of the source has it, too.
-    """
+    """Digest of the paths, sizes and modification times of all files of a source, and their number."""
 
     digest: str
     files: int
-    lasting: str
+    lasting: str  # leaves out the times: a copy of the source has it, too
 
 
 def fingerprint_source(root: Path) -> SourceFingerprint:
@@ -91,18 +88,18 @@ def inputs_digest(settings: Any, domains: Iterable[object], source: str) -> str:
     return hashlib.sha256(json.dumps(inputs).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+class _LastBuild(msgspec.Struct):
+    inputs: str | None
+
+
 def is_built_from(out: Path, inputs: str) -> bool:
     """Return whether the dataset was built from these inputs and all its files are as they were written."""
-    last = work_folder(out) / "last.json"
-    if not last.is_file() or not (out / _MANIFEST).is_file():
-        return False
     try:
-        if json.loads(last.read_bytes())["inputs"] != inputs:
-            return False
+        last = msgspec.json.decode((work_folder(out) / "last.json").read_bytes(), type=_LastBuild)
         manifest = read_manifest(out)
-    except (FdrdError, *_DAMAGED):
+    except (OSError, FdrdError, *_DAMAGED):
         return False
-    return _are_unchanged(out, manifest)
+    return last.inputs == inputs and _are_unchanged(out, manifest)
 
 
 def log_build(out: Path, inputs: str | None, started: float, workers: int) -> None:
@@ -260,15 +257,10 @@ def _numbers(file: Path) -> list[int]:
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """The source of a build.
+    """The source of a build."""
 
-    Attributes:
-        path: resolved path of the folder or file.
-        files: digest of the relative paths and sizes of its files (`SourceFingerprint.lasting`).
-    """
-
-    path: str
-    files: str
+    path: str  # of the folder or file, resolved
+    files: str  # digest of the relative paths and sizes of its files (`SourceFingerprint.lasting`)
 
     @property
     def name(self) -> str:
@@ -287,7 +279,7 @@ def recorded_origin(out: Path) -> Origin | None:
     try:
         text = (work_folder(out) / "source.json").read_bytes()
         return msgspec.convert(json.loads(text), Origin)  # `msgspec.json` reads no lone surrogates
-    except (OSError, ValueError, RecursionError):
+    except (OSError, *_DAMAGED):
         return None
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fdrd.lazy import lazy_exports
+from fdrd.imports import lazy_exports
 
 if TYPE_CHECKING:
     from benchmark.checkpoint import load_method

@@ -125,8 +125,7 @@ def _public_names() -> dict[str, list[str]]:
 
 def reasons() -> str:
     """Return a table of the reasons of rejected records."""
-    from fdrd.policy import default_action
-    from fdrd.reasons import KEEPABLE, REASONS
+    from fdrd.reasons import KEEPABLE, REASONS, default_action
 
     rows = [
         (f"`{code}`", meaning, default_action(code), "yes" if code in KEEPABLE else "no")

@@ -16,7 +16,7 @@ from fdrd.captioning.rounds import CaptionSettings, ImageState, caption_images
 from fdrd.captioning.uncaptioned import CaptionSource, find_uncaptioned
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sole_writer
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.progress import Progress, silent
 
 CACHE = "captions.sqlite"

@@ -60,10 +60,13 @@ def audit(
     from dataclasses import asdict
 
     from fdrd.card.render import put_audit
-    from fdrd.checks.audit_records import dataset_records, source_records
-    from fdrd.checks.audit_tables import tables
-    from fdrd.checks.audits import audit_records
-    from fdrd.checks.findings import parse_limits
+    from fdrd.checks.audits import (
+        audit_records,
+        dataset_records,
+        parse_limits,
+        source_records,
+        tables,
+    )
     from fdrd.hub.source import local_source
     from fdrd.storage.manifest import read_manifest
 
@@ -137,7 +140,7 @@ def _print_rows(records: list[Any], listed: bool, limits: dict[str, int], json: 
     """Print the rows with a finding."""
     from dataclasses import asdict
 
-    from fdrd.checks.findings import exceeded, find_rows
+    from fdrd.checks.audits import exceeded, find_rows
 
     found = list(find_rows(records))
     if listed and json:

@@ -84,7 +84,7 @@ def caption(
         fdrd caption raw/ --captioner endpoint -C model=NAME -C url=http://localhost:8000/v1
         fdrd caption --list
     """
-    from fdrd.plugins import load_plugin
+    from fdrd.imports import load_plugin
 
     for module in plugin or ():
         load_plugin(module)

@@ -20,7 +20,7 @@ from fdrd.commands.console import (
 )
 from fdrd.commands.options import Device, Json, SameTarget, Target, one_of
 from fdrd.errors import FdrdError
-from fdrd.exports.formats import FORMATS, Task, format_module
+from fdrd.exports import FORMATS, Task, format_module
 from fdrd.kinds import kind_of
 
 _OTHERS = {

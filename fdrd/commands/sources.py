@@ -46,7 +46,7 @@ def sample(
         fdrd sample raw/ --categories 120 --pairs 2400
     """
     from fdrd.field_guide import sample as draw_sample
-    from fdrd.pipeline.locking import disk_errors
+    from fdrd.files.atomic import disk_errors
 
     home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. fdrd sample raw/"))
     with show_progress("Run the same command again to resume.") as progress, disk_errors(home):

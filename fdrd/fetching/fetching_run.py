@@ -16,7 +16,7 @@ from fdrd.fetching.download import check_digest, download
 from fdrd.fetching.table import Collection, PublicSet, RemoteFile, find
 from fdrd.fetching.unpack import is_archive, unpack
 from fdrd.files.atomic import atomic_folder
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.progress import Progress, silent
 from fdrd.sources.domain_file import NAME as DOMAIN_FILE
 

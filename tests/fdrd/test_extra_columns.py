@@ -13,15 +13,15 @@ import fdrd
 from fdrd.captioning import caption
 from fdrd.checks.validation import validate
 from fdrd.commands.stats import stats as print_stats
-from fdrd.exports.formats import FORMATS, format_module
-from fdrd.pipeline.reformat import convert_dataset
+from fdrd.exports import FORMATS, format_module
+from fdrd.hub.dataset_repository import convert_dataset
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Source, to_json
 from fdrd.sources import READERS, find_domains, make_options, read_domain
 from fdrd.sources.reading.columns import MAX_COLUMNS, extra_columns, within_limit
 from fdrd.sources.reading.source_folder import SourceFolder
-from fdrd.storage.checked_shards import schema_flaw
 from fdrd.storage.manifest import read_manifest
+from fdrd.storage.shard_file import schema_flaw
 from fdrd.storage.shards import read_records
 from fdrd.viewer.indexing import _flaw
 from tests.fdrd.viewer.conftest import open_site  # noqa: F401 - a fixture

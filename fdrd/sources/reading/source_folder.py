@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from fdrd.errors import FdrdError
-from fdrd.files.safe_open import open_inside
+from fdrd.files.paths import open_inside
 from fdrd.record import ImageRef
 from fdrd.sources.reading.archives import ANNOTATIONS, Archive, open_archive
 from fdrd.sources.reading.names import is_image, leaves_root

@@ -11,7 +11,7 @@ from msgspec import convert
 
 from fdrd.card.croissant import croissant
 from fdrd.pipeline.builder import build
-from fdrd.storage.manifest_types import Manifest
+from fdrd.storage.manifest import Manifest
 
 
 @pytest.fixture

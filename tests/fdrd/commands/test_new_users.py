@@ -13,7 +13,7 @@ import benchmark
 from benchmark.models.loading import KINDS
 from fdrd.commands import console
 from fdrd.fetching.table import read_table
-from fdrd.lazy import hidden_packages
+from fdrd.imports import hidden_packages
 from fdrd.reasons import REASONS, RULES
 from fdrd.text.grid import Grid
 from tests.command import run_fdrd

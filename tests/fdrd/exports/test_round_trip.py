@@ -8,7 +8,7 @@ import pytest
 
 import fdrd
 from fdrd.errors import FdrdError
-from fdrd.exports.formats import FORMATS, format_module
+from fdrd.exports import FORMATS, format_module
 
 READ_BACK = ("parquet", "jsonl", "imagefolder", "webdataset", "coco", "karpathy")
 

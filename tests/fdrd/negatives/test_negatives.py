@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fdrd.engines.local import LocalEngine
+from fdrd.engines import LocalEngine
 from fdrd.files.struct_table import StructWriter
 from fdrd.negatives import (
     clean_given,

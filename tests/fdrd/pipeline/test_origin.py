@@ -8,7 +8,7 @@ from fdrd.build_config import BuildConfig
 from fdrd.commands.build import print_build
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.storage.origin import Origin
+from fdrd.storage.resume import Origin
 from tests.folders import digests
 
 

@@ -12,7 +12,7 @@ from fdrd.reasons import Rejection
 from fdrd.sources import find_domains, read_domain
 from fdrd.sources.reading.json_stream import stream_elements
 from fdrd.sources.reading.source_folder import SourceFolder
-from fdrd.storage.manifest_types import RecordCounts
+from fdrd.storage.manifest import RecordCounts
 
 
 def outcomes(root):

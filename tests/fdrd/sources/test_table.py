@@ -13,7 +13,7 @@ from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
 from fdrd.sources.layouts import table
 from fdrd.sources.reading.source_folder import SourceFolder
-from fdrd.storage.manifest_types import RecordCounts
+from fdrd.storage.manifest import RecordCounts
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources import find_domains
-from fdrd.storage.manifest_types import FileCounts, RecordCounts
+from fdrd.storage.manifest import FileCounts, RecordCounts
 from tests.archives import tar
 
 

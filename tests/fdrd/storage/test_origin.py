@@ -1,6 +1,6 @@
 """The note that says which source a dataset was built from."""
 
-from fdrd.storage.origin import Origin, holds_other, recorded_origin, write_origin
+from fdrd.storage.resume import Origin, holds_other, recorded_origin, write_origin
 
 
 def test_a_source_whose_path_is_no_utf8_is_recognized(tmp_path):

@@ -20,8 +20,7 @@ from fdrd.record import (
     from_json,
     to_json,
 )
-from fdrd.storage.manifest import schema
-from fdrd.storage.manifest_types import Config, manifest_schema
+from fdrd.storage.manifest import Config, manifest_schema, schema
 
 RECORD = Record(
     "birds/1",

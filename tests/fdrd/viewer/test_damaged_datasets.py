@@ -17,8 +17,7 @@ from markupsafe import escape
 from msgspec import convert
 
 from fdrd.errors import FdrdError
-from fdrd.storage.manifest import digest_of_shards, read_manifest
-from fdrd.storage.manifest_types import Shard
+from fdrd.storage.manifest import Shard, digest_of_shards, read_manifest
 from fdrd.viewer.index import open_index
 from tests.tampering import bomb
 

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from fdrd.build_config import BuildConfig
-from fdrd.checks.audit_records import dataset_records
+from fdrd.checks.audits import dataset_records
 from fdrd.checks.validation import validate
 from fdrd.curation.decisions import ACTIONS, Decision, in_effect, read_decisions
 from fdrd.errors import FdrdError

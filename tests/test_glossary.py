@@ -15,7 +15,6 @@ KEYS = set(
 )
 DATA = (
     "fdrd/field_guide/",
-    "fdrd/captioning/prompts.py",
     "fdrd/captioning/noise.py",
     "fdrd/captioning/wording.py",
     "fdrd/text/attributes.py",

@@ -21,8 +21,7 @@ from fdrd.commands.options import Count, SameTarget, Target, Workers, one_of
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
-    from fdrd.fetching.fetching_run import FetchOptions
-    from fdrd.fetching.table import Collection, PublicSet
+    from fdrd.fetching.fetching_run import Collection, FetchOptions, PublicSet
 
 
 def sample(
@@ -81,8 +80,16 @@ def fetch(
         fdrd fetch caltech101 raw/caltech101
         fdrd fetch fdrd raw
     """
-    from fdrd.fetching.fetching_run import FetchOptions, fetch_set, fetch_sets, is_fetched
-    from fdrd.fetching.table import Collection, find, read_collections, read_table
+    from fdrd.fetching.fetching_run import (
+        Collection,
+        FetchOptions,
+        fetch_set,
+        fetch_sets,
+        find,
+        is_fetched,
+        read_collections,
+        read_table,
+    )
 
     if folder and out_folder:
         raise FdrdError("the folder is given twice; remove --out")

@@ -29,14 +29,21 @@ from fdrd.engines import Engine
 from fdrd.errors import FdrdError
 from fdrd.files.struct_table import BATCH, StructTable, StructWriter, arrow_array
 from fdrd.negatives import Catalog
-from fdrd.negatives.annotate import AnnotateConfig
 from fdrd.negatives.catalog import catalogs_by_domain
-from fdrd.negatives.natural_pairs import Captioned, natural_pairs
-from fdrd.negatives.statements import Names, Statement, state
+from fdrd.negatives.draw import AnnotateConfig
+from fdrd.negatives.natural_pairs import Captioned, Names, Statement, natural_pairs, state
 from fdrd.negatives.values import stated
 from fdrd.pipeline.documents import CountedRows, make_counted
 from fdrd.progress import Progress
-from fdrd.record import KINDS, Kind, NaturalPair, Record, Scalar, TaggedCaption, class_labels
+from fdrd.record import (
+    KINDS,
+    Kind,
+    NaturalPair,
+    Record,
+    Scalar,
+    TaggedCaption,
+    class_labels,
+)
 from fdrd.storage import publish, resume
 from fdrd.storage.manifest import Shard, library_versions
 from fdrd.storage.shard_file import PARQUET

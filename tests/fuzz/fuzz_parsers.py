@@ -30,10 +30,9 @@ from benchmark.models.tensor_files import read_tensors
 from benchmark.rank_metrics import DIRECTIONS, QueryGroups, by_part, rank_metrics
 from benchmark.reporting.published import read_published
 from benchmark.result import read_result
-from fdrd.captioning.answer_cache import AnswerCache
 from fdrd.captioning.captioners.from_table import read_table
-from fdrd.captioning.interface import Answer
-from fdrd.captioning.prompts import read_questions, read_verdict
+from fdrd.captioning.interface import Answer, AnswerCache
+from fdrd.captioning.wording import read_questions, read_verdict
 from fdrd.card.front_matter import DATA_KEYS, merge_cards
 from fdrd.card.render import load_section
 from fdrd.curation.decisions import apply_to_record, in_effect, read_decisions

@@ -20,9 +20,8 @@ from fdrd.negatives import (
     parse_given,
 )
 from fdrd.negatives.catalog import catalogs_by_domain
-from fdrd.negatives.context import STEP
 from fdrd.negatives.given import plain
-from fdrd.negatives.odds import _MAX_BIAS, _NEVER, _ROUNDS, _SHORT, _balance
+from fdrd.negatives.odds import _MAX_BIAS, _NEVER, _ROUNDS, _SHORT, STEP, _balance
 from fdrd.record import ImageRef, Negative, Record, Source, TaggedCaption
 from fdrd.text.attributes import find_attributes
 from fdrd.text.mentions import category_pattern, find_mentions, key

@@ -28,7 +28,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from benchmark.evaluation.base_to_new import read_categories
 from benchmark.registry import chosen_methods, method_options, takes
 from benchmark.runner.description import Preset, Run, Search, Space
 from benchmark.settings import (
@@ -39,7 +38,13 @@ from benchmark.settings import (
     TrainConfig,
     training_options,
 )
-from benchmark.training.row_selection import Data, pairs_by_domain, split_of, training_domain
+from benchmark.training.row_selection import (
+    Data,
+    pairs_by_domain,
+    read_categories,
+    split_of,
+    training_domain,
+)
 from fdrd.errors import FdrdError
 from fdrd.kinds import refuse_other
 from fdrd.options import ALIASES, MOST_SEEDS, read_options

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from benchmark.experiments.plan import Experiment, Options, Protocols
-from benchmark.models.names import DEFAULT_BACKBONE
+from benchmark.models.loading import DEFAULT_BACKBONE
 from benchmark.registry import method_options, takes
 from benchmark.runner.description import Run
 from benchmark.settings import OptionValue

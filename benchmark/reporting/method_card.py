@@ -14,7 +14,7 @@ from string import Template
 from typing import Any
 
 from benchmark.checkpoint_files import CheckpointHeader
-from benchmark.models.names import EMBEDDED
+from benchmark.models.loading import EMBEDDED
 from benchmark.rank_metrics import BOTH
 from benchmark.result import BenchResult, read_result
 from benchmark.retrieval_metrics import main_columns

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.models.names import check_backbone_name, check_device
+from benchmark.models.loading import check_backbone_name, check_device
 from benchmark.registry import check_options, takes
 from benchmark.runner.description import Run
 from benchmark.settings import TrainConfig, check_gallery

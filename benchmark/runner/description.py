@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from benchmark.evaluation.base_to_new import CategoryList
 from benchmark.settings import Gallery, Half, OptionValue, check_seed
 from benchmark.train_context import Observer
-from benchmark.training.row_selection import Data, training_domain
+from benchmark.training.row_selection import CategoryList, Data, training_domain
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
 

@@ -10,7 +10,6 @@ from typing import Any, Unpack
 
 from benchmark.checkpoint import save_checkpoint
 from benchmark.checkpoint_files import CheckpointHeader, find_checkpoint, read_header
-from benchmark.evaluation.base_to_new import CategoryList
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone, Encoder
 from benchmark.registry import chosen_methods, method_options, takes
@@ -29,9 +28,8 @@ from benchmark.settings import (
     training_options,
 )
 from benchmark.train_context import Observer, TrainContext
-from benchmark.training.resumable import resumable
-from benchmark.training.row_selection import Data, split_of
-from benchmark.training.tracking import tracked
+from benchmark.training.resumable import resumable, tracked
+from benchmark.training.row_selection import CategoryList, Data, split_of
 from fdrd.errors import FdrdError
 from fdrd.options import read_options, shows_keywords
 from fdrd.progress import FINISHED, Progress, silent

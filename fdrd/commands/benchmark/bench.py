@@ -175,12 +175,11 @@ def bench(
         One parameter per option of the command line, and most are passed on one by one.
     """
     from benchmark.checkpoint_files import find_checkpoint, read_header
-    from benchmark.evaluation.base_to_new import read_categories
     from benchmark.experiments.presets import read_preset
     from benchmark.registry import chosen_methods, distribute, variants_of
     from benchmark.runner.checks import check_runs
     from benchmark.runner.description import Resources, Run
-    from benchmark.training.row_selection import limited
+    from benchmark.training.row_selection import limited, read_categories
     from fdrd.options import split_assignments
 
     quiet_transformers()

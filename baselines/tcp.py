@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from transformers.activations import QuickGELUActivation
 
 from baselines.coprompt import inconsistency
 from benchmark import (
@@ -34,14 +35,6 @@ from benchmark.training.trained_method import TrainedMethod, cosine
 from fdrd.errors import FdrdError
 
 
-class QuickGELU(nn.Module):
-    """x * sigmoid(1.702 x), the activation of CLIP."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return a tensor of the same shape."""
-        return x * torch.sigmoid(1.702 * x)
-
-
 class TextAwareContext(nn.Module):
     """Context vectors, and a network that computes those of a later layer from the frozen feature of a caption.
 
@@ -58,7 +51,7 @@ class TextAwareContext(nn.Module):
             torch.manual_seed(seed)
             self.network = nn.Sequential(
                 nn.Linear(backbone.dim, width),
-                QuickGELU(),
+                QuickGELUActivation(),  # of CLIP
                 nn.Linear(width, n_ctx * backbone.text_width),
             )
 

@@ -313,9 +313,10 @@ def configuration_of(tensors: Mapping[str, Tensor], *, quick_gelu: bool) -> dict
             "text_cfg": {**text, **tower("text")},
         }
     except (KeyError, IndexError) as error:
+        more = f" and {len(tensors) - 3} more" * (len(tensors) > 3)
         raise FdrdError(
             f"these are not the tensors of a CLIP with a vision transformer: no {error} among "
-            f"{_some(tensors)}"
+            f"{', '.join(sorted(tensors)[:3])}{more}"
         ) from error
 
 
@@ -399,12 +400,6 @@ def _square(size: Any) -> int:
     if len(sides) != 1:
         raise FdrdError(f"CLIPModel needs square images and patches, not {size}")
     return int(sides.pop())
-
-
-def _some(names: Any) -> str:
-    ordered = sorted(names)
-    more = len(ordered) - 3
-    return ", ".join(ordered[:3]) + (f" and {more} more" if more > 0 else "")
 
 
 def tokenizer_of(source: str | None, revision: str = "main", *, context: int = CLIP_LIMIT) -> Any:

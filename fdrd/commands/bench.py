@@ -130,11 +130,10 @@ def bench(
         fdrd bench data/fdrd --method coop --split validation -M n_ctx=4 -T epochs=5
     """
     from benchmark.checkpoint import find_checkpoint, read_header
-    from benchmark.evaluation.base_to_new import read_categories
     from benchmark.experiments.plan import read_preset
     from benchmark.registry import chosen_methods, distribute, takes, variants_of
     from benchmark.runner.description import Resources, Run, check_runs
-    from benchmark.training.row_selection import limited
+    from benchmark.training.row_selection import limited, read_categories
     from fdrd.options import split_assignments
 
     quiet_transformers()

@@ -176,7 +176,7 @@ def resume_hint(target: Path | None) -> str:
 
 def tokens_of(backbone: str) -> TokenCounter | None:
     """Return a token counter for a backbone, or None, with a message, if its tokenizer is not available."""
-    from benchmark.models.tokenizer import token_counter
+    from benchmark.models.loading import token_counter
 
     try:
         return token_counter(backbone)

@@ -137,7 +137,7 @@ def _write_features(
     dataset: str, home: Path, backbone: str | None, device: str | None, **limits: Any
 ) -> None:
     quiet_transformers()
-    from benchmark.models.names import check_backbone_name, check_device
+    from benchmark.models.loading import check_backbone_name, check_device
     from fdrd.dataset import load_splits
     from fdrd.files.atomic import check_empty
 

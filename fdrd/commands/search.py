@@ -53,7 +53,7 @@ def search(
     from dataclasses import asdict
 
     from benchmark.checkpoint import find_checkpoint
-    from benchmark.models.names import check_backbone_name, check_device
+    from benchmark.models.loading import check_backbone_name, check_device
     from benchmark.registry import chosen_methods
     from fdrd.dataset import load_splits
 

@@ -288,9 +288,9 @@ def _partners(
     done, total = 0, len(pairs.rows)
     for domain, of_domain in captions.items():
         catalog = catalogs[domain]
-        names = Names(catalog.categories, catalog.index, catalog.place)
+        names = Names(catalog.categories, catalog.index, catalog.index_of)
         statements = _statements(of_domain.texts, names, engine)
-        indices = [names.number.get(name, -1) for name in pairs.names["category"]]
+        indices = [names.index_of.get(name, -1) for name in pairs.names["category"]]
         category = np.array(indices, np.int64)[pairs["category"][of_domain.rows]]
         related = [each.same for each in names.categories]
         splits = pairs.split[of_domain.rows]

@@ -10,10 +10,9 @@ from rich.console import Console
 
 import benchmark
 from benchmark import TrainConfig, get_method, read_categories
-from benchmark.evaluation.base_to_new import CategoryList, half_of
 from benchmark.reporting.pages import markdown, table
 from benchmark.reporting.sentences import command
-from benchmark.training.row_selection import training_rows
+from benchmark.training.row_selection import CategoryList, half_of, training_rows
 from fdrd.errors import FdrdError
 from tests.running import run_method
 

@@ -22,14 +22,14 @@ from msgspec import to_builtins
 
 import benchmark
 from benchmark.checkpoint import read_header
-from benchmark.evaluation.base_to_new import read_categories
 from benchmark.experiments.plan import read_experiment
+from benchmark.models.conversion import read_config
 from benchmark.models.frozen_features import FrozenFeatures
-from benchmark.models.open_clip import read_config
 from benchmark.models.tensor_files import read_tensors
 from benchmark.rank_metrics import DIRECTIONS, QueryGroups, by_part, rank_metrics
 from benchmark.reporting.published import read_published
 from benchmark.result import read_result
+from benchmark.training.row_selection import read_categories
 from fdrd.captioning.captioners.from_table import read_table
 from fdrd.captioning.interface import Answer, AnswerCache
 from fdrd.captioning.wording import read_questions, read_verdict

@@ -11,8 +11,7 @@ from huggingface_hub import HfApi
 
 import fdrd
 from benchmark.checkpoint import load_method, save_checkpoint
-from benchmark.models.loading import load_backbone
-from benchmark.models.tokenizer import token_counter
+from benchmark.models.loading import load_backbone, token_counter
 from benchmark.settings import Named
 from fdrd.errors import FdrdError
 from fdrd.hub.source import local_source

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from benchmark.models.tokenizer import token_counter
+from benchmark.models.loading import token_counter
 from fdrd.build_config import BuildConfig
 from fdrd.checks.statistics import stats
 from fdrd.checks.validation import validate

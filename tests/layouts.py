@@ -71,9 +71,7 @@ LAYOUTS = {}
 def layout(reader, *has, captions=2, name="", **options):
     """Register a writer."""
 
-    def register(
-        write,
-    ):
+    def register(write):
         LAYOUTS[name or write.__name__] = Layout(write, reader, frozenset(has), captions, options)
         return write
 

@@ -168,10 +168,7 @@ def expected(data):
 
 @pytest.mark.parametrize(
     ("form", "script", "modules"),
-    [
-        ("coco", COCO, ("torchvision", "pycocotools")),
-        ("fiftyone", FIFTYONE, ("fiftyone",)),
-    ],
+    [("coco", COCO, ("torchvision", "pycocotools")), ("fiftyone", FIFTYONE, ("fiftyone",))],
 )
 def test_a_tool_reads_images_captions_and_categories(data, tmp_path, form, script, modules):
     fdrd.export(data, tmp_path / "out", to=form)

@@ -64,10 +64,7 @@ def test_card_and_registration_are_those_of_datasets(birds, tmp_path, own_cache,
         splits = SplitDict(dataset_name="fdrd")
         for split in dict.fromkeys(shard.split for shard in manifest.shards):
             of_split = [shard for shard in manifest.shards if shard.split == split]
-            size, lengths = (
-                sum(each.bytes for each in of_split),
-                [each.rows for each in of_split],
-            )
+            size, lengths = (sum(each.bytes for each in of_split), [each.rows for each in of_split])
             splits.add(
                 SplitInfo(split, size, sum(lengths), shard_lengths=lengths, dataset_name="fdrd")
             )

@@ -58,10 +58,7 @@ PAIR = Record("1", ImageRef("1.jpg"), "A red cat.", "cat", Source("1.jpg", "d" *
 
 def reviewed(tmp_path, *decisions):
     """Return the items after a review, and what it found."""
-    with (
-        contents_of([PAIR], tmp_path) as contents,
-        SourceWriter(tmp_path / "reviewed") as into,
-    ):
+    with contents_of([PAIR], tmp_path) as contents, SourceWriter(tmp_path / "reviewed") as into:
         found = review(contents, decisions, into)
         return [item for item, _ in into.finish("", contents.images).items()], found
 

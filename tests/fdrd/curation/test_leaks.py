@@ -11,11 +11,7 @@ from PIL import ImageOps
 
 from fdrd.build_config import BuildConfig
 from fdrd.checks.validation import validate, validate_images
-from fdrd.curation.leaks import (
-    assign_groups,
-    no_near_image_in_a_split,
-    no_near_image_in_two_splits,
-)
+from fdrd.curation.leaks import assign_groups, no_near_image_in_a_split, no_near_image_in_two_splits
 from fdrd.curation.near_duplicates import NearImages
 from fdrd.curation.pair_table import pair_table
 from fdrd.curation.splitting import assign_splits, linked_units

@@ -204,8 +204,7 @@ def test_an_interrupted_export_leaves_nothing_and_the_next_one_is_complete(built
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
-    [({"split": "train"}, "has no train"), ({"domain": "c"}, "has no c")],
+    ("asked", "message"), [({"split": "train"}, "has no train"), ({"domain": "c"}, "has no c")]
 )
 def test_a_missing_split_or_domain_is_reported(built, tmp_path, asked, message):
     with pytest.raises(FdrdError, match=message):

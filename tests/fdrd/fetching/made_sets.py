@@ -21,18 +21,8 @@ DOMAINS = {
         "inter_caltech-101_{s}.json",
     ),
     "oxfordpets": ("images.tar.gz", "images/{c}_{n}.jpg", "{c}_{n}", "pets_{s}.json"),
-    "stanfordcars": (
-        "cars_{s}.tgz",
-        "cars_{s}/{n:05}.jpg",
-        "{n:05}.jpg",
-        "{s}.json",
-    ),
-    "flowers102": (
-        "102flowers.tgz",
-        "jpg/image_{n:05}.jpg",
-        "{c}_image_{n:05}",
-        "flower_{s}.json",
-    ),
+    "stanfordcars": ("cars_{s}.tgz", "cars_{s}/{n:05}.jpg", "{n:05}.jpg", "{s}.json"),
+    "flowers102": ("102flowers.tgz", "jpg/image_{n:05}.jpg", "{c}_image_{n:05}", "flower_{s}.json"),
     "food101": (
         "food-101.tar.gz",
         "food-101/images/{c}/{n}.jpg",
@@ -45,12 +35,7 @@ DOMAINS = {
         "{c}_{n:07}",
         "plane_{s}.json",
     ),
-    "sun397": (
-        "SUN397.tar.gz",
-        "SUN397/a/{c}/sun_{n}.jpg",
-        "sun_{n}.jpg",
-        "inter_sun397_{s}.json",
-    ),
+    "sun397": ("SUN397.tar.gz", "SUN397/a/{c}/sun_{n}.jpg", "sun_{n}.jpg", "inter_sun397_{s}.json"),
     "dtd": ("dtd-r1.0.1.tar.gz", "dtd/images/{c}/{c}_{n}.jpg", "{c}_{n}.jpg", "inter_dtd_{s}.json"),
     "ucf101": (
         "UCF-101-midframes.zip",

@@ -30,9 +30,7 @@ def test_a_square_covers_its_pixels_and_shares_of_its_borders():
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.tuples(st.floats(-6, 22), st.floats(-6, 22)), min_size=3, max_size=3),
-)
+@given(st.lists(st.tuples(st.floats(-6, 22), st.floats(-6, 22)), min_size=3, max_size=3))
 def test_a_triangle_covers_its_area(corners):
     """On a canvas that holds all of it, within what four lines a row can miss at its ends."""
     points = np.array(corners)

@@ -209,10 +209,7 @@ def test_a_clip_score_is_measured_and_limited(raw):
 
 @pytest.mark.parametrize(
     ("arguments", "what"),
-    [
-        ([], "no dataset in data/"),
-        (["raw", "--min-clip-score", "0.2"], "--backbone"),
-    ],
+    [([], "no dataset in data/"), (["raw", "--min-clip-score", "0.2"], "--backbone")],
 )
 def test_a_mistaken_audit_is_one_line(raw, arguments, what):
     code, _, err = fdrd(raw.parent, "audit", *arguments)

@@ -177,7 +177,9 @@ OF_ROWS = {
     "a natural pair of unknown kind": with_row(
         lambda row: row.update(natural_pairs=[{"kind": "x", "id": "y"}])
     ),
-    "a negative of unknown kind": with_row(lambda row: row["negatives"][0].update(kind="x")),
+    "a negative of unknown kind": with_row(
+        lambda row: row.update(negatives=[{"caption": "A.", "category": "", "kind": "x"}])
+    ),
 }
 OF_IMAGES = {
     "digest of another image": with_row(lambda row: row["source"].update(sha256="0a" * 32)),

@@ -18,6 +18,7 @@ import fdrd
 from fdrd.images.check import read_image
 from fdrd.record import Record
 from fdrd.sources import find_domains, read_domain
+from tests.folders import caches_in
 
 pytestmark = pytest.mark.slow
 
@@ -149,9 +150,7 @@ def run(script, folder, *modules):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FDRD_CACHE", str(folder / "cache"))
-        patch.setattr("datasets.config.HF_DATASETS_CACHE", str(folder / "datasets"))
+    with caches_in(folder):
         fdrd.sample(folder / "raw", categories=4, pairs=60, size=32, workers=1)
         fdrd.build(folder / "raw", folder / "data", workers=1)
     return folder / "data"

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 import fdrd
 from benchmark.models.image_batches import Images
 from benchmark.models.loading import load_backbone
+from tests.folders import caches_in
 
 pytestmark = pytest.mark.slow
 
@@ -183,9 +184,7 @@ def test_clip_benchmark_and_fdrd_bench_report_the_same_recalls(models, byte_pair
 
 def test_clip_benchmark_reads_classes(models, tools, tmp_path):
     draw(tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
-        patch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    with caches_in(tmp_path):
         fdrd.build(tmp_path / "raw", tmp_path / "data", workers=1)
     fdrd.export(
         tmp_path / "data", tools.folder / "classes", to="webdataset", task="zeroshot_classification"

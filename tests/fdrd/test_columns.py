@@ -64,10 +64,9 @@ def test_card_and_registration_are_those_of_datasets(birds, tmp_path, own_cache,
         splits = SplitDict(dataset_name="fdrd")
         for split in dict.fromkeys(shard.split for shard in manifest.shards):
             of_split = [shard for shard in manifest.shards if shard.split == split]
-            size, lengths = (sum(each.bytes for each in of_split), [each.rows for each in of_split])
-            splits.add(
-                SplitInfo(split, size, sum(lengths), shard_lengths=lengths, dataset_name="fdrd")
-            )
+            size, rows = sum(each.bytes for each in of_split), [each.rows for each in of_split]
+            about = {"shard_lengths": rows, "dataset_name": "fdrd"}
+            splits.add(SplitInfo(split, size, sum(rows), **about))
         size = sum(shard.bytes for shard in manifest.shards)
         registered = DatasetInfo(
             features=of_datasets(manifest.categories, False), splits=splits, builder_name="fdrd",
@@ -76,9 +75,8 @@ def test_card_and_registration_are_those_of_datasets(birds, tmp_path, own_cache,
         registered.write_to_directory(str(tmp_path))
         (written,) = own_cache.rglob(f"fdrd/{name}/0.0.0/*/dataset_info.json")
         assert written.read_bytes() == (tmp_path / "dataset_info.json").read_bytes()
-        infos[name] = DatasetInfo(
-            features=columns, splits=splits, download_size=size, dataset_size=size
-        )
+        sizes = {"download_size": size, "dataset_size": size}
+        infos[name] = DatasetInfo(features=columns, splits=splits, **sizes)
     data = DatasetCardData()
     infos.to_dataset_card_data(data)
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")

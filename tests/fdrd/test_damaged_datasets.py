@@ -10,9 +10,10 @@ import pytest
 from benchmark.models.encoders import pretrained
 from fdrd.dataset import load_rows, load_view
 from fdrd.errors import FdrdError
+from fdrd.exports.formats import FORMATS
 from fdrd.viewer.images import thumbnail
 from tests.command import run_fdrd
-from tests.folders import digests
+from tests.folders import caches_in, digests
 from tests.scenes import image_bytes
 from tests.tampering import (
     COMMANDS,
@@ -44,18 +45,8 @@ BY_EVERY_COMMAND = {*OF_FILES, *OF_IMAGES, "a column is missing", "caption null"
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FDRD_CACHE", str(folder / "cache"))
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "datasets")
+    with caches_in(folder):
         return build_small(folder)
-
-
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory, clip_parts):
-    folder = tmp_path_factory.mktemp("clip")
-    for part in clip_parts():
-        part.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
@@ -63,16 +54,12 @@ def data(whole, tmp_path):
     return shutil.copytree(whole, tmp_path / "a" / "b" / "data")
 
 
-def shards(data):
-    return digests(data / "data")  # `fdrd audit` adds a section to the card
-
-
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damage_ends_every_command_in_one_line(
-    damage, data, backbone, tmp_path, monkeypatch, hub
+def test_a_damage_ends_each_command_in_one_line(
+    damage, data, saved_clip, tmp_path, monkeypatch, hub
 ):
     DAMAGES[damage](data)
-    before = shards(data)
+    before = digests(data / "data")  # `fdrd audit` adds a section to the card
     if damage not in OF_IMAGES:  # found before any model is loaded
 
         def refuse(*_, **__):
@@ -81,7 +68,7 @@ def test_a_damage_ends_every_command_in_one_line(
         monkeypatch.setattr(pretrained, "load", refuse)
     for number, command in enumerate(COMMANDS if damage in BY_EVERY_COMMAND else ROW_COMMANDS):
         out = tmp_path / "a" / f"out{number}"
-        code, printed, told = run(command, data, out, backbone)
+        code, printed, told = run(command, data, out, saved_clip)
         errors = [line for line in told.splitlines() if line.startswith("fdrd:")]
         if command in NOT_NOTICED.get(damage, ()):
             assert (command, code, errors) == (command, 0, [])
@@ -93,19 +80,17 @@ def test_a_damage_ends_every_command_in_one_line(
             assert str(data) in errors[0], told
             assert "fdrd validate" in errors[0], told
             assert not out.exists() or command == "bench"
-    assert shards(data) == before  # no command changes it
+    assert digests(data / "data") == before  # no command changes it
     assert not list(tmp_path.rglob("escaped*"))
 
 
-def test_every_command_reads_an_intact_dataset(data, backbone, tmp_path, hub):
+def test_every_command_reads_an_intact_dataset(data, saved_clip, tmp_path, hub):
     for number, command in enumerate(COMMANDS):
-        code, _, told = run(command, data, tmp_path / f"out{number}", backbone)
+        code, _, told = run(command, data, tmp_path / f"out{number}", saved_clip)
         assert (command, code) == (command, 0), told
 
 
-@pytest.mark.parametrize(
-    "form", ["coco", "imagefolder", "karpathy", "label-studio", "mteb", "fiftyone"]
-)
+@pytest.mark.parametrize("form", sorted(FORMATS.keys() - {"jsonl", "webdataset"}))
 @pytest.mark.parametrize("damage", ["digest is a path", "domain is a path"])
 def test_no_format_writes_outside_of_its_folder(form, damage, data, tmp_path):
     DAMAGES[damage](data)
@@ -115,10 +100,10 @@ def test_no_format_writes_outside_of_its_folder(form, damage, data, tmp_path):
     assert not list(tmp_path.rglob("escaped*"))
 
 
-def test_a_damaged_training_split_is_not_left_out(data, tmp_path, backbone):
+def test_a_damaged_training_split_is_not_left_out(data, tmp_path, saved_clip):
     next((data / "data").rglob("train-*")).unlink()
     for command in ("export jsonl", "bench", "features", "search"):
-        code, _, told = run(command, data, tmp_path / "out", backbone)
+        code, _, told = run(command, data, tmp_path / "out", saved_clip)
         assert (command, code) == (command, 2)
         assert "train-00000-of-00001.arrow: is missing" in told
 

@@ -59,15 +59,9 @@ def run_training(folder, backbone, splits):
 
 def run_experiment(folder, backbone, splits):
     rows = [{"method": "coop", "train": {"epochs": 1}}, "zero_shot"]
-    content = {
-        "data": "birds",
-        "backbones": ["tiny"],
-        "methods": rows,
-        "results": str(folder / "out"),
-    }
-    benchmark.run_experiment(
-        benchmark.to_experiment(content), data={"birds": splits}, backbones={"tiny": backbone}
-    )
+    content = {"data": "birds", "backbones": ["tiny"], "methods": rows}
+    plan = benchmark.to_experiment({**content, "results": str(folder / "out")})
+    benchmark.run_experiment(plan, data={"birds": splits}, backbones={"tiny": backbone})
 
 
 def run_export(folder, *_):
@@ -95,12 +89,8 @@ def written(folder):
 
 
 JOBS = {
-    "build": run_build,
-    "captioning": run_captioning,
-    "training": run_training,
-    "experiment": run_experiment,
-    "export": run_export,
-    "features": run_features,
+    **{"build": run_build, "captioning": run_captioning, "training": run_training},
+    **{"experiment": run_experiment, "export": run_export, "features": run_features},
     "fetch": run_fetch,
 }
 ONCE = ("export", "features", "fetch")
@@ -266,8 +256,10 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("moment", ["collect", "stage"])
+@pytest.mark.parametrize(
+    ("change", "moment"),
+    [*((change, "collect") for change in CHANGES), ("replaced", "stage"), ("removed", "stage")],
+)
 def test_a_source_that_changes_while_it_is_read_is_noticed(
     birds, tmp_path, monkeypatch, change, moment
 ):
@@ -285,7 +277,6 @@ def test_a_source_that_changes_while_it_is_read_is_noticed(
         build(birds, tmp_path / "out", config=SMALL, workers=1)
         assert moment == "collect"
     monkeypatch.undo()
-    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache/fdrd"))
     again = build(birds, tmp_path / "out", config=SMALL, workers=1)
     build(birds, tmp_path / "reference", config=SMALL, workers=1)
     assert digests(tmp_path / "out") == digests(tmp_path / "reference")
@@ -305,7 +296,6 @@ def test_a_file_that_changed_only_while_it_was_read_is_read_again(birds, tmp_pat
     monkeypatch.setattr(collect, "run_check_task", changing)
     build(birds, tmp_path / "out", config=SMALL, workers=1)
     monkeypatch.undo()
-    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache/fdrd"))
     image.write_bytes(before)
     os.utime(image, ns=(times.st_atime_ns, times.st_mtime_ns))
     build(birds, tmp_path / "out", config=SMALL, workers=1)

@@ -70,12 +70,6 @@ def test_an_answer_survives_the_run(file):
         assert (cache.get("k"), len(cache)) == (answer, 1)
 
 
-def test_an_answer_of_another_run_is_found(file):
-    with AnswerCache(file) as one, AnswerCache(file) as other:
-        other.put("k", Answer("asked once"), "m")
-        assert one.get("k") == Answer("asked once")
-
-
 def test_an_answer_is_stored_before_it_is_reported(cache):
     captioner = Scripted("m", {"a": "one", "b": "two"}.get)
     reported = []

@@ -8,7 +8,7 @@ from PIL import Image
 
 from fdrd.captioning import AnswerCache, CaptionSettings, Failure
 from fdrd.captioning.answer_cache import CaptioningSession
-from fdrd.captioning.prompts import QUESTIONS, draft_question, read_questions, read_verdict
+from fdrd.captioning.prompts import draft_question, read_questions, read_verdict
 from fdrd.captioning.rounds import caption_images
 from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.errors import FdrdError
@@ -83,13 +83,6 @@ def test_an_unchanged_image_is_not_decoded_again(source, draw, monkeypatch):
     again = find_uncaptioned(source)
     changed = set(again.images) - set(first.images)
     assert [image.path for image in changed] == ["wren/2.png"]
-
-
-def test_a_source_with_all_captions_is_an_error(write, draw, tmp_path):
-    write("wren/1.png", draw(1))
-    write("wren/1.txt", "A wren.")
-    with pytest.raises(FdrdError, match="every image has a caption"):
-        find_uncaptioned(tmp_path / "raw")
 
 
 def test_a_captioner_sees_an_image_as_the_benchmark_does(write, tmp_path):
@@ -186,14 +179,6 @@ def test_a_score_below_the_minimum_rejects(caption):
     assert reasons(states) == ["clip_score", "clip_score", "", ""]
     assert [state.score for state in states] == [0.0, 0.1, 0.2, 0.3]
     assert reasons(caption(Scripted("w", GOOD), score=score)) == [""] * 4
-
-
-def test_the_digest_of_an_image_chooses_its_question(source):
-    images = find_uncaptioned(source).images
-    templates = ("{category} of {dataset}?", "{what} {category}")
-    asked = {draft_question(image, templates).text for image in images}
-    assert asked <= {"wren of raw?", "{what} wren"}
-    assert all("wren" in draft_question(image, QUESTIONS).text for image in images)
 
 
 def test_braces_in_a_name_are_left_alone(write, draw, tmp_path):

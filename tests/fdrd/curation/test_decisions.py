@@ -86,9 +86,7 @@ def test_a_build_applies_each_kind_of_decision(birds, tmp_path):
     assert dropped.id not in after
     assert after[accepted.id].caption == accepted.caption
     assert wrong.negatives[0].caption not in {each.caption for each in after[wrong.id].negatives}
-    assert len(after[wrong.id].negatives) <= len(
-        wrong.negatives
-    )  # where no other swap is plausible
+    assert len(after[wrong.id].negatives) <= len(wrong.negatives)  # if no other swap is plausible
     assert after[marked.id].attributes == ()
     entry = built.manifest.decisions
     assert (entry.applied, entry.stale) == (6, 0)

@@ -14,8 +14,8 @@ from tests.tampering import build_small
 class FullFile:
     """A file of which only a few bytes fit on the disk; its error names no file, as that of `write`."""
 
-    def __init__(self, file):
-        self.file, self.room = file, 300
+    def __init__(self, file, room=300):
+        self.file, self.room = file, room
 
     def write(self, data):
         self.room -= len(data)
@@ -68,7 +68,6 @@ def test_an_export_ends_in_one_line(form, full, tmp_path):
 
 
 def test_a_sample_ends_in_one_line(full):
-    code, _, told = run_fdrd(
-        "sample", full / "raw", "--categories", 2, "--pairs", 8, "--workers", 1
-    )
+    size = ("--categories", 2, "--pairs", 8, "--workers", 1)
+    code, _, told = run_fdrd("sample", full / "raw", *size)
     check(code, told, full / "raw")

@@ -63,13 +63,6 @@ def test_shapes_are_clipped_to_the_canvas():
         assert set(np.unique(covered)) <= {0, FULL}
 
 
-def test_polygons_do_not_depend_on_each_other():
-    outlines = [ellipse(4, 4, 3, 2), polygon((0, 0), (9, 1), (3, 12)), ellipse(12, 9, 5, 5)]
-    together = coverage(*outlines)
-    for outline, among_others in zip(outlines, together, strict=True):
-        assert np.array_equal(coverage(outline)[0], among_others)
-
-
 def test_paint_covers_fully_partly_and_not_at_all():
     canvas = np.full((3, 1, 3), 100, np.int16)
     paint(canvas, Mask(0, 0, np.array([[0, FULL // 2, FULL]], np.int16)), (255, 0, 100))

@@ -17,6 +17,7 @@ from benchmark.models.tokenizer import token_counter
 from fdrd.errors import FdrdError
 from fdrd.hub.source import local_source
 from fdrd.pipeline.builder import build
+from tests.folders import caches_in
 
 EVIL = ("../../../../../evil", "/evil", "a\\..\\..\\evil", "data/../../evil", "evil\0")
 
@@ -87,9 +88,7 @@ ANSWERS = {
 def things(tmp_path_factory):
     """Return a folder with a built dataset, files of a Hub dataset, and a checkpoint."""
     folder = tmp_path_factory.mktemp("things")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FDRD_CACHE", str(folder / "cache"))
-        patch.setattr("datasets.config.HF_DATASETS_CACHE", folder / "datasets")
+    with caches_in(folder):
         fdrd.sample(folder / "raw", 6, 24, size=32, workers=1)
         built = build(folder / "raw", folder / "set", workers=1).out
     images = sorted((folder / "raw").rglob("*.jpg"))

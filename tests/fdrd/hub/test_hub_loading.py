@@ -83,9 +83,8 @@ def test_a_new_process_loads_every_image_with_its_digest(two_domains, tmp_path, 
             file = of_file[digest]
             seen.add(digest)
             assert key.startswith(f"{file.relative_to(two_domains).parts[0]}/")
-            assert (
-                loaded["names"][category].removeprefix(f"{key.split('/')[0]}: ") == file.parent.name
-            )
+            name = loaded["names"][category].removeprefix(f"{key.split('/')[0]}: ")
+            assert name == file.parent.name
     assert seen == of_file.keys()
     assert loaded["size"] == [24, 16]
     copy = snapshot_download("org/birds", repo_type="dataset", local_dir=tmp_path / "copy")

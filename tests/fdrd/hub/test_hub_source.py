@@ -70,24 +70,6 @@ def test_a_parquet_dataset_builds_and_needs_no_network_the_second_time(tmp_path,
     assert json.loads(again.stdout)["nothing_to_do"]
 
 
-@pytest.mark.slow
-def test_images_that_are_files_of_the_repository_are_downloaded(tmp_path, hub, draw):
-    for row in range(6):
-        file = tmp_path / f"repo/train/{('wren', 'robin')[row % 2]}/{row}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(draw(row))
-    lines = [
-        {"file_name": f"{('wren', 'robin')[row % 2]}/{row}.png", "text": f"Bird {row}.",
-         "category": ("wren", "robin")[row % 2]}
-        for row in range(6)
-    ]  # fmt: skip
-    (tmp_path / "repo/train/metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    upload(tmp_path / "repo")
-    done = build(hub, tmp_path, "hub:org/birds")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["records"]["kept"] == 6
-
-
 def test_invalid_names_and_missing_datasets_are_reported(tmp_path, hub):
     assert local_source("some/folder") == Path("some/folder")
     with pytest.raises(FdrdError, match="write hub:ORG/NAME"):

@@ -80,17 +80,6 @@ def test_a_folder_with_an_unknown_layout_is_named_and_counted(tmp_path, write, d
     assert (rejected["file"], rejected["reason"]) == ("loose", "unreadable_annotations")
 
 
-def test_folders_with_annotations_are_domains_instead_of_categories(tmp_path, write, draw):
-    for folder in ("pets", "cars"):
-        write(f"{folder}/x_1.png", draw(1))
-    record = {"file_name": "x_1.png", "class_name": "x", "positive": "An x."}
-    write("pets/pets_test.json", {"x_1": record})
-    assert [line.partition(",")[0] for line in lines(tmp_path)][:1] == ["pets: released"]
-    assert "cars: left out" in "\n".join(lines(tmp_path))
-    (tmp_path / "raw/pets/pets_test.json").unlink()
-    assert lines(tmp_path)[0].startswith("raw: image_folder")
-
-
 @pytest.mark.parametrize(
     ("path", "content", "message"),
     [

@@ -6,7 +6,6 @@ Trees are drawn here after each layout, with the spellings of categories that it
 import pytest
 
 from fdrd.reasons import Rejection
-from fdrd.sources import find_domains, read_domain
 from fdrd.sources.layouts import released
 from fdrd.sources.reading.source_folder import SourceFolder
 
@@ -120,20 +119,6 @@ def test_every_caption_of_a_domain_finds_its_image(tmp_path, write, draw, name):
         write(f"{name}/cat_to_name.json", {"21": "fire lily"})
     found = list(released.read(SourceFolder(tmp_path / "raw" / name)))
     assert [item.image.path if not isinstance(item, Rejection) else item for item in found] == paths
-
-
-def test_all_nine_are_domains_of_one_source_despite_other_files(tmp_path, write, draw):
-    for name in DOMAINS:
-        draw_domain(write, draw, name)
-    write("oxford_pets/annotations/list.txt", "x")
-    write("food-101/meta/train.json", {"apple_pie": ["apple_pie/1005649"]})
-    domains = find_domains(tmp_path / "raw")
-    assert [domain.name for domain in domains] == sorted(DOMAINS)
-    assert {domain.reader for domain in domains} == {"released"}
-    found = [item for domain in domains for item in read_domain(tmp_path / "raw", domain)]
-    assert not [item for item in found if isinstance(item, Rejection)]
-    frames = [item.group for item in found if item.domain == "ucf101"]
-    assert frames == ["v_ApplyEyeMakeup_g08", "v_ApplyEyeMakeup_g08", "v_HandStandPushups_g01"]
 
 
 def test_equal_file_names_are_resolved_by_the_folder_of_the_split(tmp_path, write, draw):

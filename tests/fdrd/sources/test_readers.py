@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from random import Random
@@ -150,9 +151,8 @@ def test_valid_annotations_are_read_as_they_are_except_for_normalization(write):
         assert found.category == normalize_category(category)[0]
         normal, _ = normalize_caption(caption)
         # `a` before the category may have become `an`.
-        assert found.caption.replace("An ", "A ").replace("an ", "a ") == normal.replace(
-            "An ", "A "
-        ).replace("an ", "a ")
+        articles = re.compile("(?<=[Aa])n(?= )")
+        assert articles.sub("", found.caption) == articles.sub("", normal)
 
     check_one()
 

@@ -59,7 +59,7 @@ def test_longer_names_are_those_that_mention_the_name():
 
 
 def test_a_pattern_considers_the_longer_names_that_a_caption_has():
-    names = ["bird", *(f"bird {number}" for number in range(3000))]
+    names = ["bird", *(f"bird {number}" for number in range(300))]
     pattern = mention_pattern("bird", names[1:])
-    caption = "A bird 2999, two Bird  17 and a bird."
+    caption = "A bird 299, two Bird  17 and a bird."
     assert [caption[m.start :] for m in find_mentions(caption, pattern)] == ["bird."]

@@ -81,14 +81,6 @@ def test_a_caption_that_does_not_fit_is_reported(bare, record, value, reason):
     assert reason in stale[1]
 
 
-def test_an_undone_caption_is_not_used(bare):
-    undone = Decision(KEY, "", "ann", "2026-01-01T00:00:00Z", "undo")
-    lines = [decision(KEY, "A wren."), undone]
-    (bare / "decisions.jsonl").write_bytes(b"".join(map(to_line, lines)))
-    built = build(bare / "raw", bare / "set", decisions=bare / "decisions.jsonl", workers=1)
-    assert (built.manifest.records.kept, built.stale) == (4, [])
-
-
 def test_images_in_an_archive_are_shown_and_captioned(draw, tmp_path, open_site):
     members = {}
     for number in range(4):

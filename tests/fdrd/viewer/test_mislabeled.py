@@ -82,9 +82,3 @@ def test_a_category_of_few_images_is_not_judged(each):
     category = np.append(labels, [2] * each).astype(np.int32)
     rows, _ = found(vectors, np.arange(len(category)), category)
     assert bool(set(rows.tolist()) & set(range(20, 20 + each))) == (each >= 3)
-
-
-def test_one_category_and_rows_without_an_image_are_no_error():
-    vectors, labels = clusters(classes=1)
-    assert len(found(vectors, np.arange(15), labels)[0]) == 0
-    assert len(found(vectors, np.full(15, -1), labels)[0]) == 0

@@ -3,8 +3,6 @@
 import json
 import time
 from dataclasses import replace
-from importlib.resources import files
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,8 +11,6 @@ import torch
 from benchmark.checkpoint import untrained_method
 from benchmark.models.loading import cached_backbone
 from benchmark.rank_metrics import DIRECTIONS
-from benchmark.reporting.plots import PALETTE, Plot, Series, inline_svg
-from benchmark.reporting.result_plots import plots_of
 from fdrd import load
 from fdrd.dataset import load_view, rows_digest
 from fdrd.viewer.false_captions import false_caption
@@ -146,34 +142,3 @@ def test_results_of_other_data_are_told_apart(measured, birds, tmp_path, open_si
     assert "measured on other data" in site.text("/results")
     assert "measured on other data" in site.text("/results/queries")
     assert "measured on other data" in site.text("/results/negatives")
-
-
-def test_buttons_of_series_have_the_colors_of_the_plots():
-    css = files("fdrd.viewer").joinpath("static/viewer.css").read_text()
-    for place, color in enumerate(PALETTE):
-        assert f".s{place} {{ --c: {color}; }}" in css
-
-
-def test_plots_are_xml_without_styles_or_scripts(runs):
-    plots = plots_of(runs.comparisons[0])
-    assert {plot.name for plot in plots} >= {
-        "recall-text_to_image",
-        "ranks-image_to_text",
-        "training-mrr",
-    }
-    hostile = Plot(
-        "p",
-        "<script>\x07</script>",
-        ["<a>", "b"],
-        [Series('"><x $\\frac', [1.0, 2.0], 0)],
-        "&",
-        "<",
-        bars=True,
-    )
-    for plot in (*plots, hostile):
-        root = ElementTree.fromstring(inline_svg(plot))
-        assert not any(
-            "style" in each.attrib or each.tag.endswith(("script", "style")) for each in root.iter()
-        )
-        series = {each.get("data-of") for each in root.iter()} - {None}
-        assert series == {str(n) for n in range(len(plot.series))}

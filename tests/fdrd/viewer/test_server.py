@@ -23,7 +23,6 @@ from starlette.responses import PlainTextResponse
 
 from fdrd.build_config import BuildConfig
 from fdrd.pipeline.builder import build
-from fdrd.storage.manifest import read_manifest
 from fdrd.viewer.facets import MOST_CHOSEN
 from fdrd.viewer.review import digest_of
 from fdrd.viewer.security import POLICY, Guard, redirect_file
@@ -285,32 +284,6 @@ def test_rejected_records_stand_beside_the_kept_ones(drawn, write, draw, tmp_pat
     file = tmp_path / "set.review" / "r" / "decisions.jsonl"
     built = build(tmp_path / "raw", tmp_path / "set", decisions=file, workers=1)
     assert built.manifest.records.kept == 3
-
-
-def test_a_damaged_shard_shows_an_error_on_its_records(birds, tmp_path, open_site):
-    build(birds, tmp_path / "set", config=BuildConfig(shard_bytes=800), workers=1)
-    shards = read_manifest(tmp_path / "set").shards
-    cut, flipped = (tmp_path / "set" / shard.path for shard in shards[:2])
-    cut.unlink()
-    cut.write_bytes(b"no shard")
-    data = bytearray(flipped.read_bytes())
-    place = data.rindex(b"IDAT") + 8  # inside an image
-    data[place] ^= 255
-    flipped.unlink()
-    flipped.write_bytes(data)
-    site = open_site(tmp_path / "set")
-    page = site.text("/")
-    assert page.count('role="alert"') == 2
-    index = site.context.library.current()
-    readable = 49 - shards[0].rows
-    assert index.columns.size == readable
-    bad = [record for record in index.records(range(readable)) if record["error"]]
-    assert len(bad) == shards[1].rows
-    for record in bad:
-        assert markup(record["error"]) in site.text("/record", id=record["id"])
-        assert site.ask(f"/thumb?id={quote(record['id'])}").status == 200
-    good = next(record for record in index.records(range(readable)) if not record["error"])
-    assert site.ask(f"/thumb?id={quote(good['id'])}").headers["content-type"] == "image/webp"
 
 
 def test_a_dataset_that_is_rebuilt_while_it_is_open_is_noticed(birds, tmp_path, open_site):

@@ -317,11 +317,12 @@ def coco(root, pairs):
         some = [(n, p) for n, p in enumerate(pairs) if p.split == split]
         put_images(root, [p for _, p in some], f"{split}2017")
         texts = [(n, c) for n, p in some for c in p.captions]
-        put(root, f"annotations/captions_{split}2017.json", {
-            "info": {}, "licenses": [],
-            "images": [{"id": n, "file_name": f"{p.name}.png", "photographer": p.photographer} for n, p in some],
-            "annotations": [{"id": i, "image_id": n, "caption": c} for i, (n, c) in enumerate(texts)],
-        })  # fmt: skip
+        images = [
+            {"id": n, "file_name": f"{p.name}.png", "photographer": p.photographer} for n, p in some
+        ]
+        annotations = [{"id": i, "image_id": n, "caption": c} for i, (n, c) in enumerate(texts)]
+        content = {"info": {}, "licenses": [], "images": images, "annotations": annotations}
+        put(root, f"annotations/captions_{split}2017.json", content)
 
 
 @layout("coco_captions", "category", "split", "photographer")
@@ -329,23 +330,28 @@ def coco_with_instances(root, pairs):
     coco(root, pairs)
     names = ["wren", "robin"]
     for split in ("train", "val", "test"):
-        boxes = [(n, p.category) for n, p in enumerate(pairs) if p.split == split]
-        put(root, f"annotations/instances_{split}2017.json", {
-            "images": [], "categories": [{"id": i, "name": c} for i, c in enumerate(names)],
-            "annotations": [{"image_id": n, "category_id": names.index(c), "area": 9.5} for n, c in boxes]
-            + [{"image_id": n, "category_id": 1 - names.index(c), "area": 2} for n, c in boxes],
-        })  # fmt: skip
+        boxes = [
+            {"image_id": n, "category_id": category, "area": area}
+            for n, p in enumerate(pairs)
+            if p.split == split
+            for category, area in ((names.index(p.category), 9.5), (1 - names.index(p.category), 2))
+        ]
+        categories = [{"id": i, "name": c} for i, c in enumerate(names)]
+        content = {"images": [], "categories": categories, "annotations": boxes}
+        put(root, f"annotations/instances_{split}2017.json", content)
 
 
 @layout("karpathy", "split", "photographer")
 def karpathy(root, pairs):
     put_images(root, pairs, "val2014")
     images = [
-        {"filepath": "val2014", "filename": f"{p.name}.png", "imgid": n, "photographer": p.photographer,
-         "split": "restval" if p.split == "train" else p.split,
-         "sentences": [{"raw": c, "tokens": c.split()} for c in p.captions]}
+        {
+            **{"filepath": "val2014", "filename": f"{p.name}.png", "imgid": n},
+            **{"photographer": p.photographer, "split": p.split.replace("train", "restval")},
+            "sentences": [{"raw": c, "tokens": c.split()} for c in p.captions],
+        }
         for n, p in enumerate(pairs)
-    ]  # fmt: skip
+    ]
     put(root, "dataset_coco.json", {"images": images, "dataset": "coco"})
 
 
@@ -487,20 +493,21 @@ def conversation(pair):
 
 def img2dataset_json(pair, number):
     """Return the fields that img2dataset writes about an image."""
-    return {
-        "label": pair.category, "photographer": pair.photographer, "url": f"https://example.org/{pair.name}.png",
-        "caption": pair.captions[0], "key": f"{number:09d}", "status": "success", "error_message": None,
-        "width": 24, "height": 16, "original_width": 24, "original_height": 16, "exif": "{}",
-        "sha256": hashlib.sha256(pair.data).hexdigest(),
-    }  # fmt: skip
+    fields = {"label": pair.category, "photographer": pair.photographer, "key": f"{number:09d}"}
+    fields |= {"url": f"https://example.org/{pair.name}.png", "caption": pair.captions[0]}
+    fields |= {"status": "success", "error_message": None, "exif": "{}", "width": 24, "height": 16}
+    fields |= {"original_width": 24, "original_height": 16}
+    return fields | {"sha256": hashlib.sha256(pair.data).hexdigest()}
 
 
 def img2dataset_reports(root, pairs):
     """Write what img2dataset reports beside a shard: all rows, also those without an image, and counts."""
     rows = [img2dataset_json(p, number) for number, p in enumerate(pairs)]
     failed = dict.fromkeys(rows[0]) | {
-        "url": "https://example.org/gone.png", "caption": "A lost bird.", "key": f"{len(pairs):09d}",
-        "status": "failed_to_download", "error_message": "HTTP Error 404: Not Found",
-    }  # fmt: skip
+        "url": "https://example.org/gone.png",
+        "caption": "A lost bird.",
+    }
+    failed |= {"key": f"{len(pairs):09d}", "status": "failed_to_download"}
+    failed["error_message"] = "HTTP Error 404: Not Found"
     pq.write_table(pa.Table.from_pylist([*rows, failed]), root / "00000.parquet")
     put(root, "00000_stats.json", {"count": len(rows) + 1, "successes": len(rows)})

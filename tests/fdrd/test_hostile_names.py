@@ -121,11 +121,12 @@ def result(tiny_clip, tiny_dataset):
 @pytest.mark.parametrize("form", ["markdown", "html", "latex", "csv", "terminal", "card"])
 def test_a_result_file_cannot_control_a_report(form, result, capsys):
     fence = f"=1\n```\n{NAME}\n````"
-    settings = replace(
-        result.settings, method=fence, label=fence, domain=fence, remarks={NAME: NAME},
-        data=replace(result.settings.data, name=fence), options={NAME: NAME}, train=None,
-        backbone=replace(result.settings.backbone, name=fence),
-    )  # fmt: skip
+    named = {
+        key: replace(getattr(result.settings, key), name=fence) for key in ("data", "backbone")
+    }
+    named |= {"remarks": {NAME: NAME}, "options": {NAME: NAME}}
+    named |= dict.fromkeys(("method", "label", "domain"), fence)
+    settings = replace(result.settings, train=None, **named)
     sides = {NAME: next(iter(result.metrics.by_domain.values()))}
     metrics = replace(result.metrics, by_domain={**sides, "b": sides[NAME]}, by_category=sides)
     results = [replace(result, settings=settings, metrics=metrics, versions={NAME: NAME})]

@@ -42,13 +42,11 @@ def paths(tmp_path, draw, monkeypatch):
     put("wds/raw/dataset_type.txt", b"retrieval")
     put("cells.toml", b"seeds = 3")
     monkeypatch.chdir(tmp_path)
-    return {
-        "source": "raw", "dataset": "dataset", "results": "results",
-        "result": "results/coop.json", "checkpoint": "results/coop.safetensors", "model": "model",
-        "weights": "model/model.safetensors", "features": "stored", "captions": "captioned",
-        "export": "export", "webdataset": "wds", "experiment": "cells.toml",
-        "image": "raw/train/wren/1.png",
-    }  # fmt: skip
+    same = {kind: kind for kind in ("dataset", "results", "model", "export")}
+    files = {"result": "results/coop.json", "checkpoint": "results/coop.safetensors"}
+    files |= {"weights": "model/model.safetensors", "image": "raw/train/wren/1.png"}
+    files |= {"experiment": "cells.toml", "captions": "captioned", "webdataset": "wds"}
+    return {"source": "raw", "features": "stored", **same, **files}
 
 
 def test_each_kind_is_recognized(paths):

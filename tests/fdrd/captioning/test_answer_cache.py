@@ -54,9 +54,8 @@ def test_default_prompts_keep_the_keys_of_answers_that_users_have_paid_for():
         draft_question(IMAGE, QUESTIONS, "A wren.", ("It is red.",)),
         evaluation_question(IMAGE, "A wren."),
     ]
-    assert [question_key({"model": "m"}, question)[:8] for question in asked] == [
-        "211c0fc4", "663099e5", "f596fdbe",
-    ]  # fmt: skip
+    keys = [question_key({"model": "m"}, question)[:8] for question in asked]
+    assert keys == ["211c0fc4", "663099e5", "f596fdbe"]
     feedback = "\n".join(text for text, _ in FILTERS.values())
     assert hashlib.sha256(feedback.encode()).hexdigest()[:8] == "06cf7891"
 

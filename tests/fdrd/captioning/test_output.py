@@ -1,12 +1,10 @@
 """The captioned source: what a build makes of it, and what it must not lose or change."""
 
-import errno
 import hashlib
 import io
 import json
 import shutil
 import zipfile
-from contextlib import contextmanager
 
 import pytest
 
@@ -100,14 +98,6 @@ def test_annotations_of_an_earlier_run_remove_nothing_outside_the_output(source,
     assert (tmp_path / "own.png").read_bytes() == b"of the user"
 
 
-def test_a_caption_is_stored_with_its_captioner_and_history(source, tmp_path):
-    caption_from_template(source, tmp_path / "captioned")
-    entries = json.loads((tmp_path / "captioned" / "cats" / "captions.json").read_text())
-    made = entries["tabby/21.png"]["captioning"]
-    assert made["captioner"]["name"] == "template"
-    assert (made["rounds"], made["problems"], len(made["question"])) == (1, [[]], 16)
-
-
 def test_a_rejected_image_is_listed_with_reason_and_draft_from_template(source, tmp_path):
     done = caption_from_template(
         source, tmp_path / "captioned", "A {category} can be seen in the image."
@@ -166,21 +156,6 @@ def test_two_images_with_one_key_are_refused_before_anything_is_asked(write, dra
     with pytest.raises(FdrdError, match=r"metadata.jsonl: line 2 have the id '7'"):
         caption_from_template(tmp_path / "raw", tmp_path / "captioned")
     assert not list(tmp_path.glob("captioned/*/captions*"))
-
-
-def test_a_full_disk_loses_no_image_of_an_archive(write, draw, tmp_path, monkeypatch):
-    (tmp_path / "raw").mkdir()
-    with zipfile.ZipFile(tmp_path / "raw/birds.zip", "w") as archive:
-        archive.writestr("wren/1.png", draw(1))
-
-    @contextmanager
-    def full(path):
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        yield
-
-    monkeypatch.setattr("fdrd.captioning.output.atomic_write", full)
-    with pytest.raises(OSError, match=r"No space left on device: .*\.jpg"):
-        caption_from_template(tmp_path / "raw", tmp_path / "out")
 
 
 def test_images_outside_the_source_are_not_copied(source, tmp_path):

@@ -59,13 +59,6 @@ def problems(states):
     return {tuple(state.problems) for state in states}
 
 
-def test_images_without_a_caption_are_found(source):
-    found = find_uncaptioned(source)
-    assert [image.path for image in found.images] == [f"wren/{number}.png" for number in range(4)]
-    assert [record.caption for record in found.captioned] == ["A robin that has its caption."]
-    assert found.categories == {"raw": ("robin", "wren")}
-
-
 def test_an_invalid_image_is_rejected_before_it_is_asked_about(source):
     (source / "wren" / "5.png").write_text("not an image")
     (rejected,) = find_uncaptioned(source).rejected

@@ -112,8 +112,12 @@ def test_attribute_coverage_is_a_share_of_captions():
 
 def rows(draw_negative, size=600):
     generator = random.Random(0)
-    return [(f"photo {i} of a {name}", [f"photo {i} of a {draw_negative(generator, name)}"])
-            for i in range(size) for name in [generator.choice("abcdefgh")]]  # fmt: skip
+    found = []
+    for i in range(size):
+        name = generator.choice("abcdefgh")
+        wrong = f"photo {i} of a {draw_negative(generator, name)}"
+        found.append((f"photo {i} of a {name}", [wrong]))
+    return found
 
 
 @pytest.mark.parametrize("reader", ["words", "context"])
@@ -161,11 +165,6 @@ def test_an_audit_can_be_json_markdown_and_tables():
     console = Console(width=160, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
     console.print(tables(found))
     assert "Text-only baseline" in console.export_text()
-
-
-def test_an_audit_of_nothing_is_empty():
-    assert audit_records([]) == ()
-    assert markdown(()).startswith("## Audit")
 
 
 def test_a_built_dataset_returns_its_records(built_birds):

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ import pytest
 from PIL import Image
 
 from fdrd import __main__ as cli
-from tests.command import run_fdrd, start_fdrd
+from tests.command import run_fdrd, run_python, start_fdrd
 from tests.folders import caches_in
 from tests.scenes import encoded
 
@@ -66,11 +65,7 @@ def test_help_imports_nothing_heavy(tmp_path):
         "heavy = {'torch', 'transformers', 'datasets', 'pyarrow', 'numpy'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "fdrd demo" in done.stdout
+    assert "fdrd demo" in run_python("-c", code, cwd=tmp_path).stdout
 
 
 def test_build_stats_validate_and_rerun(raw):
@@ -277,11 +272,10 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path, flush):
         f"def app():\n    print('a table'); {flush}\n"
         "cli.app = app; cli.main()"
     )
+    streams = {"stderr": subprocess.PIPE, "capture_output": False, "check": False}
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
-            env={**os.environ, "PYTHONUNBUFFERED": ""},
-        )  # fmt: skip
+        environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+        done = run_python("-c", code, stdout=full, env=environment, **streams)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "standard output: No space left on device; free some space" in done.stderr

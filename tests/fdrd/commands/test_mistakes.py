@@ -3,12 +3,11 @@
 import contextlib
 import json
 import os
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
 
+from tests.command import run_python
 from tests.fdrd.commands.test_cli import draw_raw, fdrd
 
 BENCH = "bench data/fdrd "
@@ -92,12 +91,8 @@ def answers(tmp_path_factory):
     (folder / "far.toml").write_text(
         'data = "data/fdrd"\nmethods = ["coop"]\nprotocols = [{ domain = "bird" }]\n'
     )
-    done = subprocess.run(
-        [sys.executable, "-c", RUN_ALL], input=json.dumps([*MISTAKES]), cwd=folder,
-        capture_output=True, text=True, check=False,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "FDRD_CACHE": str(folder / "cache" / "fdrd")},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "FDRD_CACHE": str(folder / "cache/fdrd")}
+    done = run_python("-c", RUN_ALL, input=json.dumps([*MISTAKES]), cwd=folder, env=environment)
     assert not (folder / "runs").exists()
     return json.loads(done.stdout)
 

@@ -2,7 +2,6 @@
 
 import io
 import re
-import subprocess
 import sys
 
 import pytest
@@ -15,7 +14,7 @@ from fdrd.fetching.table import read_table
 from fdrd.lazy import hidden_packages
 from fdrd.reasons import REASONS, RULES
 from fdrd.text.grid import Grid
-from tests.command import run_fdrd
+from tests.command import run_fdrd, run_python
 
 
 @pytest.fixture
@@ -29,9 +28,7 @@ def test_a_package_of_the_same_name_is_named(tmp_path, monkeypatch):
     assert hidden_packages() == ""
     (tmp_path / "benchmark").mkdir()
     (tmp_path / "benchmark" / "__init__.py").touch()
-    done = subprocess.run(
-        [sys.executable, "-m", "fdrd", "stats"], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = run_python("-m", "fdrd", "stats", cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert "benchmark/__init__.py hides the package 'benchmark' of fdrd" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -125,16 +122,6 @@ def test_a_table_continues_in_blocks_where_the_terminal_is_narrow(width):
     for word in " ".join([*head, *map(" ".join, rows)]).split():
         assert word in words
     assert words.count("(epochs=1)") == blocks
-
-
-def test_the_foot_is_left_out_of_a_block_in_which_it_is_empty():
-    grid = Grid(
-        ["method", "MRR", "steps"], [["coop", "34.1", "96"], ["ceiling", "", "100"]], foot=1
-    )
-    for width, lines in ((40, 4), (18, 3 + 1 + 4)):
-        written = io.StringIO()
-        Console(file=written, width=width).print(grid)
-        assert len(written.getvalue().splitlines()) == lines
 
 
 def test_the_summary_of_a_build_names_rejected_records_and_the_sizes_of_the_splits(project):

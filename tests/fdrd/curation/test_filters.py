@@ -148,8 +148,10 @@ def test_a_caption_in_two_splits_is_reported_unless_the_policy_drops_it():
 
 
 def test_a_group_stays_in_the_split_of_the_highest_rank_of_its_domain():
-    clip = [replace(pair(str(n), str(n), split=split), group="clip", domain="videos")
-            for n, split in enumerate(["train", "test"])]  # fmt: skip
+    clip = [
+        replace(pair(name, name, split=split), group="clip", domain="videos")
+        for name, split in (("0", "train"), ("1", "test"))
+    ]
     elsewhere = replace(clip[0], id="2", domain="others")
     found = rejections(curated(no_group_in_two_splits, [*clip, elsewhere], DEFAULTS))
     assert found == [("0", "group_in_other_split")]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
-from fdrd.curation.near_duplicates import components, find_near_images
+from fdrd.curation.near_duplicates import find_near_images
 from fdrd.field_guide import categories, draw
 from fdrd.images import perceptual
 from fdrd.images.check import check_image_bytes
@@ -117,11 +117,6 @@ def test_blocks_of_pairs_are_bounded_and_complete(monkeypatch):
     assert max(len(first) for first, _ in blocks) < 10 + 30
     pairs = {(i, j) for first, second in blocks for i, j in zip(first, second, strict=True)}
     assert len(pairs) == 30 * 29 / 2
-
-
-def test_a_large_radius_is_rejected():
-    with pytest.raises(ValueError, match="at most 15"):
-        list(near_pairs(np.zeros(2, dtype=np.uint64), 16))
 
 
 SCENES = [scene(seed) for seed in range(8)]
@@ -254,14 +249,6 @@ def test_a_thousand_nearly_equal_frames_are_not_compared_pairwise(monkeypatch):
     near, _ = find_near_images(frames)
     assert len(near.node) == 1000
     assert len(near.neighbors) + sum(compared) < 5000  # of 499,500 pairs
-
-
-def test_components_do_not_depend_on_the_order_of_links():
-    links = [(1, 2), (3, 4), (4, 2), (7, 8)]
-    for order in (links, links[::-1]):
-        found = components(order)
-        assert len({found[node] for node in (1, 2, 3, 4)}) == 1
-        assert found[7] == found[8] != found[1]
 
 
 def test_table_entries_are_not_close_to_a_rounding_boundary():

@@ -8,6 +8,7 @@ import pytest
 
 from fdrd.exports.formats import FORMATS
 from tests.command import run_fdrd
+from tests.folders import caches_in
 from tests.tampering import build_small
 
 
@@ -37,6 +38,13 @@ class FullFile:
             self.write(line)
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    with caches_in(folder):
+        return build_small(folder)
+
+
 @pytest.fixture
 def full(tmp_path, monkeypatch):
     """Return a folder on a disk that is full."""
@@ -60,8 +68,7 @@ def check(code, told, folder):
 
 
 @pytest.mark.parametrize("form", sorted(FORMATS.keys() - {"parquet"}))  # Arrow opens its own files
-def test_an_export_ends_in_one_line(form, full, tmp_path):
-    data = build_small(tmp_path)
+def test_an_export_ends_in_one_line(form, full, data):
     code, _, told = run_fdrd("export", data, full / "out", "--to", form)
     check(code, told, full / "out")
     assert not list(full.iterdir())

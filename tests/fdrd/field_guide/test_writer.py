@@ -128,8 +128,7 @@ def test_invalid_arguments_are_refused_with_a_remedy(tmp_path, change, message):
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("other", [{}, {"seed": 1}], ids=["same", "other"])
-@pytest.mark.parametrize("step", [0, 11])
+@pytest.mark.parametrize(("step", "other"), [(0, {}), (11, {"seed": 1})])
 def test_a_second_sample_into_the_folder_is_refused(drawn, tmp_path, step, other):
     calls = []
 

@@ -32,6 +32,11 @@ def headers(**changed):
     return lambda reply: replace(reply, headers=(*({**dict(reply.headers), **named}).items(),))
 
 
+def half(reply):
+    headers = tuple(each for each in reply.headers if each[0] != "Content-Length")
+    return Reply(reply.status, reply.body[: len(reply.body) // 2], headers)
+
+
 def redirect(to):
     return lambda reply: Reply(302, b"", (("Location", to),))
 
@@ -65,10 +70,7 @@ ANSWERS = {
     "null": body(b"null"),
     "deep": body(b"[" * 100_000),
     "other types": body(b'{"sha": [], "siblings": 7, "cardData": "x", "id": {}, "tags": 1}'),
-    "half": lambda reply: Reply(
-        reply.status, reply.body[: len(reply.body) // 2],
-        tuple(each for each in reply.headers if each[0] != "Content-Length"),
-    ),
+    "half": half,
     "garbage": lambda reply: replace(reply, body=bytes(255 - each for each in reply.body)),
     "huge length": headers(Content_Length=str(10**15)),
     "huge size": headers(X_Linked_Size=str(10**15)),
@@ -81,7 +83,7 @@ ANSWERS = {
     "to nowhere": redirect("http://127.0.0.1:9/x"),
     "teapot": lambda reply: Reply(418, b"\x1b[2J<b>short</b>\nand stout"),
     **{f"name {name!r}": traversing(name) for name in EVIL},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

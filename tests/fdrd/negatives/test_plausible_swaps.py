@@ -14,10 +14,9 @@ from fdrd.text.attributes import find_attributes
 
 
 def record(caption, category, number, meta_category=""):
-    return Record(
-        f"{category}/{number}", ImageRef("1.jpg"), caption, category, Source("1.jpg"),
-        meta_category=meta_category, attributes=find_attributes(caption, category),
-    )  # fmt: skip
+    more = {"meta_category": meta_category, "attributes": find_attributes(caption, category)}
+    image, source = ImageRef("1.jpg"), Source("1.jpg")
+    return Record(f"{category}/{number}", image, caption, category, source, **more)
 
 
 def records(**captions_of):
@@ -123,13 +122,13 @@ def test_a_value_that_everyone_expects_is_rarely_swapped():
 
 
 def test_a_body_type_that_contradicts_the_new_name_is_not_left():
-    kinds = {
-        "GMC_Canyon": "pickup truck", "Ford_Ranger": "pickup truck",
-        "Volvo_C30": "hatchback", "Mini_Cooper": "hatchback",
-    }  # fmt: skip
-    pairs = records(
-        **{name: [f"This is a {name}. A {color} {kind}." for color in COLORS * 2] for name, kind in kinds.items()}
-    )  # fmt: skip
+    kinds = dict.fromkeys(("GMC_Canyon", "Ford_Ranger"), "pickup truck")
+    kinds |= dict.fromkeys(("Volvo_C30", "Mini_Cooper"), "hatchback")
+    captions = {
+        name: [f"This is a {name}. A {color} {kind}." for color in COLORS * 2]
+        for name, kind in kinds.items()
+    }
+    pairs = records(**captions)
     found = negatives(pairs, k=4)
     assert "This is a Ford Ranger. A red pickup truck." in found
     assert not any("truck" in each and ("Volvo" in each or "Mini" in each) for each in found)
@@ -252,10 +251,8 @@ def test_no_value_that_another_caption_of_the_image_has_is_swapped_in():
 
 
 def test_no_category_whose_words_are_elsewhere_in_the_caption():
-    pairs = records(
-        TL_Sedan=["A TL Sedan. This sedan is fast."], C30_Hatchback=["A C30 Hatchback."],
-        Fit_Sedan=["A Fit Sedan."],
-    )  # fmt: skip
+    others = {"C30_Hatchback": ["A C30 Hatchback."], "Fit_Sedan": ["A Fit Sedan."]}
+    pairs = records(TL_Sedan=["A TL Sedan. This sedan is fast."], **others)
     assert negatives(pairs, "TL Sedan") == {"A Fit Sedan. This sedan is fast."}
 
 
@@ -283,11 +280,23 @@ def test_no_category_that_all_words_together_make_much_less_likely():
 
 
 LANGUAGES = {
-    "de": [("Katze", "Eine schwarze Katze liegt auf dem Sofa."), ("Kuh", "Eine braune Kuh steht auf der Wiese."),
-           ("Hund", "Ein brauner Hund sitzt im Gras."), ("Vogel", "Ein Vogel sitzt im Baum.")],
-    "zh": [("猫", "一只黑猫在沙发上睡觉。"), ("狗", "一只棕色的狗坐在草地上。"), ("马", "一匹棕色的马站在草地上。")],
-    "ar": [("قطة", "قطة سوداء تجلس على العشب."), ("كلب", "كلب بني يركض في الحديقة."), ("حصان", "حصان أبيض يقف.")],
-}  # fmt: skip
+    "de": [
+        ("Katze", "Eine schwarze Katze liegt auf dem Sofa."),
+        ("Kuh", "Eine braune Kuh steht auf der Wiese."),
+        ("Hund", "Ein brauner Hund sitzt im Gras."),
+        ("Vogel", "Ein Vogel sitzt im Baum."),
+    ],
+    "zh": [
+        ("猫", "一只黑猫在沙发上睡觉。"),
+        ("狗", "一只棕色的狗坐在草地上。"),
+        ("马", "一匹棕色的马站在草地上。"),
+    ],
+    "ar": [
+        ("قطة", "قطة سوداء تجلس على العشب."),
+        ("كلب", "كلب بني يركض في الحديقة."),
+        ("حصان", "حصان أبيض يقف."),
+    ],
+}
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
@@ -335,10 +344,8 @@ def test_a_name_that_captions_of_the_category_use_is_no_negative(times, excluded
 
 
 def test_a_kind_or_a_part_of_the_category_is_no_negative():
-    pairs = records(
-        chair=["A chair."], windsor_chair=["A windsor chair."], cougar_face=["A cougar face."],
-        cougar_body=["A cougar body."],
-    )  # fmt: skip
+    names = ("chair", "windsor_chair", "cougar_face", "cougar_body")
+    pairs = records(**{name: [f"A {name}."] for name in names})
     assert negatives(pairs, "chair") == {"A cougar face.", "A cougar body."}
     assert negatives(pairs, "cougar face") == {"A chair.", "A windsor chair."}
 

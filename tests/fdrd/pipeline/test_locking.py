@@ -32,11 +32,6 @@ def test_an_error_without_a_file_names_the_output(tmp_path):
         raise failure
 
 
-def test_other_errors_keep_their_traceback(tmp_path):
-    with pytest.raises(OSError, match="Bad file"), lock_output(tmp_path / "out"):
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-
-
 @pytest.mark.parametrize("name", ["loop", "loop/inside"])
 def test_a_link_to_itself_is_refused(birds, tmp_path, name):
     (tmp_path / "loop").symlink_to("loop")

@@ -119,10 +119,3 @@ def test_an_image_that_a_build_rejects_is_named(tmp_path, write, draw):
     found = "\n".join(explain(tmp_path / "raw/raw"))
     assert "rejected: not_an_image: begins with b'text'" in found
     assert "rejected: path_outside: " in found
-
-
-def test_control_characters_in_names_are_escaped(capsys):
-    from fdrd.commands.console import out
-
-    out.print("wren\x1b[2J\u202egnp.exe [bold]\n")
-    assert capsys.readouterr().out.strip() == r"wren\x1b[2J\u202egnp.exe [bold]"

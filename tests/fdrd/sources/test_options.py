@@ -20,19 +20,22 @@ def categories(items):
     return [item.reason if isinstance(item, Rejection) else item.category for item in items]
 
 
+NONE, PATTERN = "category_missing", "caption-pattern:A {category}."
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
         ({}, ["wren", "", "robin"]),
         ({"category_from": "folder"}, ["wren", "images", "wren"]),
-        ({"category_from": "parent"}, ["bird", "category_missing", "bird"]),
-        ({"category_from": "column:colour"}, ["category_missing", "red", "category_missing"]),
-        ({"category_from": "caption-pattern"}, ["category_missing", "house wren", "category_missing"]),
-        ({"category_from": "caption-pattern:A {category}."}, ["small bird", "photo of a house wren", "bird"]),
+        ({"category_from": "parent"}, ["bird", NONE, "bird"]),
+        ({"category_from": "column:colour"}, [NONE, "red", NONE]),
+        ({"category_from": "caption-pattern"}, [NONE, "house wren", NONE]),
+        ({"category_from": PATTERN}, ["small bird", "photo of a house wren", "bird"]),
         ({"category_from": "none"}, ["", "", ""]),
         ({"category": "animal"}, ["animal"] * 3),
     ],
-)  # fmt: skip
+)
 def test_categories_come_from_where_the_user_says(tmp_path, write, draw, options, expected):
     write("bird/wren/1.png", draw(1))
     write("images/2.png", draw(2))

@@ -1,6 +1,5 @@
 """An archive or a table as source gives the same records as its folder."""
 
-import errno
 import gzip
 import io
 import json
@@ -103,14 +102,3 @@ def test_what_killed_builds_left_is_removed_and_what_others_use_is_kept(tmp_path
             assert [*first.iterdir()] == [first / "a.zip"]
             assert second != first
     assert list(kept.iterdir()) == []
-
-
-def test_a_full_disk_is_an_error_with_a_remedy(tmp_path, monkeypatch):
-    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(b"x", mtime=0))
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("shutil.copystat", full)
-    with pytest.raises(FdrdError, match=r"a\.tar\.gz: No space left.*FDRD_CACHE"):
-        fdrd.build(tmp_path / "a.tar.gz", tmp_path / "out", workers=1)

@@ -57,15 +57,16 @@ def test_img2dataset_shards_are_built_without_unpacking(tmp_path, draw, read):
 
 def test_categories_come_from_json_cls_classnames_or_folders(tmp_path, write, draw, read):
     write("classnames.txt", "robin\nhouse_wren\n")
-    pack(
-        tmp_path / "raw/test/0.tar",
-        [
-            ("a.png", draw(1)), ("a.cls", b"1\n"), ("a.txt", b"A."),
-            ("b.png", draw(2)), ("b.cls", b"owl"), ("b.txt", b"B."),
-            ("jay/c.png", draw(3)), ("jay/c.txt", b"C."),
-            ("jay/d.png", draw(4)), ("jay/d.json", b'{"class_name": "magpie", "caption": "D."}'),
-        ],
-    )  # fmt: skip
+    members = {f"{name}.png": draw(n) for n, name in enumerate(("a", "b", "jay/c", "jay/d"))}
+    members |= {
+        "a.cls": b"1\n",
+        "a.txt": b"A.",
+        "b.cls": b"owl",
+        "b.txt": b"B.",
+        "jay/c.txt": b"C.",
+    }
+    members["jay/d.json"] = b'{"class_name": "magpie", "caption": "D."}'
+    pack(tmp_path / "raw/test/0.tar", dict(sorted(members.items())))
     found = read("webdataset")
     assert [item.category for item in found] == ["house wren", "owl", "jay", "magpie"]
     assert {item.split for item in found} == {"test"}

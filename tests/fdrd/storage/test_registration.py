@@ -18,6 +18,7 @@ from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.storage import registration
 from fdrd.storage.registration import register, registered_folder
+from tests.command import run_python
 
 SMALL = BuildConfig(shard_bytes=800)
 
@@ -40,10 +41,7 @@ def read(folder, own_cache, *asked):
     """Return the rows by split for each (streaming, name of the configuration)."""
     (folder / "elsewhere").mkdir(exist_ok=True)
     environment = {**os.environ, "HF_HOME": str(own_cache), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", READ, json.dumps(asked)]
-    done = subprocess.run(
-        command, cwd=folder / "elsewhere", env=environment, capture_output=True, text=True, check=True
-    )  # fmt: skip
+    done = run_python("-c", READ, json.dumps(asked), cwd=folder / "elsewhere", env=environment)
     return json.loads(done.stdout)
 
 

@@ -158,8 +158,8 @@ def test_twenty_records_are_reviewed_by_keyboard_and_built_again(
     build(drawn / "raw", tmp_path / "set", decisions=decisions, replace=True, workers=1)
     verified = read_manifest(tmp_path / "set").decisions.verified
     assert sum(sum(splits.values()) for splits in verified.values()) == 19
-    found = {r["id"]: r for split in ("train", "validation", "test")
-             for r in (lambda d: d.records(range(len(d))))(load_view(tmp_path / "set", split))}  # fmt: skip
+    views = [load_view(tmp_path / "set", split) for split in ("train", "validation", "test")]
+    found = {row["id"]: row for view in views for row in view.records(range(len(view)))}
     assert dropped not in found
     assert found[edited]["caption"] == "A purple teapot on a wooden table."
     wait_for_count(page, site, "89")

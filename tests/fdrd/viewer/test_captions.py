@@ -69,10 +69,13 @@ def test_a_written_caption_is_in_the_next_build(bare, open_site):
 
 @pytest.mark.parametrize(
     ("record", "value", "reason"),
-    [(KEY, "x" * 20_001, "over 20,000 characters"), (KEY, ["A wren."], "not a string"),
-     ("train/wren/0.txt: ", "A caption for one that has one.", "no such record"),
-     ("../../etc/passwd: ", "A password.", "no such record")],
-)  # fmt: skip
+    [
+        (KEY, "x" * 20_001, "over 20,000 characters"),
+        (KEY, ["A wren."], "not a string"),
+        ("train/wren/0.txt: ", "A caption for one that has one.", "no such record"),
+        ("../../etc/passwd: ", "A password.", "no such record"),
+    ],
+)
 def test_a_caption_that_does_not_fit_is_reported(bare, record, value, reason):
     (bare / "decisions.jsonl").write_bytes(to_line(decision(record, value)))
     built = build(bare / "raw", bare / "set", decisions=bare / "decisions.jsonl", workers=1)

@@ -259,8 +259,8 @@ LISTS = {
             for detail in ("\udcff: looks like \udcff of train", "a", "\ud800: \ud800")
         )
     ),
-    "types": lambda path: path.write_text('{"file": 1, "key": null, "reason": [], "detail": {}}\n[]\n7\n'),
-}  # fmt: skip
+    "types": lambda path: path.write_text('{"file": 1, "key": null, "reason": []}\n[]\n7\n'),
+}
 
 
 @pytest.mark.parametrize("name", LISTS)

@@ -120,13 +120,7 @@ def test_negatives_are_judged_and_audited(copied, open_site):
 
 def test_the_last_judgment_counts_and_those_of_old_items_do_not():
     def judge(item, false, reviewer="ann"):
-        value = {
-            "kind": "category",
-            "item": item,
-            "false": false,
-            "fluent": True,
-            "guessable": False,
-        }
+        value = {**FIT, "kind": "category", "item": item, "false": false, "guessable": False}
         return Decision("1", "d", reviewer, "2026-01-01T00:00:00Z", "judge", value)
 
     unfit = Decision(
@@ -141,16 +135,14 @@ def test_the_last_judgment_counts_and_those_of_old_items_do_not():
     assert reviewed_shares(decisions, {}) == []
 
 
-@pytest.mark.parametrize(
-    "value",
-    [None, "x", [], {}, {"kind": "k", "item": "i", "false": 1, "fluent": True, "guessable": True},
-     {"kind": "k", "item": "i" * 20_001, "false": True, "fluent": True, "guessable": True},
-     {"kind": "k" * 1001, "item": "i", "false": True, "fluent": True, "guessable": True},
-     {"kind": "k", "item": [], "false": True, "fluent": True, "guessable": True},
-     {"kind": "k", "item": "i", "false": True, "fluent": True, "guessable": True, "more": True}],
-)  # fmt: skip
+FIT = {"kind": "k", "item": "i", "false": True, "fluent": True, "guessable": True}
+UNFIT = ({"false": 1}, {"item": "i" * 20_001}, {"kind": "k" * 1001}, {"item": []}, {"more": True})
+
+
+@pytest.mark.parametrize("value", [None, "x", [], {}, *(FIT | change for change in UNFIT)])
 def test_an_unfit_judgment_is_none(value):
     assert value_flaw("judge", value)
+    assert not value_flaw("judge", FIT)
 
 
 def test_natural_pairs_are_judged_where_the_dataset_has_them(copied, open_site, monkeypatch):

@@ -119,9 +119,11 @@ def test_the_time_for_undoing_grows_with_the_number_of_decisions():
 
 def test_status_progress_and_the_last_decision(tmp_path):
     review = Review(tmp_path / "d.jsonl")
-    for each in (decision("1"), decision("2", "drop"), decision("3", "caption", value="A."),
-                 decision("4", "comment", value="?"), decision("1", "drop", "bob"),
-                 decision("1", "undo", "bob")):  # fmt: skip
+    for each in (
+        *(decision("1"), decision("2", "drop"), decision("3", "caption", value="A.")),
+        *(decision("4", "comment", value="?"), decision("1", "drop", "bob")),
+        decision("1", "undo", "bob"),
+    ):
         review.add(each)
     assert review.status() == {"1": "verified", "2": "dropped", "3": "verified"}
     assert review.progress() == {"ann": 2}
@@ -138,9 +140,8 @@ def test_a_review_needs_a_plain_name(tmp_path, name):
 
 def test_agreement_is_that_of_a_published_example():
     # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section B: two observers, nominal.
-    one, other = "a a b b d c c c e d d a", "b a b b b c c c e d d d"
-    verdicts = {(str(n), who): value for who, values in (("one", one), ("two", other))
-                for n, value in enumerate(values.split())}  # fmt: skip
+    values = {"one": "a a b b d c c c e d d a", "two": "b a b b b c c c e d d d"}
+    verdicts = {(n, who): value for who in values for n, value in enumerate(values[who].split())}
     assert krippendorff_alpha(verdicts) == pytest.approx(0.692, abs=5e-4)
     assert krippendorff_alpha({("1", "a"): "x"}) is None
 

@@ -167,14 +167,3 @@ def test_noise_in_existing_captions_is_counted(raw):
     _, out, _ = fdrd(raw.parent, "audit", "two", "--no-text-only", "--json")
     (found,) = json.loads(out)["noise"]
     assert (found["rows"], found["filters"]["meta_talk"]["rows"]) == (12, 12)
-
-
-@pytest.mark.slow
-def test_a_clip_score_is_measured_and_limited(raw):
-    made = from_template("-C", "text=A {category} in the shade.")
-    limit = ("--backbone", "embedded", "--min-clip-score", "2")
-    assert fdrd(raw.parent, *made, "--out", "one")[0] == 0
-    _, out, err = fdrd(raw.parent, *made, "--out", "none", *limit)
-    assert "12 rejected: clip_score" in out, err
-    _, out, err = fdrd(raw.parent, "audit", "one", *limit)
-    assert "12 of 12 rows (100.0%) would be rejected" in out, err

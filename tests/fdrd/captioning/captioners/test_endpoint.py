@@ -118,12 +118,6 @@ def test_an_answer_that_would_stay_empty_is_asked_for_once(raw, chat, finish, re
     assert (run.summary["rejected"], len(chat.asked)) == ({reason: 2}, 2)
 
 
-def test_requests_in_flight_are_limited(raw, chat):
-    chat.delay = 0.05
-    run_endpoint(raw, chat, concurrency=3)
-    assert 1 < chat.most_at_once <= 3
-
-
 def test_a_server_that_dies_costs_no_answer(raw, make_raw, chat, quick):
     make_raw(raw, 24)
     chat.dies_after = 5

@@ -39,25 +39,31 @@ def save_model(folder, template=TEMPLATE):
     }
     coding = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     coding.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=coding, pad_token="[PAD]", unk_token="[UNK]", bos_token="[BOS]",
-        eos_token="[EOS]", additional_special_tokens=["<image>"],
-    )  # fmt: skip
-    processor = LlavaProcessor(
-        CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
-        tokenizer, patch_size=16, vision_feature_select_strategy="default",
-        chat_template=template, num_additional_image_tokens=1,
-    )  # fmt: skip
+    special = {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "bos_token": "[BOS]",
+        "eos_token": "[EOS]",
+    }
+    special["additional_special_tokens"] = ["<image>"]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=coding, **special)
+    images = CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    options = {"patch_size": 16, "num_additional_image_tokens": 1, "chat_template": template}
+    strategy = {"vision_feature_select_strategy": "default"}
+    processor = LlavaProcessor(images, tokenizer, **options, **strategy)
     layers = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    config = LlavaConfig(
-        vision_config=CLIPVisionConfig(hidden_size=16, image_size=32, patch_size=16, **layers),
-        text_config=LlamaConfig(
-            hidden_size=24, vocab_size=len(vocabulary), max_position_embeddings=512,
-            pad_token_id=0, bos_token_id=2, eos_token_id=3, **layers,
-        ),
-        image_token_index=vocabulary["<image>"],
-        image_seq_length=4,
-    )  # fmt: skip
+    vision = CLIPVisionConfig(hidden_size=16, image_size=32, patch_size=16, **layers)
+    tokens = {
+        "vocab_size": len(vocabulary),
+        "pad_token_id": 0,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+    }
+    text = LlamaConfig(hidden_size=24, max_position_embeddings=512, **tokens, **layers)
+    image = {"image_token_index": vocabulary["<image>"], "image_seq_length": 4}
+    config = LlavaConfig(vision_config=vision, text_config=text, **image)
     torch.manual_seed(0)
     model = LlavaForConditionalGeneration(config)
     model.save_pretrained(folder)

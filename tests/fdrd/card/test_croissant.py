@@ -23,9 +23,11 @@ def built(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("croissant")
     with caches_in(folder):
         about = (
-            'license = "CC-BY-4.0"\nhomepage = "https://example.org/birds"\ncitation = "A, 2020"\n'
+            'license = "CC-BY-4.0"',
+            'homepage = "https://example.org/birds"',
+            'citation = "A"',
         )
-        (draw_birds(folder / "raw") / "domain.toml").write_text(about)
+        (draw_birds(folder / "raw") / "domain.toml").write_text("\n".join(about))
         config = BuildConfig(format=request.param)
         return build(folder / "raw", folder / "out", config=config, workers=1)
 

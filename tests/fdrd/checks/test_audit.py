@@ -15,11 +15,9 @@ from fdrd.checks.flaws import caption_flaws, wrong_articles
 from fdrd.checks.tally import KeySet, Tally, true_captions, true_key
 from fdrd.checks.text_only import text_only_accuracy
 from fdrd.errors import FdrdError
-from fdrd.negatives import make_catalog, parse_given
 from fdrd.record import ImageRef, Negative, Record, Source
 from fdrd.sources import find_domains, read_domain
 from fdrd.text.tokens import estimate_clip_tokens
-from tests.real import REAL, needs_real
 
 
 def pair(caption, category, *negatives, id="1"):
@@ -201,35 +199,6 @@ def test_a_source_without_records_is_an_error(tmp_path, write):
     write("pets_test.json", '{"x": {"positive": 1}}')
     with pytest.raises(FdrdError, match="no annotation is a valid record"):
         fdrd.audit(tmp_path / "raw")
-
-
-@needs_real
-@pytest.mark.parametrize(
-    ("file", "size", "equal", "repeated", "words"),
-    [
-        ("flower_test", 2463, (96, 263), (202, 315), 0.39),
-        ("pets_test", 3669, (344, 362), (581, 608), 0.15),
-    ],
-)
-def test_the_flaws_of_the_published_negatives_are_counted(file, size, equal, repeated, words):
-    records = []
-    for key, fields in json.loads((REAL / "annotations_only" / f"{file}.json").read_text()).items():
-        category = (fields.get("class_name") or key.rsplit("_", 1)[0]).replace("_", " ")
-        negatives = [(text, "") for text in fields["negative"]]
-        records.append(pair(fields["positive"], category, *negatives, id=key))
-    catalog = make_catalog(records)
-    for place, record in enumerate(records):
-        parsed = tuple(
-            parse_given(negative.caption, record.caption, record.category, catalog)
-            for negative in record.negatives
-        )
-        records[place] = replace(record, negatives=parsed)
-    (found,) = audit_records(records, text_only=False)
-    assert found.rows == size
-    assert found.negative_flaws["equal"] == equal
-    assert found.negative_flaws["repeated"] == repeated
-    read = text_only_accuracy([(r.caption, [n.caption for n in r.negatives]) for r in records])
-    assert read.accuracy > words
 
 
 def test_captions_are_found_by_the_key_of_their_normalized_text():

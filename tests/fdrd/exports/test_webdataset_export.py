@@ -143,30 +143,6 @@ def test_a_folder_that_is_not_empty_is_rejected_and_unchanged(built, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
 
-def test_an_interrupted_export_leaves_nothing_and_the_next_one_is_complete(built, tmp_path):
-    def stop(stage, done, total):
-        if done == 5:
-            raise KeyboardInterrupt
-
-    (tmp_path / ".out.0123abcd.partial").mkdir()  # left by a killed run
-    (tmp_path / ".out.0123abcd.partial" / "stale").touch()
-    with pytest.raises(KeyboardInterrupt):
-        fdrd.export(built, tmp_path / "out", to="webdataset", progress=stop)
-    assert not list(tmp_path.iterdir())
-    (tmp_path / "out").mkdir()  # an empty folder is fine
-    fdrd.export(built, tmp_path / "out", to="webdataset")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    ("asked", "message"), [({"split": "train"}, "has no train"), ({"domain": "c"}, "has no c")]
-)
-def test_a_missing_split_or_domain_is_reported(built, tmp_path, asked, message):
-    with pytest.raises(FdrdError, match=message):
-        fdrd.export(built, tmp_path / "out", to="webdataset", **asked)
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_domain_name_cannot_leave_the_output_folder(
     make_dataset, make_row, tmp_path, monkeypatch
 ):

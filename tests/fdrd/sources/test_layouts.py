@@ -127,9 +127,8 @@ def test_cub_without_captions_keeps_categories_and_splits(tmp_path):
     assert [(item.category, item.split, item.caption) for item in items] == [
         (pair.category, "train" if pair.split == "train" else "test", "") for pair in PAIRS
     ]
-    with pytest.raises(
-        FdrdError, match=r"8 caption_missing, .*`fdrd caption` and `fdrd view --review`"
-    ):
+    message = r"8 caption_missing, .*`fdrd caption` and `fdrd view --review`"
+    with pytest.raises(FdrdError, match=message):
         build(root, tmp_path / "out", workers=1)
 
 

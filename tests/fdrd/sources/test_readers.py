@@ -109,11 +109,8 @@ def in_jsonl(caption, category):
 
 
 def in_table(caption, category):
-    return (
-        "table",
-        "pairs.jsonl",
-        jsonl([{"path": "wren/a.png", "title": caption, "breed": category}]),
-    )
+    row = {"path": "wren/a.png", "title": caption, "breed": category}
+    return "table", "pairs.jsonl", jsonl([row])
 
 
 def in_csv(caption, category):

@@ -84,9 +84,8 @@ def measured(drawn):
     with caches_in(drawn):
         for method in ("zero_shot", "clip_adapter"):
             train = {"epochs": 1} if method == "clip_adapter" else None
-            run_method(
-                method, drawn / "set", backbone="embedded", train=train, results=drawn / "runs"
-            )
+            options = {"backbone": "embedded", "train": train, "results": drawn / "runs"}
+            run_method(method, drawn / "set", **options)
     return drawn
 
 
@@ -99,8 +98,7 @@ def open_site():
         context = open_context(folder, **options)
         listener = _listen("127.0.0.1", 0)
         port = listener.getsockname()[1]
-        app = application(context, TOKEN, "127.0.0.1", port)
-        server = server_of(app)
+        server = server_of(application(context, TOKEN, "127.0.0.1", port))
         thread = threading.Thread(target=run, args=[server, listener], daemon=True)
         thread.start()
         while not server.started:

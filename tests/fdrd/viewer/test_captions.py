@@ -118,9 +118,7 @@ def test_drafts_stand_side_by_side_and_one_is_taken(bare, open_site):
     site = open_site(bare / "set", source=bare / "raw", review="drafts", drafts=drafts)
     page = site.text("/rejected", reason="caption_missing")
     forms = re.findall(r'<form class="draft".*?</form>', page, re.DOTALL)
-    assert (
-        len(forms) == 2 * 3
-    )  # two images without a caption; the filters refused one draft of each
+    assert len(forms) == 2 * 3  # two images; the filters refused one draft of each
     assert "<b>" not in page
     hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', forms[1]))
     site.post("/review/decide", **{name: unescape(value) for name, value in hidden.items()})

@@ -70,10 +70,8 @@ def test_the_next_command_is_one_that_can_run(raw):
     none = from_template("-C", "text=A {category} can be seen in the image.")
     code, out, err = fdrd(raw.parent, *none)
     assert (code, "0 captions + 12 rejected" in out) == (0, True)
-    assert (
-        "Next: read the reasons in captioned/*/rejected_captions.jsonl"
-        in " ".join(out.split()) + err
-    )
+    hint = "Next: read the reasons in captioned/*/rejected_captions.jsonl"
+    assert hint in " ".join(out.split()) + err
     assert "Next:  fdrd build" not in out + err
 
 

@@ -56,7 +56,8 @@ ucf101: inter_ucf101_train.json
 def read_domains():
     """Return annotations and rows of each domain."""
     domains = {}
-    for line in DOMAINS.format(S="SUN397", U="UCF-101-midframes", V="v_HandStandPushups_g01_c01.jpg").strip().splitlines():
+    text = DOMAINS.format(S="SUN397", U="UCF-101-midframes", V="v_HandStandPushups_g01_c01.jpg")
+    for line in text.strip().splitlines():
         if line[0] != " ":
             name, file = line.split(": ")
             domains[name] = file, []

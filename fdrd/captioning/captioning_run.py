@@ -33,7 +33,7 @@ from fdrd.captioning.output import check_out, write_captions
 from fdrd.captioning.uncaptioned import CaptionSource, UncaptionedImage, find_uncaptioned
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sole_writer
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.options import unknown
 from fdrd.progress import Progress, silent
 from fdrd.text.tokens import CLIP_LIMIT, ESTIMATE, TokenCounter

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from fdrd.captioning.uncaptioned import CaptionSource
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, write_text
-from fdrd.files.safe_open import resolve_inside
+from fdrd.files.paths import resolve_inside
 from fdrd.images.check import read_image
 from fdrd.record import ImageRef, Record, id_in_domain
 from fdrd.sources.domain_file import NAME as DOMAIN_FILE

@@ -14,7 +14,7 @@ from PIL import Image
 
 from fdrd.engines import open_engine
 from fdrd.errors import FdrdError
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.images.check import FORMATS, read_image
 from fdrd.images.containers import path_in_source
 from fdrd.images.pixels import upright_rgb

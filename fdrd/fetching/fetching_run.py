@@ -20,7 +20,7 @@ from typing import Any
 from fdrd.errors import FdrdError
 from fdrd.fetching.download import check_digest, download, is_archive, unpack
 from fdrd.files.atomic import atomic_folder
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.progress import Progress, silent
 from fdrd.sources.domain_file import NAME as DOMAIN_FILE
 

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL import features as pillow
 
 from fdrd.errors import FdrdError, first_line
-from fdrd.files.safe_open import real_path_inside
+from fdrd.files.paths import real_path_inside
 from fdrd.images.containers import read_member
 from fdrd.images.perceptual import features_of, thumbnail
 from fdrd.images.pixels import display_rules, upright, upright_rgb

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from fdrd.files.atomic import atomic_write
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.record import ImageRef
 
 if TYPE_CHECKING:

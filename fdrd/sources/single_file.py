@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fdrd.errors import FdrdError
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.kinds import SOURCES, refuse_other
 from fdrd.sources.reading.source_folder import MAX_RATIO, expands_too_far
 

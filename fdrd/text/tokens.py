@@ -1,7 +1,7 @@
 """Caption lengths in tokens. A text tower truncates what exceeds its limit, which is 77 tokens for CLIP.
 
 The builder imports no model. The counter of a named backbone is passed in
-(`benchmark.models.tokenizer.token_counter`). Without one, CLIP's tokens are estimated: its vocabulary comes with
+(`benchmark.models.loading.token_counter`). Without one, CLIP's tokens are estimated: its vocabulary comes with
 some packages only, and the bytes of a dataset must not depend on what else is installed.
 """
 

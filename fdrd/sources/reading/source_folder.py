@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar, cast
 
 from fdrd.errors import FdrdError
-from fdrd.files.safe_open import open_inside
+from fdrd.files.paths import open_inside
 from fdrd.images.containers import deflated_member, tar_member
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef

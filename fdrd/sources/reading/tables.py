@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from fdrd.files.safe_open import resolve_inside
+from fdrd.files.paths import resolve_inside
 from fdrd.reasons import Rejection
 from fdrd.sources.reading.columns import (
     MAX_COLUMNS,

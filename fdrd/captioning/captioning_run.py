@@ -39,8 +39,7 @@ from fdrd.progress import Progress, silent
 from fdrd.text.tokens import CLIP_LIMIT, ESTIMATE, TokenCounter
 
 CACHE = "captions.sqlite"
-BATCH = 256
-"""Images that go through all rounds together."""
+BATCH = 256  # images that go through all rounds together
 
 _MARGIN = 3  # tokens; the estimate is at most 2 too low for 99 % of captions
 
@@ -256,13 +255,13 @@ class _Batch:
         """Return the images that went through all rounds that they need."""
         session, active, finished = self.session, self.states, self.states
         rounds = self.settings.rounds if session.captioner.converses else 1
-        for number in range(1, rounds + 1):
-            self._draft(active, number, rounds)
-            self._evaluate([state for state in active if state.is_good], number, rounds)
+        for turn in range(1, rounds + 1):
+            self._draft(active, turn, rounds)
+            self._evaluate([state for state in active if state.is_good], turn, rounds)
             again = [state for state in active if state.caption and state.reason]
             if session.stopped:
                 unfinished = [state for state in active if state.reason == session.stopped]
-                unfinished += again if number < rounds else []
+                unfinished += again if turn < rounds else []
                 finished = [state for state in self.states if state not in unfinished]
             if session.stopped or not again:
                 break
@@ -271,23 +270,23 @@ class _Batch:
         return finished
 
     def _ask(
-        self, captioner: Captioner, questions: list[Question], step: str, number: int, rounds: int
+        self, captioner: Captioner, questions: list[Question], step: str, turn: int, rounds: int
     ) -> list[Answer | Failure]:
         steps = 2 if self.session.evaluator else 1
-        before, asked = steps * (number - 1) + (step == "evaluation"), len(questions)
+        before, asked = steps * (turn - 1) + (step == "evaluation"), len(questions)
 
         def show(done: int) -> None:
             share = (before + done / max(1, asked)) / (steps * rounds)
-            stage = f"{step} {number}: {done:,} of {asked:,}"
+            stage = f"{step} {turn}: {done:,} of {asked:,}"
             self.report(stage, self.start + int(share * len(self.states)))
 
         return self.session.ask(captioner, questions, show)
 
-    def _draft(self, states: list[ImageState], number: int, rounds: int) -> None:
+    def _draft(self, states: list[ImageState], turn: int, rounds: int) -> None:
         """Ask for a draft of each image, and filter it."""
         prompts, ask = self.settings.questions, wording.draft_question
         questions = [ask(state.image, prompts, state.caption, state.feedback) for state in states]
-        answers = self._ask(self.session.captioner, questions, "draft", number, rounds)
+        answers = self._ask(self.session.captioner, questions, "draft", turn, rounds)
         for state, question, answer in zip(states, questions, answers, strict=True):
             state.question = hashlib.sha256(question.text.encode()).hexdigest()[:16]
             state.caption, state.reason, state.detail, state.feedback = "", "", "", ()
@@ -315,12 +314,12 @@ class _Batch:
         if problem := first_problem(draft, self.settings.without):
             state.reject((problem,), "", FILTERS[problem][0])
 
-    def _evaluate(self, states: list[ImageState], number: int, rounds: int) -> None:
+    def _evaluate(self, states: list[ImageState], turn: int, rounds: int) -> None:
         """Reject the drafts that the evaluator finds wrong."""
         if not self.session.evaluator:
             return
         questions = [wording.evaluation_question(state.image, state.caption) for state in states]
-        answers = self._ask(self.session.evaluator, questions, "evaluation", number, rounds)
+        answers = self._ask(self.session.evaluator, questions, "evaluation", turn, rounds)
         for state, answer in zip(states, answers, strict=True):
             if isinstance(answer, Answer):
                 verdict = wording.read_verdict(answer.text)

@@ -248,8 +248,7 @@ class AnswerCache:
 Score = Callable[[Sequence[UncaptionedImage], Sequence[str]], list[float]]
 """Returns the cosine of each image with its caption under a backbone."""
 
-Report = Callable[[int], None]
-"""Called with the number of questions done."""
+Report = Callable[[int], None]  # called with the number of questions done
 
 
 @dataclass

@@ -124,10 +124,10 @@ def within_tokens(pairs: PairTable, lengths: TokenLengths, policy: Policy) -> No
     """Apply the policy to records whose caption the text tower would truncate."""
 
     def detail(row: int) -> str:
-        return f"{lengths.of[row]} tokens of {lengths.name}, the tower reads {lengths.limit}"
+        return f"{lengths.counts[row]} tokens of {lengths.name}, the tower reads {lengths.limit}"
 
     rows = pairs.rows
-    truncated = rows[lengths.of[rows] > lengths.limit]
+    truncated = rows[lengths.counts[rows] > lengths.limit]
     pairs.apply_policy(truncated, "caption_over_tokens", detail, policy)
 
 

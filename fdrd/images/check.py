@@ -35,8 +35,7 @@ _SIGNATURES = {  # of formats that are not read, by the bytes at an offset
     (0, b"<svg"): "SVG is not read",
 }
 
-MAX_BYTES = 2**28
-"""Maximum file size in bytes; larger files are rejected without being read."""
+MAX_BYTES = 2**28  # maximum file size in bytes; larger files are rejected without being read
 
 
 class ImageCheck(Struct, frozen=True, gc=False):
@@ -56,8 +55,7 @@ class ImageCheck(Struct, frozen=True, gc=False):
     rules: tuple[str, ...] = ()
 
 
-_Decoded = tuple[ImageCheck, bytes]
-"""A check without features, and the thumbnail of a good image."""
+_Decoded = tuple[ImageCheck, bytes]  # a check without features, and the thumbnail of a good image
 _QUIET = partial(warnings.catch_warnings, action="ignore", category=Image.DecompressionBombWarning)
 """Silences Pillow's warning of large images. Our pixel limit is stricter and gives a counted rejection."""
 

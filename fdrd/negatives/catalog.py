@@ -58,13 +58,13 @@ def related_by_name(records: Mapping[str, Captions]) -> list[set[int]]:
     stems = _stems([key(name) for name in names])
     found = _contained(names)
     for index, (name, some) in enumerate(records.items()):
-        own = key(name).split()
+        name_words = key(name).split()
         sample = some[:: 1 + len(some) // _SAMPLE]
         whole: Counter[int] = Counter()
         part: Counter[int] = Counter()
         for record in sample:
             whole.update(mentioned.find(record.caption))
-            words = set(_WORD.findall(record.caption.lower())).difference(own)
+            words = set(_WORD.findall(record.caption.lower())).difference(name_words)
             part.update({other for word in words for other in stems(word)})
         found[index] |= {other for other, n in whole.items() if n >= _RARE * len(sample)}
         found[index] |= {other for other, n in part.items() if n >= max(2, _SHARE * len(sample))}

@@ -193,9 +193,12 @@ def draw_negatives(
         seed: seed of all draws.
         epoch: training epoch, which changes the draws.
     """
-    true = [_true(record, captions_of_image)]
+    true = {plain(caption) for caption in captions_of_image}
+    if len(true) > 1:
+        for caption in captions_of_image:
+            true.update(map(stated, find_attributes(caption, record.category)))
     return draw_batch(
-        [record], true, catalog, k=[k], n_attribute=n_attribute, seed=seed, epoch=epoch
+        [record], [true], catalog, k=[k], n_attribute=n_attribute, seed=seed, epoch=epoch
     )[0]
 
 
@@ -224,33 +227,17 @@ def draw_batch(
     if n_attribute > 0:
         edits = catalog.edits.orders(records, randoms("attribute", 0))
         of_attribute = list(map(_attribute_swaps, records, edits, true_texts))
-    seen = [{plain(record.caption)} for record in records]
-    return list(map(_chosen, seen, true_texts, k, n_category, of_category, of_attribute))
-
-
-def _chosen(
-    seen: set[str],
-    true: Container[str],
-    k: int,
-    n_category: int,
-    of_category: Iterator[Negative],
-    of_attribute: Iterator[Negative],
-) -> tuple[Negative, ...]:
-    """Return up to `k` new negatives, `n_category` of them category swaps unless one kind runs out."""
-    of_category, of_attribute = _new(of_category, seen, true), _new(of_attribute, seen, true)
-    category = list(islice(of_category, n_category))
-    attribute = list(islice(of_attribute, k - len(category)))
-    category += islice(of_category, k - len(category) - len(attribute))
-    return (*category, *attribute)
-
-
-def _true(record: Record, captions: Collection[str]) -> set[str]:
-    """Return the true texts of the image of a record."""
-    texts = {plain(caption) for caption in captions}
-    if len(texts) > 1:
-        for caption in captions:
-            texts.update(map(stated, find_attributes(caption, record.category)))
-    return texts
+    drawn = []
+    for record, true, count, first, category, attribute in zip(
+        records, true_texts, k, n_category, of_category, of_attribute, strict=True
+    ):
+        seen = {plain(record.caption)}
+        category, attribute = _new(category, seen, true), _new(attribute, seen, true)
+        swaps = list(islice(category, first))
+        edited = list(islice(attribute, count - len(swaps)))
+        swaps += islice(category, count - len(swaps) - len(edited))  # if one kind runs out
+        drawn.append((*swaps, *edited))
+    return drawn
 
 
 def _attribute_swaps(
@@ -310,7 +297,7 @@ def annotate(
     the true texts of each image, in the form of `plain`.
     """
     named = [with_given(each, catalog) if each.negatives else each for each in records]
-    given = [
+    cleaned = [
         clean_given(record.negatives, true) if record.negatives else ((), ())
         for record, true in zip(named, true_texts, strict=True)
     ]
@@ -318,12 +305,12 @@ def annotate(
         records,
         true_texts,
         catalog,
-        k=[config.negatives + len(usable) for usable, _ in given],
+        k=[config.negatives + len(usable) for usable, _ in cleaned],
         n_attribute=config.attribute_negatives,
         seed=config.seed,
     )
     annotated = []
-    parts = zip(named, given, drawn, true_texts, strict=True)
+    parts = zip(named, cleaned, drawn, true_texts, strict=True)
     for record, (usable, rules), negatives, true in parts:
         if usable:
             # A drawn negative that repeats a given one is not a flaw of the source, so its rule is not counted.

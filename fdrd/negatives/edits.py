@@ -48,12 +48,12 @@ _WEIGHT = 0.5  # of what the surroundings suggest: their features repeat each ot
 class Editable(NamedTuple):
     """The S attributes of a caption that can be edited, and what it states.
 
-    `own` has the index of the value of each, `near` rows of the context for how each is used. `stated` are the indices
-    of all values of the caption; V is a color that no list knows.
+    `current` has the index of the value of each, `near` rows of the context for how each is used. `stated` are the
+    indices of all values of the caption; V is a color that no list knows.
     """
 
     spans: list[Attribute]
-    own: list[int]
+    current: list[int]
     near: list[list[int]]
     stated: list[int]
 
@@ -61,14 +61,14 @@ class Editable(NamedTuple):
 class Choices(NamedTuple):
     """The E values that S spans can have, their own ones among them.
 
-    `row` (E,) is the span of each, ascending, and `column` (E,) the index of the value. `own` (S,) is the index of the
-    value that each span has, and `open_` (E,) says whether a value may replace that. `scores` (E,) are log odds in
+    `row` (E,) is the span of each, ascending, and `column` (E,) the index of the value. `current` (S,) is the index of
+    the value that each span has, and `open_` (E,) says whether a value may replace that. `scores` (E,) are log odds in
     units of `STEP`.
     """
 
     row: Integers
     column: Integers
-    own: Integers
+    current: Integers
     open_: Mask
     scores: Integers
 
@@ -104,15 +104,15 @@ class Edits:
     ) -> list[list[tuple[Attribute, str]]]:
         """Return the edits of N records, drawn by their odds: at most two at each span, the first ones first."""
         found = [self.editable(record) for record in records]
-        if not any(each.own for each in found):
+        if not any(each.current for each in found):
             return [[] for _ in records]
         choices = self.choices(found)
-        ends = np.cumsum([len(each.own) for each in found])
-        begins = ends - [len(each.own) for each in found]
+        ends = np.cumsum([len(each.current) for each in found])
+        begins = ends - [len(each.current) for each in found]
         sizes = np.searchsorted(choices.row, ends) - np.searchsorted(choices.row, begins)
         # For each choice, for whether a span's edits are kept, and for the order of the spans.
         noise = [
-            np.split(random.gumbel(size + 2 * len(each.own)), [size, size + len(each.own)])
+            np.split(random.gumbel(size + 2 * len(each.current)), [size, size + len(each.current)])
             for random, size, each in zip(randoms, sizes.tolist(), found, strict=True)
         ]
         gumbel, kept, turn = (np.concatenate(parts) for parts in zip(*noise, strict=True))
@@ -150,7 +150,7 @@ class Edits:
             is_clear = span.type != "color" or mark == "~"
             if is_clear or (mark == ">" and values.has_clear_color(thing)):
                 found.spans.append(span)
-                found.own.append(value)
+                found.current.append(value)
                 found.near.append(self.context.rows(used))
         words = {word for text in _outside(record) for word in _WORD.findall(text.lower())}
         colors = (self.index_of.get(("color", word)) for word in words)
@@ -163,23 +163,23 @@ class Edits:
         No value is possible that the caption states of something else, nor any color where it states one that the
         lists do not know ("colorful").
         """
-        own = np.array([value for each in captions for value in each.own], np.int64)
+        current = np.array([value for each in captions for value in each.current], np.int64)
         near = np.array([rows for each in captions for rows in each.near], np.int64).reshape(-1, 3)
-        caption = np.arange(len(captions)).repeat([len(each.own) for each in captions])
+        caption = np.arange(len(captions)).repeat([len(each.current) for each in captions])
         stated = np.array([self.same[each.stated].sum(axis=0) for each in captions])
-        usual = np.flatnonzero(self._used(near, own))
-        row = usual.repeat([len(self.alike[value]) for value in own[usual]])
-        column = np.concatenate([np.zeros(0, np.int64), *(self.alike[v] for v in own[usual])])
-        elsewhere = stated[caption[row], column] > self.same[own[row], column]
-        possible = (self._used(near[row], column) & ~elsewhere) | (column == own[row])
+        usual = np.flatnonzero(self._used(near, current))
+        row = usual.repeat([len(self.alike[value]) for value in current[usual]])
+        column = np.concatenate([np.zeros(0, np.int64), *(self.alike[v] for v in current[usual])])
+        elsewhere = stated[caption[row], column] > self.same[current[row], column]
+        possible = (self._used(near[row], column) & ~elsewhere) | (column == current[row])
         row, column = row[possible], column[possible]
         suggested = np.add.reduce(self.context.table[near[row].T, column], axis=0, dtype=np.int64)
-        joined_too = np.isin(_mixed(near[row, CATEGORY], own[row], column), self.mixed)
+        joined_too = np.isin(_mixed(near[row, CATEGORY], current[row], column), self.mixed)
         return Choices(
             row=row,
             column=column,
-            own=own,
-            open_=self.apart[own[row], column] & ~joined_too,
+            current=current,
+            open_=self.apart[current[row], column] & ~joined_too,
             scores=self.factor[column] + suggested,
         )
 
@@ -211,7 +211,7 @@ def _drawn(
     values exclude each other, `noise` (E,) is Gumbel noise of each choice, and `uniform` (S,) a number in (0, 1) for
     each span.
     """
-    edits = np.full((2, len(choices.own)), -1)
+    edits = np.full((2, len(choices.current)), -1)
     begins = np.flatnonzero(np.diff(choices.row, prepend=-1))
     if not len(begins):
         return edits[0], edits[1]
@@ -224,7 +224,7 @@ def _drawn(
     keys[first] = -np.inf
     second = _highest(keys, begins, sizes)
     several = some & (keys[second] > -np.inf)
-    v, one, two = choices.own[spans], choices.column[first], choices.column[second]
+    v, one, two = choices.current[spans], choices.column[first], choices.column[second]
 
     def total(allowed: Mask) -> Floats:
         """Return the odds of the allowed values of each span."""
@@ -288,9 +288,9 @@ def make_edits(records: Captions) -> Edits:
     used = np.concatenate([used, np.zeros((1, len(known)), np.bool_)])  # for unknown uses
     for category, meta in sorted({(each.category, each.meta_category) for each in records}):
         for mark in ("=", "~"):
-            own, wider = context.row.get(mark + category), context.row.get(mark * 2 + meta)
-            if meta and own is not None and wider is not None:
-                used[own] |= used[wider]
+            current, wider = context.row.get(mark + category), context.row.get(mark * 2 + meta)
+            if meta and current is not None and wider is not None:
+                used[current] |= used[wider]
     weighted = np.round(context.table * _WEIGHT).astype(np.int16)
     factor = np.zeros(len(known), np.int64)
     mixed = _joined_in_categories(records, index_of, context)
@@ -361,28 +361,28 @@ def _balanced(edits: Edits, records: Captions) -> Edits:
     size = len(edits.values)
     step = 1 + len(records) * size // _MAX_CELLS
     found = [edits.editable(record) for record in records[::step]]
-    caption = np.arange(len(found)).repeat([len(each.own) for each in found])
-    own = np.array([value for each in found for value in each.own], np.int64)
-    if not len(own):
+    caption = np.arange(len(found)).repeat([len(each.current) for each in found])
+    current = np.array([value for each in found for value in each.current], np.int64)
+    if not len(current):
         return edits
     choices = edits.choices(found)
     stream = np.random.RandomState(0)  # its stream never changes
-    noise, uniform = stream.gumbel(size=len(choices.row)), stream.uniform(size=len(own))
-    turn = stream.uniform(size=len(own))
-    factor = np.log(np.bincount(own, minlength=size) + 0.25)
-    level = np.arange(2).repeat(len(own))
+    noise, uniform = stream.gumbel(size=len(choices.row)), stream.uniform(size=len(current))
+    turn = stream.uniform(size=len(current))
+    factor = np.log(np.bincount(current, minlength=size) + 0.25)
+    level = np.arange(2).repeat(len(current))
     for _ in range(_ROUNDS):
         whole = np.round(factor / STEP).astype(np.int64)
         weighted = choices._replace(scores=choices.scores + whole[choices.column])
         drawn = np.concatenate(_drawn(weighted, edits.apart, noise, uniform))
         done = np.flatnonzero(drawn >= 0)
-        span = done % len(own)
+        span = done % len(current)
         done = done[np.lexsort((turn[span], level[done], caption[span]))]
-        caption_of = caption[done % len(own)]
+        caption_of = caption[done % len(current)]
         rank = np.arange(len(done)) - np.searchsorted(caption_of, caption_of)
         done = done[rank < _NEGATIVES]
         inserted = np.bincount(choices.column[drawn[done]], minlength=size) + 0.25
-        removed = np.bincount(own[done % len(own)], minlength=size) + 0.25
+        removed = np.bincount(current[done % len(current)], minlength=size) + 0.25
         factor += 0.25 * np.log(removed / inserted)
         factor = np.clip(factor, -_MAX_FACTOR, _MAX_FACTOR)
     return replace(edits, factor=np.round(factor / STEP).astype(np.int64))

@@ -40,8 +40,7 @@ Integers = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
-BLOCK = 256
-"""Records that are compared with one another in a round."""
+BLOCK = 256  # records that are compared with one another in a round
 _ROUNDS = (0.4, 0.2, 0, 0)
 """The lowest similarity of a pair in each round; records that fit into one block have the last round only."""
 _FINE = 1 << 20  # steps of a similarity
@@ -204,9 +203,10 @@ class _Words:
 
     def similarity(self, rows: Integers) -> npt.NDArray[np.float32]:
         """Return (b, b) the weight of the words that two captions share, over the mean weight of both."""
-        lengths = self._lengths[rows]
+        starts, lengths = self._starts[rows], self._lengths[rows]
         row = np.arange(len(rows)).repeat(lengths)
-        word = self._words[_ranges(self._starts[rows], lengths)]
+        shift = (starts - np.cumsum(lengths) + lengths).repeat(lengths)
+        word = self._words[np.arange(len(shift)) + shift]
         here, column, times = np.unique(word, return_inverse=True, return_counts=True)
         useful = (times > 1) & (self._weight[here] > 0)
         kept = useful[column]
@@ -362,12 +362,6 @@ class _Values:
         for row, values in enumerate(stated):
             table[row, [self._column[value] for value in values if value in self._column]] = 1
         return table
-
-
-def _ranges(starts: Integers, lengths: Integers) -> Integers:
-    """Return the numbers from each start, as many as its length."""
-    offsets = np.cumsum(lengths) - lengths
-    return np.arange(int(lengths.sum())) - offsets.repeat(lengths) + starts.repeat(lengths)
 
 
 def _mixed(keys: Keys) -> Keys:

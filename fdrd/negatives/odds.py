@@ -33,7 +33,7 @@ MIN_LOG_ODDS = round(-12 / STEP)  # lower bound relative to the most likely choi
 _LOG_CHANCE = np.round(
     -np.logaddexp(0, -STEP * np.arange(1 << 16, dtype=np.uint16).view(np.int16)) / STEP
 ).astype(np.int16)
-"""Of each log odds, by its bits."""
+"""Logarithms of the chances with these log odds, both in units of `STEP`, by the bits of the odds."""
 _WORD = re.compile(r"[^\W_]+")
 _MARKS = ".,;:!?'’\"”)"
 _NEAR = 40  # characters that are searched for the words next to a mention
@@ -193,12 +193,6 @@ def without_one(log_odds: npt.NDArray[np.int16], described: int) -> npt.NDArray[
     return _log_odds((chance * (described + _PRIOR) - 1) / (described - 1 + _PRIOR))
 
 
-def log_chance(log_odds: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
-    """Return the logarithms of the chances with these log odds, both in units of `STEP`."""
-    chances: npt.NDArray[np.int16] = _LOG_CHANCE[log_odds.view(np.uint16)]
-    return chances
-
-
 def _log_odds(chance: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
     chance = np.clip(chance, 1e-6, 1 - 1e-3)
     found: npt.NDArray[np.int16] = np.round((np.log(chance) - np.log1p(-chance)) / STEP)
@@ -224,18 +218,18 @@ class Odds:
     context: Context
 
     def scores(
-        self, own: Sequence[int], bags: Sequence[Iterable[str]], k: Sequence[int]
+        self, true: Sequence[int], bags: Sequence[Iterable[str]], k: Sequence[int]
     ) -> npt.NDArray[np.int64]:
         """Return (N, C) log odds of N captions in units of `STEP`, to draw `k` (N,) negatives.
 
-        `own` (N,) is the index of each caption's true category, and `bags` (N,) the words around its mentions
+        `true` (N,) is the index of each caption's true category, and `bags` (N,) the words around its mentions
         (`around`).
         """
         scores = self.context.scores(bags)
-        contradicted = self._contradicted(own, bags)
+        contradicted = self._contradicted(true, bags)
         # The caption's own category is left out first, or its high score would push all others to the floor.
-        same = [self.same[index] for index in own]
-        never = np.arange(len(own)).repeat(list(map(len, same))), [*chain.from_iterable(same)]
+        same = [self.same[index] for index in true]
+        never = np.arange(len(true)).repeat(list(map(len, same))), [*chain.from_iterable(same)]
         scores[never] = _NEVER
         scores -= scores.max(axis=1, keepdims=True, initial=_NEVER)
         # The floor keeps every category possible, whatever the words suggest.
@@ -250,7 +244,7 @@ class Odds:
         return [bisect_left(_BALANCED_FOR, min(each, _BALANCED_FOR[-1])) for each in k]
 
     def _contradicted(
-        self, own: Sequence[int], bags: Sequence[Iterable[str]]
+        self, true: Sequence[int], bags: Sequence[Iterable[str]]
     ) -> npt.NDArray[np.bool_]:
         """Return (N, C) which categories the other words contradict.
 
@@ -258,25 +252,26 @@ class Odds:
         all together are much less likely in the other one.
         """
         table = self.context.table
-        found = np.zeros((len(own), table.shape[1]), dtype=np.bool_)
-        for index, words, contradicted in zip(own, bags, found, strict=True):
+        found = np.zeros((len(true), table.shape[1]), dtype=np.bool_)
+        for index, words, contradicted in zip(true, bags, found, strict=True):
             known = [row for row in map(self.context.row.get, words) if row is not None]
             rows = np.array(known, np.int64)
-            true = table[rows, index]
-            usual = rows[true > _USUAL]
+            own_odds = table[rows, index]
+            usual = rows[own_odds > _USUAL]
             if len(usual):
                 odds, true_odds = table[usual], table[usual][:, [index]]
                 share = 1 / (1 + np.exp(-STEP * true_odds))
-                expected = share * np.minimum(self.size, self.size[index]) >= _EXPECTED
-                ((odds < true_odds - _RARER) & expected).any(axis=0, out=contradicted)
-            likely = log_chance(table[rows]).sum(axis=0, dtype=np.int64)
-            own_words = log_chance(without_one(true, self.size[index])).sum(dtype=np.int64)
-            contradicted |= likely < own_words - _LESS_LIKELY
+                seen = share * np.minimum(self.size, self.size[index]) >= _EXPECTED
+                ((odds < true_odds - _RARER) & seen).any(axis=0, out=contradicted)
+            others = without_one(own_odds, self.size[index])
+            likely = _LOG_CHANCE[table[rows].view(np.uint16)].sum(axis=0, dtype=np.int64)
+            expected = _LOG_CHANCE[others.view(np.uint16)].sum(dtype=np.int64)
+            contradicted |= likely < expected - _LESS_LIKELY
         return found
 
     def orders(
         self,
-        own: Sequence[int],
+        true: Sequence[int],
         bags: Sequence[Iterable[str]],
         k: Sequence[int],
         randoms: Sequence[SeededRandom],
@@ -286,11 +281,11 @@ class Odds:
         The arguments are those of `scores`, and the source of the draws of each caption.
         """
         # Log odds with Gumbel noise, negated: their order is a draw without replacement by the odds.
-        keys = self.scores(own, bags, k) * -STEP
+        keys = self.scores(true, bags, k) * -STEP
         for row, random in zip(keys, randoms, strict=True):
             row -= random.gumbel(len(row))
         possible = np.count_nonzero(keys < _NEVER * -STEP / 2, axis=1)
-        kept = self.kept[self._fitted(k), own]
+        kept = self.kept[self._fitted(k), true]
         drawn = [random.uniform() for random in randoms]
         possible[np.array(drawn) > kept] = 0
         # Few of many categories are used, so only the first are sorted here.
@@ -322,21 +317,22 @@ def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
     sample = captions.every(1 + len(captions) * size // _MAX_CELLS)
     if len(sample) < 2 or size < 3:
         return odds
-    own, bags = zip(*sample, strict=True)
+    true, bags = zip(*sample, strict=True)
     scores = np.empty((len(sample), size))
     noise = np.random.RandomState(0)  # a legacy generator, whose stream never changes
-    for rows in _blocks(scores):
-        log_odds = odds.scores(own[rows], bags[rows], [1] * len(own[rows]))
+    block = max(1, _BLOCK // size)
+    for rows in (slice(start, start + block) for start in range(0, len(scores), block)):
+        log_odds = odds.scores(true[rows], bags[rows], [1] * len(true[rows]))
         scores[rows] = log_odds * STEP + noise.gumbel(size=log_odds.shape)  # as in `orders`
     # NumPy does the work outside of the interpreter's lock.
     with ThreadPoolExecutor(available_cores()) as threads:
         ks = [min(k, size - 1) for k in _BALANCED_FOR]
-        biases, kept = zip(*threads.map(partial(_balance, scores, np.array(own)), ks), strict=True)
+        biases, kept = zip(*threads.map(partial(_balance, scores, np.array(true)), ks), strict=True)
     whole = np.round(np.array(biases) / STEP).astype(np.int64)
     return replace(odds, bias=whole, kept=np.round(np.array(kept), 6))
 
 
-def _balance(scores: Floats, own: Integers, k: int) -> tuple[Floats, Floats]:
+def _balance(scores: Floats, true: Integers, k: int) -> tuple[Floats, Floats]:
     """Return (C,) what to add to scores (N, C), and (C,) which share of each category's captions to keep.
 
     Then the top k of the kept captions hold each category as often as they are of it. A caption that allows fewer
@@ -351,7 +347,7 @@ def _balance(scores: Floats, own: Integers, k: int) -> tuple[Floats, Floats]:
     others, since = np.full(count, np.inf), np.zeros(count, dtype=np.int64)
     biases, kept = [np.zeros(size)], np.ones(size)
     possible = np.minimum(np.count_nonzero(scores > _NEVER * STEP / 2, axis=1), k)
-    total = np.bincount(own, possible / k, minlength=size)
+    total = np.bincount(true, possible / k, minlength=size)
     for turn in range(_ROUNDS):
         bias = biases[-1]
         # No column rose by more than this since a round, so most rows need no second look at the others.
@@ -366,7 +362,7 @@ def _balance(scores: Floats, own: Integers, k: int) -> tuple[Floats, Floats]:
             top[rows] = np.partition(biased[rows], -k, axis=1)[:, -k]
         since[stale] = turn
         drawn = (biased >= top[:, None]) & (known > _NEVER * STEP / 2)
-        weights = kept[own].repeat(np.count_nonzero(drawn, axis=1))
+        weights = kept[true].repeat(np.count_nonzero(drawn, axis=1))
         counts = np.bincount(columns[drawn], weights, minlength=size) / k
         # Half of the whole step, because all categories move at once; 0.25 keeps counts of zero finite.
         change = 0.5 * np.log((kept * total + 0.25) / (counts + 0.25))
@@ -384,9 +380,3 @@ def _highest(scores: Floats, width: int) -> tuple[Integers, Floats | float]:
     order = np.argpartition(scores, size - width - 1, axis=1)
     following = order[:, size - width - 1]
     return order[:, size - width :], scores[np.arange(len(scores)), following]
-
-
-def _blocks(table: Floats) -> list[slice]:
-    """Return blocks of rows that fit into a processor's cache."""
-    size = max(1, _BLOCK // table.shape[1])
-    return [slice(start, start + size) for start in range(0, len(table), size)]

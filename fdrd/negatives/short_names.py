@@ -30,6 +30,7 @@ _MIN_CAPTIONS = 3
 _MIN_LIFT = 2.0  # "flower" is as frequent for roses, so it is no short name of a cape flower
 _MOST_CAPTIONS = 200  # of each category that are searched for short names
 _MOST_WORDS = 8  # longer names have no short names
+_BEGINS = ("", ".", "!", "?", ":")  # before the first word of a sentence
 _POSSESSIVES = ("'s ", "’s ", "its ", "his ", "her ", "their ")
 _WORD = re.compile(r"[^\W_]+")
 
@@ -69,11 +70,11 @@ class ShortNames:
         if rare:
             patterns.sort(key=lambda each: -len(each[0].text))
         for name, pattern in patterns:
+            is_word = name in self.rare and " " not in name.text
             for mention in find_mentions(record.caption, pattern):
                 free = all(mention.end <= start or end <= mention.start for start, end in taken)
-                # "Red petals" does not name a Red Carnation.
-                is_word = name in self.rare and " " not in name.text
-                begins = is_word and _begins(record.caption, mention)
+                # Where a sentence begins, every word has a capital: "Red petals" does not name a Red Carnation.
+                begins = is_word and record.caption[: mention.start].rstrip()[-1:] in _BEGINS
                 if free and not begins and _is_name(record.caption, mention, name):
                     taken.append((mention.start, mention.end))
                     found[mention] = name
@@ -103,10 +104,7 @@ def find_short_names(
 ) -> list[ShortNames]:
     """Return the short names of each category, from its records and the pattern of its full name."""
     samples = {name: some[:: 1 + len(some) // _MOST_CAPTIONS] for name, some in records.items()}
-    found = [
-        _counted(name, sample, pattern)
-        for (name, sample), pattern in zip(samples.items(), patterns, strict=True)
-    ]
+    found = list(map(_counted, samples, samples.values(), patterns))
     usual = _usual(samples, {short.text for counts in found for short in counts})
     names = []
     for (name, sample), counts in zip(samples.items(), found, strict=True):
@@ -145,11 +143,6 @@ def _candidates(name: str) -> list[ShortName]:
 
 def _is_proper(text: str) -> bool:
     return any(letter.isupper() or letter.isdigit() for letter in text)
-
-
-def _begins(caption: str, mention: Mention) -> bool:
-    """Check if a mention begins a sentence, where every word has a capital."""
-    return caption[: mention.start].rstrip()[-1:] in ("", ".", "!", "?", ":")
 
 
 def _is_name(caption: str, mention: Mention, name: ShortName) -> bool:

@@ -23,18 +23,15 @@ _SHADE = re.compile(
 _TOWARD = dict.fromkeys(("light", "lighter", "pale", "pastel"), "white")
 _TOWARD |= dict.fromkeys(("dark", "darker", "deep"), "black")
 
-Value = tuple[str, str]
-"""type and value of an attribute, in lower case"""
+Value = tuple[str, str]  # type and value of an attribute, in lower case
 Contrasts = Mapping[str, tuple[tuple[int, int], ...]]
 """value -> (line, group in the line) for each line of a type that has it"""
 
 DESCRIBING = frozenset("color pattern material size shape count light viewpoint".split())
 """types of values that describe a noun; the others describe the image's subject"""
-BEFORE, THING, CATEGORY = range(3)
-"""positions in the result of `uses`"""
+BEFORE, THING, CATEGORY = range(3)  # positions in the result of `uses`
 
-JOINS = frozenset([",", "and", ", and", "or", "&"])
-"""what stands between values of one thing"""
+JOINS = frozenset([",", "and", ", and", "or", "&"])  # what stands between values of one thing
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _NEXT = re.compile(r"[\s,/-]*(?:(?:and|or|&)\s+)?([^\W_]+(?:['’-][^\W_]+)*)")
@@ -145,24 +142,28 @@ def uses(
     before = _WORD.findall(caption[max(0, span.start - _FAR) : span.start].lower())
     before = [word for word in before if word not in _DETERMINERS]
     left = "<" + " ".join(before[-2:])
-    own = "=" + record.category
+    category = "=" + record.category
     following = _NEXT.match(caption, span.end)
     if span.type not in DESCRIBING:
         if not following or caption[span.end : span.end + 1] in _MARKS:
-            return left, ">", own
-        return left, f">{following[1].lower()} {_object(caption, following.end(), describing)}", own
+            return left, ">", category
+        return (
+            left,
+            f">{following[1].lower()} {_object(caption, following.end(), describing)}",
+            category,
+        )
     while following and following.start(1) in describing:
         following = _NEXT.match(caption, describing[following.start(1)])
     name = record.category
     if following and name:
         start = following.start(1)
         if caption[start : start + len(name)].lower() == name.lower():
-            return left, "~" + name, own
+            return left, "~" + name, category
     word = following[1].lower() if following else ""
     if word and word not in _NO_NOUNS:
-        return left, ">" + word, own
+        return left, ">" + word, category
     noun = _described(caption, span.start, describing)
-    return left, "^" + noun, own
+    return left, "^" + noun, category
 
 
 def has_clear_color(noun: str) -> bool:

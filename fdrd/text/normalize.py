@@ -14,8 +14,7 @@ from itertools import groupby
 from fdrd.record import Attribute
 from fdrd.text.mentions import fix_articles
 
-MAX_MOVED = 2000
-"""Characters of a caption whose spans are followed through its normalization."""
+MAX_MOVED = 2000  # characters of a caption whose spans are followed through its normalization
 MAX_MARKS = 1000
 """Combining marks in a row, because the time for ordering them grows with their square."""
 

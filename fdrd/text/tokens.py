@@ -24,8 +24,7 @@ from fdrd.record import Split
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-CLIP_LIMIT = 77
-"""tokens that CLIP reads, including the begin and end tokens"""
+CLIP_LIMIT = 77  # tokens that CLIP reads, including the begin and end tokens
 # The pattern of openai/CLIP simple_tokenizer.py for Python's `re`.
 _PIECE = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|[^\s\w]+|_+", re.IGNORECASE)
 _LETTERS_PER_TOKEN = 9
@@ -54,7 +53,7 @@ class TokenLengths:
 
     name: str
     limit: int
-    of: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int32]
 
 
 @lru_cache(maxsize=1)  # an audit asks twice for each caption
@@ -115,7 +114,7 @@ def summary(
     """
     splits: dict[str, dict[str, Any]] = {}
     for (domain, split), where in sorted(rows.items()):
-        found = lengths.of[where].tolist()
+        found = lengths.counts[where].tolist()
         splits.setdefault(domain, {})[split] = {
             "median": median(found),
             "max": max(found),

@@ -55,31 +55,31 @@ def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
     return each_file(used_files(folder), read_file)
 
 
-def _records(folder: SourceFolder, file: str) -> _Pairs:
+def _records(folder: SourceFolder, file: str) -> _Object:
     """Return the keys of a file with their records."""
     try:
-        pairs = json.loads(folder.read(file), object_pairs_hook=_Pairs)
+        pairs = json.loads(folder.read(file), object_pairs_hook=_Object)
     except (ValueError, RecursionError) as error:
         raise RejectedError("unreadable_annotations", f"not JSON: {error}") from error
-    if not isinstance(pairs, _Pairs):
+    if not isinstance(pairs, _Object):
         detail = f"a {type(pairs).__name__} where an object of key: record was expected"
         raise RejectedError("unreadable_annotations", detail)
     # CoOp's split file next to the captions has no pairs.
-    return _Pairs() if {key for key, _ in pairs} <= {"train", "val", "test"} else pairs
+    return _Object() if {key for key, _ in pairs} <= {"train", "val", "test"} else pairs
 
 
-class _Pairs(list[tuple[str, Any]]):
+class _Object(list[tuple[str, Any]]):
     """A JSON object that keeps repeated keys, which a dict would silently drop."""
 
 
 def _checked(value: object) -> dict[str, Any]:
     """Return the fields of a record, with its extra columns as an object, too."""
-    if not isinstance(value, _Pairs):
+    if not isinstance(value, _Object):
         raise RejectedError("bad_field", f"the record is a {type(value).__name__}")
     fields = dict(value)
     if len(fields) < len(value):
         raise RejectedError("bad_field", "one of its keys occurs twice")
-    if isinstance(columns := fields.get("columns"), _Pairs):
+    if isinstance(columns := fields.get("columns"), _Object):
         fields["columns"] = dict(columns)
     return fields
 

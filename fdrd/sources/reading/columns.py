@@ -70,8 +70,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """Names of each field, the preferred one first. Case, spaces and hyphens do not matter."""
 
-MAX_COLUMNS = 32
-"""Extra columns of a domain; those that come first are kept."""
+MAX_COLUMNS = 32  # extra columns of a domain; those that come first are kept
 LEFT_OUT = "column_left_out"
 NESTED: tuple[()] = ()
 """Stands for a value that is not read, because its column holds lists, objects or bytes."""

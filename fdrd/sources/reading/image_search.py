@@ -34,8 +34,7 @@ _MAX_FOLDERS = 64  # of a path of another machine
 MAX_SAME_NAME = 1000
 """Images of one name that are compared with an annotation, so that its time does not grow with the source."""
 
-ImagesByName = dict[str, list[str]]
-"""Paths of images by every name that an annotation may use."""
+ImagesByName = dict[str, list[str]]  # paths of images by every name that an annotation may use
 
 
 class ImageIndex:

@@ -10,8 +10,7 @@ from fdrd.record import Split
 
 MAX_CAPTION = 20_000
 """Characters of a caption that readers accept. A filter of the build has a lower limit."""
-MAX_NAME = 1000
-"""Characters of a category, a group or a license."""
+MAX_NAME = 1000  # characters of a category, a group or a license
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 _UNREAD = {

@@ -131,18 +131,13 @@ class CoupledPrompts(nn.Module):
         if coupling == "independent":
             self.tokens = VisualTokens(backbone, n_ctx, depth, seed + 1)
             return
-        width, hidden, vision_width = (
-            backbone.text_width,
-            backbone.text_width // 4,
-            backbone.vision_width,
-        )
+        width, outputs = backbone.text_width, backbone.vision_width
 
         def couple() -> nn.Module:
             if coupling == "linear":
-                return nn.Linear(width, vision_width)
-            return nn.Sequential(
-                nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, vision_width)
-            )
+                return nn.Linear(width, outputs)
+            hidden = nn.Linear(width, width // 4)
+            return nn.Sequential(hidden, nn.ReLU(), nn.Linear(width // 4, outputs))
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

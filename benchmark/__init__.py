@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fdrd.lazy import lazy_exports
+from fdrd.imports import lazy_exports
 
 if TYPE_CHECKING:
     from benchmark.checkpoint import load_method
@@ -34,17 +34,16 @@ if TYPE_CHECKING:
     from benchmark.models.loading import default_backbone, load_backbone
     from benchmark.registry import (
         Method,
+        TrainContext,
         get_method,
         load_plugin,
         method,
         method_names,
         method_options,
     )
-    from benchmark.reporting.pages import markdown, report
+    from benchmark.reporting.pages import markdown, report, table, to_csv, to_pandas
     from benchmark.reporting.publishing import export_model, push
-    from benchmark.reporting.records import to_csv, to_pandas
     from benchmark.reporting.significance import SignificanceTests, compare
-    from benchmark.reporting.terminal import table
     from benchmark.result import (
         BenchResult,
         FitLog,
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
     from benchmark.runner.plan import open_backbone
     from benchmark.runner.runs import evaluate, execute
     from benchmark.settings import LossDirection, PairLoss, Settings, TrainConfig
-    from benchmark.train_context import TrainContext
     from benchmark.training.adapters import Adapter
     from benchmark.training.loop import Batch
     from benchmark.training.losses import info_nce
@@ -71,6 +69,7 @@ if TYPE_CHECKING:
     from benchmark.training.trained_method import FineTuned, learn, pair_loss
     from benchmark.training.training_negatives import TrainingNegatives
 
+
 __all__, __getattr__, __dir__ = lazy_exports(
     __name__,
     {
@@ -84,12 +83,10 @@ __all__, __getattr__, __dir__ = lazy_exports(
         "benchmark.models.frozen_features": "FrozenFeatures default_cache",
         "benchmark.models.image_batches": "AnyImages Images",
         "benchmark.models.loading": "default_backbone load_backbone",
-        "benchmark.registry": "Method get_method load_plugin method method_names method_options",
-        "benchmark.reporting.pages": "markdown report",
+        "benchmark.registry": "Method TrainContext get_method load_plugin method method_names method_options",
+        "benchmark.reporting.pages": "markdown report table to_csv to_pandas",
         "benchmark.reporting.publishing": "export_model push",
-        "benchmark.reporting.records": "to_csv to_pandas",
         "benchmark.reporting.significance": "SignificanceTests compare",
-        "benchmark.reporting.terminal": "table",
         "benchmark.result": "BenchResult FitLog read_result read_results",
         "benchmark.results": "MethodResults Plots Results",
         "benchmark.runner.description": "Resources Run",
@@ -97,7 +94,6 @@ __all__, __getattr__, __dir__ = lazy_exports(
         "benchmark.runner.runs": "evaluate execute",
         "benchmark.settings": "LossDirection PairLoss Settings TrainConfig",
         "benchmark.training.adapters": "Adapter",
-        "benchmark.train_context": "TrainContext",
         "benchmark.training.loop": "Batch",
         "benchmark.training.losses": "info_nce",
         "benchmark.training.prompt_learners": "ContextVectors CoupledPrompts Coupling PromptMethod VisualTokens",

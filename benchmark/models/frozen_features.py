@@ -31,7 +31,7 @@ from torch import Tensor
 
 from benchmark.models.processes import all_agree
 from fdrd.files.atomic import atomic_write, sha256_of
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 
 Vectors = npt.NDArray[np.float32]
 log = logging.getLogger(__name__)

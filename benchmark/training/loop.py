@@ -23,9 +23,9 @@ from benchmark.models import processes
 from benchmark.models.backbone import Encoder
 from benchmark.models.image_batches import Images
 from benchmark.models.tensor_files import add_tensors
+from benchmark.registry import TrainContext
 from benchmark.result import Epoch, FitLog
 from benchmark.settings import TrainConfig
-from benchmark.train_context import TrainContext
 from benchmark.training.losses import LogitScale
 from benchmark.training.resumable import EVERY, ResumableState, Snapshot, delay_interrupt
 from fdrd.dataset import Indices, RetrievalDataset

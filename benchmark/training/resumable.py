@@ -23,7 +23,7 @@ import safetensors.torch
 from torch import Tensor
 
 from benchmark.models import processes
-from benchmark.train_context import Observer, SaveLocation, nothing
+from benchmark.registry import Observer, SaveLocation
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
 
@@ -51,7 +51,7 @@ class Snapshot:
 
 @contextmanager
 def resumable(
-    path: Path | None, before: Callable[[], None] = nothing
+    path: Path | None, before: Callable[[], None] = lambda: None
 ) -> Iterator[SaveLocation | None]:
     """Give the location of a training inside the block, and delete its file when the block succeeds.
 

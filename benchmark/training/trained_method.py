@@ -19,10 +19,9 @@ from benchmark.evaluation.ranking import mean_mrr
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone, Encoder, Features
 from benchmark.models.image_batches import AnyImages
-from benchmark.registry import Method
+from benchmark.registry import Method, TrainContext
 from benchmark.result import FitLog
 from benchmark.settings import PairLoss, TrainConfig
-from benchmark.train_context import TrainContext
 from benchmark.training.loop import SAME_RATE, Batch, fit
 from benchmark.training.losses import LogitScale, contrastive_loss
 from fdrd.dataset import RetrievalDataset

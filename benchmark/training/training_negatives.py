@@ -9,7 +9,7 @@ from collections import defaultdict
 
 from fdrd.dataset import RetrievalDataset
 from fdrd.negatives import draw_negatives
-from fdrd.negatives.annotate import make_catalogs
+from fdrd.negatives.draw import make_catalogs
 from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.record import ImageRef, Negative, Record, Source, category_name, id_in_domain
 

@@ -14,6 +14,7 @@ place. A missing negative is masked. Batches of 32 instead of 256 and a learning
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -143,11 +144,5 @@ def ce_clip(
             + contrast_weight * contrast
         )
 
-    return FineTuned(
-        copied,
-        learner,
-        train,
-        seed,
-        batch_loss,
-        lambda rows: placed_negatives(rows, seed, n_negatives, n_attribute),
-    )
+    draw = partial(placed_negatives, seed=seed, n_negatives=n_negatives, n_attribute=n_attribute)
+    return FineTuned(copied, learner, train, seed, batch_loss, draw)

@@ -30,7 +30,7 @@ from benchmark import (
 )
 from benchmark.models.backbone import PROMPTS, TOKENS
 from benchmark.registry import Needs
-from benchmark.training.prompt_learners import MOST_TOKENS
+from benchmark.training.learners import MOST_TOKENS
 from benchmark.training.trained_method import TrainedMethod, cosine
 from fdrd.errors import FdrdError
 

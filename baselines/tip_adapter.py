@@ -23,7 +23,7 @@ from torch.nn.functional import normalize
 from baselines.zero_shot import ZeroShot
 from benchmark import AnyImages, Encoder, Features, FitLog, TrainContext, method
 from benchmark.evaluation.encoding import encode_split, rank_split
-from benchmark.evaluation.metrics import mean_mrr
+from benchmark.evaluation.ranking import mean_mrr
 from benchmark.training.row_selection import thinned
 from benchmark.training.trained_method import cosine, side_by_side
 from fdrd.dataset import RetrievalDataset

@@ -55,16 +55,16 @@ if TYPE_CHECKING:
     from benchmark.runner.plan import open_backbone
     from benchmark.runner.runs import evaluate, execute
     from benchmark.settings import LossDirection, PairLoss, Settings, TrainConfig
-    from benchmark.training.adapters import Adapter
-    from benchmark.training.loop import Batch
-    from benchmark.training.losses import info_nce
-    from benchmark.training.prompt_learners import (
+    from benchmark.training.learners import (
+        Adapter,
         ContextVectors,
         CoupledPrompts,
         Coupling,
         PromptMethod,
         VisualTokens,
     )
+    from benchmark.training.loop import Batch
+    from benchmark.training.losses import info_nce
     from benchmark.training.row_selection import CategoryList, read_categories
     from benchmark.training.trained_method import FineTuned, learn, pair_loss
     from benchmark.training.training_negatives import TrainingNegatives
@@ -93,10 +93,9 @@ __all__, __getattr__, __dir__ = lazy_exports(
         "benchmark.runner.plan": "open_backbone",
         "benchmark.runner.runs": "evaluate execute",
         "benchmark.settings": "LossDirection PairLoss Settings TrainConfig",
-        "benchmark.training.adapters": "Adapter",
         "benchmark.training.loop": "Batch",
         "benchmark.training.losses": "info_nce",
-        "benchmark.training.prompt_learners": "ContextVectors CoupledPrompts Coupling PromptMethod VisualTokens",
+        "benchmark.training.learners": "Adapter ContextVectors CoupledPrompts Coupling PromptMethod VisualTokens",
         "benchmark.training.trained_method": "FineTuned learn pair_loss",
         "benchmark.training.training_negatives": "TrainingNegatives",
     },

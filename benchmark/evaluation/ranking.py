@@ -1,4 +1,4 @@
-"""Exact ranks in both directions from one pass over the scores.
+"""Exact ranks in both directions from one pass over the scores, within each gallery of a split.
 
 The rank of a query is 1 + the number of irrelevant items that score at least as high as its best relevant
 one. Ties therefore never help (embeddings-benchmark/mteb#5092 shows what happens otherwise): a scorer that
@@ -29,6 +29,7 @@ from torch import Tensor
 
 from benchmark.models.backbone import TENSORS, Features
 from benchmark.rank_metrics import KS, ByDirection, Floats, Mask
+from benchmark.settings import Gallery, check_gallery
 from fdrd.dataset import Indices
 from fdrd.errors import FdrdError
 
@@ -62,7 +63,7 @@ class Ranks:
     category: Floats
 
     def __getitem__(self, queries: Indices | Mask) -> Ranks:
-        return Ranks(*(getattr(self, field.name)[queries] for field in fields(self)))
+        return Ranks(*(getattr(self, each.name)[queries] for each in fields(self)))
 
 
 def rank(
@@ -156,6 +157,77 @@ def rank(
             category=by_query.category[search],
         ),
     )
+
+
+def galleries(image_domain: Indices, gallery: Gallery) -> Iterator[tuple[Indices, Indices]]:
+    """Yield the images of each gallery, and those among them that are its queries: one per domain, or one for all.
+
+    Each image is a query once. A number splits every domain into galleries of exactly that size, the same
+    for every method. The last one is filled up with images that were queries before.
+
+    Raises:
+        FdrdError: a domain has fewer images than the number.
+
+    >>> [(len(members), len(queries)) for members, queries in galleries(np.zeros(10, int), 4)]
+    [(4, 4), (4, 4), (4, 2)]
+    """
+    if gallery == "joint":
+        everything = np.arange(len(image_domain))
+        yield everything, everything
+        return
+    for domain in np.unique(image_domain):
+        members = np.flatnonzero(image_domain == domain)
+        if gallery == "domain":
+            yield members, members
+            continue
+        size = int(gallery)
+        check_gallery(size, len(members))
+        order = np.random.default_rng([0, int(domain)]).permutation(members)
+        for start in range(0, len(order), size):
+            queries = order[start : start + size]
+            yield np.concatenate([queries, order[: size - len(queries)]]), queries
+
+
+def rank_galleries(
+    similarity: Similarity,
+    images: Features,
+    texts: Features,
+    pairs: Indices,
+    category: Indices,
+    image_domain: Indices,
+    gallery: Gallery,
+) -> ByDirection[Ranks]:
+    """Call `rank` for every gallery of a split, and combine the ranks by image and by row."""
+    to_text, to_image = _empty(len(images)), _empty(len(pairs))
+    for members, queries in galleries(image_domain, gallery):
+        rows = np.flatnonzero(np.isin(pairs[:, 0], members))
+        gallery_images, image = np.unique(pairs[rows, 0], return_inverse=True)
+        gallery_texts, caption = np.unique(pairs[rows, 1], return_inverse=True)
+        found = rank(
+            similarity,
+            images[gallery_images],
+            texts[gallery_texts],
+            np.stack([image, caption], axis=1),
+            category[rows],
+        )
+        is_query = np.isin(gallery_images, queries)
+        for whole, part, position, chosen in (
+            (to_text, found.image_to_text, gallery_images, is_query),
+            (to_image, found.text_to_image, rows, is_query[image]),
+        ):
+            for each in fields(Ranks):
+                getattr(whole, each.name)[position[chosen]] = getattr(part, each.name)[chosen]
+    return ByDirection(to_text, to_image)
+
+
+def _empty(queries: int) -> Ranks:
+    strict, caption, ceiling = np.zeros((3, queries), dtype=np.int64)
+    return Ranks(strict, np.zeros((queries, len(KS))), caption, ceiling, np.zeros(queries))
+
+
+def mean_mrr(ranks: ByDirection[Ranks]) -> float:
+    """Return the strict MRR averaged over both directions, which selects the best state."""
+    return float(np.mean([np.mean(1 / direction.strict) for direction in ranks]))
 
 
 class _Best(NamedTuple):

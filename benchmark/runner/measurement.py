@@ -15,14 +15,13 @@ from pathlib import Path
 import torch
 
 from benchmark.checkpoint import load_checkpoint, read_header, tensors_digest
-from benchmark.evaluation.encoding import encode_split, rank_split
+from benchmark.evaluation.encoding import encode_split, measure, rank_split
 from benchmark.evaluation.hard_negatives import (
     hard_negative_shares,
     hard_negative_wins,
     natural_pair_wins,
     text_only_baseline,
 )
-from benchmark.evaluation.metrics import measure
 from benchmark.models import processes
 from benchmark.models.backbone import Features
 from benchmark.rank_metrics import DIRECTIONS, Mask

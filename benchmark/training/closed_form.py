@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from benchmark.evaluation.encoding import encode_both
-from benchmark.evaluation.metrics import mean_mrr, rank_galleries
+from benchmark.evaluation.ranking import mean_mrr, rank_galleries
 from benchmark.models.backbone import Features
 from benchmark.models.image_batches import Images
 from benchmark.models.layers import BlockEncoder

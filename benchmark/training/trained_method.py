@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.evaluation.encoding import encode_split, rank_split
-from benchmark.evaluation.metrics import mean_mrr
+from benchmark.evaluation.ranking import mean_mrr
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone, Encoder, Features
 from benchmark.models.image_batches import AnyImages

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.evaluation.metrics import galleries, measure, rank_galleries
-from benchmark.evaluation.ranking import rank
+from benchmark.evaluation.encoding import measure
+from benchmark.evaluation.ranking import galleries, rank, rank_galleries
 from benchmark.models.backbone import Features
 from benchmark.rank_metrics import DIRECTIONS, ByDirection, by_part
 from fdrd.errors import FdrdError

@@ -7,8 +7,8 @@ from benchmark import Images, Prompts
 from benchmark.models.backbone import Features, concatenate
 from benchmark.models.processes import in_chunks, step_numerics
 from benchmark.settings import TrainConfig
+from benchmark.training.learners import CoupledPrompts, PromptMethod
 from benchmark.training.losses import info_nce
-from benchmark.training.prompt_learners import CoupledPrompts, PromptMethod
 
 
 def gradients(clip, dataset, size, per_row, tokens):

@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from benchmark.code_digest import NoIdentityError, code_digest
 from benchmark.declarations import Declaration, declaration
-from benchmark.models.names import APART
+from benchmark.models.encoder_options import APART
 from fdrd.errors import FdrdError
+from fdrd.imports import load_plugin as import_plugin
 from fdrd.options import Option, options_of, read_options, unknown
-from fdrd.plugins import load_plugin as import_plugin
 from fdrd.progress import Progress, silent
 
 if TYPE_CHECKING:

@@ -19,12 +19,11 @@ from msgspec.structs import replace
 
 from fdrd.negatives import draw_batch, make_catalog
 from fdrd.negatives.given import plain
-from fdrd.negatives.natural_pairs import Captioned, natural_pairs
-from fdrd.negatives.statements import Names, Statement, state
+from fdrd.negatives.natural_pairs import Captioned, Names, Statement, natural_pairs, state
 from fdrd.pipeline.stage import ROWS
 from fdrd.record import ImageRef, Record, Source, TaggedCaption
 from fdrd.text.attributes import find_attributes
-from fdrd.text.keys import text_key
+from fdrd.text.normalize import text_key
 
 TARGET = 10_000  # captions per second and core
 FIRST = "red hill sea star bay king moon wood gold fen".split()
@@ -61,7 +60,7 @@ def captioned(
         image=rows,
         group=rows,
         text=np.array([text_key(each.caption) for each in captions], np.uint64),
-        category=np.array([names.number[each.category] for each in captions]),
+        category=np.array([names.index_of[each.category] for each in captions]),
         statements=statements,
     )
 
@@ -72,7 +71,7 @@ def match(sizes: list[int]) -> None:
     for size in sizes:
         captions = make_captions(size)
         catalog = make_catalog([], names=NAMES)
-        names = Names(catalog.categories, catalog.index, catalog.place)
+        names = Names(catalog.categories, catalog.index, catalog.index_of)
         start = time.process_time()
         statements = [state(each, names) for each in captions]
         read = time.process_time() - start

@@ -27,8 +27,7 @@ from harness import proportional_bytes
 from msgspec import convert
 
 from fdrd.files.atomic import sha256_of
-from fdrd.storage.manifest import digest_of_shards
-from fdrd.storage.manifest_types import Shard
+from fdrd.storage.manifest import Shard, digest_of_shards
 from fdrd.storage.shard_file import class_names, read_batches
 from fdrd.viewer.index import Index, open_index
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fdrd.text.markup import markdown_table
+from fdrd.text.controls import markdown_table
 
 ROOT = Path(__file__).parent.parent
 MARK = re.compile(r"<!-- generated: (\w+) -->")
@@ -125,8 +125,7 @@ def _public_names() -> dict[str, list[str]]:
 
 def reasons() -> str:
     """Return a table of the reasons of rejected records."""
-    from fdrd.policy import default_action
-    from fdrd.reasons import KEEPABLE, REASONS
+    from fdrd.reasons import KEEPABLE, REASONS, default_action
 
     rows = [
         (f"`{code}`", meaning, default_action(code), "yes" if code in KEEPABLE else "no")

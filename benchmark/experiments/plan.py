@@ -32,8 +32,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from benchmark.evaluation.base_to_new import read_categories
-from benchmark.models.names import DEFAULT_BACKBONE
+from benchmark.models.loading import DEFAULT_BACKBONE
 from benchmark.registry import chosen_methods, method_options, takes
 from benchmark.runner.description import Preset, Run, Search, Space
 from benchmark.settings import (
@@ -47,6 +46,7 @@ from benchmark.settings import (
 from benchmark.training.row_selection import (
     Data,
     pairs_by_domain,
+    read_categories,
     split_of,
     splits_of,
     training_domain,

@@ -28,7 +28,7 @@ from benchmark.checkpoint import (
 )
 from benchmark.models.backbone import ALL
 from benchmark.models.backbone import WEIGHTS as TRAINED_WEIGHTS
-from benchmark.models.names import EMBEDDED
+from benchmark.models.loading import EMBEDDED
 from benchmark.models.tensor_files import writing_tensors
 from benchmark.rank_metrics import BOTH
 from benchmark.registry import method_names, obstacle
@@ -48,7 +48,7 @@ from fdrd.hub.publisher import (
     prepare,
 )
 from fdrd.progress import Progress, silent
-from fdrd.text.markup import code, escape, markdown_table
+from fdrd.text.controls import code, escape, markdown_table
 
 TRAINING = "fdrd.json"
 """File of an exported model that says how it was trained."""

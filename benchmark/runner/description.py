@@ -17,11 +17,10 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
-from benchmark.evaluation.base_to_new import CategoryList
-from benchmark.models.names import check_backbone_name, check_device
+from benchmark.models.loading import check_backbone_name, check_device
 from benchmark.registry import Observer, check_options, takes
 from benchmark.settings import Gallery, Half, OptionValue, TrainConfig, check_gallery, check_seed
-from benchmark.training.row_selection import Data, split_of, training_domain
+from benchmark.training.row_selection import CategoryList, Data, split_of, training_domain
 from fdrd.dataset import MissingSplitError, load_rows
 from fdrd.errors import FdrdError
 from fdrd.kinds import refuse_other

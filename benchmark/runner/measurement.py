@@ -16,10 +16,13 @@ import torch
 
 from benchmark.checkpoint import load_checkpoint, read_header, tensors_digest
 from benchmark.evaluation.encoding import encode_split, rank_split
-from benchmark.evaluation.hard_negatives import hard_negative_shares, hard_negative_wins
+from benchmark.evaluation.hard_negatives import (
+    hard_negative_shares,
+    hard_negative_wins,
+    natural_pair_wins,
+    text_only_baseline,
+)
 from benchmark.evaluation.metrics import measure
-from benchmark.evaluation.natural_pairs import natural_pair_wins
-from benchmark.evaluation.text_only import text_only_baseline
 from benchmark.models import processes
 from benchmark.models.backbone import Features
 from benchmark.rank_metrics import DIRECTIONS, Mask

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.checkpoint import find_checkpoint, read_header
-from benchmark.evaluation.base_to_new import half_of
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone
 from benchmark.models.loading import cached_backbone, capabilities, default_backbone
@@ -41,6 +40,7 @@ from benchmark.settings import (
 )
 from benchmark.training.row_selection import (
     Data,
+    half_of,
     split_of,
     train_split,
     training_domain,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from benchmark.checkpoint import find_checkpoint, read_header, save_checkpoint
-from benchmark.evaluation.base_to_new import CategoryList
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone, Encoder
 from benchmark.registry import Observer, TrainContext, chosen_methods, method_options, takes
@@ -32,9 +31,8 @@ from benchmark.settings import (
     check_seed,
     training_options,
 )
-from benchmark.training.resumable import resumable
-from benchmark.training.row_selection import Data, split_of
-from benchmark.training.tracking import tracked
+from benchmark.training.resumable import resumable, tracked
+from benchmark.training.row_selection import CategoryList, Data, split_of
 from fdrd.errors import FdrdError
 from fdrd.options import read_options, shows_keywords
 from fdrd.progress import FINISHED, Progress, silent

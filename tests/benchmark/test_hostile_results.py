@@ -359,7 +359,7 @@ def test_impossible_seeds_of_an_experiment_are_refused(changes, message):
     ],
 )
 def test_the_command_line_refuses_a_seed_before_it_looks_at_the_data(arguments, monkeypatch):
-    monkeypatch.setattr("fdrd.commands.benchmark.bench._data_and_methods", pytest.fail)
+    monkeypatch.setattr("fdrd.commands.bench._data_and_methods", pytest.fail)
     code, _, said = run_fdrd("bench", "none", "--method", "coop", *arguments)
     assert code == 2
     assert f"Invalid value for '{arguments[0]}'" in said

@@ -13,7 +13,7 @@ from benchmark.experiments.execution import Job, states
 from benchmark.experiments.plan import Experiment, read_experiment
 from benchmark.reporting.comparison import group_results
 from benchmark.result import read_results
-from fdrd.commands.benchmark.outcome import raise_failed
+from fdrd.commands.bench import raise_failed
 from fdrd.errors import FdrdError
 from tests.command import start_fdrd
 

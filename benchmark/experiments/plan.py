@@ -162,8 +162,8 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 if row.search and not self.tuning:
                     raise FdrdError(f"{space}; add a [tuning] table with steps")
                 if row.search and any(each.preset for each in self.protocols):
-                    without = "choose options without the preset"
-                    raise FdrdError(f"{space}, but the preset trains on validation rows; {without}")
+                    seen = "the preset trains on the validation rows"
+                    raise FdrdError(f"{space}, but {seen}; choose options without the preset")
                 if row.label in (other.label for other in rows):
                     raise FdrdError(f"{row.label!r} appears twice; give each a label")
             except FdrdError as error:
@@ -246,6 +246,9 @@ def to_experiment(content: Mapping[str, Any]) -> Experiment:
         experiment = msgspec.convert(msgspec.to_builtins(content), Experiment)
     except msgspec.ValidationError as error:
         raise FdrdError(_plain(error)) from error
+    for index, row in enumerate(content.get("methods", ())):
+        if isinstance(row, Mapping) and (others := row.keys() - set(_ROW)):
+            raise FdrdError(f"methods[{index}]: {_unknown_key(min(others), _ROW)}")
     experiment.rows()
     return experiment
 

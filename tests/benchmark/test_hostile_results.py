@@ -97,6 +97,13 @@ def ranks(count, first="1"):
 
 
 I2T, T2I = (f"metrics.by_direction.{way}" for way in DIRECTIONS)
+
+
+def shares(kind, **fields):
+    """Return changes of the share of hard negatives of a kind."""
+    return [(f"metrics.hard_negatives.{kind}.{name}", value) for name, value in fields.items()]
+
+
 ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("strict", "caption")]
 
 
@@ -128,8 +135,8 @@ ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("s
         ([("metrics.by_category.circle.text_to_image.queries", 9)], "counts more than 24 queries"),
         ([(f"{I2T}.values.expected R@10", 0)], "expected R@10 is below R@10"),
         ([("metrics.hard_negatives.category.accuracy", 0.777)], "is no share of 24 rows"),
-        ([("metrics.hard_negatives.category.rows", 25)], "counts more than 24 rows"),
-        ([("metrics.hard_negatives.all.accuracy", 1)], "does not agree with `all`"),
+        (shares("category", accuracy=1, rows=25, text_only=None), "counts more than 24 rows"),
+        (shares("all", accuracy=1, text_only=None), "does not agree with `all`"),
         ([("natural_pairs.category.text", "1")], "natural_pairs.category.text has 1 digits for 16 rows"),
         ([("natural_pairs.category.image", "1" * 7 + "2")], "matching regex"),
         ([("natural_pairs.category.rows", "0 24")], "natural_pairs.category.text has 8 digits for 2 rows"),

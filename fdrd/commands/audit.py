@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from glob import escape
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,8 +56,6 @@ def audit(
         fdrd audit raw/
         fdrd audit data/fdrd --fail-on negative_equal=0      # in CI
     """
-    from dataclasses import asdict
-
     from fdrd.card.render import put_audit
     from fdrd.checks.audit_records import dataset_records, source_records
     from fdrd.checks.audit_tables import tables
@@ -83,7 +80,7 @@ def audit(
     shares = [] if is_source else _reviewed(folder, records)
     noise = _noise(folder, records, backbone, min_clip_score) if is_source else None
     if json:
-        found = {"audits": [asdict(each) for each in audits], "rules": rules}
+        found = {"audits": audits, "rules": rules}
         if shares:
             found["reviewed"] = shares
         print_json(found | noise[0] if noise else found)
@@ -105,9 +102,9 @@ def _reviewed(folder: Path, records: list[Any]) -> list[dict[str, Any]]:
 
     from benchmark.intervals import score_interval
     from fdrd.curation.decisions import in_effect, read_decisions, reviewed_shares
+    from fdrd.viewer.review import review_folder
 
-    pattern = f"{escape(folder.name)}.review/*/decisions.jsonl"
-    reviews = sorted(folder.absolute().parent.glob(pattern))
+    reviews = sorted(review_folder(folder).glob("*/decisions.jsonl"))
     decisions = [each for path in reviews for each in in_effect(read_decisions(path)[0])]
     items = {
         record.id: {
@@ -135,13 +132,11 @@ def _print_shares(shares: list[dict[str, Any]]) -> None:
 
 def _print_rows(records: list[Any], listed: bool, limits: dict[str, int], json: bool) -> None:
     """Print the rows with a finding."""
-    from dataclasses import asdict
-
     from fdrd.checks.findings import exceeded, find_rows
 
     found = list(find_rows(records))
     if listed and json:
-        print_json({"rows": [asdict(each) for each in found]})
+        print_json({"rows": found})
     elif listed:
         for each in found:
             print_line((each.reason, each.domain, each.id, each.text))
@@ -153,8 +148,6 @@ def _noise(
     source: Path, records: list[Any], backbone: str | None, minimum: float | None
 ) -> tuple[dict[str, Any], Any]:
     """Return what noise filters would reject and quantiles of CLIP scores as JSON, and the former as counts."""
-    from dataclasses import asdict
-
     from fdrd.captioning.noise import count_noise
 
     scores: list[float] = []
@@ -166,7 +159,7 @@ def _noise(
         for share in (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.99)
         if ordered
     }
-    return {"noise": [asdict(each) for each in counts], "clip_score": quantiles}, counts
+    return {"noise": counts, "clip_score": quantiles}, counts
 
 
 def _print_noise(found: dict[str, Any], reports: Any) -> None:

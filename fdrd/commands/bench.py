@@ -180,9 +180,8 @@ def bench(
     planned = () if ablate or header else names
     expected = [each for each in planned for _ in range(seeds if takes(each, "seed") else 1)]
     tower = backbone or (header.backbone if header else None)
-    resources = Resources(
-        rows.get(name, name), tower, results, track, device=device, allow_code=backbone is not None
-    )
+    may_run_code, split_data = backbone is not None, rows.get(name, name)
+    resources = Resources(split_data, tower, results, track, device=device, allow_code=may_run_code)
     full = of_method[ablate] if ablate else None
     _measure(runs, seed_range, resources, expected, full, json)
 
@@ -240,9 +239,8 @@ def _data_and_methods(
         if not exists and closest(each, known, other_names()):
             raise FdrdError(unknown("method", each, known, "fdrd", other_names()))
     if len(datasets) > 1:
-        raise FdrdError(
-            f"several datasets: {', '.join(datasets)}; give one, and methods by their names in `fdrd methods`"
-        )
+        remedy = "give one, and methods by their names in `fdrd methods`"
+        raise FdrdError(f"several datasets: {', '.join(datasets)}; {remedy}")
     return next(iter(datasets), None), [*methods, *(e for e in arguments if e not in datasets)]
 
 

@@ -103,14 +103,14 @@ def caption(
     location = one_of(positional, source, remedy)
     if captioner is None:
         raise FdrdError("give --captioner NAME; `fdrd caption --list` lists them")
-    is_name = backbone is not None and ":" not in backbone  # not a function
+    named = backbone if backbone and ":" not in backbone else None  # not a function
     settings = CaptionSettings(
         rounds=rounds,
         questions=read_questions(questions) if questions else QUESTIONS,
         opening=opening,
         without=frozenset(without or ()),
         min_clip_score=min_clip_score,
-        tokens=(tokens_of(backbone) if is_name else None) or DEFAULT_TOKENS,
+        tokens=(tokens_of(named) if named else None) or DEFAULT_TOKENS,
         sample=sample,
         max_pixels=max_pixels,
     )
@@ -133,7 +133,7 @@ def caption(
         )
     if json:
         counts = {"stopped": run.stopped, "asked": run.usage, "removed": run.removed}
-        print_json(run.summary | counts)
+        print_json({**run.summary, **counts})
     else:
         _print_run(run, target)
     if run.stopped:
@@ -191,9 +191,8 @@ def _print_run(run: CaptioningRun, target: Path) -> None:
     if summary["not_examined"]:
         out.print(f"{summary['not_examined']:,} entries are unusable; `fdrd build` says why")
     if run.removed:
-        out.print(
-            f"{run.removed:,} images of an earlier run removed: without a caption now, or no longer in the source"
-        )
+        why = "without a caption now, or no longer in the source"
+        out.print(f"{run.removed:,} images of an earlier run removed: {why}")
     if run.stopped:
         out.print(f"Stopped: {run.stopped}. The same command with a larger budget resumes.")
     if summary["kept"] or summary["copied"]:

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from textwrap import fill
 from textwrap import indent as indented
@@ -173,12 +174,10 @@ def print_line(cells: Iterable[str]) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON on stdout, but only in the main process of a distributed run."""
-    import json
-
+    """Print a value, also dataclasses in it, as JSON on stdout, but only in the main process of a distributed run."""
     if not out.quiet:
-        text = json.dumps(value, ensure_ascii=False, indent=1).translate(JSON_ESCAPES)
-        print(text)  # noqa: T201 - rich would wrap lines
+        text = json.dumps(value, ensure_ascii=False, indent=1, default=asdict)
+        print(text.translate(JSON_ESCAPES))  # noqa: T201 - rich would wrap lines
 
 
 def quiet_transformers() -> None:

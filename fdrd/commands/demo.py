@@ -41,9 +41,8 @@ def demo(
     from fdrd.pipeline.builder import build
 
     folder = Path(one_of(folder, target or (None if folder else Path("demo")), "give one folder"))
-    raw, data, runs, report = (
-        folder / name for name in ("raw", "data/fdrd", "runs", "report.html")
-    )
+    raw, data, runs = folder / "raw", folder / "data/fdrd", folder / "runs"
+    report = folder / "report.html"
     plan = benchmark.Experiment(
         data=str(data), methods=PLAN.methods, train=PLAN.train, seeds=seeds, results=str(runs)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -118,7 +117,7 @@ def _write_dataset(
         splits = write_export(dataset, home, to=to, progress=progress, **limits)
     err.print(f"Wrote {home}. Not carried over: {format_module(to).NOT_CARRIED}", soft_wrap=True)
     if json:
-        print_json([asdict(split) for split in splits])
+        print_json(splits)
         return
     print_table(
         ("domain", "split", "images", "captions"),

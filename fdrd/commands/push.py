@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,9 +58,8 @@ def push(
     from fdrd.hub.publisher import PushOptions, execute, prepare
 
     if kind_of(folder) == "results":
-        raise FdrdError(
-            f"{folder} is a folder of results; give a dataset, or a .safetensors file of `fdrd bench`"
-        )
+        remedy = "give a dataset, or a .safetensors file of `fdrd bench`"
+        raise FdrdError(f"{folder} is a folder of results; {remedy}")
     is_model = folder.suffix == ".safetensors" or (folder / "config.json").is_file()
     if is_model and (format or rights):
         raise FdrdError("--format and --i-have-the-rights are for datasets; remove them")
@@ -74,9 +72,8 @@ def push(
             from fdrd.hub.dataset_repository import dataset_publication
             from fdrd.pipeline.reformat import convert_dataset
 
-            publication = dataset_publication(
-                convert_dataset(folder, format or "parquet", bar), repo_id, rights, bar
-            )
+            converted = convert_dataset(folder, format or "parquet", bar)
+            publication = dataset_publication(converted, repo_id, rights, bar)
         plan = prepare(publication, PushOptions(private, revision, tag, pr), dry_run=dry_run)
         if not json:
             _print_plan(plan)
@@ -140,5 +137,5 @@ def _as_json(plan: PushPlan, result: PushResult | None) -> dict[str, Any]:
         "unchanged": plan.unchanged,
         "foreign": plan.foreign,
         "files": {file.path_in_repo: file.upload_info.size for file in plan.files},
-        "pushed": asdict(result) if result else None,
+        "pushed": result,
     }

@@ -50,8 +50,6 @@ def search(
         raise FdrdError(f"give either a text, e.g. {example}, or --image FILE")
     _check_order(dataset, query)
     quiet_transformers()
-    from dataclasses import asdict
-
     from benchmark.checkpoint_files import find_checkpoint
     from benchmark.models.names import check_backbone_name, check_device
     from benchmark.registry import chosen_methods
@@ -82,7 +80,7 @@ def search(
             progress=bar,
         )
     if json:
-        print_json([asdict(hit) for hit in hits])
+        print_json(hits)
     else:
         _print_hits(hits)
 
@@ -95,9 +93,8 @@ def _check_order(data: str, query: str | None) -> None:
         command = shlex.join(["fdrd", "search", query, *swapped])
         raise FdrdError(f"{query} is a dataset, which comes first: {command}")
     if query and is_image_name(second.name) and (kind_of(second) or " " not in query):
-        raise FdrdError(
-            f"{query} is the name of an image, not a description; give --image {shlex.quote(query)}"
-        )
+        remedy = f"give --image {shlex.quote(query)}"
+        raise FdrdError(f"{query} is the name of an image, not a description; {remedy}")
 
 
 def _print_hits(hits: Any) -> None:

@@ -128,9 +128,8 @@ def _print_terms(sets: Sequence[PublicSet], options: FetchOptions) -> None:
     """Print what the user must get or accept: first what no command can do."""
     from fdrd.fetching.fetching_run import missing_by_hand, unverified
 
-    lines = [
-        f"By hand:  {each.name}: {line}" for each in sets for line in missing_by_hand(each, options)
-    ]
+    by_hand = ((each.name, line) for each in sets for line in missing_by_hand(each, options))
+    lines = [f"By hand:  {name}: {line}" for name, line in by_hand]
     if names := [f"{each.name}/{name}" for each in sets for name in unverified(each, options)]:
         consent = "" if options.accept_unverified else ", used with --accept-unverified only"
         lines.append(f"No known digest{consent}: {', '.join(names)}")
@@ -144,8 +143,7 @@ def _print_terms(sets: Sequence[PublicSet], options: FetchOptions) -> None:
             *([f"  note:     {each.note}"] if each.note else []),
         ]
     if len(sets) > 1:
-        lines.append(
-            f"Together about {sum(each.mb for each in sets):,.0f} MB, and as much again unpacked"
-        )
+        total = sum(each.mb for each in sets)
+        lines.append(f"Together about {total:,.0f} MB, and as much again unpacked")
     for line in lines:
         err.print(line, soft_wrap=True)

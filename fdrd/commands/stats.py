@@ -22,14 +22,12 @@ def stats(
     Examples:
         fdrd stats data/fdrd
     """
-    from dataclasses import asdict
-
     from fdrd.checks.statistics import stats as count
     from fdrd.record import KINDS
 
     found = count(dataset or default_dataset())
     if json:
-        print_json([asdict(split) for split in found])
+        print_json(found)
         return
     headings = "domain split pairs images captions shared categories"
     print_table(headings.split(), map(_counts, found))
@@ -88,15 +86,13 @@ def validate(
     Examples:
         fdrd validate data/fdrd
     """
-    from dataclasses import asdict
-
     from fdrd.checks.validation import validate as check
 
     folder = dataset or default_dataset()
     with show_progress("Nothing was changed.") as progress:
         problems = check(folder, images=images, progress=progress)
     if json:
-        print_json([asdict(problem) for problem in problems])
+        print_json(problems)
     else:
         for problem in problems:
             out.print(f"{problem.place}: {problem.what}")

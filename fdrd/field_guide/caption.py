@@ -30,9 +30,8 @@ LIGHT_WORDS = {
     "evening": ("in [warm evening light]", "in [golden light]"),
     "dusk": ("in [blue dusk light]", "at [dusk]"),
 }
-OPENERS = (
-    "|||a photo of |a picture of |an image of |a view of |seen here: |this is |here is ".split("|")
-)
+_OPENED = "a photo of |a picture of |an image of |a view of |seen here: |this is |here is "
+OPENERS = ["", "", "", *_OPENED.split("|")]
 VAGUE_FORMS = (
     "{name}{fact}.",
     "a picture of {name}{fact}.",

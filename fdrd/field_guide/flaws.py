@@ -68,9 +68,8 @@ def planted(pairs: Sequence[Pair], position: int, categories: Sequence[str]) -> 
     tests = [pair for pair in pairs if pair.line["split"] == "test"]
     train = [pair for pair in pairs if pair.line["split"] == "train"]
     if len(train) < len(flaws):
-        raise FdrdError(
-            f"{len(FLAWS)} flaws need more images than {len(pairs)} of each of {len(categories)} categories"
-        )
+        images = f"{len(pairs)} of each of {len(categories)} categories"
+        raise FdrdError(f"{len(FLAWS)} flaws need more images than {images}")
     other = categories[(position + 1) % len(categories)]
     # Every second one, so that no two flaws meet in one individual while there are enough.
     chosen = [pair.name for pair in (*train[::2], *train[1::2])]

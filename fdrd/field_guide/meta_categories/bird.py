@@ -109,8 +109,7 @@ def _trunk(sketch: Sketch, look: Look, coat: Color, head: Point) -> int:
     elif look["breast"] == "barred":
         marks = [stroke((0.02, y + 0.04), (0.34, y + 0.05), (0.62, y - 0.06), start=0.05, end=0.05)
             for y in (0.02, 0.15, 0.28, 0.41)]
-    for mark in marks:
-        sketch.fill(mark, (48, 36, 34), inside=trunk)
+    sketch.fill_all(marks, (48, 36, 34), inside=trunk)
     return trunk
 
 

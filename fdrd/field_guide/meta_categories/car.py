@@ -177,8 +177,7 @@ def _stripe(sketch: Sketch, look: Look, shell: int, y: float) -> None:
     elif look["stripe"] == "flames":
         marks = [polygon((0.9, y - 0.12), (0.3, y - 0.12), (-0.2, y - 0.02), (0.16, y - 0.02),
             (-0.36, y + 0.1), (0.1, y + 0.08), (-0.1, y + 0.2), (0.9, y + 0.2))]
-    for mark in marks:
-        sketch.fill(mark, look.color("ink"), inside=shell)
+    sketch.fill_all(marks, look.color("ink"), inside=shell)
 
 
 def _lamps(sketch: Sketch, look: Look, x: float, y: float) -> None:

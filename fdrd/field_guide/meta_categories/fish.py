@@ -120,8 +120,7 @@ def _pattern(sketch: Sketch, look: Look, half: float, trunk: int) -> None:
     elif look["pattern"] == "spots":
         marks = [ellipse(x, y * half * 1.7, 0.075, 0.075, 0, 12) for x, y in ((0.28, -0.34),
             (0.08, 0.16), (0.02, -0.4), (-0.16, -0.1), (-0.3, 0.3), (-0.4, -0.1), (0.24, 0.4))]
-    for mark in marks:
-        sketch.fill(mark, ink, inside=trunk)
+    sketch.fill_all(marks, ink, inside=trunk)
     if look["pattern"] == "tailspot":
         sketch.fill(ellipse(-0.36, 0.0, 0.12, 0.12), (30, 28, 36), inside=trunk)
     if look["mask"] == "mask":

@@ -163,8 +163,7 @@ def _pattern(sketch: Sketch, look: Look, cap: _Cap, whole: int) -> None:
     elif look["pattern"] == "rim":
         ink = shade(coat, 172)
         marks = [curve((-wide, rim), (0.0, rim + 0.05), (wide, rim), start=0.17, end=0.17)]
-    for mark in marks:
-        sketch.fill(mark, ink, inside=whole)
+    sketch.fill_all(marks, ink, inside=whole)
     sketch.fill(ellipse(-wide * 0.36, top + rise * 0.42, wide * 0.24, rise * 0.16, -60),
         (255, 255, 255), inside=whole, opacity=44)
 

@@ -17,9 +17,8 @@ from benchmark.reporting.plots import PALETTE, Plot, Series, inline_svg
 from benchmark.reporting.result_plots import plots_of
 from fdrd import load
 from fdrd.dataset import load_view, rows_digest
-from fdrd.viewer.false_captions import false_caption
 from fdrd.viewer.index import open_index
-from fdrd.viewer.results import Runs
+from fdrd.viewer.results import Runs, false_caption
 
 
 @pytest.fixture

@@ -7,15 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fdrd.commands.console import (
-    err,
-    out,
-    print_json,
-    print_line,
-    print_report,
-    print_table,
-    show_progress,
-)
+from fdrd.commands.console import err, out, show_progress
 from fdrd.commands.options import Json, dataset_folder, default_dataset
 from fdrd.errors import CheckError, FdrdError
 
@@ -83,9 +75,9 @@ def audit(
         found = {"audits": audits, "rules": rules}
         if shares:
             found["reviewed"] = shares
-        print_json(found | noise[0] if noise else found)
+        out.json(found | noise[0] if noise else found)
     else:
-        print_report(tables(audits))
+        out.report(tables(audits))
         if shares:
             _print_shares(shares)
         for rule, count in rules.items():
@@ -127,7 +119,7 @@ def _print_shares(shares: list[dict[str, Any]]) -> None:
         low, high = each["interval"]
         counts = f"{each['answers']:,}", f"{each['yes']:.1%}", f"{low:.1%} to {high:.1%}"
         rows.append((each["kind"], each["question"], *counts))
-    print_table(("reviewed", "question", "answers", "yes", "95 % interval"), rows)
+    out.table(("reviewed", "question", "answers", "yes", "95 % interval"), rows)
 
 
 def _print_rows(records: list[Any], listed: bool, limits: dict[str, int], json: bool) -> None:
@@ -136,10 +128,10 @@ def _print_rows(records: list[Any], listed: bool, limits: dict[str, int], json: 
 
     found = list(find_rows(records))
     if listed and json:
-        print_json({"rows": found})
+        out.json({"rows": found})
     elif listed:
         for each in found:
-            print_line((each.reason, each.domain, each.id, each.text))
+            out.cells((each.reason, each.domain, each.id, each.text))
     if failed := exceeded(found, limits):
         raise CheckError(f"{'; '.join(failed)}; `fdrd audit --list` names the rows")
 
@@ -176,7 +168,7 @@ def _print_noise(found: dict[str, Any], reports: Any) -> None:
             counts = f"{each.rows:,}", f"{each.rows / report.rows:.1%}", f"{each.fixed:,}"
             examples = ", ".join(map(" ".join, each.examples))
             rows.append((name, *counts, f"{each.alone:,}", examples))
-        print_table(("filter", "rows", "share", "fixed", "alone", "example digests and keys"), rows)
+        out.table(("filter", "rows", "share", "fixed", "alone", "example digests and keys"), rows)
     for share, score in found["clip_score"].items():
         out.print(f"CLIP score: {share} of the captions are below {score:.4f}")
 

@@ -13,19 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fdrd.commands.console import (
-    count_of,
-    err,
-    out,
-    print_hint,
-    print_json,
-    print_report,
-    print_table,
-    quiet_transformers,
-    show_progress,
-)
-from fdrd.commands.help import RARE
+from fdrd.commands.console import count_of, err, out, quiet_transformers, show_progress
 from fdrd.commands.options import (
+    RARE,
     Backbone,
     Count,
     Device,
@@ -220,7 +210,7 @@ def _measure(
         if cut := truncation(resources.backbone, captions):
             out.print(cut)
     if full is not None and not json:
-        print_report(significance_table(ablation(outcome.results, full)))
+        out.report(significance_table(ablation(outcome.results, full)))
     raise_failed(outcome)
 
 
@@ -329,10 +319,10 @@ def run(
 
         rows = states(plan)
         if json:
-            print_json([{"cell": cell.name, "state": state} for cell, state in rows])
+            out.json([{"cell": cell.name, "state": state} for cell, state in rows])
         else:
             cells = [cell for cell, _ in rows]
-            print_table(("state", "cell"), [(state, brief(cell, cells)) for cell, state in rows])
+            out.table(("state", "cell"), [(state, brief(cell, cells)) for cell, state in rows])
         return
     check_runs(plan.cells(), device=device, results=plan.results)
     from benchmark.experiments.execution import run_experiment  # imports torch
@@ -390,11 +380,11 @@ def print_results(outcome: Any, results: Path | str, json: bool) -> None:
     from benchmark.reporting.terminal import table
 
     if json:
-        print_json([result.to_dict() for result in outcome.results])
+        out.json([result.to_dict() for result in outcome.results])
     elif outcome.results:
-        print_report(table(outcome.results))
+        out.report(table(outcome.results))
         _print_few_images(outcome.results)
-        print_hint(f"\nNext:  fdrd report {results}        fdrd compare {results}")
+        out.hint(f"\nNext:  fdrd report {results}        fdrd compare {results}")
 
 
 def _print_few_images(results: Iterable[Any]) -> None:

@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fdrd.commands.build import tokens_of
-from fdrd.commands.console import (
-    out,
-    print_hint,
-    print_json,
-    print_options,
-    quiet_transformers,
-    show_progress,
-)
-from fdrd.commands.help import RARE
-from fdrd.commands.options import Count, Json, Plugins, one_of
+from fdrd.commands.console import out, quiet_transformers, show_progress
+from fdrd.commands.options import RARE, Count, Json, Plugins, one_of
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
@@ -133,7 +125,7 @@ def caption(
         )
     if json:
         counts = {"stopped": run.stopped, "asked": run.usage, "removed": run.removed}
-        print_json({**run.summary, **counts})
+        out.json({**run.summary, **counts})
     else:
         _print_run(run, target)
     if run.stopped:
@@ -154,12 +146,12 @@ def _print_captioners(json: bool) -> None:
             name: {"summary": summary, "options": {key: one.doc for key, one in options.items()}}
             for name, (summary, options) in captioners.items()
         }
-        print_json({"captioners": listed, **reasons})
+        out.json({"captioners": listed, **reasons})
         return
     for name, (summary, options) in captioners.items():
         out.print(name, style="bold", end="  ")
         out.print(summary)
-        print_options(options.values())
+        out.describe(options.values())
     for title, codes in reasons.items():
         out.print(title, style="bold")
         for code, meaning in codes.items():
@@ -196,6 +188,6 @@ def _print_run(run: CaptioningRun, target: Path) -> None:
     if run.stopped:
         out.print(f"Stopped: {run.stopped}. The same command with a larger budget resumes.")
     if summary["kept"] or summary["copied"]:
-        print_hint(f"Next:  fdrd build {target}")
+        out.hint(f"Next:  fdrd build {target}")
     else:
-        print_hint(f"Next:  read the reasons in {target}/*/rejected_captions.jsonl")
+        out.hint(f"Next:  read the reasons in {target}/*/rejected_captions.jsonl")

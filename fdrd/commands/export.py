@@ -8,15 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from fdrd.commands.console import (
-    err,
-    out,
-    print_hint,
-    print_json,
-    print_table,
-    quiet_transformers,
-    show_progress,
-)
+from fdrd.commands.console import err, out, quiet_transformers, show_progress
 from fdrd.commands.options import Device, Json, SameTarget, Target, one_of
 from fdrd.errors import FdrdError
 from fdrd.exports.formats import FORMATS, Task, format_module
@@ -117,16 +109,16 @@ def _write_dataset(
         splits = write_export(dataset, home, to=to, progress=progress, **limits)
     err.print(f"Wrote {home}. Not carried over: {format_module(to).NOT_CARRIED}", soft_wrap=True)
     if json:
-        print_json(splits)
+        out.json(splits)
         return
-    print_table(
+    out.table(
         ("domain", "split", "images", "captions"),
         [(each.domain, each.split, f"{each.images:,}", f"{each.captions:,}") for each in splits],
     )
     if to == "webdataset":
         last = splits[-1]
         recall = " --recall_k 1 5 10 --no_amp" if task == "zeroshot_retrieval" else ""
-        print_hint(
+        out.hint(
             f"Next:  clip_benchmark eval --dataset wds/{last.domain} --split {last.split} "
             f"--dataset_root {home}/{last.domain} --task {task}{recall}"
         )
@@ -152,7 +144,7 @@ def _write_features(
     with show_progress("Cached features stay; the same command continues.") as progress:
         write_features(encoder, splits, home, progress)
     out.print(f"Wrote {home}")
-    print_hint(f"Next:  fdrd bench --method zero_shot --backbone features:{home}")
+    out.hint(f"Next:  fdrd bench --method zero_shot --backbone features:{home}")
 
 
 def _convert(weights: Path, home: Path, backbone: str | None, **description: Any) -> None:
@@ -171,4 +163,4 @@ def _convert(weights: Path, home: Path, backbone: str | None, **description: Any
         quick = None if activation is None else activation == "quick_gelu"
         convert(weights, home, quick_gelu=quick, **description)
     out.print(f"Wrote {home}")
-    print_hint(f"Next:  fdrd bench --method zero_shot --backbone {home}{push}")
+    out.hint(f"Next:  fdrd bench --method zero_shot --backbone {home}{push}")

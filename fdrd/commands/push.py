@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fdrd.commands.console import err, out, print_json, show_progress
+from fdrd.commands.console import err, out, show_progress
 from fdrd.commands.options import Json, dataset_folder
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
@@ -79,7 +79,7 @@ def push(
             _print_plan(plan)
         result = None if dry_run else execute(plan, progress=bar)
     if json:
-        print_json(_as_json(plan, result))
+        out.json(_as_json(plan, result))
     elif result:
         _print_result(plan, result)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fdrd.commands.console import print_json, print_table, quiet_transformers, show_progress
+from fdrd.commands.console import out, quiet_transformers, show_progress
 from fdrd.commands.options import Backbone, Count, Dataset, Device, Json, Plugins, load_plugins
 from fdrd.errors import FdrdError
 from fdrd.kinds import is_image_name, kind_of
@@ -33,6 +33,7 @@ def search(
     Features of a frozen backbone are cached, so a second search is fast.
 
     Args:
+        dataset: Folder, registered name or Hub id of a dataset.
         query: Description of the image; or give --image.
         image: Search captions with this image instead.
         k: Number of records.
@@ -80,7 +81,7 @@ def search(
             progress=bar,
         )
     if json:
-        print_json(hits)
+        out.json(hits)
     else:
         _print_hits(hits)
 
@@ -103,4 +104,4 @@ def _print_hits(hits: Any) -> None:
         record, rank, score = hit.record, str(hit.rank), f"{hit.score:.4f}"
         where = f"{record['domain']}/{hit.split}: {record['source']['file']}"
         rows.append((rank, score, record["category"], record["caption"], where))
-    print_table(("rank", "score", "category", "caption", "image"), rows)
+    out.table(("rank", "score", "category", "caption", "image"), rows)

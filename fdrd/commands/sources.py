@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fdrd.commands.console import (
-    count_of,
-    err,
-    out,
-    print_hint,
-    print_paragraph,
-    print_table,
-    show_progress,
-)
+from fdrd.commands.console import count_of, err, out, show_progress
 from fdrd.commands.options import Count, SameTarget, Target, Workers, one_of
 from fdrd.errors import FdrdError
 
@@ -52,7 +44,7 @@ def sample(
     with show_progress("Run the same command again to resume.") as progress, disk_errors(home):
         draw_sample(home, categories, pairs, seed, size, workers=workers, progress=progress)
     out.print(f"Drew {pairs:,} pairs of {categories:,} categories into {home}")
-    print_hint(f"Next:  fdrd build {home}")
+    out.hint(f"Next:  fdrd build {home}")
 
 
 def fetch(
@@ -106,7 +98,7 @@ def fetch(
         else:
             fetch_set(chosen, target, options, progress)
     out.print(f"Fetched {chosen.title} into {target}")
-    print_hint(f"Next:  fdrd build {target}")
+    out.hint(f"Next:  fdrd build {target}")
 
 
 def _print_sets(sets: Iterable[PublicSet], collections: Iterable[Collection]) -> None:
@@ -117,11 +109,11 @@ def _print_sets(sets: Iterable[PublicSet], collections: Iterable[Collection]) ->
         by_hand = count_of(count, "file") if count else "-"
         size = f"{each.mb:,.0f} MB"
         rows.append((each.name, each.captions, f"{each.images:,}", size, by_hand, each.license))
-    print_table(("name", "captions", "images", "size", "by hand", "license"), rows)
+    out.table(("name", "captions", "images", "size", "by hand", "license"), rows)
     for collection in collections:
         names = ", ".join(each.name for each in collection.sets)
         total = sum(each.mb for each in collection.sets)
-        print_paragraph(f"{collection.name}: {collection.title}, {total:,.0f} MB: {names}")
+        out.paragraph(f"{collection.name}: {collection.title}, {total:,.0f} MB: {names}")
 
 
 def _print_terms(sets: Sequence[PublicSet], options: FetchOptions) -> None:

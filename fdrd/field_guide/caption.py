@@ -14,11 +14,9 @@ from fdrd.field_guide.taxonomy import FAR, NEAR, Sighting
 from fdrd.field_guide.traits import Level, Trait
 from fdrd.record import Attribute
 
-VAGUE_SHARE = 0.1
-"""Share of captions that name the category and at most one other fact."""
+VAGUE_SHARE = 0.1  # share of captions that name the category and at most one other fact
 
-MAX_WORDS = 40
-"""Far below CLIP's limit of 77 tokens; an invented name takes five or six of them."""
+MAX_WORDS = 40  # far below CLIP's limit of 77 tokens; an invented name takes five or six of them
 
 NUMBERS = {2: ("two", "a pair of"), 3: ("three", "a group of three")}
 PLACE_WORDS = {

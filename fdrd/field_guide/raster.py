@@ -21,12 +21,9 @@ Integers = npt.NDArray[np.int64]
 Shades = npt.NDArray[np.int16]
 Color = tuple[int, int, int]
 
-LINES = 4
-"""Scan lines per pixel row."""
-CELL = 256
-"""Steps per pixel along a scan line."""
-FULL = 128
-"""Coverage of a fully covered pixel. 255 * FULL fits 16 bits, which makes painting fast."""
+LINES = 4  # scan lines per pixel row
+CELL = 256  # steps per pixel along a scan line
+FULL = 128  # coverage of a fully covered pixel. 255 * FULL fits 16 bits, which makes painting fast
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from fdrd.viewer.facets import PAGE, SINGLE, Indices, mixed
 from fdrd.viewer.images import encode, image_bytes, image_response, placeholder, thumbnail
 from fdrd.viewer.index import Index
 from fdrd.viewer.meaning import WaitingError, backbone_of
-from fdrd.viewer.pages import choice_of, listed, page, state_of
+from fdrd.viewer.pages import Values, choice_of, listed, page, state_of
 from fdrd.viewer.review import corrected, with_reasons
 
 _NUMBERS = {
@@ -26,10 +26,8 @@ _NUMBERS = {
     "negatives": "Hard negatives",
 }
 _BINS = 24
-MOST_SHOWN = 50_000
-"""Points that a map draws; of more, a random part."""
-COLORS = 12
-"""Labels with a color of their own on the map; all others share one."""
+MOST_SHOWN = 50_000  # points that a map draws; of more, a random part
+COLORS = 12  # labels with a color of their own on the map; all others share one
 _BY = {name: SINGLE[name] for name in ("category", "split", "domain", "meta")}
 _RANK = {"rank": "Rank under the best method"}
 _RANKS = ["rank 1", "rank 2 to 5", "rank 6 to 10", "over 10", "not measured"]
@@ -51,17 +49,10 @@ def browse(context: Context, request: Request) -> Response:
         problem = f"{error}; words are searched instead"
         selection = context.selection(index, state, all_of)
     rows = selection.rows[(state.page - 1) * PAGE : state.page * PAGE]
-    return context.page(
-        request,
-        "browse.html",
-        index=index,
-        state=state,
-        selection=selection,
-        records=index.records(rows.tolist(), spans=False),
-        **_pages(selection.rows),
-        problem=problem,
-        marks=_marks(context, index, rows),
-    )
+    records = index.records(rows.tolist(), spans=False)
+    values: Values = {"index": index, "state": state, "selection": selection, "records": records}
+    values |= {"problem": problem, "marks": _marks(context, index, rows)}
+    return context.page(request, "browse.html", **values, **_pages(selection.rows))
 
 
 @page("/table")
@@ -70,16 +61,11 @@ def table(context: Context, request: Request) -> Response:
     index, state = context.library.current(), state_of(request)
     rows = context.selection(index, state).rows
     records = index.records(rows[(state.page - 1) * PAGE : state.page * PAGE].tolist())
-    values = {title: index.columns.codes[name][rows] for name, title in _NUMBERS.items()}
-    return context.page(
-        request,
-        "table.html",
-        state=state,
-        records=records,
-        extra=list(dict.fromkeys(name for record in records for name in record["extra"])),
-        **_pages(rows),
-        charts=[histogram(title, each) for title, each in values.items() if len(rows)],
-    )
+    extra = list(dict.fromkeys(name for record in records for name in record["extra"]))
+    numbers = {title: index.columns.codes[name][rows] for name, title in _NUMBERS.items()}
+    charts = [histogram(title, each) for title, each in numbers.items() if len(rows)]
+    values: Values = {"state": state, "records": records, "extra": extra, "charts": charts}
+    return context.page(request, "table.html", **values, **_pages(rows))
 
 
 def _pages(rows: Indices) -> dict[str, Any]:
@@ -130,16 +116,15 @@ def map_page(context: Context, request: Request) -> Response:
     context.points(index)
     rows = context.selection(index, state).rows
     by, choices = _colored_by(context, request)
-    return context.page(
-        request,
-        "map.html",
-        state=state,
-        backbone=backbone_of(index),
-        by=by,
-        choices=choices,
-        names=_colors(context, index, by, rows)[0],
-        total=len(rows),
-    )
+    names, _ = _colors(context, index, by, rows)
+    values: Values = {
+        "state": state,
+        "by": by,
+        "choices": choices,
+        "names": names,
+        "total": len(rows),
+    }
+    return context.page(request, "map.html", backbone=backbone_of(index), **values)
 
 
 @page("/map/points")
@@ -200,21 +185,16 @@ def record(context: Context, request: Request) -> Response:
     same = index.of_image(shown["image"]) if shown["image"] else []
     decisions = [each for review in context.readable for each in review.of(shown["id"])]
     outcome = corrected(shown, decisions)
-    return context.page(
-        request,
-        "record.html",
-        index=index,
-        record=shown,
-        state=state,
-        before=before,
-        after=after,
-        same=[each for each in same if each["row"] != shown["row"]],
-        near=[e for e in index.of_cluster(shown["cluster"]) if e["image"] != shown["image"]],
-        ranks=runs.ranks_of(index, shown["row"]) if runs else [],
-        fooled=runs.fooled_by(index, shown) if runs else None,
-        decisions=with_reasons(decisions, outcome),
-        corrected=outcome.record,
-    )
+    values: Values = {
+        "same": [each for each in same if each["row"] != shown["row"]],
+        "near": [e for e in index.of_cluster(shown["cluster"]) if e["image"] != shown["image"]],
+        "ranks": runs.ranks_of(index, shown["row"]) if runs else [],
+        "fooled": runs.fooled_by(index, shown) if runs else None,
+        "decisions": with_reasons(decisions, outcome),
+        "corrected": outcome.record,
+    }
+    values |= {"index": index, "record": shown, "state": state, "before": before, "after": after}
+    return context.page(request, "record.html", **values)
 
 
 def _neighbors(index: Index, rows: Indices, row: int) -> tuple[str, str]:
@@ -275,12 +255,11 @@ def duplicates(context: Context, request: Request) -> Response:
     """List the clusters of near duplicates that were kept."""
     index = context.library.current()
     shown, paging = listed(request, index.clusters())
-    groups = [(name, _distinct_images(index.of_cluster(name, 200))) for name in shown]
+    groups = []
+    for name in shown:
+        records = reversed(index.of_cluster(name, 200))
+        groups.append((name, [*{each["image"]: each for each in records}.values()][::-1]))
     return context.page(request, "duplicates.html", groups=groups, **paging)
-
-
-def _distinct_images(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return list({each["image"]: each for each in reversed(records)}.values())[::-1]
 
 
 @page("/changes")
@@ -293,16 +272,10 @@ def changes_page(context: Context, request: Request) -> Response:
     first = next((each for each in KINDS if found[each]), "added")
     kind = choice_of(request, "kind", KINDS, first)
     ids, paging = listed(request, found[kind])
-    return context.page(
-        request,
-        "changes.html",
-        kinds=KINDS,
-        counts={each: len(several) for each, several in found.items()},
-        kind=kind,
-        pairs=[(before.record(each), index.record(each)) for each in ids],
-        earlier=before.folder,
-        **paging,
-    )
+    counts = {each: len(several) for each, several in found.items()}
+    pairs = [(before.record(each), index.record(each)) for each in ids]
+    paging |= {"kinds": KINDS, "counts": counts, "kind": kind, "pairs": pairs}
+    return context.page(request, "changes.html", earlier=before.folder, **paging)
 
 
 def changes(before: Index, after: Index) -> dict[str, list[str]]:

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-REVIEWER = "fdrd_reviewer"
-"""Cookie with the name of the reviewer."""
+REVIEWER = "fdrd_reviewer"  # cookie with the name of the reviewer
 UNSEEN = "not reviewed"
 _SELECTIONS = 64
 """Selections that are kept, with their counts: pages of one selection need not count again."""
@@ -38,27 +37,17 @@ _SELECTIONS = 64
 
 @dataclass(slots=True)
 class Context:
-    """The state of a server.
-
-    Attributes:
-        review: where decisions go; without it nothing can be written.
-        readable: reviews of the dataset, for the facet of verified records.
-        reviewer: name of the reviewer where the browser gives none.
-        source: the raw source, for images that were rejected.
-        drafts: captions by `fdrd caption`, for images that have none.
-        before: an earlier build, to compare with.
-        source_name: the source as a command names it.
-    """
+    """The state of a server."""
 
     library: Library
-    review: Review | None = None
-    readable: tuple[Review, ...] = ()
-    reviewer: str = "reviewer"
+    review: Review | None = None  # where decisions go; without it nothing can be written
+    readable: tuple[Review, ...] = ()  # reviews of the dataset, for the facet of verified records
+    reviewer: str = "reviewer"  # name of the reviewer where the browser gives none
     runs: Runs | None = None
-    source: Path | None = None
-    drafts: Drafts | None = None
-    before: Index | None = None
-    source_name: str = "RAW"
+    source: Path | None = None  # the raw source, for images that were rejected
+    drafts: Drafts | None = None  # captions by `fdrd caption`, for images that have none
+    before: Index | None = None  # an earlier build, to compare with
+    source_name: str = "RAW"  # the source as a command names it
     meaning: Meaning = field(default_factory=Meaning)
     _selections: dict[Any, Selection] = field(default_factory=dict)
     _computed: dict[str, tuple[object, Any]] = field(default_factory=dict)

@@ -36,14 +36,10 @@ REVIEWED = {"verified": "Review", "tag": "Tag"}
 TITLES = {**SINGLE, **MULTIPLE, **REVIEWED}
 ORDERS = {"dataset": "Dataset order", "random": "Random", "short": "Shortest", "long": "Longest"}
 PAGE = 48
-MATCHES = 5 * PAGE
-"""Rows that a search by meaning selects: the best of those that fit the filters."""
-SHOWN, MOST = 8, 1000
-"""Values of a facet that are listed, and the most where all are asked for."""
-MAX_ID = 2000
-"""Characters of a record id in an address."""
-MOST_CHOSEN = 500
-"""Values that an address may choose."""
+MATCHES = 5 * PAGE  # rows that a search by meaning selects: the best of those that fit the filters
+SHOWN, MOST = 8, 1000  # values of a facet that are listed, and the most where all are asked for
+MAX_ID = 2000  # characters of a record id in an address
+MOST_CHOSEN = 500  # values that an address may choose
 
 
 _quoted = lru_cache(1 << 16)(quote_plus)  # a page has hundreds of links, and most values come again
@@ -70,22 +66,15 @@ def whole_number(text: str, most: int) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the URL says: the search, the chosen values of each facet, order, and page.
+    """What the URL says: the search, the chosen values of each facet, order, and page."""
 
-    Attributes:
-        q: text that is searched for.
-        similar: key of the method that searches by meaning; without it, words are searched.
-        like: id of a record whose image is searched for, by meaning, if there is no text.
-        area: polygon on the map (`fdrd.viewer.embedding_map`).
-    """
-
-    q: str = ""
+    q: str = ""  # text that is searched for
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     order: str = "dataset"
     page: int = 1
-    similar: str = ""
-    like: str = ""
-    area: str = ""
+    similar: str = ""  # key of the method that searches by meaning; without it, words are searched
+    like: str = ""  # id of a record whose image is searched for, by meaning, if there is no text
+    area: str = ""  # polygon on the map
 
     @property
     def by_meaning(self) -> bool:
@@ -126,8 +115,7 @@ class State:
         return tuple(replace(self, page=1).pairs())
 
 
-_AREA = re.compile(r"\d{1,4},\d{1,4}(,\d{1,4},\d{1,4}){2,63}")
-"""Corners of a polygon on the map."""
+_AREA = re.compile(r"\d{1,4},\d{1,4}(,\d{1,4},\d{1,4}){2,63}")  # corners of a polygon on the map
 _FIELDS = frozenset(each.name for each in fields(State))
 _READERS: dict[str, Callable[[str], Any]] = {
     "q": lambda value: value.strip()[:200],

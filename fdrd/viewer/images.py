@@ -22,10 +22,8 @@ from fdrd.files.names import digest_name
 from fdrd.images.pixels import upright_rgb
 from fdrd.storage.shard_file import PARQUET
 
-SIDE = 320
-"""Greatest width and height of a thumbnail, in pixels."""
-_LARGE = 2**24
-"""Pixels above which images are decoded one at a time: a page asks for many at once."""
+SIDE = 320  # greatest width and height of a thumbnail, in pixels
+_LARGE = 2**24  # pixels above which images are decoded one at a time: a page asks for many at once
 _one_large = threading.Lock()
 
 

@@ -37,10 +37,8 @@ from fdrd.viewer.indexing import AS_JSON, FIELDS, blocks, one_of, write_index
 
 _VERSION = 5
 _UNFINISHED = ".unfinished"
-_SEARCHES = 32
-"""Searches whose rows are kept: filters are chosen after a search."""
-_EVERY = 0.5
-"""Seconds between two looks at the files."""
+_SEARCHES = 32  # searches whose rows are kept: filters are chosen after a search
+_EVERY = 0.5  # seconds between two looks at the files
 
 
 def files_now(folder: Path, manifest: Manifest) -> list[list[int]]:

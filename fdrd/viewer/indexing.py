@@ -47,11 +47,9 @@ CREATE INDEX by_file ON records (file);
 """
 _INSERT = f"INSERT INTO records VALUES ({','.join('?' * len(FIELDS))})"
 _INSERT_WORDS = "INSERT INTO words (rowid, caption, category) VALUES (:row, :caption, :category)"
-NO_CATEGORY = "(none)"
-"""Label of records without a category."""
+NO_CATEGORY = "(none)"  # label of records without a category
 _LENGTHS = (10, 20, 40, 80)
-_LONGEST = 300
-"""Characters of a reason, which may repeat any part of a shard."""
+_LONGEST = 300  # characters of a reason, which may repeat any part of a shard
 
 
 def length_label(words: int) -> str:

@@ -35,14 +35,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Side = Literal["image", "caption"]
-BACKBONE = "backbone"
-"""Key of the backbone of the dataset, without training."""
+BACKBONE = "backbone"  # key of the backbone of the dataset, without training
 _EMBEDDED = "embedded"
 _MOST_BYTES = 4 * 2**30
 _TOO_LARGE = "its features need over 4 GiB of memory; search with another method"
 _BLOCK, _QUERIES = 4096, 256
-SIDE = 1000
-"""Coordinates of the map are integers from 0 to this."""
+SIDE = 1000  # coordinates of the map are integers from 0 to this
 _TAIL = 0.5
 """Percent of the images at each side that are drawn on the border, because a few may be far away."""
 TEN = 10
@@ -96,28 +94,18 @@ class Background(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """What a text or an image is compared with.
+    """What a text or an image is compared with."""
 
-    Attributes:
-        method: encodes the query and compares.
-        features: features of the distinct images or captions of the dataset.
-        of_row: (N,) position of the image or caption of each row of the index; -1 for none.
-    """
-
-    method: Method
-    features: Features
-    of_row: Indices
+    method: Method  # encodes the query and compares
+    features: Features  # features of the distinct images or captions of the dataset
+    of_row: Indices  # (N,) position of the image or caption of each row of the index; -1 for none
 
 
 @dataclass(slots=True)
 class Meaning:
-    """Galleries by method and side, of the index that was asked for last.
+    """Galleries by method and side, of the index that was asked for last."""
 
-    Attributes:
-        runs: results whose methods can search.
-    """
-
-    runs: Runs | None = None
+    runs: Runs | None = None  # results whose methods can search
     _galleries: tuple[str, Background[Gallery]] = field(default_factory=lambda: ("", Background()))
     _scoring: threading.Lock = field(default_factory=threading.Lock)
 

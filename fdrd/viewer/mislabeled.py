@@ -12,8 +12,7 @@ from fdrd.viewer.facets import Floats, Indices
 FOLDS = 5
 _SHRINKAGE = 0.1
 """Share of the mean variance that is added to each direction, because there may be more directions than images."""
-_FEWEST = 3
-"""Images of a category without which its features are not known."""
+_FEWEST = 3  # images of a category without which its features are not known
 _BLOCK = 4096
 
 

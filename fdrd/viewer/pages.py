@@ -42,14 +42,13 @@ if TYPE_CHECKING:
 Page = Callable[["Context", Request], Response]
 Form = Callable[["Context", Request, list[tuple[str, str]]], Response]
 
-ROUTES: dict[str, tuple[str, Callable[..., Any]]] = {}
-"""HTTP method and handler by path."""
-_LISTED = 24
-"""Items on a page of a list."""
+Values = dict[str, Any]  # of a template
+
+ROUTES: dict[str, tuple[str, Callable[..., Any]]] = {}  # HTTP method and handler by path
+_LISTED = 24  # items on a page of a list
 _FORM_BYTES = 65536
 _TOKEN = re.compile(r"\s+|\w+|[^\w\s]")
-_MOST_TOKENS = 2000
-"""Tokens above which two texts are not compared word by word."""
+_MOST_TOKENS = 2000  # tokens above which two texts are not compared word by word
 
 
 def page(path: str) -> Callable[[Page], Page]:

@@ -36,31 +36,20 @@ _PAIR = re.compile(
     r"(.+?): (?:looks like |is a mirror(?:ed or turned copy| image) of |the same pair as )?(.+?)"
     r"(?: of (train|validation|test))?"
 )
-_MOST_BYTES = 2**28
-"""Bytes of a file with drafts."""
+_MOST_BYTES = 2**28  # bytes of a file with drafts
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A line of `rejected.jsonl`.
+    """A line of `rejected.jsonl`."""
 
-    Attributes:
-        number: number of the line, from 0.
-        item: the line.
-        image: the image of the record below the source, where the line names one.
-        other: the image or the id of the kept record that it met, where there is one.
-        split: split of that record.
-        keepable: whether a reviewer may keep it after all.
-        captionable: whether a reviewer may write its caption.
-    """
-
-    number: int
-    item: dict[str, str]
-    image: ImageRef | None
-    other: str
-    split: str
-    keepable: bool
-    captionable: bool
+    number: int  # number of the line, from 0
+    item: dict[str, str]  # the line
+    image: ImageRef | None  # the image of the record below the source, where the line names one
+    other: str  # the image or the id of the kept record that it met, where there is one
+    split: str  # split of that record
+    keepable: bool  # whether a reviewer may keep it after all
+    captionable: bool  # whether a reviewer may write its caption
 
     @property
     def name(self) -> str:
@@ -80,18 +69,16 @@ def rejected_page(context: Context, request: Request) -> Response:
     decisions = context.review.effective()[1] if context.review else {}
     decided = {each.name: decisions[each.name][-1] for each in everything if each.name in decisions}
     captionable = [each for each in chosen if each.captionable]
+    counts = Counter(each.item["reason"] for each in everything)
+    paging |= {"rejected": shown, "reason": reason, "reasons": counts.most_common()}
+    paging |= {"decided": decided, "captionable": len(captionable)}
     return context.page(
         request,
         "rejected.html",
-        rejected=shown,
-        reason=reason,
-        reasons=Counter(each.item["reason"] for each in everything).most_common(),
         others={each.number: _kept(index, each.other) for each in shown},
-        decided=decided,
-        captionable=len(captionable),
         written=sum(each.name in decided for each in captionable),
         drafts=context.drafts.of(shown) if context.drafts else {},
-        leaks=sum(each.item["reason"] in LEAKS for each in everything),
+        leaks=sum(counts[leak] for leak in LEAKS),
         **paging,
     )
 

@@ -16,7 +16,7 @@ from fdrd.errors import FdrdError
 from fdrd.viewer.context import Context
 from fdrd.viewer.facets import Indices
 from fdrd.viewer.index import Index
-from fdrd.viewer.pages import choice_of, integer_of, listed, page
+from fdrd.viewer.pages import Values, choice_of, integer_of, listed, page
 
 if TYPE_CHECKING:
     from benchmark.rank_metrics import Interval
@@ -74,31 +74,15 @@ def results(context: Context, request: Request, runs: Runs, number: int) -> Resp
         versus = runs.significance(against or None)
     except FdrdError as error:
         versus, problem = [], str(error)
-    return context.page(
-        request,
-        "results.html",
-        index=index,
-        runs=runs,
-        number=number,
-        comparison=comparison,
-        columns=columns,
-        rows=rows,
-        order=order,
-        versus=[v for v in versus if v.settings.data == comparison.settings.data],
-        verdict=verdict,
-        against=against,
-        problem=problem,
-        pairs=pairs_parts(comparison),
-        confusions=[
-            (
-                row.label,
-                place,
-                runs.known_top(number, place),
-                _confusions(index, runs, number, place),
-            )
-            for place, row in enumerate(comparison.rows)
-        ],
-    )
+    confusions = [
+        (row.label, place, runs.known_top(number, place), _confusions(index, runs, number, place))
+        for place, row in enumerate(comparison.rows)
+    ]
+    versus = [each for each in versus if each.settings.data == comparison.settings.data]
+    values: Values = {"index": index, "runs": runs, "number": number, "columns": columns}
+    values |= {"comparison": comparison, "pairs": pairs_parts(comparison), "rows": rows}
+    values |= {"versus": versus, "verdict": verdict, "against": against, "problem": problem}
+    return context.page(request, "results.html", order=order, confusions=confusions, **values)
 
 
 def _cell(row: Row, column: Column) -> tuple[str, float, Interval | None] | None:
@@ -148,24 +132,12 @@ def queries(context: Context, request: Request, runs: Runs, number: int) -> Resp
     show = choice_of(request, "show", _SHOWS, "a-not-b")
     numbers, paging = listed(request, _chosen(ranks[a][1], ranks[b][1], k, show).tolist())
     records = index.records([found.row(direction, n) for n in numbers]) if found else []
+    values: Values = {"number": number, "heading": runs.heading(number), "a": a, "b": b, "k": k}
+    values |= {"direction": direction, "directions": _DIRECTIONS, "show": show, "shows": _SHOWS}
+    values |= {"known": found is not None, "labels": [label for label, _ in ranks]}
     shown = zip(numbers, records, strict=False)
-    return context.page(
-        request,
-        "queries.html",
-        number=number,
-        heading=runs.heading(number),
-        direction=direction,
-        directions=_DIRECTIONS,
-        labels=[label for label, _ in ranks],
-        a=a,
-        b=b,
-        k=k,
-        show=show,
-        shows=_SHOWS,
-        known=found is not None,
-        queries=[(n, record, ranks[a][1][n], ranks[b][1][n]) for n, record in shown],
-        **paging,
-    )
+    rows = [(n, record, ranks[a][1][n], ranks[b][1][n]) for n, record in shown]
+    return context.page(request, "queries.html", queries=rows, **values, **paging)
 
 
 def _chosen(a: Any, b: Any, k: int, show: str) -> Indices:
@@ -195,16 +167,9 @@ def query(context: Context, request: Request, runs: Runs, number: int) -> Respon
         table = top.captions if direction == "image_to_text" else top.images
         hits = [] if table is None else _hits(index, found, direction, table[n].tolist())
         methods.append((place, label, of_query[n], top, hits))
-    return context.page(
-        request,
-        "query.html",
-        number=number,
-        direction=direction,
-        directions=_DIRECTIONS,
-        n=n,
-        record=index.records([found.row(direction, n)])[0],
-        methods=methods,
-    )
+    record = index.records([found.row(direction, n)])[0]
+    values: Values = {"number": number, "direction": direction, "directions": _DIRECTIONS, "n": n}
+    return context.page(request, "query.html", record=record, methods=methods, **values)
 
 
 def _hits(
@@ -219,7 +184,7 @@ def negatives(context: Context, request: Request, runs: Runs, number: int) -> Re
     """List the false captions that fool methods, those that fool most methods first."""
     from fdrd.viewer.results import false_caption
 
-    index, values = context.library.current(), dict[str, Any]()
+    index, values = context.library.current(), Values()
     found = runs.false_captions(index, number)
     if found is not None:
         counts = found.counts()

@@ -31,19 +31,16 @@ if TYPE_CHECKING:
     from benchmark.reporting.plots import Plot
 
 
+_PAIR = "natural {} pair"  # kind of the caption of a partner
+
+
 @dataclass(frozen=True)
 class Queries:
-    """The queries of a comparison as rows of the index.
+    """The queries of a comparison as rows of the index."""
 
-    Attributes:
-        rows: (N,) row of each caption query.
-        image_of_row: (N,) number of the image of each.
-        first: (I,) row in which each image query comes first.
-    """
-
-    rows: Indices
-    image_of_row: Indices
-    first: Indices
+    rows: Indices  # (N,) row of each caption query
+    image_of_row: Indices  # (N,) number of the image of each
+    first: Indices  # (I,) row in which each image query comes first
 
     def row(self, direction: str, number: int) -> int:
         """Return the row of a query."""
@@ -146,7 +143,7 @@ class Runs:
         partners = index.rows_of(pair["id"] for pair in record["natural_pairs"])
         negatives = [(_kind_of_negative(each), n) for n, each in enumerate(record["negatives"])]
         pairs = [
-            (_kind_of_pair(each["kind"]), partners.get(each["id"], -1))
+            (_PAIR.format(each["kind"]), partners.get(each["id"], -1))
             for each in record["natural_pairs"]
         ]
         return [[*found[each]] for each in negatives], [[*found[each]] for each in pairs]
@@ -206,7 +203,9 @@ class Runs:
         found: dict[str, str] = {}
         for number, comparison in enumerate(self.comparisons):
             for place, row in enumerate(comparison.rows):
-                if self._can_load(row.results[0]):
+                result = row.results[0]
+                untrained = result.fit is None and result.settings.method == "zero_shot"
+                if untrained or self._file[id(result)].with_suffix(".safetensors").is_file():
                     found.setdefault(row.label, f"{number}.{place}")
         return [(key, label) for label, key in found.items()]
 
@@ -215,10 +214,6 @@ class Runs:
         number, place = map(int, key.split("."))
         result = self.comparisons[number].rows[place].results[0]
         return method_of(result, self._file[id(result)])
-
-    def _can_load(self, result: BenchResult) -> bool:
-        weights = self._file[id(result)].with_suffix(".safetensors")
-        return weights.is_file() or (result.fit is None and result.settings.method == "zero_shot")
 
 
 @lru_cache(16)
@@ -293,10 +288,6 @@ def _kind_of_negative(negative: Mapping[str, Any]) -> str:
     return f"{negative['kind']}: {type_}" if type_ else str(negative["kind"])
 
 
-def _kind_of_pair(kind: str) -> str:
-    return f"natural {kind} pair"
-
-
 def false_caption(index: Index, false: FalseCaptions, nth: int, record: Mapping[str, Any]) -> str:
     """Return the text of a false caption of a record."""
     position = int(false.positions[nth])
@@ -323,7 +314,7 @@ def false_captions(index: Index, rows: Indices, methods: Sequence[Row]) -> False
             pairs = rows[numbers(found.pop())].reshape(-1, 2)
             fooled = _fooled(methods, partial(_pair_digits, kind), pairs.size)
             parts.append((pairs.ravel(), pairs[:, ::-1].ravel(), fooled))
-            kinds += [_kind_of_pair(kind)] * pairs.size
+            kinds += [_PAIR.format(kind)] * pairs.size
     of_rows, positions, shares = zip(*parts, strict=True)
     return FalseCaptions(
         [(row.label, len(row.results)) for row in methods],

@@ -22,7 +22,7 @@ from fdrd.viewer.facets import Indices, parse_state, whole_number
 from fdrd.viewer.index import Index
 from fdrd.viewer.indexing import NO_CATEGORY
 from fdrd.viewer.mislabeled import likely_mislabeled
-from fdrd.viewer.pages import choice_of, form, local, page, state_of, with_values
+from fdrd.viewer.pages import Values, choice_of, form, local, page, state_of, with_values
 from fdrd.viewer.rejections import read_rejected
 from fdrd.viewer.review import (
     JUDGED,
@@ -45,8 +45,7 @@ _QUESTIONS = {
     "fluent": "Is it fluent English?",
     "guessable": "Can it be told from the true caption without looking?",
 }
-MOST = 20_000
-"""Records that one form may decide on."""
+MOST = 20_000  # records that one form may decide on
 _SELECTION_BYTES = 2**20
 _DECIDES = {"accept": "", "drop": "", "category": "category", "tag": "tag", "untag": "tag"}
 """What can be decided for many records, and the field of the form that has its value."""
@@ -73,7 +72,7 @@ def review_page(context: Context, request: Request) -> Response:
     done = index.rows_of(judgments if kind in JUDGED else review.done_by(reviewer))
     waiting = rows[~np.isin(rows, [*done.values()])]
     row, previous = _next(request, index, rows, waiting)
-    values: dict[str, Any] = {"record": None, "item": None, "decisions": []}
+    values: Values = {"record": None, "item": None, "decisions": []}
     if row is not None:
         record = index.records([row])[0]
         decisions = review.of(record["id"])
@@ -86,22 +85,10 @@ def review_page(context: Context, request: Request) -> Response:
             "decisions": with_reasons(decisions, outcome),
             "digest": digest_of(record),
         }
-    return context.page(
-        request,
-        "judge.html" if values["item"] else "review.html",
-        state=state,
-        kind=kind,
-        queues=queues,
-        reviewer=reviewer,
-        questions=_QUESTIONS,
-        previous=previous,
-        index=index,
-        review=review,
-        size=len(rows),
-        left=len(waiting),
-        done=sum(map(len, judgments.values())),
-        **values,
-    )
+    values |= {"state": state, "kind": kind, "queues": queues, "previous": previous, "index": index}
+    values |= {"review": review, "reviewer": reviewer, "questions": _QUESTIONS, "size": len(rows)}
+    values |= {"left": len(waiting), "done": sum(map(len, judgments.values()))}
+    return context.page(request, "judge.html" if values["item"] else "review.html", **values)
 
 
 def _queue(context: Context, index: Index, kind: str, rows: Indices) -> Indices:
@@ -161,19 +148,12 @@ def _next(
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What is judged of a record: a hard negative, or the partner of a natural pair.
+    """What is judged of a record: a hard negative, or the partner of a natural pair."""
 
-    Attributes:
-        kind: kind of the item, as `fdrd audit` lists it.
-        item: the text of the negative, or the id of the partner.
-        caption: the caption that should be false for the image of the record.
-        partner: the record of the partner.
-    """
-
-    kind: str
-    item: str
-    caption: str
-    partner: dict[str, Any] | None = None
+    kind: str  # kind of the item, as `fdrd audit` lists it
+    item: str  # the text of the negative, or the id of the partner
+    caption: str  # the caption that should be false for the image of the record
+    partner: dict[str, Any] | None = None  # the record of the partner
 
 
 def _item(

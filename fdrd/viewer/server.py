@@ -32,8 +32,7 @@ _ANYWHERE = ("0.0.0.0", "::")
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
 _EXPLAINED = (FdrdError, OSError, sqlite3.Error)
 """What a damaged file or a full disk raises while the viewer is open: a page names it."""
-_GRACE = 2
-"""Seconds that a request may take after Ctrl-C."""
+_GRACE = 2  # seconds that a request may take after Ctrl-C
 
 
 def application(context: Context, token: str, host: str, port: int) -> ASGIApp:

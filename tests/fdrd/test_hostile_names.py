@@ -19,7 +19,7 @@ from benchmark.reporting.pages import _html
 from benchmark.reporting.plots import Plot, Series, inline_svg
 from benchmark.reporting.tables import Table
 from benchmark.reporting.terminal import rendered, table
-from fdrd.commands.console import out, print_json, print_line, print_table
+from fdrd.commands.console import out
 from fdrd.pipeline.builder import build
 from fdrd.text.markup import code, escape
 from tests.running import run_method
@@ -65,11 +65,11 @@ def print_grid():
 SHOWN = {
     "a sentence": printed(lambda: out.print(NAME)),
     "styled text": printed(lambda: out.print(Text(NAME))),
-    "a table": printed(lambda: print_table([NAME], [[NAME]])),
+    "a table": printed(lambda: out.table([NAME], [[NAME]])),
     "a grid of text": printed(print_grid),
     "a report": printed(lambda: out.print(rendered([TABLE, NAME]))),
-    "a line": printed(lambda: print_line([NAME, NAME])),
-    "JSON": printed(lambda: print_json({NAME: NAME})),
+    "a line": printed(lambda: out.cells([NAME, NAME])),
+    "JSON": printed(lambda: out.json({NAME: NAME})),
     "Markdown": lambda _: escape(NAME),
     "Markdown code": lambda _: code(NAME),
     "HTML": lambda _: _html(TABLE),

@@ -10,39 +10,30 @@ from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors
 
 TRAITS = (
     Trait("color", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
-    Trait("wings", "shape", "genus", one_of(
-        straight=("[straight] wings",), swept=("[swept-back] wings", "[swept] wings"),
-        delta=("[triangular] wings", "a [delta] wing"),
-    )),
-    Trait("tail", "shape", "genus", one_of(
-        small=("a [small] tailplane",), wide=("a [wide] tailplane", "a [broad] tailplane"),
-        twin=("[twin] tail fins", "a [forked] tail"),
-    ), legible=50),
+    Trait("wings", "shape", "genus", one_of(straight="[straight] wings",
+        swept="[swept-back] wings / [swept] wings", delta="[triangular] wings / a [delta] wing")),
+    Trait("tail", "shape", "genus", one_of(small="a [small] tailplane",
+        wide="a [wide] tailplane / a [broad] tailplane", twin="[twin] tail fins / a [forked] tail"),
+        legible=50),
     Trait("engines", "count", "species", one_of(
-        nose=("a [propeller on its nose|part]", "a [nose propeller|part]"),
-        two=("[two] engines", "[two] wing engines"), four=("[four] engines", "[four] wing engines"),
-    ), legible=50),
-    Trait("emblem", "pattern", "species", one_of(
-        none=("[unmarked] wings",), disc=("[discs] on the wings", "[round marks] on both wings"),
-        star=("[stars] on the wings",),
-        chevron=("[chevrons] on the wings", "[V marks] on the wings"),
-        band=("a [band across each wing]", "[banded] wings"),
-    ), legible=50),
+        nose="a [propeller on its nose|part] / a [nose propeller|part]",
+        two="[two] engines / [two] wing engines", four="[four] engines / [four] wing engines"),
+        legible=50),
+    Trait("emblem", "pattern", "species", one_of(none="[unmarked] wings",
+        disc="[discs] on the wings / [round marks] on both wings", star="[stars] on the wings",
+        chevron="[chevrons] on the wings / [V marks] on the wings",
+        band="a [band across each wing] / [banded] wings"), legible=50),
     Trait("ink", "color", "species", colors("white black yellow", "[{}] markings"),
         unless=("emblem", ("none",))),
-    Trait("stripe", "pattern", "species", one_of(
-        none=(), one=("a [white|color] [stripe along its back]", "a [pale back stripe]"),
-    ), legible=50),
+    Trait("stripe", "pattern", "species", one_of(none="",
+        one="a [white|color] [stripe along its back] / a [pale back stripe]"), legible=50),
     Trait("tips", "color", "species", colors("none red black yellow", "[{}] wing tips")),
-    Trait("extra", "part", "individual", one_of(
-        none=(), smoke=("a [smoke trail]", "[smoke] behind it"),
-        lights=("[landing lights] on", "[lit lamps] on its wings"),
-        patch=("a [repair patch] on one wing", "a [grey patch] on one wing"),
-    ), legible=60),
-    Trait("pose", "pose", "image", one_of(
-        level=("[flying level]", "[wings level]"),
-        banking=("[banking steeply]", "[in a steep turn]"),
-    ), slot="doing"),
+    Trait("extra", "part", "individual", one_of(none="",
+        smoke="a [smoke trail] / [smoke] behind it",
+        lights="[landing lights] on / [lit lamps] on its wings",
+        patch="a [repair patch] on one wing / a [grey patch] on one wing"), legible=60),
+    Trait("pose", "pose", "image", one_of(level="[flying level] / [wings level]",
+        banking="[banking steeply] / [in a steep turn]"), slot="doing"),
     pointing("its nose"),
 )
 

@@ -49,10 +49,13 @@ def audit(
         fdrd audit data/fdrd --fail-on negative_equal=0      # in CI
     """
     from fdrd.card.render import put_audit
-    from fdrd.checks.audit_records import dataset_records, source_records
-    from fdrd.checks.audit_tables import tables
-    from fdrd.checks.audits import audit_records
-    from fdrd.checks.findings import parse_limits
+    from fdrd.checks.audits import (
+        audit_records,
+        dataset_records,
+        parse_limits,
+        source_records,
+        tables,
+    )
     from fdrd.hub.source import local_source
     from fdrd.storage.manifest import read_manifest
 
@@ -124,7 +127,7 @@ def _print_shares(shares: list[dict[str, Any]]) -> None:
 
 def _print_rows(records: list[Any], listed: bool, limits: dict[str, int], json: bool) -> None:
     """Print the rows with a finding."""
-    from fdrd.checks.findings import exceeded, find_rows
+    from fdrd.checks.audits import exceeded, find_rows
 
     found = list(find_rows(records))
     if listed and json:

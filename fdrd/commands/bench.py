@@ -119,13 +119,11 @@ def bench(
         fdrd bench data/fdrd zero_shot coop --seeds 3
         fdrd bench data/fdrd --method coop --split validation -M n_ctx=4 -T epochs=5
     """
-    from benchmark.checkpoint_files import find_checkpoint, read_header
-    from benchmark.evaluation.base_to_new import read_categories
-    from benchmark.experiments.presets import read_preset
+    from benchmark.checkpoint import find_checkpoint, read_header
+    from benchmark.experiments.plan import read_preset
     from benchmark.registry import chosen_methods, distribute, takes, variants_of
-    from benchmark.runner.checks import check_runs
-    from benchmark.runner.description import Resources, Run
-    from benchmark.training.row_selection import limited
+    from benchmark.runner.description import Resources, Run, check_runs
+    from benchmark.training.row_selection import limited, read_categories
     from fdrd.options import split_assignments
 
     quiet_transformers()
@@ -136,13 +134,13 @@ def bench(
     if gallery not in ("domain", "joint") and not gallery.isdigit():
         raise FdrdError(f"--gallery {gallery}: give domain, joint or a number of images")
     load_plugins(plugin)
-    header = read_header(find_checkpoint(checkpoint)) if checkpoint else None
+    learned = read_header(find_checkpoint(checkpoint)).settings if checkpoint else None
     named, method = _data_and_methods([*(dataset or ()), *([data] if data else ())], method or ())
     if preset:
         _refuse_with_preset(context, preset)
-        method = method or read_preset(preset).methods
-    elif header:
-        method = method or [header.method]
+        method = method or read_preset().methods
+    elif learned:
+        method = method or [learned.method]
     names = list(dict.fromkeys(chosen_methods(method, everything, ablate)))
     name = named or str(default_dataset())
     of_method = distribute(names, assigned)
@@ -167,9 +165,9 @@ def bench(
         _run_preset(runs, seed_range, results, json, plugin or (), device)
         return
     # A method without randomness runs once.
-    planned = () if ablate or header else names
+    planned = () if ablate or learned else names
     expected = [each for each in planned for _ in range(seeds if takes(each, "seed") else 1)]
-    tower = backbone or (header.backbone if header else None)
+    tower = backbone or (learned.backbone.name if learned else None)
     may_run_code, split_data = backbone is not None, rows.get(name, name)
     resources = Resources(split_data, tower, results, track, device=device, allow_code=may_run_code)
     full = of_method[ablate] if ablate else None
@@ -187,8 +185,7 @@ def _measure(
     """Train and measure, and print the results; `full` are the options of the method whose parts are left out."""
     from benchmark.models.loading import default_backbone
     from benchmark.models.processes import chosen_device, is_main
-    from benchmark.reporting.significance import ablation
-    from benchmark.reporting.terminal import significance_table
+    from benchmark.reporting.significance import ablation, significance_table
     from benchmark.runner.runs import evaluate_runs, opened, truncation
     from benchmark.training.row_selection import split_of
 
@@ -244,9 +241,9 @@ def _run_preset(
 ) -> None:
     """Run methods by the paper's protocol, and print the published numbers beside the results."""
     from benchmark.experiments.execution import run_experiment
-    from benchmark.experiments.presets import paper_experiment
+    from benchmark.experiments.plan import paper_experiment
+    from benchmark.reporting.pages import rendered
     from benchmark.reporting.published import PAPER, beside, read_published
-    from benchmark.reporting.terminal import rendered
     from benchmark.runner.description import Run
 
     shared, methods = runs[0], [Run(method=each.method, options=each.options) for each in runs]
@@ -308,7 +305,7 @@ def run(
     from msgspec.structs import replace
 
     from benchmark.experiments.plan import brief, read_experiment
-    from benchmark.runner.checks import check_runs
+    from benchmark.runner.description import check_runs
 
     load_plugins(plugin)
     plan = read_experiment(experiment)
@@ -377,7 +374,7 @@ def duration(seconds: float) -> str:
 
 def print_results(outcome: Any, results: Path | str, json: bool) -> None:
     """Print the results as a table and the next commands, or as JSON."""
-    from benchmark.reporting.terminal import table
+    from benchmark.reporting.pages import table
 
     if json:
         out.json([result.to_dict() for result in outcome.results])

@@ -16,7 +16,7 @@ from fdrd.errors import FdrdError
 if TYPE_CHECKING:
     from fdrd.pipeline.builder import Build
     from fdrd.sources import SourceOptions
-    from fdrd.storage.manifest_types import Manifest, Tokens
+    from fdrd.storage.manifest import Manifest, Tokens
     from fdrd.text.tokens import TokenCounter
 
 
@@ -108,7 +108,7 @@ def build(
         return
     from fdrd.build_config import BuildConfig
     from fdrd.hub.source import local_source
-    from fdrd.policy import parse
+    from fdrd.reasons import parse
     from fdrd.sources import make_options
 
     location = one_of(positional, source, "give one SOURCE, e.g. fdrd build raw/")
@@ -167,7 +167,7 @@ def resume_hint(target: Path | None) -> str:
 
 def tokens_of(backbone: str) -> TokenCounter | None:
     """Return a token counter for a backbone, or None, with a message, if its tokenizer is not available."""
-    from benchmark.models.tokenizer import token_counter
+    from benchmark.models.loading import token_counter
 
     try:
         return token_counter(backbone)
@@ -302,8 +302,7 @@ def _print_tokens(tokens: Tokens | None) -> None:
 
 def _print_reasons(json: bool) -> None:
     """Print the reasons of rejected records and the fixes of kept ones; what leaves no usable record cannot be kept."""
-    from fdrd.policy import default_action
-    from fdrd.reasons import KEEPABLE, REASONS, RULES
+    from fdrd.reasons import KEEPABLE, REASONS, RULES, default_action
 
     actions = {
         reason: default_action(reason) if reason in KEEPABLE else "drop, or fail"

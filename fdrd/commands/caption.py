@@ -15,7 +15,7 @@ from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
     from fdrd.captioning import CaptioningRun
-    from fdrd.captioning.answer_cache import Score
+    from fdrd.captioning.interface import Score
 
 
 _rare = partial(typer.Option, rich_help_panel=RARE)
@@ -76,7 +76,7 @@ def caption(
         fdrd caption raw/ --captioner endpoint -C model=NAME -C url=http://localhost:8000/v1
         fdrd caption --list
     """
-    from fdrd.plugins import load_plugin
+    from fdrd.imports import load_plugin
 
     for module in plugin or ():
         load_plugin(module)
@@ -85,8 +85,8 @@ def caption(
         return
     from fdrd.captioning import CaptionSettings
     from fdrd.captioning import caption as caption_source
-    from fdrd.captioning.prompts import QUESTIONS, read_questions
-    from fdrd.captioning.rounds import DEFAULT_TOKENS
+    from fdrd.captioning.captioning_run import DEFAULT_TOKENS
+    from fdrd.captioning.wording import QUESTIONS, read_questions
     from fdrd.hub.source import local_source
     from fdrd.options import split_assignments
     from fdrd.sources.single_file import as_folder
@@ -136,7 +136,7 @@ def _print_captioners(json: bool) -> None:
     """Print captioners and their options, noise filters, and why an image gets no caption."""
     from fdrd.captioning.interface import FAILURES, described_captioners
     from fdrd.captioning.noise import FILTERS
-    from fdrd.captioning.prompts import VERDICTS
+    from fdrd.captioning.wording import VERDICTS
 
     filters = {name: feedback for name, (feedback, _) in FILTERS.items()}
     reasons = {"filters": filters, "verdicts of an evaluator": VERDICTS, "failures": FAILURES}

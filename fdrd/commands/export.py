@@ -11,7 +11,7 @@ import typer
 from fdrd.commands.console import err, out, quiet_transformers, show_progress
 from fdrd.commands.options import Device, Json, SameTarget, Target, one_of
 from fdrd.errors import FdrdError
-from fdrd.exports.formats import FORMATS, Task, format_module
+from fdrd.exports import FORMATS, Task, format_module
 from fdrd.kinds import kind_of
 
 _OTHERS = {
@@ -128,7 +128,7 @@ def _write_features(
     dataset: str, home: Path, backbone: str | None, device: str | None, **limits: Any
 ) -> None:
     quiet_transformers()
-    from benchmark.models.names import check_backbone_name, check_device
+    from benchmark.models.loading import check_backbone_name, check_device
     from fdrd.dataset import load_splits
     from fdrd.files.atomic import check_empty
 
@@ -149,7 +149,7 @@ def _write_features(
 
 def _convert(weights: Path, home: Path, backbone: str | None, **description: Any) -> None:
     quiet_transformers()
-    from benchmark.checkpoint_files import is_checkpoint
+    from benchmark.checkpoint import is_checkpoint
     from benchmark.models.conversion import convert
     from benchmark.reporting.publishing import export_model
 

@@ -47,8 +47,8 @@ def report(
     if target and (html or published):
         raise FdrdError("--out writes what --format says; leave out --html and --beside")
     if published:
+        from benchmark.reporting.pages import rendered
         from benchmark.reporting.published import PAPER, beside, read_published
-        from benchmark.reporting.terminal import rendered
         from benchmark.result import read_results
 
         file = PAPER if published == Path("paper") else published
@@ -81,7 +81,7 @@ def compare(
         fdrd compare runs/ --against zero_shot
     """
     from benchmark.reporting.significance import compare as run_tests
-    from benchmark.reporting.terminal import significance_table
+    from benchmark.reporting.significance import significance_table
 
     tests = run_tests(runs, against)
     if json:

@@ -51,8 +51,8 @@ def search(
         raise FdrdError(f"give either a text, e.g. {example}, or --image FILE")
     _check_order(dataset, query)
     quiet_transformers()
-    from benchmark.checkpoint_files import find_checkpoint
-    from benchmark.models.names import check_backbone_name, check_device
+    from benchmark.checkpoint import find_checkpoint
+    from benchmark.models.loading import check_backbone_name, check_device
     from benchmark.registry import chosen_methods
     from fdrd.dataset import load_splits
 

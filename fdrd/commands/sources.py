@@ -13,8 +13,7 @@ from fdrd.commands.options import Count, SameTarget, Target, Workers, one_of
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
-    from fdrd.fetching.fetching_run import FetchOptions
-    from fdrd.fetching.table import Collection, PublicSet
+    from fdrd.fetching.fetching_run import Collection, FetchOptions, PublicSet
 
 
 def sample(
@@ -38,7 +37,7 @@ def sample(
         fdrd sample raw/ --categories 120 --pairs 2400
     """
     from fdrd.field_guide import sample as draw_sample
-    from fdrd.pipeline.locking import disk_errors
+    from fdrd.files.atomic import disk_errors
 
     home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. fdrd sample raw/"))
     with show_progress("Run the same command again to resume.") as progress, disk_errors(home):
@@ -73,8 +72,16 @@ def fetch(
         fdrd fetch caltech101 raw/caltech101
         fdrd fetch fdrd raw
     """
-    from fdrd.fetching.fetching_run import FetchOptions, fetch_set, fetch_sets, is_fetched
-    from fdrd.fetching.table import Collection, find, read_collections, read_table
+    from fdrd.fetching.fetching_run import (
+        Collection,
+        FetchOptions,
+        fetch_set,
+        fetch_sets,
+        find,
+        is_fetched,
+        read_collections,
+        read_table,
+    )
 
     if folder and out_folder:
         raise FdrdError("the folder is given twice; remove --out")

@@ -14,8 +14,7 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from fdrd.engines import available_cores
-from fdrd.engines.local import LocalEngine
+from fdrd.engines import LocalEngine, available_cores
 from fdrd.errors import FdrdError
 from fdrd.field_guide.flaws import Pair, planted
 from fdrd.field_guide.plate import Plate, draw

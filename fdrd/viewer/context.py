@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse
 
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
-from fdrd.storage.origin import recorded_origin
+from fdrd.storage.resume import recorded_origin
 from fdrd.viewer.facets import Indices, Reviewed, Selection, State, select
 from fdrd.viewer.index import Index, Library, open_index
 from fdrd.viewer.meaning import Meaning, inside, plane

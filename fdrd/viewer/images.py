@@ -17,8 +17,7 @@ from starlette.responses import Response
 
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
-from fdrd.files.cache import cache_folder
-from fdrd.files.names import digest_name
+from fdrd.files.paths import cache_folder, digest_name
 from fdrd.images.pixels import upright_rgb
 from fdrd.storage.shard_file import PARQUET
 

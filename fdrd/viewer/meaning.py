@@ -18,7 +18,7 @@ import numpy as np
 
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.progress import Progress, silent
 from fdrd.viewer.facets import Floats, Indices, Mask
 from fdrd.viewer.images import decoded

@@ -57,7 +57,7 @@ def result_page(path: str) -> Callable[[ResultPage], ResultPage]:
 @result_page("/results")
 def results(context: Context, request: Request, runs: Runs, number: int) -> Response:
     """Show the methods of a comparison as a table, with plots and paired tests."""
-    from benchmark.reporting.significance import verdict
+    from benchmark.reporting.comparison import verdict
     from benchmark.reporting.tables import pairs_parts
     from benchmark.retrieval_metrics import main_columns
 

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from benchmark.rank_metrics import DIRECTIONS, Floats
 from benchmark.registry import Method
-from benchmark.reporting.comparison import Row, group_results, heading
-from benchmark.reporting.significance import PairedComparison, compare
+from benchmark.reporting.comparison import PairedComparison, Row, group_results, heading
+from benchmark.reporting.significance import compare
 from benchmark.result import BenchResult, from_digits, numbers, read_result, result_files
 from fdrd.dataset import rows_digest
 from fdrd.errors import FdrdError
@@ -92,8 +92,7 @@ class Runs:
 
     def plots(self, number: int) -> list[tuple[Plot, str]]:
         """Return the plots of a comparison and their SVG, which are drawn once."""
-        from benchmark.reporting.plots import inline_svg
-        from benchmark.reporting.result_plots import plots_of
+        from benchmark.reporting.plots import inline_svg, plots_of
 
         if number not in self._plots:
             plots = plots_of(self.comparisons[number])

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 import benchmark
-from benchmark.experiments import worker
+from benchmark.experiments import execution
 from benchmark.experiments.execution import Job, states
 from benchmark.experiments.plan import Experiment, read_experiment
 from benchmark.reporting.comparison import group_results
@@ -240,10 +240,10 @@ def test_a_worker_stops_with_its_input_even_if_a_shell_had_it_ignore_interrupts(
         pytest.fail("it went on")
 
     monkeypatch.setattr("sys.stdin", os.fdopen(read))
-    monkeypatch.setattr(worker, "run_experiment", train)
+    monkeypatch.setattr(execution, "run_experiment", train)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        worker.main()
+        execution.work()
     finally:
         signal.signal(signal.SIGINT, before)
 

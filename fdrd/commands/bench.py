@@ -247,8 +247,8 @@ def _run_preset(
     from benchmark.runner.description import Run
 
     shared, methods = runs[0], [Run(method=each.method, options=each.options) for each in runs]
-    given = {name: getattr(shared, name) for name in ("backbone", "domain", "train")}
-    plan = paper_experiment(shared.data, methods, seeds=seeds, results=str(results), **given)
+    limits = {name: getattr(shared, name) for name in ("backbone", "domain", "train")}
+    plan = paper_experiment(shared.data, methods, seeds=seeds, results=str(results), **limits)
     with show_runs(results) as progress:
         outcome = run_experiment(
             plan, plugins=plugins, device=device, allow_code=True, progress=progress

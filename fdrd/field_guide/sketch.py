@@ -124,20 +124,20 @@ def render(canvas: Shades, shapes: Sequence[Shape], *, contour: float, shadow: S
     _, height, width = canvas.shape
     points = np.concatenate([shape.outline for shape in shapes])
     lengths = [len(shape.outline) for shape in shapes]
-    inked = [number for number, shape in enumerate(shapes) if shape.inked]
-    rims = _grown([shapes[number].outline for number in inked], contour)
+    inked = [index for index, shape in enumerate(shapes) if shape.inked]
+    rims = _grown([shapes[index].outline for index in inked], contour)
     points, lengths = np.concatenate([points, rims]), lengths + [lengths[i] for i in inked]
     everything = masks(points, lengths, width, height)
     flat, rim = everything[: len(shapes)], dict(zip(inked, everything[len(shapes) :], strict=True))
     if shadow.opacity:
         _cast(canvas, list(rim.values()), shadow)
-    for number, shape in enumerate(shapes):
-        mask = flat[number]
+    for index, shape in enumerate(shapes):
+        mask = flat[index]
         if shape.inside is not None:
             mask = within(mask, flat[shape.inside])
-        if number in rim:
+        if index in rim:
             r, g, b = shape.color
-            paint(canvas, rim[number], (r * 2 // 5, g * 2 // 5, b * 2 // 5))
+            paint(canvas, rim[index], (r * 2 // 5, g * 2 // 5, b * 2 // 5))
         if mask.shares.size:
             paint(canvas, mask, shape.color, shape.opacity)
 

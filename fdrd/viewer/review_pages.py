@@ -270,8 +270,8 @@ def _value(action: str, fields: Fields) -> Any:
         except (ValueError, RecursionError):
             raise FdrdError("attributes are a JSON list") from None
     if action == "judge":
-        given = {name: fields[name] for name in QUESTIONS if fields.get(name) in ("yes", "no")}
-        answers = {name: answer == "yes" for name, answer in given.items()}
+        answered = [name for name in QUESTIONS if fields.get(name) in ("yes", "no")]
+        answers = {name: fields[name] == "yes" for name in answered}
         return {"kind": fields.get("kind"), "item": fields.get("item"), **answers}
     if action in ("accept", "drop"):
         return ""
@@ -316,7 +316,7 @@ def _selected(context: Context, index: Index, fields: Fields, listed: Sequence[s
         rows = context.selection(index, parse_state(parse_qsl(query))).rows
     else:
         size = index.columns.size
-        known = {number for text in listed if (number := whole_number(text, size)) is not None}
+        known = {row for text in listed if (row := whole_number(text, size)) is not None}
         rows = np.array(sorted(known - {size}), np.int32)
     if not len(rows):
         raise FdrdError("no record is selected")

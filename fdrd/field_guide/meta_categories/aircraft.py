@@ -71,21 +71,21 @@ def draw(sketch: Sketch, look: Look) -> None:
             y = -0.26 + sweep * x + (0.06 if look["wings"] == "delta" else 0.0)
             sketch.both(smooth(((x - 0.07) * flat, y - 0.12), ((x + 0.07) * flat, y - 0.12),
                 ((x + 0.07) * flat, y + 0.2), ((x - 0.07) * flat, y + 0.2)), (92, 96, 104))
-    for side, number in zip((1, -1), sketch.both(wing, coat), strict=True):
+    for side, half in zip((1, -1), sketch.both(wing, coat), strict=True):
         if look["tips"] != "none":
             sketch.fill(on_side(polygon((tip * flat, -1.0), (2.0, -1.0), (2.0, 1.0),
-                (tip * flat, 1.0)), side), COLORS[look["tips"]], inside=number)
+                (tip * flat, 1.0)), side), COLORS[look["tips"]], inside=half)
         x = ex * flat
         if look["emblem"] == "disc":
-            sketch.fill(on_side(ellipse(x, ey, 0.13 * flat, 0.13), side), ink, inside=number)
+            sketch.fill(on_side(ellipse(x, ey, 0.13 * flat, 0.13), side), ink, inside=half)
         elif look["emblem"] == "star":
-            sketch.fill(on_side(star(x, ey, 0.18, 0.07, 5), side), ink, inside=number)
+            sketch.fill(on_side(star(x, ey, 0.18, 0.07, 5), side), ink, inside=half)
         elif look["emblem"] == "chevron":
             sketch.fill(on_side(stroke((x - 0.16 * flat, ey + 0.14), (x, ey - 0.12),
-                (x + 0.16 * flat, ey + 0.14), start=0.09, end=0.09), side), ink, inside=number)
+                (x + 0.16 * flat, ey + 0.14), start=0.09, end=0.09), side), ink, inside=half)
         elif look["emblem"] == "band":
             sketch.fill(on_side(polygon((x - 0.07, -1.0), (x + 0.07, -1.0), (x + 0.07, 1.0),
-                (x - 0.07, 1.0)), side), ink, inside=number)
+                (x - 0.07, 1.0)), side), ink, inside=half)
         if look["extra"] == "lights":
             sketch.fill(on_side(ellipse(0.24 * flat, -0.2 + sweep * 0.24, 0.15, 0.15), side),
                 (255, 246, 190), opacity=76)

@@ -21,6 +21,7 @@ from fdrd.commands.options import (
     Device,
     Json,
     Plugins,
+    Texts,
     Track,
     default_dataset,
     load_plugins,
@@ -49,13 +50,11 @@ _rare = partial(typer.Option, rich_help_panel=RARE)
 
 def bench(
     context: typer.Context,
-    dataset: Annotated[list[str] | None, typer.Argument(metavar="DATASET|METHOD")] = None,
-    method: Annotated[list[str] | None, _methods("--method", "-m", metavar="NAME")] = None,
+    dataset: Annotated[Texts, typer.Argument(metavar="DATASET|METHOD")] = None,
+    method: Annotated[Texts, _methods("--method", "-m", metavar="NAME")] = None,
     everything: Annotated[bool, _methods("--all")] = False,
     checkpoint: Annotated[str | None, _methods(metavar="FILE")] = None,
-    method_option: Annotated[
-        list[str] | None, _methods("--method-option", "-M", metavar="NAME=VALUE")
-    ] = None,
+    method_option: Annotated[Texts, _methods("--method-option", "-M", metavar="NAME=VALUE")] = None,
     data: Annotated[str | None, _rows(hidden=True)] = None,
     split: Annotated[str, _rows()] = "test",
     domain: Annotated[str | None, _rows()] = None,
@@ -64,9 +63,7 @@ def bench(
     gallery: Annotated[str, _rows()] = "domain",
     preset: Annotated[Literal["paper"] | None, _rows(metavar="NAME")] = None,
     seeds: Annotated[int, _training(metavar="N", min=1, max=MOST_SEEDS)] = 1,
-    train_option: Annotated[
-        list[str] | None, _training("--train-option", "-T", metavar="NAME=VALUE")
-    ] = None,
+    train_option: Annotated[Texts, _training("--train-option", "-T", metavar="NAME=VALUE")] = None,
     epochs: Annotated[str | None, typer.Option(metavar="N", hidden=True)] = None,
     lr: Annotated[str | None, typer.Option("--lr", metavar="RATE", hidden=True)] = None,
     batch_size: Annotated[str | None, typer.Option(metavar="N", hidden=True)] = None,

@@ -19,6 +19,8 @@ _OTHERS = {
     "transformers": "a model as transformers loads it",
 }
 _FORMATS = "; ".join(f"{name}: {description}" for name, description in (FORMATS | _OTHERS).items())
+_tar = partial(typer.Option, rich_help_panel="webdataset")
+_encoder = partial(typer.Option, rich_help_panel="features and transformers")
 _model = partial(typer.Option, rich_help_panel="transformers")
 
 
@@ -29,13 +31,9 @@ def export(
     target: SameTarget = None,
     split: str | None = None,
     domain: str | None = None,
-    task: Annotated[Task | None, typer.Option(rich_help_panel="webdataset")] = None,
-    shard_mb: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel="webdataset", min=1)
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(metavar="NAME", rich_help_panel="features and transformers")
-    ] = None,
+    task: Annotated[Task | None, _tar()] = None,
+    shard_mb: Annotated[int | None, _tar(metavar="N", min=1)] = None,
+    backbone: Annotated[str | None, _encoder(metavar="NAME")] = None,
     device: Device = None,
     config: Annotated[Path | None, _model(metavar="FILE")] = None,
     activation: Annotated[Literal["gelu", "quick_gelu"] | None, _model()] = None,

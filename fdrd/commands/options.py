@@ -85,6 +85,7 @@ Count = Annotated[int, typer.Option(metavar="N", min=1)]
 Workers = Annotated[int | None, typer.Option(metavar="N", min=1)]
 Backbone = Annotated[str | None, typer.Option(metavar="NAME")]
 Device = str | None
-Plugins = Annotated[list[str] | None, typer.Option(metavar="MODULE")]
+Texts = list[str] | None
+Plugins = Annotated[Texts, typer.Option(metavar="MODULE")]
 Track = Annotated[str | None, typer.Option(metavar="FOLDER", rich_help_panel=RARE)]
 Json = Annotated[bool, typer.Option("--json", rich_help_panel="General")]

@@ -179,12 +179,8 @@ class _Speaker:
                 (f"{several}{name}s", f"{plural} of the kind {name}", f"{plural}, the {name}")
             )
         single = article(f"{colored}{kind.name}")
-        forms = (
-            article(f"{colored}{name}"),
-            f"{single} called {name}",
-            f"{article(name)}, {single}",
-        )
-        return chance.pick(forms)
+        called = f"{single} called {name}"
+        return chance.pick((article(f"{colored}{name}"), called, f"{article(name)}, {single}"))
 
     def _visible(self, *levels: Level) -> list[Trait]:
         """Return the traits of these levels that have words and are visible at this size."""

@@ -59,11 +59,8 @@ def review_page(context: Context, request: Request) -> Response:
     review = context.review
     if review is None:
         return context.page(request, "no_review.html")
-    index, state, reviewer = (
-        context.library.current(),
-        state_of(request),
-        context.reviewer_of(request),
-    )
+    index, state = context.library.current(), state_of(request)
+    reviewer = context.reviewer_of(request)
     has_pairs = index.columns.codes["pairs"].any()
     queues = {name: title for name, title in QUEUES.items() if name != "pairs" or has_pairs}
     kind = choice_of(request, "queue", queues, "random")
@@ -190,11 +187,8 @@ def set_reviewer(context: Context, request: Request, pairs: Pairs) -> Response:
 def decide(context: Context, request: Request, pairs: Pairs) -> Response:
     """Write one decision, then go on. The page that follows shows what is on the disk."""
     fields = dict(pairs)
-    review, reviewer, index = (
-        _writable(context),
-        context.reviewer_of(request),
-        context.library.current(),
-    )
+    review, index = _writable(context), context.library.current()
+    reviewer = context.reviewer_of(request)
     action, back = fields.get("action", ""), local(fields.get("back", "/review"))
     try:
         if action == "undo":

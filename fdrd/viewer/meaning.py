@@ -107,6 +107,7 @@ class Meaning:
 
     runs: Runs | None = None  # results whose methods can search
     _galleries: tuple[str, Background[Gallery]] = field(default_factory=lambda: ("", Background()))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _scoring: threading.Lock = field(default_factory=threading.Lock)
 
     def methods(self, index: Index) -> list[tuple[str, str]]:
@@ -153,13 +154,16 @@ class Meaning:
         """
         if key not in dict(self.methods(index)):
             raise FdrdError("no such method")
-        if self._galleries[0] != index.version:
-            self._galleries = index.version, Background()
+        with self._lock:
+            if self._galleries[0] != index.version:
+                self._galleries = index.version, Background()
+            galleries = self._galleries[1]
+
+        def compute(progress: Progress) -> Gallery:
+            return _gallery(index, self._method(index, key), side, progress)
+
         try:
-            return self._galleries[1].get(
-                (key, side),
-                lambda progress: _gallery(index, self._method(index, key), side, progress),
-            )
+            return galleries.get((key, side), compute)
         except WaitingError as waiting:
             waiting.key, waiting.side = key, side
             raise

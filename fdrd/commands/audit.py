@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from glob import escape
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fdrd.commands.console import (
-    err,
-    out,
-    print_json,
-    print_line,
-    print_report,
-    print_table,
-    show_progress,
-)
+from fdrd.commands.console import err, out, show_progress
 from fdrd.commands.options import Json, dataset_folder, default_dataset
 from fdrd.errors import CheckError, FdrdError
 
@@ -57,8 +48,6 @@ def audit(
         fdrd audit raw/
         fdrd audit data/fdrd --fail-on negative_equal=0      # in CI
     """
-    from dataclasses import asdict
-
     from fdrd.card.render import put_audit
     from fdrd.checks.audits import (
         audit_records,
@@ -86,12 +75,12 @@ def audit(
     shares = [] if is_source else _reviewed(folder, records)
     noise = _noise(folder, records, backbone, min_clip_score) if is_source else None
     if json:
-        found = {"audits": [asdict(each) for each in audits], "rules": rules}
+        found = {"audits": audits, "rules": rules}
         if shares:
             found["reviewed"] = shares
-        print_json(found | noise[0] if noise else found)
+        out.json(found | noise[0] if noise else found)
     else:
-        print_report(tables(audits))
+        out.report(tables(audits))
         if shares:
             _print_shares(shares)
         for rule, count in rules.items():
@@ -108,9 +97,9 @@ def _reviewed(folder: Path, records: list[Any]) -> list[dict[str, Any]]:
 
     from benchmark.intervals import score_interval
     from fdrd.curation.decisions import in_effect, read_decisions, reviewed_shares
+    from fdrd.viewer.review import review_folder
 
-    pattern = f"{escape(folder.name)}.review/*/decisions.jsonl"
-    reviews = sorted(folder.absolute().parent.glob(pattern))
+    reviews = sorted(review_folder(folder).glob("*/decisions.jsonl"))
     decisions = [each for path in reviews for each in in_effect(read_decisions(path)[0])]
     items = {
         record.id: {
@@ -133,21 +122,19 @@ def _print_shares(shares: list[dict[str, Any]]) -> None:
         low, high = each["interval"]
         counts = f"{each['answers']:,}", f"{each['yes']:.1%}", f"{low:.1%} to {high:.1%}"
         rows.append((each["kind"], each["question"], *counts))
-    print_table(("reviewed", "question", "answers", "yes", "95 % interval"), rows)
+    out.table(("reviewed", "question", "answers", "yes", "95 % interval"), rows)
 
 
 def _print_rows(records: list[Any], listed: bool, limits: dict[str, int], json: bool) -> None:
     """Print the rows with a finding."""
-    from dataclasses import asdict
-
     from fdrd.checks.audits import exceeded, find_rows
 
     found = list(find_rows(records))
     if listed and json:
-        print_json({"rows": [asdict(each) for each in found]})
+        out.json({"rows": found})
     elif listed:
         for each in found:
-            print_line((each.reason, each.domain, each.id, each.text))
+            out.cells((each.reason, each.domain, each.id, each.text))
     if failed := exceeded(found, limits):
         raise CheckError(f"{'; '.join(failed)}; `fdrd audit --list` names the rows")
 
@@ -156,8 +143,6 @@ def _noise(
     source: Path, records: list[Any], backbone: str | None, minimum: float | None
 ) -> tuple[dict[str, Any], Any]:
     """Return what noise filters would reject and quantiles of CLIP scores as JSON, and the former as counts."""
-    from dataclasses import asdict
-
     from fdrd.captioning.noise import count_noise
 
     scores: list[float] = []
@@ -169,7 +154,7 @@ def _noise(
         for share in (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.99)
         if ordered
     }
-    return {"noise": [asdict(each) for each in counts], "clip_score": quantiles}, counts
+    return {"noise": counts, "clip_score": quantiles}, counts
 
 
 def _print_noise(found: dict[str, Any], reports: Any) -> None:
@@ -186,7 +171,7 @@ def _print_noise(found: dict[str, Any], reports: Any) -> None:
             counts = f"{each.rows:,}", f"{each.rows / report.rows:.1%}", f"{each.fixed:,}"
             examples = ", ".join(map(" ".join, each.examples))
             rows.append((name, *counts, f"{each.alone:,}", examples))
-        print_table(("filter", "rows", "share", "fixed", "alone", "example digests and keys"), rows)
+        out.table(("filter", "rows", "share", "fixed", "alone", "example digests and keys"), rows)
     for share, score in found["clip_score"].items():
         out.print(f"CLIP score: {share} of the captions are below {score:.4f}")
 

@@ -13,24 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fdrd.commands.console import (
-    count_of,
-    err,
-    out,
-    print_hint,
-    print_json,
-    print_report,
-    print_table,
-    quiet_transformers,
-    show_progress,
-)
-from fdrd.commands.help import RARE
+from fdrd.commands.console import count_of, err, out, quiet_transformers, show_progress
 from fdrd.commands.options import (
+    RARE,
     Backbone,
     Count,
     Device,
     Json,
     Plugins,
+    Texts,
     Track,
     default_dataset,
     load_plugins,
@@ -59,13 +50,11 @@ _rare = partial(typer.Option, rich_help_panel=RARE)
 
 def bench(
     context: typer.Context,
-    dataset: Annotated[list[str] | None, typer.Argument(metavar="DATASET|METHOD")] = None,
-    method: Annotated[list[str] | None, _methods("--method", "-m", metavar="NAME")] = None,
+    dataset: Annotated[Texts, typer.Argument(metavar="DATASET|METHOD")] = None,
+    method: Annotated[Texts, _methods("--method", "-m", metavar="NAME")] = None,
     everything: Annotated[bool, _methods("--all")] = False,
     checkpoint: Annotated[str | None, _methods(metavar="FILE")] = None,
-    method_option: Annotated[
-        list[str] | None, _methods("--method-option", "-M", metavar="NAME=VALUE")
-    ] = None,
+    method_option: Annotated[Texts, _methods("--method-option", "-M", metavar="NAME=VALUE")] = None,
     data: Annotated[str | None, _rows(hidden=True)] = None,
     split: Annotated[str, _rows()] = "test",
     domain: Annotated[str | None, _rows()] = None,
@@ -74,9 +63,7 @@ def bench(
     gallery: Annotated[str, _rows()] = "domain",
     preset: Annotated[Literal["paper"] | None, _rows(metavar="NAME")] = None,
     seeds: Annotated[int, _training(metavar="N", min=1, max=MOST_SEEDS)] = 1,
-    train_option: Annotated[
-        list[str] | None, _training("--train-option", "-T", metavar="NAME=VALUE")
-    ] = None,
+    train_option: Annotated[Texts, _training("--train-option", "-T", metavar="NAME=VALUE")] = None,
     epochs: Annotated[str | None, typer.Option(metavar="N", hidden=True)] = None,
     lr: Annotated[str | None, typer.Option("--lr", metavar="RATE", hidden=True)] = None,
     batch_size: Annotated[str | None, typer.Option(metavar="N", hidden=True)] = None,
@@ -178,9 +165,8 @@ def bench(
     planned = () if ablate or learned else names
     expected = [each for each in planned for _ in range(seeds if takes(each, "seed") else 1)]
     tower = backbone or (learned.backbone.name if learned else None)
-    resources = Resources(
-        rows.get(name, name), tower, results, track, device=device, allow_code=backbone is not None
-    )
+    may_run_code, split_data = backbone is not None, rows.get(name, name)
+    resources = Resources(split_data, tower, results, track, device=device, allow_code=may_run_code)
     full = of_method[ablate] if ablate else None
     _measure(runs, seed_range, resources, expected, full, json)
 
@@ -218,7 +204,7 @@ def _measure(
         if cut := truncation(resources.backbone, captions):
             out.print(cut)
     if full is not None and not json:
-        print_report(significance_table(ablation(outcome.results, full)))
+        out.report(significance_table(ablation(outcome.results, full)))
     raise_failed(outcome)
 
 
@@ -237,9 +223,8 @@ def _data_and_methods(
         if not exists and closest(each, known, other_names()):
             raise FdrdError(unknown("method", each, known, "fdrd", other_names()))
     if len(datasets) > 1:
-        raise FdrdError(
-            f"several datasets: {', '.join(datasets)}; give one, and methods by their names in `fdrd methods`"
-        )
+        remedy = "give one, and methods by their names in `fdrd methods`"
+        raise FdrdError(f"several datasets: {', '.join(datasets)}; {remedy}")
     return next(iter(datasets), None), [*methods, *(e for e in arguments if e not in datasets)]
 
 
@@ -259,8 +244,8 @@ def _run_preset(
     from benchmark.runner.description import Run
 
     shared, methods = runs[0], [Run(method=each.method, options=each.options) for each in runs]
-    given = {name: getattr(shared, name) for name in ("backbone", "domain", "train")}
-    plan = paper_experiment(shared.data, methods, seeds=seeds, results=str(results), **given)
+    limits = {name: getattr(shared, name) for name in ("backbone", "domain", "train")}
+    plan = paper_experiment(shared.data, methods, seeds=seeds, results=str(results), **limits)
     with show_runs(results) as progress:
         outcome = run_experiment(
             plan, plugins=plugins, device=device, allow_code=True, progress=progress
@@ -328,10 +313,10 @@ def run(
 
         rows = states(plan)
         if json:
-            print_json([{"cell": cell.name, "state": state} for cell, state in rows])
+            out.json([{"cell": cell.name, "state": state} for cell, state in rows])
         else:
             cells = [cell for cell, _ in rows]
-            print_table(("state", "cell"), [(state, brief(cell, cells)) for cell, state in rows])
+            out.table(("state", "cell"), [(state, brief(cell, cells)) for cell, state in rows])
         return
     check_runs(plan.cells(), device=device, results=plan.results)
     from benchmark.experiments.execution import run_experiment  # imports torch
@@ -389,11 +374,11 @@ def print_results(outcome: Any, results: Path | str, json: bool) -> None:
     from benchmark.reporting.pages import table
 
     if json:
-        print_json([result.to_dict() for result in outcome.results])
+        out.json([result.to_dict() for result in outcome.results])
     elif outcome.results:
-        print_report(table(outcome.results))
+        out.report(table(outcome.results))
         _print_few_images(outcome.results)
-        print_hint(f"\nNext:  fdrd report {results}        fdrd compare {results}")
+        out.hint(f"\nNext:  fdrd report {results}        fdrd compare {results}")
 
 
 def _print_few_images(results: Iterable[Any]) -> None:

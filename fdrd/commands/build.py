@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fdrd.commands.console import (
-    count_of,
-    err,
-    out,
-    print_hint,
-    print_json,
-    print_table,
-    show_progress,
-)
-from fdrd.commands.help import RARE
-from fdrd.commands.options import Json, Workers, one_of
+from fdrd.commands.console import count_of, err, out, show_progress
+from fdrd.commands.options import RARE, Json, Workers, one_of
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
@@ -217,7 +208,7 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
         from msgspec import to_builtins
 
         head = {"folder": str(folder), "nothing_to_do": built.nothing_to_do}
-        print_json(head | to_builtins(manifest))
+        out.json(head | to_builtins(manifest))
         return
     _print_counts(built)
     if fewer := manifest.rules.get("negatives_fewer"):
@@ -246,10 +237,10 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
     if built.configs:
         out.print(f'Load it in any project on this machine:  fdrd.load("{name}")')
     if built.configs and not on_hub:
-        print_hint(f'datasets.load_dataset("{name}") works too, unless the Hub has that name.')
+        out.hint(f'datasets.load_dataset("{name}") works too, unless the Hub has that name.')
     splits = [split for known in manifest.splits.values() for split in known]
     other = "" if "test" in splits else f" --split {max(splits)}"  # validation before train
-    print_hint(f"Next:  fdrd bench {folder} --method zero_shot{other}")
+    out.hint(f"Next:  fdrd bench {folder} --method zero_shot{other}")
 
 
 def _print_splits(manifest: Manifest) -> None:
@@ -262,7 +253,7 @@ def _print_splits(manifest: Manifest) -> None:
         for domain, known in manifest.splits.items()
     }
     rows = [(domain, *(f"{sizes[name]:,}" for name in names)) for domain, sizes in counts.items()]
-    print_table(("images of", *names), rows)
+    out.table(("images of", *names), rows)
     without = [domain for domain, sizes in counts.items() if not sizes["test"]]
     tested = {domain: sizes["test"] for domain, sizes in counts.items() if sizes["test"]}
     if without:
@@ -291,7 +282,7 @@ def _print_counts(built: Build) -> None:
         reasons = ",\n".join(f"{count:,} {reason}" for reason, count in entry.rejected.items())
         rejected.update(entry.rejected)
         rows.append((file, f"{entry.read:,}", f"{entry.kept:,}", reasons or "none"))
-    print_table(("annotations", "read", "kept", "rejected"), rows)
+    out.table(("annotations", "read", "kept", "rejected"), rows)
     line = f"{records.read:,} read = {records.kept:,} kept + {records.rejected:,} rejected"
     out.print(f"{line}: {built.path / 'rejected.jsonl'}" if records.rejected else line)
     if missing := rejected["caption_missing"]:
@@ -319,12 +310,12 @@ def _print_reasons(json: bool) -> None:
     }
     if json:
         listed = {name: {"action": actions[name], "meaning": REASONS[name]} for name in REASONS}
-        print_json({"reasons": listed, "fixes": RULES})
+        out.json({"reasons": listed, "fixes": RULES})
         return
     rows = [(name, actions[name], meaning) for name, meaning in REASONS.items()]
-    print_table(("reason", "action", "a record is rejected because"), rows)
-    print_table(("fix", "what happened to a record that is kept"), RULES.items())
-    print_hint("Next:  fdrd build SOURCE --policy caption_in_other_split=drop")
+    out.table(("reason", "action", "a record is rejected because"), rows)
+    out.table(("fix", "what happened to a record that is kept"), RULES.items())
+    out.hint("Next:  fdrd build SOURCE --policy caption_in_other_split=drop")
 
 
 def _explain(source: Path, options: SourceOptions) -> None:

@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fdrd.commands.build import tokens_of
-from fdrd.commands.console import (
-    out,
-    print_hint,
-    print_json,
-    print_options,
-    quiet_transformers,
-    show_progress,
-)
-from fdrd.commands.help import RARE
-from fdrd.commands.options import Count, Json, Plugins, one_of
+from fdrd.commands.console import out, quiet_transformers, show_progress
+from fdrd.commands.options import RARE, Count, Json, Plugins, one_of
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
@@ -103,14 +95,14 @@ def caption(
     location = one_of(positional, source, remedy)
     if captioner is None:
         raise FdrdError("give --captioner NAME; `fdrd caption --list` lists them")
-    is_name = backbone is not None and ":" not in backbone  # not a function
+    named = backbone if backbone and ":" not in backbone else None  # not a function
     settings = CaptionSettings(
         rounds=rounds,
         questions=read_questions(questions) if questions else QUESTIONS,
         opening=opening,
         without=frozenset(without or ()),
         min_clip_score=min_clip_score,
-        tokens=(tokens_of(backbone) if is_name else None) or DEFAULT_TOKENS,
+        tokens=(tokens_of(named) if named else None) or DEFAULT_TOKENS,
         sample=sample,
         max_pixels=max_pixels,
     )
@@ -133,7 +125,7 @@ def caption(
         )
     if json:
         counts = {"stopped": run.stopped, "asked": run.usage, "removed": run.removed}
-        print_json(run.summary | counts)
+        out.json({**run.summary, **counts})
     else:
         _print_run(run, target)
     if run.stopped:
@@ -154,12 +146,12 @@ def _print_captioners(json: bool) -> None:
             name: {"summary": summary, "options": {key: one.doc for key, one in options.items()}}
             for name, (summary, options) in captioners.items()
         }
-        print_json({"captioners": listed, **reasons})
+        out.json({"captioners": listed, **reasons})
         return
     for name, (summary, options) in captioners.items():
         out.print(name, style="bold", end="  ")
         out.print(summary)
-        print_options(options.values())
+        out.describe(options.values())
     for title, codes in reasons.items():
         out.print(title, style="bold")
         for code, meaning in codes.items():
@@ -191,12 +183,11 @@ def _print_run(run: CaptioningRun, target: Path) -> None:
     if summary["not_examined"]:
         out.print(f"{summary['not_examined']:,} entries are unusable; `fdrd build` says why")
     if run.removed:
-        out.print(
-            f"{run.removed:,} images of an earlier run removed: without a caption now, or no longer in the source"
-        )
+        why = "without a caption now, or no longer in the source"
+        out.print(f"{run.removed:,} images of an earlier run removed: {why}")
     if run.stopped:
         out.print(f"Stopped: {run.stopped}. The same command with a larger budget resumes.")
     if summary["kept"] or summary["copied"]:
-        print_hint(f"Next:  fdrd build {target}")
+        out.hint(f"Next:  fdrd build {target}")
     else:
-        print_hint(f"Next:  read the reasons in {target}/*/rejected_captions.jsonl")
+        out.hint(f"Next:  read the reasons in {target}/*/rejected_captions.jsonl")

@@ -10,7 +10,7 @@ import typer
 
 from fdrd.commands.bench import raise_failed
 from fdrd.commands.build import tokens_of
-from fdrd.commands.console import err, out, print_report, quiet_transformers, show_progress
+from fdrd.commands.console import err, out, quiet_transformers, show_progress
 from fdrd.commands.options import SameTarget, one_of
 from fdrd.options import MOST_SEEDS
 
@@ -41,9 +41,8 @@ def demo(
     from fdrd.pipeline.builder import build
 
     folder = Path(one_of(folder, target or (None if folder else Path("demo")), "give one folder"))
-    raw, data, runs, report = (
-        folder / name for name in ("raw", "data/fdrd", "runs", "report.html")
-    )
+    raw, data, runs = folder / "raw", folder / "data/fdrd", folder / "runs"
+    report = folder / "report.html"
     plan = benchmark.Experiment(
         data=str(data), methods=PLAN.methods, train=PLAN.train, seeds=seeds, results=str(runs)
     )
@@ -61,7 +60,7 @@ def demo(
         raise_failed(outcome)
         err.print("4/4  Writing the report")
         benchmark.report(outcome.results, html=report)
-    print_report(benchmark.table(outcome.results))
+    out.report(benchmark.table(outcome.results))
     out.print(
         f"Build: {records.read:,} read = {records.kept:,} kept + {records.rejected:,} rejected "
         f"({len(FLAWS)} flaws were planted)"

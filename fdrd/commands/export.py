@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from fdrd.commands.console import (
-    err,
-    out,
-    print_hint,
-    print_json,
-    print_table,
-    quiet_transformers,
-    show_progress,
-)
+from fdrd.commands.console import err, out, quiet_transformers, show_progress
 from fdrd.commands.options import Device, Json, SameTarget, Target, one_of
 from fdrd.errors import FdrdError
 from fdrd.exports import FORMATS, Task, format_module
@@ -28,6 +19,8 @@ _OTHERS = {
     "transformers": "a model as transformers loads it",
 }
 _FORMATS = "; ".join(f"{name}: {description}" for name, description in (FORMATS | _OTHERS).items())
+_tar = partial(typer.Option, rich_help_panel="webdataset")
+_encoder = partial(typer.Option, rich_help_panel="features and transformers")
 _model = partial(typer.Option, rich_help_panel="transformers")
 
 
@@ -38,13 +31,9 @@ def export(
     target: SameTarget = None,
     split: str | None = None,
     domain: str | None = None,
-    task: Annotated[Task | None, typer.Option(rich_help_panel="webdataset")] = None,
-    shard_mb: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel="webdataset", min=1)
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(metavar="NAME", rich_help_panel="features and transformers")
-    ] = None,
+    task: Annotated[Task | None, _tar()] = None,
+    shard_mb: Annotated[int | None, _tar(metavar="N", min=1)] = None,
+    backbone: Annotated[str | None, _encoder(metavar="NAME")] = None,
     device: Device = None,
     config: Annotated[Path | None, _model(metavar="FILE")] = None,
     activation: Annotated[Literal["gelu", "quick_gelu"] | None, _model()] = None,
@@ -118,16 +107,16 @@ def _write_dataset(
         splits = write_export(dataset, home, to=to, progress=progress, **limits)
     err.print(f"Wrote {home}. Not carried over: {format_module(to).NOT_CARRIED}", soft_wrap=True)
     if json:
-        print_json([asdict(split) for split in splits])
+        out.json(splits)
         return
-    print_table(
+    out.table(
         ("domain", "split", "images", "captions"),
         [(each.domain, each.split, f"{each.images:,}", f"{each.captions:,}") for each in splits],
     )
     if to == "webdataset":
         last = splits[-1]
         recall = " --recall_k 1 5 10 --no_amp" if task == "zeroshot_retrieval" else ""
-        print_hint(
+        out.hint(
             f"Next:  clip_benchmark eval --dataset wds/{last.domain} --split {last.split} "
             f"--dataset_root {home}/{last.domain} --task {task}{recall}"
         )
@@ -153,7 +142,7 @@ def _write_features(
     with show_progress("Cached features stay; the same command continues.") as progress:
         write_features(encoder, splits, home, progress)
     out.print(f"Wrote {home}")
-    print_hint(f"Next:  fdrd bench --method zero_shot --backbone features:{home}")
+    out.hint(f"Next:  fdrd bench --method zero_shot --backbone features:{home}")
 
 
 def _convert(weights: Path, home: Path, backbone: str | None, **description: Any) -> None:
@@ -172,4 +161,4 @@ def _convert(weights: Path, home: Path, backbone: str | None, **description: Any
         quick = None if activation is None else activation == "quick_gelu"
         convert(weights, home, quick_gelu=quick, **description)
     out.print(f"Wrote {home}")
-    print_hint(f"Next:  fdrd bench --method zero_shot --backbone {home}{push}")
+    out.hint(f"Next:  fdrd bench --method zero_shot --backbone {home}{push}")

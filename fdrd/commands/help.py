@@ -21,12 +21,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from fdrd.commands import options
 from fdrd.commands.console import err, shown
+from fdrd.commands.options import RARE
 from fdrd.errors import FdrdError
 from fdrd.options import documented
-
-RARE = "Less used"
-"""Panel of options that `--help` names without describing them."""
 
 fill = partial(wrap, width=80, break_on_hyphens=False)
 
@@ -37,10 +36,11 @@ class HelpCommand(TyperCommand):
     """A command with `--quiet` and `--verbose`, and with the help of this module."""
 
     def __init__(self, name: str | None, *, params: Any, callback: Any, **settings: Any) -> None:
-        texts = documented(inspect.getdoc(callback) or "")
+        texts = documented(str(options.__doc__)) | documented(inspect.getdoc(callback) or "")
+        params = [*params, *_switches()]
         for param in params:
             param.help = texts.get(param.name, param.help)
-        super().__init__(name, params=[*params, *_switches()], callback=callback, **settings)
+        super().__init__(name, params=params, callback=callback, **settings)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command. An error of the library names arguments of Python; here it names options."""
@@ -133,14 +133,10 @@ def _set_verbose(verbose: bool) -> None:
 def _switches() -> list[Any]:
     """Return the options that every command has."""
     switch = partial(typer.Option, False, expose_value=False, rich_help_panel=_GENERAL)
-    quiet, verbose = (
-        "Print results and errors only.",
-        "Print the log of every library, and tracebacks.",
-    )
 
     def no_command(
-        quiet: bool = switch("--quiet", "-q", help=quiet, callback=_set_quiet),
-        verbose: bool = switch("--verbose", "-v", help=verbose, callback=_set_verbose),
+        quiet: bool = switch("--quiet", "-q", callback=_set_quiet),
+        verbose: bool = switch("--verbose", "-v", callback=_set_verbose),
     ) -> None:
         """Hold the two options."""
 

@@ -7,19 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from fdrd.commands.console import (
-    out,
-    print_hint,
-    print_json,
-    print_options,
-    print_paragraph,
-    print_table,
-    quiet_transformers,
-)
+from fdrd.commands.console import out, quiet_transformers
 from fdrd.commands.options import Json, Plugins, load_plugins
 
-TRAINING = "training"
-"""Stands for the options of `-T` where a method is named."""
+TRAINING = "training"  # stands for the options of `-T` where a method is named
 
 
 def methods(
@@ -45,27 +36,27 @@ def methods(
     load_plugins(plugin)
     if json:
         names = [name] if name else method_names()
-        print_json({each: _as_json(about(each).summary, method_options(each)) for each in names})
+        out.json({each: _as_json(about(each).summary, method_options(each)) for each in names})
     elif name is None:
         rows = [
             (each, about(each).argument("trains") or "", _paper(about(each).summary))
             for each in method_names()
         ]
-        print_table(("method", "trains", "paper"), rows)
-        print_hint("Next:  fdrd methods NAME        fdrd methods training")
+        out.table(("method", "trains", "paper"), rows)
+        out.hint("Next:  fdrd methods NAME        fdrd methods training")
     elif name == TRAINING:
         out.print("Options of the training of every method (-T):")
-        print_options(options_of(TrainConfig).values())
+        out.describe(options_of(TrainConfig).values())
     else:
         declared = about(name)
         out.print(name, style="bold", end=": ")
         out.print(declared.summary)
         for paragraph in filter(None, declared.notes.split("\n\n")):
             out.print()
-            print_paragraph(" ".join(paragraph.split()))
+            out.paragraph(" ".join(paragraph.split()))
         options = declared.options
         out.print("\nOptions (-M):" if options else "\nIt has no options.")
-        print_options(options.values())
+        out.describe(options.values())
 
 
 def _paper(summary: str) -> str:
@@ -87,8 +78,7 @@ def _as_json(summary: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def backbones(
-    name: Annotated[str | None, typer.Argument(metavar="NAME")] = None,
-    json: Json = False,
+    name: Annotated[str | None, typer.Argument(metavar="NAME")] = None, json: Json = False
 ) -> None:
     """List the kinds of backbones and what each can do, or the methods that work on one.
 
@@ -108,7 +98,7 @@ def backbones(
         kinds = [(kind.form, kind.loads, kind.abilities, kind.extra) for kind in KINDS.values()]
         if json:
             keys = ("form", "loads", "offers", "install")
-            print_json([dict(zip(keys, kind, strict=True)) for kind in kinds])
+            out.json([dict(zip(keys, kind, strict=True)) for kind in kinds])
             return
         for form, loads, offers, extra in kinds:
             out.print(form, style="bold")
@@ -116,8 +106,8 @@ def backbones(
             out.print(f"    offers besides pooled features: {offers}")
             if extra:
                 out.print(f"    pip install '{extra}'")
-        print_hint("Options follow the name:  NAME#precision=bfloat16,compile=yes,pool=patches")
-        print_hint("Next:  fdrd backbones NAME")
+        out.hint("Options follow the name:  NAME#precision=bfloat16,compile=yes,pool=patches")
+        out.hint("Next:  fdrd backbones NAME")
         return
     can = capabilities(name)
     if can is None:
@@ -129,7 +119,7 @@ def backbones(
         works = "no" if options is None else "yes"
         rows.append((method, works, options or obstacle(method, {}, can)))
     if json:
-        print_json({"offers": sorted(can), "methods": {m: works == "yes" for m, works, _ in rows}})
+        out.json({"offers": sorted(can), "methods": {m: works == "yes" for m, works, _ in rows}})
         return
     out.print(f"{name} offers pooled features{''.join(f', {each}' for each in sorted(can))}.")
-    print_table(["method", "works", ""], rows)
+    out.table(["method", "works", ""], rows)

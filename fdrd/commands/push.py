@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fdrd.commands.console import err, out, print_json, show_progress
+from fdrd.commands.console import err, out, show_progress
 from fdrd.commands.options import Json, dataset_folder
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
@@ -59,9 +58,8 @@ def push(
     from fdrd.hub.publisher import PushOptions, execute, prepare
 
     if kind_of(folder) == "results":
-        raise FdrdError(
-            f"{folder} is a folder of results; give a dataset, or a .safetensors file of `fdrd bench`"
-        )
+        remedy = "give a dataset, or a .safetensors file of `fdrd bench`"
+        raise FdrdError(f"{folder} is a folder of results; {remedy}")
     is_model = folder.suffix == ".safetensors" or (folder / "config.json").is_file()
     if is_model and (format or rights):
         raise FdrdError("--format and --i-have-the-rights are for datasets; remove them")
@@ -73,15 +71,14 @@ def push(
         else:
             from fdrd.hub.dataset_repository import convert_dataset, dataset_publication
 
-            publication = dataset_publication(
-                convert_dataset(folder, format or "parquet", bar), repo_id, rights, bar
-            )
+            converted = convert_dataset(folder, format or "parquet", bar)
+            publication = dataset_publication(converted, repo_id, rights, bar)
         plan = prepare(publication, PushOptions(private, revision, tag, pr), dry_run=dry_run)
         if not json:
             _print_plan(plan)
         result = None if dry_run else execute(plan, progress=bar)
     if json:
-        print_json(_as_json(plan, result))
+        out.json(_as_json(plan, result))
     elif result:
         _print_result(plan, result)
 
@@ -139,5 +136,5 @@ def _as_json(plan: PushPlan, result: PushResult | None) -> dict[str, Any]:
         "unchanged": plan.unchanged,
         "foreign": plan.foreign,
         "files": {file.path_in_repo: file.upload_info.size for file in plan.files},
-        "pushed": asdict(result) if result else None,
+        "pushed": result,
     }

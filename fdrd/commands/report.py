@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from fdrd.commands.console import out, print_json, print_report
+from fdrd.commands.console import out
 from fdrd.commands.options import Json
 from fdrd.errors import FdrdError
 
@@ -85,6 +85,6 @@ def compare(
 
     tests = run_tests(runs, against)
     if json:
-        print_json(tests.to_json())
+        out.json(tests.to_json())
     else:
-        print_report(significance_table(tests))
+        out.report(significance_table(tests))

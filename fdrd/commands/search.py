@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fdrd.commands.console import print_json, print_table, quiet_transformers, show_progress
+from fdrd.commands.console import out, quiet_transformers, show_progress
 from fdrd.commands.options import Backbone, Count, Dataset, Device, Json, Plugins, load_plugins
 from fdrd.errors import FdrdError
 from fdrd.kinds import is_image_name, kind_of
@@ -33,6 +33,7 @@ def search(
     Features of a frozen backbone are cached, so a second search is fast.
 
     Args:
+        dataset: Folder, registered name or Hub id of a dataset.
         query: Description of the image; or give --image.
         image: Search captions with this image instead.
         k: Number of records.
@@ -50,8 +51,6 @@ def search(
         raise FdrdError(f"give either a text, e.g. {example}, or --image FILE")
     _check_order(dataset, query)
     quiet_transformers()
-    from dataclasses import asdict
-
     from benchmark.checkpoint import find_checkpoint
     from benchmark.models.loading import check_backbone_name, check_device
     from benchmark.registry import chosen_methods
@@ -82,7 +81,7 @@ def search(
             progress=bar,
         )
     if json:
-        print_json([asdict(hit) for hit in hits])
+        out.json(hits)
     else:
         _print_hits(hits)
 
@@ -95,9 +94,8 @@ def _check_order(data: str, query: str | None) -> None:
         command = shlex.join(["fdrd", "search", query, *swapped])
         raise FdrdError(f"{query} is a dataset, which comes first: {command}")
     if query and is_image_name(second.name) and (kind_of(second) or " " not in query):
-        raise FdrdError(
-            f"{query} is the name of an image, not a description; give --image {shlex.quote(query)}"
-        )
+        remedy = f"give --image {shlex.quote(query)}"
+        raise FdrdError(f"{query} is the name of an image, not a description; {remedy}")
 
 
 def _print_hits(hits: Any) -> None:
@@ -106,4 +104,4 @@ def _print_hits(hits: Any) -> None:
         record, rank, score = hit.record, str(hit.rank), f"{hit.score:.4f}"
         where = f"{record['domain']}/{hit.split}: {record['source']['file']}"
         rows.append((rank, score, record["category"], record["caption"], where))
-    print_table(("rank", "score", "category", "caption", "image"), rows)
+    out.table(("rank", "score", "category", "caption", "image"), rows)

@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fdrd.commands.console import (
-    count_of,
-    err,
-    out,
-    print_hint,
-    print_paragraph,
-    print_table,
-    show_progress,
-)
+from fdrd.commands.console import count_of, err, out, show_progress
 from fdrd.commands.options import Count, SameTarget, Target, Workers, one_of
 from fdrd.errors import FdrdError
 
@@ -51,7 +43,7 @@ def sample(
     with show_progress("Run the same command again to resume.") as progress, disk_errors(home):
         draw_sample(home, categories, pairs, seed, size, workers=workers, progress=progress)
     out.print(f"Drew {pairs:,} pairs of {categories:,} categories into {home}")
-    print_hint(f"Next:  fdrd build {home}")
+    out.hint(f"Next:  fdrd build {home}")
 
 
 def fetch(
@@ -113,7 +105,7 @@ def fetch(
         else:
             fetch_set(chosen, target, options, progress)
     out.print(f"Fetched {chosen.title} into {target}")
-    print_hint(f"Next:  fdrd build {target}")
+    out.hint(f"Next:  fdrd build {target}")
 
 
 def _print_sets(sets: Iterable[PublicSet], collections: Iterable[Collection]) -> None:
@@ -124,20 +116,19 @@ def _print_sets(sets: Iterable[PublicSet], collections: Iterable[Collection]) ->
         by_hand = count_of(count, "file") if count else "-"
         size = f"{each.mb:,.0f} MB"
         rows.append((each.name, each.captions, f"{each.images:,}", size, by_hand, each.license))
-    print_table(("name", "captions", "images", "size", "by hand", "license"), rows)
+    out.table(("name", "captions", "images", "size", "by hand", "license"), rows)
     for collection in collections:
         names = ", ".join(each.name for each in collection.sets)
         total = sum(each.mb for each in collection.sets)
-        print_paragraph(f"{collection.name}: {collection.title}, {total:,.0f} MB: {names}")
+        out.paragraph(f"{collection.name}: {collection.title}, {total:,.0f} MB: {names}")
 
 
 def _print_terms(sets: Sequence[PublicSet], options: FetchOptions) -> None:
     """Print what the user must get or accept: first what no command can do."""
     from fdrd.fetching.fetching_run import missing_by_hand, unverified
 
-    lines = [
-        f"By hand:  {each.name}: {line}" for each in sets for line in missing_by_hand(each, options)
-    ]
+    by_hand = ((each.name, line) for each in sets for line in missing_by_hand(each, options))
+    lines = [f"By hand:  {name}: {line}" for name, line in by_hand]
     if names := [f"{each.name}/{name}" for each in sets for name in unverified(each, options)]:
         consent = "" if options.accept_unverified else ", used with --accept-unverified only"
         lines.append(f"No known digest{consent}: {', '.join(names)}")
@@ -151,8 +142,7 @@ def _print_terms(sets: Sequence[PublicSet], options: FetchOptions) -> None:
             *([f"  note:     {each.note}"] if each.note else []),
         ]
     if len(sets) > 1:
-        lines.append(
-            f"Together about {sum(each.mb for each in sets):,.0f} MB, and as much again unpacked"
-        )
+        total = sum(each.mb for each in sets)
+        lines.append(f"Together about {total:,.0f} MB, and as much again unpacked")
     for line in lines:
         err.print(line, soft_wrap=True)

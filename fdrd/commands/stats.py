@@ -6,46 +6,41 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fdrd.commands.console import out, print_json, print_table, show_progress
+from fdrd.commands.console import out, show_progress
 from fdrd.commands.options import Json, OptionalFolder, default_dataset
 
 if TYPE_CHECKING:
     from fdrd.checks.statistics import SplitStats
 
 
-def stats(
-    dataset: OptionalFolder = None,
-    json: Json = False,
-) -> None:
+def stats(dataset: OptionalFolder = None, json: Json = False) -> None:
     """Show counts, caption lengths (median and maximum) and the source's own columns, by domain and split.
 
     Examples:
         fdrd stats data/fdrd
     """
-    from dataclasses import asdict
-
     from fdrd.checks.statistics import stats as count
     from fdrd.record import KINDS
 
     found = count(dataset or default_dataset())
     if json:
-        print_json([asdict(split) for split in found])
+        out.json(found)
         return
     headings = "domain split pairs images captions shared categories"
-    print_table(headings.split(), map(_counts, found))
+    out.table(headings.split(), map(_counts, found))
     out.print()
     headings = "domain split words/max tokens/max truncated negatives attributes"
-    print_table(headings.split(), map(_texts, found))
+    out.table(headings.split(), map(_texts, found))
     if any(each for split in found for each in split.natural_pairs.values()):
         out.print()
         rows = [
             [split.domain, split.split, *(f"{each:,}" for each in split.natural_pairs.values())]
             for split in found
         ]
-        print_table(["domain", "split", *(f"{kind} pairs" for kind in KINDS)], rows)
+        out.table(["domain", "split", *(f"{kind} pairs" for kind in KINDS)], rows)
     if columns := [row for split in found for row in _columns(split)]:
         out.print()
-        print_table("domain split column type distinct nulls range".split(), columns)
+        out.table("domain split column type distinct nulls range".split(), columns)
 
 
 def _columns(split: SplitStats) -> list[list[str]]:
@@ -88,15 +83,13 @@ def validate(
     Examples:
         fdrd validate data/fdrd
     """
-    from dataclasses import asdict
-
     from fdrd.checks.validation import validate as check
 
     folder = dataset or default_dataset()
     with show_progress("Nothing was changed.") as progress:
         problems = check(folder, images=images, progress=progress)
     if json:
-        print_json([asdict(problem) for problem in problems])
+        out.json(problems)
     else:
         for problem in problems:
             out.print(f"{problem.place}: {problem.what}")

@@ -14,11 +14,9 @@ from fdrd.field_guide.taxonomy import FAR, NEAR, Sighting
 from fdrd.field_guide.traits import Level, Trait
 from fdrd.record import Attribute
 
-VAGUE_SHARE = 0.1
-"""Share of captions that name the category and at most one other fact."""
+VAGUE_SHARE = 0.1  # share of captions that name the category and at most one other fact
 
-MAX_WORDS = 40
-"""Far below CLIP's limit of 77 tokens; an invented name takes five or six of them."""
+MAX_WORDS = 40  # far below CLIP's limit of 77 tokens; an invented name takes five or six of them
 
 NUMBERS = {2: ("two", "a pair of"), 3: ("three", "a group of three")}
 PLACE_WORDS = {
@@ -30,9 +28,8 @@ LIGHT_WORDS = {
     "evening": ("in [warm evening light]", "in [golden light]"),
     "dusk": ("in [blue dusk light]", "at [dusk]"),
 }
-OPENERS = (
-    "|||a photo of |a picture of |an image of |a view of |seen here: |this is |here is ".split("|")
-)
+_OPENED = "a photo of |a picture of |an image of |a view of |seen here: |this is |here is "
+OPENERS = ["", "", "", *_OPENED.split("|")]
 VAGUE_FORMS = (
     "{name}{fact}.",
     "a picture of {name}{fact}.",
@@ -182,12 +179,8 @@ class _Speaker:
                 (f"{several}{name}s", f"{plural} of the kind {name}", f"{plural}, the {name}")
             )
         single = article(f"{colored}{kind.name}")
-        forms = (
-            article(f"{colored}{name}"),
-            f"{single} called {name}",
-            f"{article(name)}, {single}",
-        )
-        return chance.pick(forms)
+        called = f"{single} called {name}"
+        return chance.pick((article(f"{colored}{name}"), called, f"{article(name)}, {single}"))
 
     def _visible(self, *levels: Level) -> list[Trait]:
         """Return the traits of these levels that have words and are visible at this size."""

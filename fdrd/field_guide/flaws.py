@@ -21,19 +21,12 @@ from fdrd.errors import FdrdError
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One image file and the line of `metadata.jsonl` that describes it.
+    """One image file and the line of `metadata.jsonl` that describes it."""
 
-    Attributes:
-        line: fields of the line; empty if no line describes the image.
-        name: name of the file, relative to the source.
-        image: bytes of the file; empty if there is no such file.
-        raw: text of a line that is no valid JSON, in place of `line`.
-    """
-
-    line: dict[str, Any]
-    name: str
-    image: bytes
-    raw: str = ""
+    line: dict[str, Any]  # fields of the line; empty if no line describes the image
+    name: str  # name of the file, relative to the source
+    image: bytes  # bytes of the file; empty if there is no such file
+    raw: str = ""  # text of a line that is no valid JSON, in place of `line`
 
     def text(self) -> str:
         """Return the line of `metadata.jsonl`, or nothing."""
@@ -68,9 +61,8 @@ def planted(pairs: Sequence[Pair], position: int, categories: Sequence[str]) -> 
     tests = [pair for pair in pairs if pair.line["split"] == "test"]
     train = [pair for pair in pairs if pair.line["split"] == "train"]
     if len(train) < len(flaws):
-        raise FdrdError(
-            f"{len(FLAWS)} flaws need more images than {len(pairs)} of each of {len(categories)} categories"
-        )
+        images = f"{len(pairs)} of each of {len(categories)} categories"
+        raise FdrdError(f"{len(FLAWS)} flaws need more images than {images}")
     other = categories[(position + 1) % len(categories)]
     # Every second one, so that no two flaws meet in one individual while there are enough.
     chosen = [pair.name for pair in (*train[::2], *train[1::2])]

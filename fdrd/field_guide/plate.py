@@ -81,10 +81,8 @@ def _pixels(sighting: Sighting, size: int) -> npt.NDArray[np.uint8]:
 
     subject = Sketch()
     sighting.category.kind.draw(subject, Look(sighting.values, *sighting.individual, "color"))
-    shapes, shadow = (
-        placed(subject, _placements(sighting, size, chance)),
-        scene.shadow(sighting.light, size),
-    )
+    shapes = placed(subject, _placements(sighting, size, chance))
+    shadow = scene.shadow(sighting.light, size)
     render(canvas, shapes, contour=max(size / 128, 0.5), shadow=shadow)
 
     front = Sketch()

@@ -18,6 +18,7 @@ from fdrd.field_guide.raster import (
     Shades,
     masks,
     paint,
+    rings,
     runs_clockwise,
     within,
 )
@@ -50,6 +51,11 @@ class Sketch:
         """Add a shape without a contour, and return its number for `inside`."""
         self.shapes.append(Shape(outline, color, opacity, inside))
         return len(self.shapes) - 1
+
+    def fill_all(self, outlines: Sequence[Floats], color: Color, *, inside: int) -> None:
+        """Add shapes of one color without a contour."""
+        for outline in outlines:
+            self.fill(outline, color, inside=inside)
 
     def body(self, outline: Floats, color: Color) -> int:
         """Add a shape of the silhouette with a contour, and return its number for `inside`."""
@@ -100,9 +106,7 @@ def placed(sketch: Sketch, placements: Sequence[Placement]) -> list[Shape]:
         outlines = np.stack([x, y], axis=1)
         for shape, start, end in zip(sketch.shapes, cuts, cuts[1:], strict=False):
             inside = None if shape.inside is None else shape.inside + offset
-            shapes.append(
-                Shape(outlines[start:end], shape.color, shape.opacity, inside, shape.inked)
-            )
+            shapes.append(replace(shape, outline=outlines[start:end], inside=inside))
     return shapes
 
 
@@ -120,21 +124,20 @@ def render(canvas: Shades, shapes: Sequence[Shape], *, contour: float, shadow: S
     _, height, width = canvas.shape
     points = np.concatenate([shape.outline for shape in shapes])
     lengths = [len(shape.outline) for shape in shapes]
-    inked = [number for number, shape in enumerate(shapes) if shape.inked]
-    rims = _grown([shapes[number].outline for number in inked], contour)
-    everything = masks(
-        np.concatenate([points, rims]), lengths + [lengths[i] for i in inked], width, height
-    )
+    inked = [index for index, shape in enumerate(shapes) if shape.inked]
+    rims = _grown([shapes[index].outline for index in inked], contour)
+    points, lengths = np.concatenate([points, rims]), lengths + [lengths[i] for i in inked]
+    everything = masks(points, lengths, width, height)
     flat, rim = everything[: len(shapes)], dict(zip(inked, everything[len(shapes) :], strict=True))
     if shadow.opacity:
         _cast(canvas, list(rim.values()), shadow)
-    for number, shape in enumerate(shapes):
-        mask = flat[number]
+    for index, shape in enumerate(shapes):
+        mask = flat[index]
         if shape.inside is not None:
             mask = within(mask, flat[shape.inside])
-        if number in rim:
+        if index in rim:
             r, g, b = shape.color
-            paint(canvas, rim[number], (r * 2 // 5, g * 2 // 5, b * 2 // 5))
+            paint(canvas, rim[index], (r * 2 // 5, g * 2 // 5, b * 2 // 5))
         if mask.shares.size:
             paint(canvas, mask, shape.color, shape.opacity)
 
@@ -168,15 +171,10 @@ def _grown(outlines: Sequence[Floats], by: float) -> Floats:
     """Move the points of all outlines outward by this many pixels."""
     if not outlines:
         return np.zeros((0, 2))
-    sizes = np.array([len(outline) for outline in outlines])
-    points = np.concatenate(outlines)
-    ends = np.cumsum(sizes)
-    starts = ends - sizes
-    following = np.arange(1, len(points) + 1)
-    following[ends - 1] = starts
-    before = np.arange(-1, len(points) - 1)
-    before[starts] = ends - 1
-    side = np.where(runs_clockwise(points, starts, following), by, -by).repeat(sizes)
+    lengths, points = [len(outline) for outline in outlines], np.concatenate(outlines)
+    _, following = rings(lengths)
+    before = np.argsort(following)
+    side = np.where(runs_clockwise(points, lengths), by, -by).repeat(lengths)
     dx = points[following, 0] - points[before, 0]
     dy = points[following, 1] - points[before, 1]
     length = np.maximum(np.sqrt(dx * dx + dy * dy), 1e-6)
@@ -223,9 +221,8 @@ def shade(color: Color, percent: int) -> Color:
 
 def jittered(color: Color, chance: Chance, amount: int = 12) -> Color:
     """Vary each channel a little, so that individuals differ."""
-    r, g, b = (
-        min(max(channel + chance.below(2 * amount + 1) - amount, 0), 255) for channel in color
-    )
+    shifted = (channel + chance.below(2 * amount + 1) - amount for channel in color)
+    r, g, b = (min(max(channel, 0), 255) for channel in shifted)
     return r, g, b
 
 

@@ -51,26 +51,20 @@ def genus_noun(endings: Sequence[str], genus: int) -> str:
 Pool = Literal["demo", "base"]
 POOLS: tuple[Pool, ...] = ("demo", "base")
 
-SPECIES = 6
-"""Species per genus."""
+SPECIES = 6  # species per genus
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A fine category.
-
-    Attributes:
-        signature: the usual value of each genus and species trait.
-        varying: names of the traits of the signature in which individuals vary.
-    """
+    """A fine category."""
 
     index: int
     pool: Pool
     name: str
     kind: MetaCategory
     genus: int
-    signature: Signature
-    varying: frozenset[str]
+    signature: Signature  # the usual value of each genus and species trait
+    varying: frozenset[str]  # names of the traits of the signature in which individuals vary
 
 
 def categories(count: int, pool: Pool = "demo", first: int = 0) -> list[Category]:
@@ -154,8 +148,7 @@ def _species(
 USUAL_SHARE = 0.2
 """Chance that an individual takes its category's usual value of a varying trait without a draw."""
 
-IMAGES_OF_ONE = 2
-"""Images per individual. They share its traits and must stay in one split."""
+IMAGES_OF_ONE = 2  # images per individual. They share its traits and must stay in one split
 
 # Captions name few places and lights, and never both: a model that sees the background alone finds
 # at most K of 400 images, with K words. Each place has several grounds that captions do not name.

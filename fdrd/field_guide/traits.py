@@ -96,15 +96,13 @@ class MetaCategory:
         return tuple(trait for trait in self.traits if trait.level in levels)
 
 
-def one_of(**values: str | tuple[str, ...]) -> tuple[Value, ...]:
-    """Return values from their keys and words.
+def one_of(**values: str) -> tuple[Value, ...]:
+    """Return values from their keys and their words, which have " / " between them.
 
-    >>> [value.words for value in one_of(none=(), forked="a [forked] tail")]
-    [(), ('a [forked] tail',)]
+    >>> [value.words for value in one_of(none="", forked="a [forked] tail / a [split] tail")]
+    [(), ('a [forked] tail', 'a [split] tail')]
     """
-    return tuple(
-        Value(key, (words,) if isinstance(words, str) else words) for key, words in values.items()
-    )
+    return tuple(Value(key, tuple(filter(None, text.split(" / ")))) for key, text in values.items())
 
 
 def colors(names: str, *words: str) -> tuple[Value, ...]:

@@ -23,8 +23,7 @@ from fdrd.files.atomic import name_in_errors, sole_writer
 from fdrd.progress import Progress, silent
 from fdrd.record import Split
 
-EDITION = 2
-"""Increase with every change after which the same call draws something else."""
+EDITION = 2  # increase with every change after which the same call draws something else
 
 LICENSE = "CC0-1.0"
 ORDER = ".field_guide.json"

@@ -18,7 +18,7 @@ from benchmark.reporting.plots import Plot, Series, inline_svg
 from benchmark.reporting.publishing import method_card
 from benchmark.reporting.tables import Table
 from benchmark.settings import Named
-from fdrd.commands.console import out, print_json, print_line, print_table
+from fdrd.commands.console import out
 from fdrd.pipeline.builder import build
 from fdrd.text.controls import code, escape
 from tests.running import made_settings, run_method
@@ -64,11 +64,11 @@ def print_grid():
 SHOWN = {
     "a sentence": printed(lambda: out.print(NAME)),
     "styled text": printed(lambda: out.print(Text(NAME))),
-    "a table": printed(lambda: print_table([NAME], [[NAME]])),
+    "a table": printed(lambda: out.table([NAME], [[NAME]])),
     "a grid of text": printed(print_grid),
     "a report": printed(lambda: out.print(rendered([TABLE, NAME]))),
-    "a line": printed(lambda: print_line([NAME, NAME])),
-    "JSON": printed(lambda: print_json({NAME: NAME})),
+    "a line": printed(lambda: out.cells([NAME, NAME])),
+    "JSON": printed(lambda: out.json({NAME: NAME})),
     "Markdown": lambda _: escape(NAME),
     "Markdown code": lambda _: code(NAME),
     "HTML": lambda _: _html(TABLE),

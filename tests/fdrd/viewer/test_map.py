@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.path import Path as Polygon
 
-from fdrd.viewer import embedding_map
-from fdrd.viewer.embedding_map import COLORS, SIDE, inside, legend, packed, plane
+from fdrd.viewer import browse_pages
+from fdrd.viewer.browse_pages import COLORS, legend, packed
 from fdrd.viewer.facets import parse_state
+from fdrd.viewer.meaning import SIDE, inside, plane
 
 
 def test_the_plane_shows_the_directions_of_most_variance():
@@ -67,7 +68,7 @@ def test_most_frequent_labels_have_colors_and_the_points_are_a_sample(monkeypatc
     points[0] = -1
     rows = np.arange(len(codes), dtype=np.int32)
     assert len(packed(points, rows, colors)) == 6 * (len(codes) - 1)
-    monkeypatch.setattr(embedding_map, "MOST_SHOWN", 7)
+    monkeypatch.setattr(browse_pages, "MOST_SHOWN", 7)
     assert len(packed(points, rows, colors)) == 6 * 7
 
 

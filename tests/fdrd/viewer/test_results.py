@@ -13,9 +13,8 @@ from benchmark.models.loading import cached_backbone
 from benchmark.rank_metrics import DIRECTIONS
 from fdrd import load
 from fdrd.dataset import load_view, rows_digest
-from fdrd.viewer.false_captions import false_caption
 from fdrd.viewer.index import open_index
-from fdrd.viewer.results import Runs
+from fdrd.viewer.results import Runs, false_caption
 
 
 @pytest.fixture

@@ -16,8 +16,15 @@ import pytest
 
 from fdrd.curation.decisions import Decision, in_effect, parse_decisions
 from fdrd.errors import FdrdError
-from fdrd.viewer.decision_log import Review, decisions_path, krippendorff_alpha
-from fdrd.viewer.review import JUDGED, QUEUES, digest_of, queue
+from fdrd.viewer.review import (
+    JUDGED,
+    QUEUES,
+    Review,
+    decisions_path,
+    digest_of,
+    krippendorff_alpha,
+    queue,
+)
 
 
 def decision(record="1", action="accept", reviewer="ann", value=""):

@@ -9,7 +9,7 @@ import pytest
 from fdrd.curation.decisions import read_selection
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.viewer import selection_pages
+from fdrd.viewer import review_pages
 
 
 def act(site, action, rows=(), **values):
@@ -50,9 +50,9 @@ def test_all_of_a_filter_is_more_than_a_page(copied, open_site, monkeypatch):
     accepted = act(site, "accept", back=f"{back}&page=2", all="1")
     assert accepted["saved"] == f"accept: {some} records"
     assert counts(site)["verified"] == some
-    monkeypatch.setattr(selection_pages, "MOST", some - 1)
+    monkeypatch.setattr(review_pages, "MOST", some - 1)
     assert f"at most {some - 1}" in act(site, "drop", back=back, all="1")["problem"]
-    monkeypatch.setattr(selection_pages, "MOST", some)
+    monkeypatch.setattr(review_pages, "MOST", some)
     assert "saved" in act(site, "drop", back=back, all="1")
 
 

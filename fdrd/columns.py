@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 CATEGORY_NAME = "category_name"
 """A column of Parquet shards, for readers that do not know what the number of a category means."""
-COLUMNS = (
-    "id", "image", "caption", "category", CATEGORY_NAME, "meta_category", "domain", "attributes",
-    "negatives", "natural_pairs", "group", "source", "width", "height",
-)  # fmt: skip
+COLUMNS: tuple[str, ...] = (
+    *f"id image caption category {CATEGORY_NAME} meta_category domain".split(),
+    *"attributes negatives natural_pairs group source width height".split(),
+)
 """The columns in their order. A shard has one split, and the manifest counts the rules."""
 
 _TEXT = {"dtype": "string", "_type": "Value"}

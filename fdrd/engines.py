@@ -131,7 +131,6 @@ class LocalEngine:
         return wait
 
     def _start(self, least: int) -> ProcessPoolExecutor:
-        """Return a pool of at least so many processes."""
         if not self._pool or self._size < least:
             from loky import ProcessPoolExecutor
 

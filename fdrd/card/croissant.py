@@ -96,7 +96,6 @@ def _origin(domain: DomainEntry) -> dict[str, Any]:
 def _names(
     template: Mapping[str, Any], name: str, type: str, values: Sequence[str]
 ) -> dict[str, Any]:
-    """Return a record set of numbered names."""
     data = [{f"{name}/name": value, f"{name}/number": n} for n, value in enumerate(values)]
     return _fill(template, id=name, type=type) | {"data": data}
 

@@ -149,7 +149,6 @@ def _shards_of_configs(manifest: Manifest) -> dict[str, dict[str, list[Shard]]]:
 
 
 def _configs(manifest: Manifest) -> list[dict[str, Any]]:
-    """Return the file patterns of each config and split."""
     configs = []
     for config, splits in _shards_of_configs(manifest).items():
         files = []
@@ -163,7 +162,6 @@ def _configs(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
-    """Return features and sizes of each config in the format of `datasets`."""
     categories, named = manifest.categories, manifest.config.format == "parquet"
     too_many = len(categories) * (1 + len(manifest.splits)) > _MAX_CLASS_NAMES
     infos = []

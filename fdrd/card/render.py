@@ -140,7 +140,6 @@ def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:
 def _by_split(
     counts: Mapping[str, Mapping[Any, Any]], cells: Callable[[Any], Iterable[str | int]]
 ) -> list[_Row]:
-    """Return one table row per domain and split."""
     return [
         (escape(domain), split, *cells(count))
         for domain, splits in counts.items()
@@ -149,7 +148,6 @@ def _by_split(
 
 
 def _statistics(tallies: Sequence[Tally]) -> str:
-    """Return caption length, attributes, and negatives of each domain as a table."""
     rows = [
         (
             escape(each.domain),

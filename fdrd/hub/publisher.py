@@ -47,7 +47,6 @@ def local_file(path: str, content: Path | bytes) -> CommitOperationAdd:
 
 
 def _matches(file: CommitOperationAdd, remote: RepoFile) -> bool:
-    """Return whether a file in the repository has the same size and digest."""
     from huggingface_hub.utils.sha import git_hash
 
     if remote.size != file.upload_info.size:

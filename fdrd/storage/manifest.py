@@ -332,7 +332,6 @@ def _account(pairs: PairTable, rejected: Iterable[Rejection]) -> dict[str, FileC
 
 
 def _split_counts(pairs: PairTable) -> dict[str, dict[SplitName, SplitCounts]]:
-    """Count pairs, images, captions and categories by domain and split."""
     found = pairs.by_split()
     return {
         domain: {

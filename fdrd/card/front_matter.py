@@ -99,8 +99,9 @@ def merge(
         if key in generated_keys:
             continue
         ours = built.get(key)
-        both = isinstance(value, list) and isinstance(ours, list)
-        data[key] = value + [each for each in ours if each not in value] if both else value
+        if isinstance(value, list) and isinstance(ours, list):
+            value = value + [each for each in ours if each not in value]
+        data[key] = value
     return data
 
 
@@ -168,7 +169,7 @@ def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
     for config, of_config in sorted(_shards_of_configs(manifest).items()):
         if config != "default" and too_many:
             continue
-        splits = [
+        splits: list[dict[str, Any]] = [
             {
                 "name": split,
                 "num_bytes": sum(shard.bytes for shard in shards),

@@ -222,8 +222,9 @@ def _repository(
     if CARD not in files:
         return files, None
     with tempfile.TemporaryDirectory() as folder:
-        arguments = {"filename": CARD, "revision": commit, "cache_dir": folder}
-        path = api.hf_hub_download(**publication.repo, **arguments)
+        path = api.hf_hub_download(
+            **publication.repo, filename=CARD, revision=commit, cache_dir=folder
+        )
         return files, Path(path).read_text(encoding="utf-8")
 
 

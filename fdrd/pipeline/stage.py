@@ -95,9 +95,9 @@ def stage_shards(
         for plan, key in zip(plans, keys, strict=True):
             stop = start + len(plan.rows)
             if key in reusable:
-                folder, entry = reusable[key]
-                if folder != stage:
-                    publish.link_or_copy(folder / entry.path, stage / entry.path)
+                earlier, entry = reusable[key]
+                if earlier != stage:
+                    publish.link_or_copy(earlier / entry.path, stage / entry.path)
                 entries.append(entry)
             else:
                 missing.append((plan, key))

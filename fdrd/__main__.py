@@ -1,4 +1,4 @@
-"""The command line. Each command is a file in `fdrd/commands/`."""
+"""The command line, whose commands are functions in `fdrd/commands/`."""
 
 from __future__ import annotations
 

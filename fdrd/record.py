@@ -118,6 +118,9 @@ class TaggedCaption(Struct, frozen=True, gc=False):
     meta_category: str = ""
 
 
+Captions = Sequence[Record | TaggedCaption]
+
+
 def id_in_domain(record: Record) -> str:
     """Return the id without the name of the domain, which the name of a folder decides.
 

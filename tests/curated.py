@@ -49,10 +49,7 @@ def curated(function, items, *arguments, checks=None):
             return [by_number(pairs, near) for near in argument]
         return by_number(pairs, argument) if isinstance(argument, NearImages) else argument
 
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        contents_of(items, folder, checks) as contents,
-    ):
+    with tempfile.TemporaryDirectory() as folder, contents_of(items, folder, checks) as contents:
         pairs = pair_table(contents)
         function(pairs, *map(renamed, arguments))
         return outcome(pairs)

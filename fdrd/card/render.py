@@ -22,8 +22,7 @@ from fdrd.files.paths import packaged
 from fdrd.reasons import REASONS, REVIEW_REASONS, RULES
 from fdrd.record import KINDS, SPLITS
 from fdrd.storage.manifest import Config, DomainEntry, Manifest, Tokens, read_manifest
-from fdrd.text.controls import visible
-from fdrd.text.markup import code, escape, fenced, markdown_table
+from fdrd.text.controls import code, escape, fenced, markdown_table, visible
 
 _FEW = 0.1  # pairs with attributes, or negatives per pair
 _Row = tuple[str | int, ...]
@@ -194,7 +193,7 @@ def _distributions(tallies: Sequence[Tally]) -> list[str]:
 
 def _pairs(tallies: Sequence[Tally]) -> str:
     """Return the numbers of natural pairs by kind, domain and split; empty if there are none."""
-    rows = [
+    rows: list[_Row] = [
         (escape(each.domain), split, *(each.partners[split, kind] // 2 for kind in KINDS))
         for each in tallies
         for split in SPLITS

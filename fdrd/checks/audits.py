@@ -22,16 +22,16 @@ from fdrd.checks.text_only import TextOnlyScore, text_only_accuracy
 from fdrd.curation.pair_table import annotation_file
 from fdrd.curation.splitting import CLUSTER
 from fdrd.errors import FdrdError
-from fdrd.negatives.annotate import make_catalogs, with_given
+from fdrd.negatives.draw import make_catalogs, with_given
 from fdrd.options import closest
 from fdrd.record import Record
 from fdrd.sources import find_domains, read_domain
 from fdrd.storage.manifest import Manifest, read_manifest
 from fdrd.storage.shards import read_records
 from fdrd.text.attributes import TYPES
+from fdrd.text.controls import escape, markdown_table
 from fdrd.text.grid import Grid
-from fdrd.text.keys import text_key
-from fdrd.text.markup import escape, markdown_table
+from fdrd.text.normalize import text_key
 
 FINDINGS: dict[str, str] = {
     **FLAWS,

@@ -16,7 +16,7 @@ from fdrd.checks.flaws import caption_flaws, flawed_negatives
 from fdrd.negatives.given import plain
 from fdrd.record import Negative, Record
 from fdrd.text.attributes import find_attributes
-from fdrd.text.keys import text_key
+from fdrd.text.normalize import text_key
 from fdrd.text.tokens import estimate_clip_tokens
 
 # Function words that are frequent in English and rare in other languages.

@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from fdrd.engines import available_cores
 from fdrd.images import perceptual
-from fdrd.images.near_search import Hashes, Indices, near_pairs
-from fdrd.images.perceptual import Features, Floats, spectra, unpack
+from fdrd.images.perceptual import Features, Floats, Hashes, Indices, near_pairs, spectra, unpack
 
 RADIUS = 8  # maximum Hamming distance between the 64-bit hashes of two images that are compared
 # Of one image of a pair, so a quarter in either direction.

@@ -27,7 +27,7 @@ from fdrd.images.perceptual import BAND, Features, unpack, visible_flaws
 from fdrd.negatives.given import plain as plain_text
 from fdrd.reasons import KEEPABLE, KEPT_IN_REVIEW, Policy, Rejection, reject
 from fdrd.record import SPLITS, ImageRef, Record, Split
-from fdrd.text.keys import text_key
+from fdrd.text.normalize import text_key
 
 Integers = npt.NDArray[np.signedinteger[Any]]
 Keys = npt.NDArray[np.uint64]

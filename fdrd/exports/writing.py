@@ -148,9 +148,9 @@ def samples(
         for image, content in zip(batch, contents, strict=True):
             progress(stage, image, len(rows_of))
             rows = []
-            for row in view.records(rows_of[image]):  # an extra column may have no value
-                known = {name: value for name, value in row.items() if value is not None}
-                rows.append(known | {"category": plain_category(row["category"], domain)})
+            for record in view.records(rows_of[image]):  # an extra column may have no value
+                known = {name: value for name, value in record.items() if value is not None}
+                rows.append(known | {"category": plain_category(record["category"], domain)})
             yield Sample(view.name, image, view.split, rows, content)
     progress(stage, len(rows_of), len(rows_of))
 

@@ -17,7 +17,9 @@ from fdrd.build_config import BuildConfig
 from fdrd.card.render import gaps
 from fdrd.curation import decisions as reviews
 from fdrd.curation.decide import decide
-from fdrd.curation.decisions import Decision
+from fdrd.curation.decisions import (
+    Decision,
+)
 from fdrd.curation.pair_table import SourceWriter, pair_table
 from fdrd.dataset_handle import Dataset
 from fdrd.engines import Engine, open_engine
@@ -38,7 +40,7 @@ from fdrd.sources import (
     unused_files,
     unused_text,
 )
-from fdrd.sources.reading.options import NO_OPTIONS
+from fdrd.sources.reading.columns import NO_OPTIONS
 from fdrd.sources.single_file import as_folder
 from fdrd.storage import publish, resume
 from fdrd.storage.manifest import Manifest, dump, make_manifest, read_manifest

@@ -29,10 +29,9 @@ from fdrd.engines import Engine
 from fdrd.errors import FdrdError
 from fdrd.files.struct_table import BATCH, StructTable, StructWriter, arrow_array
 from fdrd.negatives import Catalog
-from fdrd.negatives.annotate import AnnotateConfig
 from fdrd.negatives.catalog import catalogs_by_domain
-from fdrd.negatives.natural_pairs import Captioned, natural_pairs
-from fdrd.negatives.statements import Names, Statement, state
+from fdrd.negatives.draw import AnnotateConfig
+from fdrd.negatives.natural_pairs import Captioned, Names, Statement, natural_pairs, state
 from fdrd.negatives.values import stated
 from fdrd.pipeline.documents import CountedRows, make_counted
 from fdrd.progress import Progress
@@ -275,9 +274,9 @@ def _partners(
     done, total = 0, len(pairs.rows)
     for domain, of_domain in captions.items():
         catalog = catalogs[domain]
-        names = Names(catalog.categories, catalog.index, catalog.place)
+        names = Names(catalog.categories, catalog.index, catalog.index_of)
         statements = _statements(of_domain.texts, names, engine)
-        indices = [names.number.get(name, -1) for name in pairs.names["category"]]
+        indices = [names.index_of.get(name, -1) for name in pairs.names["category"]]
         category = np.array(indices, np.int64)[pairs["category"][of_domain.rows]]
         related = [each.same for each in names.categories]
         splits = pairs.split[of_domain.rows]

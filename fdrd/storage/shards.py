@@ -27,7 +27,7 @@ from fdrd.files.struct_table import StructTable, parse_rows, read_table
 from fdrd.images.check import read_image
 from fdrd.images.containers import member_name
 from fdrd.negatives import Catalog
-from fdrd.negatives.annotate import AnnotateConfig, annotate
+from fdrd.negatives.draw import AnnotateConfig, annotate
 from fdrd.record import ImageRef, Labels, Record, category_name, from_json
 from fdrd.storage.manifest import Manifest, Shard, SplitName
 from fdrd.storage.shard_file import encode_row, named_images, open_shard, read_checked, with_name

@@ -100,7 +100,6 @@ class RetrievalDataset:
         self._checked = np.zeros(len(self.image_digests), dtype=bool)
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return len(self._rows)
 
     def __repr__(self) -> str:
@@ -407,6 +406,6 @@ def load_splits(
 
 def _distinct(values: Sequence[str]) -> tuple[list[str], Indices, Indices]:
     """Return distinct values in order of appearance, the number of each row's value, and first rows."""
-    index = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    index = {value: position for position, value in enumerate(dict.fromkeys(values))}
     rows = np.array([index[value] for value in values], dtype=np.int64)
     return list(index), rows, np.unique(rows, return_index=True)[1]

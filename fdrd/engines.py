@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
@@ -131,7 +131,6 @@ class LocalEngine:
         return wait
 
     def _start(self, least: int) -> ProcessPoolExecutor:
-        """Return a pool of at least so many processes."""
         if not self._pool or self._size < least:
             from loky import ProcessPoolExecutor
 
@@ -269,7 +268,7 @@ def _call_directly(function: Callable[..., Result], task: Any, *common: Any) -> 
 Engine = LocalEngine | RayEngine
 
 
-def open_engine(name: str, workers: int | None = None) -> Engine:
+def open_engine(name: str, workers: int | None = None) -> AbstractContextManager[Engine]:
     """Return the engine called `name`, by default with one worker per core; raise `FdrdError` if there is none."""
     if name == "local":
         return LocalEngine(workers or available_cores())

@@ -163,12 +163,5 @@ def documented(doc: str) -> dict[str, str]:
     {'depth': 'how many layers.', 'n': 'number.'}
     """
     section = re.search(r"^(?:Args|Attributes):\n((?:    .*\n?|\n(?=    ))*)", doc, re.MULTILINE)
-    texts: dict[str, str] = {}
-    name = ""
-    for line in section[1].splitlines() if section else []:
-        if start := re.match(r"    (\w+): (.*)", line):
-            name = start[1]
-            texts[name] = start[2].strip()
-        elif name and line.strip():
-            texts[name] += " " + line.strip()
-    return texts
+    joined = re.sub(r"\s*\n {5,}", " ", section[1] if section else "")
+    return dict(re.findall(r"^ {4}(\w+): (.*)", joined, re.MULTILINE))

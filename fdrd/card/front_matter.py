@@ -99,8 +99,9 @@ def merge(
         if key in generated_keys:
             continue
         ours = built.get(key)
-        both = isinstance(value, list) and isinstance(ours, list)
-        data[key] = value + [each for each in ours if each not in value] if both else value
+        if isinstance(value, list) and isinstance(ours, list):
+            value = value + [each for each in ours if each not in value]
+        data[key] = value
     return data
 
 
@@ -149,7 +150,6 @@ def _shards_of_configs(manifest: Manifest) -> dict[str, dict[str, list[Shard]]]:
 
 
 def _configs(manifest: Manifest) -> list[dict[str, Any]]:
-    """Return the file patterns of each config and split."""
     configs = []
     for config, splits in _shards_of_configs(manifest).items():
         files = []
@@ -163,14 +163,13 @@ def _configs(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
-    """Return features and sizes of each config in the format of `datasets`."""
     categories, named = manifest.categories, manifest.config.format == "parquet"
     too_many = len(categories) * (1 + len(manifest.splits)) > _MAX_CLASS_NAMES
     infos = []
     for config, of_config in sorted(_shards_of_configs(manifest).items()):
         if config != "default" and too_many:
             continue
-        splits = [
+        splits: list[dict[str, Any]] = [
             {
                 "name": split,
                 "num_bytes": sum(shard.bytes for shard in shards),

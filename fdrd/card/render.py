@@ -139,7 +139,6 @@ def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:
 def _by_split(
     counts: Mapping[str, Mapping[Any, Any]], cells: Callable[[Any], Iterable[str | int]]
 ) -> list[_Row]:
-    """Return one table row per domain and split."""
     return [
         (escape(domain), split, *cells(count))
         for domain, splits in counts.items()
@@ -148,7 +147,6 @@ def _by_split(
 
 
 def _statistics(tallies: Sequence[Tally]) -> str:
-    """Return caption length, attributes, and negatives of each domain as a table."""
     rows = [
         (
             escape(each.domain),
@@ -195,7 +193,7 @@ def _distributions(tallies: Sequence[Tally]) -> list[str]:
 
 def _pairs(tallies: Sequence[Tally]) -> str:
     """Return the numbers of natural pairs by kind, domain and split; empty if there are none."""
-    rows = [
+    rows: list[_Row] = [
         (escape(each.domain), split, *(each.partners[split, kind] // 2 for kind in KINDS))
         for each in tallies
         for split in SPLITS

@@ -122,9 +122,9 @@ def _count(
         attributes_per_pair=attributes / pairs,
         natural_pairs={kind: partners[kind] // 2 for kind in KINDS},
         shared_captions=sum(count for count in captions.values() if count > 1),
-        tokens_median=tokens and tokens.median,
-        tokens_max=tokens and tokens.max,
-        over_limit=tokens and tokens.over,
+        tokens_median=tokens.median if tokens else None,
+        tokens_max=tokens.max if tokens else None,
+        over_limit=tokens.over if tokens else None,
         columns=tuple(_column(name, extra[name], counted) for name, counted in values.items()),
     )
 

@@ -86,8 +86,9 @@ class Tally:
 
     def _compare(self, caption: str, negatives: Sequence[str]) -> None:
         self.rows_with_negatives += 1
-        if size := _as_long(caption, negatives):
-            self.longest[size] += 1
+        lengths = [len(caption), *map(len, negatives)]
+        if len(caption) == max(lengths):
+            self.longest[lengths.count(len(caption))] += 1
         words = caption.split()
         self.true_words += len(words)
         split = [text.split() for text in negatives]
@@ -125,12 +126,6 @@ def _swap(negative: Negative) -> str:
     return f"attribute: {negative.attribute_type}" if is_named else negative.kind
 
 
-def _as_long(caption: str, negatives: Sequence[str]) -> int:
-    """Return the number of candidates with the length of the caption, or 0 if one is longer."""
-    lengths = [len(caption), *map(len, negatives)]
-    return lengths.count(len(caption)) if len(caption) == max(lengths) else 0
-
-
 class KeySet:
     """A set of 64-bit keys in sorted order: eight bytes per key."""
 
@@ -157,8 +152,6 @@ class TrueTexts:
 
 @dataclass(frozen=True, slots=True)
 class _TextsOfImage:
-    """The true texts of one image."""
-
     image: int
     keys: KeySet
 

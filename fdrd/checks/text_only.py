@@ -17,6 +17,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -134,7 +135,7 @@ def _table(rows: Sequence[Row], reader: Reader) -> _Table:
     owner: list[int] = []
     row_of: list[int] = []
     first: list[int] = []
-    buckets: dict[str, int] = {}
+    bucket_of = cache(_bucket)
     for row, (caption, negatives) in enumerate(rows):
         first.append(len(row_of))
         candidates = [set(_grams(text, reader)) for text in (caption, *negatives)]
@@ -145,10 +146,7 @@ def _table(rows: Sequence[Row], reader: Reader) -> _Table:
             features += [
                 f"{one}\0{other}" for one in features if " " not in one for other in around
             ]
-            for feature in features:
-                if feature not in buckets:
-                    buckets[feature] = _bucket(feature)
-                bucket.append(buckets[feature])
+            bucket += map(bucket_of, features)
             owner += [len(row_of)] * len(features)
             row_of.append(row)
     return _Table(*(np.array(part, dtype=np.int64) for part in (bucket, owner, row_of, first)))

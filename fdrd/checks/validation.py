@@ -116,8 +116,6 @@ class _Row(NamedTuple):
 
 
 class _Partner(NamedTuple):
-    """A record of a natural pair."""
-
     path: str
     domain: str
     split: str
@@ -200,7 +198,7 @@ def _check_rows(
             for index, row in enumerate(batch.to_pylist()):
                 if index not in flawed:
                     place = f"{shard.path}: row {first + index}"
-                    yield from (Problem(place, what) for what in _flaws(row, manifest, shard, seen))
+                    yield from (Problem(place, flaw) for flaw in _flaws(row, manifest, shard, seen))
             first += batch.num_rows
             report(first)
     except UNREADABLE as error:

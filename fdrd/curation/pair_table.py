@@ -375,6 +375,5 @@ def _count(indices: Integers, names: Sequence[T]) -> Counter[T]:
 
 
 def _joined(parts: Iterator[Columns]) -> Columns:
-    """Join the columns of several batches."""
     columns = list(parts)
     return {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}

@@ -213,7 +213,6 @@ _KeptByNode = dict[int, dict[int, int]]  # by node and digest, a kept record
 
 
 def _with_near_images(pairs: PairTable, near: NearImages[int]) -> Integers:
-    """Return the kept records whose image looks like another."""
     has_node = np.zeros(len(pairs.images.digests), bool)
     has_node[list(near.node)] = True
     return np.flatnonzero(pairs.kept & has_node[pairs["digest"]])

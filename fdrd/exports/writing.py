@@ -147,13 +147,10 @@ def samples(
         contents = view.files(batch) if files else [b""] * len(batch)
         for image, content in zip(batch, contents, strict=True):
             progress(stage, image, len(rows_of))
-            rows = [
-                {
-                    name: value for name, value in row.items() if value is not None
-                }  # of an extra column
-                | {"category": plain_category(row["category"], domain)}
-                for row in view.records(rows_of[image])
-            ]
+            rows = []
+            for record in view.records(rows_of[image]):  # an extra column may have no value
+                known = {name: value for name, value in record.items() if value is not None}
+                rows.append(known | {"category": plain_category(record["category"], domain)})
             yield Sample(view.name, image, view.split, rows, content)
     progress(stage, len(rows_of), len(rows_of))
 

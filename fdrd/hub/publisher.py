@@ -47,7 +47,6 @@ def local_file(path: str, content: Path | bytes) -> CommitOperationAdd:
 
 
 def _matches(file: CommitOperationAdd, remote: RepoFile) -> bool:
-    """Return whether a file in the repository has the same size and digest."""
     from huggingface_hub.utils.sha import git_hash
 
     if remote.size != file.upload_info.size:
@@ -223,8 +222,9 @@ def _repository(
     if CARD not in files:
         return files, None
     with tempfile.TemporaryDirectory() as folder:
-        arguments = {"filename": CARD, "revision": commit, "cache_dir": folder}
-        path = api.hf_hub_download(**publication.repo, **arguments)
+        path = api.hf_hub_download(
+            **publication.repo, filename=CARD, revision=commit, cache_dir=folder
+        )
         return files, Path(path).read_text(encoding="utf-8")
 
 

@@ -46,7 +46,6 @@ def make_counted(
 
 
 def _count_shard(task: tuple[str, Shard], manifest: Manifest, true: TrueCaptions) -> Tally:
-    """Read a shard, given by folder and manifest entry, and return its counts."""
     folder, shard = task
     tally = Tally(shard.domain)
     for record in named_records(Path(folder), replace(manifest, shards=[shard])):
@@ -55,7 +54,6 @@ def _count_shard(task: tuple[str, Shard], manifest: Manifest, true: TrueCaptions
 
 
 def _true_captions(path: str) -> array[int]:
-    """Return the keys of the captions in a shard."""
     batches = read_batches(Path(path), images=False)
     captions = (text for batch in batches for text in batch["caption"].to_pylist())
     return array("Q", map(true_key, captions))

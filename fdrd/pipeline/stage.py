@@ -35,15 +35,7 @@ from fdrd.negatives.natural_pairs import Captioned, Names, Statement, natural_pa
 from fdrd.negatives.values import stated
 from fdrd.pipeline.documents import CountedRows, make_counted
 from fdrd.progress import Progress
-from fdrd.record import (
-    KINDS,
-    Kind,
-    NaturalPair,
-    Record,
-    Scalar,
-    TaggedCaption,
-    class_labels,
-)
+from fdrd.record import KINDS, Kind, NaturalPair, Record, TaggedCaption, class_labels
 from fdrd.storage import publish, resume
 from fdrd.storage.manifest import Shard, library_versions
 from fdrd.storage.shard_file import PARQUET
@@ -73,7 +65,8 @@ def stage_shards(
     """
     work, stage = publish.work_folder(out), publish.stage_folder(out)
     labels = class_labels(pairs.named_categories())
-    extra = extra_types(_distinct_extra(pairs))
+    texts = pairs.contents.records.table("extra")["extra"].take(arrow_array(pairs.rows))
+    extra = extra_types(map(msgspec.json.decode, texts.unique().to_pylist()))
     schema = arrow_schema(sorted(labels.values()), extra).serialize().to_pybytes()
     progress("preparing negatives", 0, 1)
     with TemporaryDirectory(prefix="captions-", dir=work) as folder:
@@ -101,9 +94,9 @@ def stage_shards(
         for plan, key in zip(plans, keys, strict=True):
             stop = start + len(plan.rows)
             if key in reusable:
-                folder, entry = reusable[key]
-                if folder != stage:
-                    publish.link_or_copy(folder / entry.path, stage / entry.path)
+                earlier, entry = reusable[key]
+                if earlier != stage:
+                    publish.link_or_copy(earlier / entry.path, stage / entry.path)
                 entries.append(entry)
             else:
                 missing.append((plan, key))
@@ -113,8 +106,8 @@ def stage_shards(
                     RowsTask(plan.domain, part, labels, named, annotating, extra) for part in parts
                 ]
             start = stop
-        rows = engine.run(make_counted, tasks, catalogs, true, of_images)
-        rows = _reported(rows, progress, sum(entry.rows for entry in entries), len(pairs.rows))
+        made = engine.run(make_counted, tasks, catalogs, true, of_images)
+        rows = _reported(made, progress, sum(entry.rows for entry in entries), len(pairs.rows))
         written, counted = _write_shards(out, missing, rows, pairs.contents.root, schema, engine)
     entries = sorted([*entries, *written], key=lambda entry: entry.path)
     publish.remove_others(stage, {entry.path for entry in entries})
@@ -217,13 +210,6 @@ def _write_records(
     return keys
 
 
-def _distinct_extra(pairs: PairTable) -> Iterator[dict[str, Scalar]]:
-    """Yield the extra values of the kept records, equal ones once."""
-    column = pairs.contents.records.table("extra")["extra"]
-    for text in column.take(arrow_array(pairs.rows)).unique().to_pylist():
-        yield msgspec.json.decode(text)
-
-
 def _true_texts(pairs: PairTable, true_negatives: Mapping[str, tuple[str, ...]]) -> TrueTexts:
     """Return the true texts of images: captions and what they state, and negatives that reviewers found to be true."""
     digest, digests = pairs["digest"][pairs.rows], pairs.images.digests
@@ -317,7 +303,6 @@ def _partners(
 def _partner_ids(
     pairs: PairTable, partners: Partners, rows: Integers
 ) -> Iterator[tuple[NaturalPair, ...]]:
-    """Yield the natural pairs of these records."""
     ids = pairs.contents.records.table("id")["id"]
     columns = []
     for kind in KINDS:

@@ -6,7 +6,6 @@ It contains no time, host or worker count, so that the same input gives the same
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -207,18 +206,6 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
         return f"Manifest({self.name!r}: {records}, {len(self.shards):,} shards)"
 
 
-def manifest_schema() -> dict[str, Any]:
-    """Return the JSON schema of a manifest."""
-    schema = msgspec.json.schema(Manifest)
-    for type in schema["$defs"].values():  # Python 3.13 removes the indentation of docstrings
-        type["description"] = inspect.cleandoc(type["description"])
-    head = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "manifest.schema.json",
-    }
-    return head | schema
-
-
 @cache
 def schema(name: str) -> Validator:
     """Return the validator of `schemas/<name>.schema.json`."""
@@ -332,7 +319,6 @@ def _account(pairs: PairTable, rejected: Iterable[Rejection]) -> dict[str, FileC
 
 
 def _split_counts(pairs: PairTable) -> dict[str, dict[SplitName, SplitCounts]]:
-    """Count pairs, images, captions and categories by domain and split."""
     found = pairs.by_split()
     return {
         domain: {

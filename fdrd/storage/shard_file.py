@@ -102,7 +102,6 @@ def named_images(schema: pa.Schema) -> pa.Schema:
 
 
 def _with_images(rows: pa.Table, images: Sequence[bytes], schema: pa.Schema) -> pa.Table:
-    """Return rows with the bytes of their images."""
     index = schema.get_field_index("image")
     ends = np.cumsum([0, *map(len, images)], dtype=np.int32)
     data = pa.BinaryArray.from_buffers(
@@ -216,15 +215,15 @@ def row_flaws(
         flaws.append(Flaw(row, "source.sha256 is not 64 hexadecimal digits"))
     for name in pc.unique(names).drop_null().to_pylist():
         if not is_folder_name(name) or domain not in (None, name):
-            what = f"domain {name[:100]!r}" + (f" in a shard of {domain!r}" if domain else "")
+            text = f"domain {name[:100]!r}" + (f" in a shard of {domain!r}" if domain else "")
             rows = pc.indices_nonzero(pc.equal(names, name)).to_pylist()
-            flaws += [Flaw(row, what) for row in rows]
-    for name, what in (("negatives", "a negative"), ("natural_pairs", "a natural pair")):
+            flaws += [Flaw(row, text) for row in rows]
+    for name, noun in (("negatives", "a negative"), ("natural_pairs", "a natural pair")):
         kinds = pc.struct_field(pc.list_flatten(batch[name]), "kind")
-        parents = pc.list_parent_indices(batch[name])
-        for index in pc.indices_nonzero(pc.invert(pc.is_in(kinds, pa.array(KINDS)))).to_pylist():
-            text = f"the kind of {what} is not one of {', '.join(KINDS)}"
-            flaws.append(Flaw(parents[index].as_py(), text))
+        unknown = pc.invert(pc.is_in(kinds, pa.array(KINDS)))
+        text = f"the kind of {noun} is not one of {', '.join(KINDS)}"
+        rows = pc.filter(pc.list_parent_indices(batch[name]), unknown).to_pylist()
+        flaws += [Flaw(row, text) for row in rows]
     return flaws
 
 

@@ -187,7 +187,6 @@ def read_records(folder: Path, manifest: Manifest) -> Iterator[Record]:
 
 
 def _batches(rows: pa.Table, root: str) -> Iterator[tuple[pa.Table, list[bytes]]]:
-    """Yield batches of rows, and their images."""
     files = msgspec.convert(rows[FILE].to_pylist(), list[ImageRef])
     digests = (source["sha256"] for source in rows["source"].to_pylist())
     sizes = rows[SIZE].to_pylist()

@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fdrd.curation.near_duplicates import NearImages
-from fdrd.curation.pair_table import pair_table
-from fdrd.curation.source_contents import CheckedImage, SourceWriter
+from fdrd.curation.pair_table import CheckedImage, SourceWriter, pair_table
 from fdrd.files.struct_table import StructWriter
 from fdrd.images.check import ImageCheck
 from fdrd.record import Record

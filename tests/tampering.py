@@ -10,8 +10,7 @@ from msgspec import convert
 from fdrd.build_config import BuildConfig
 from fdrd.files.atomic import sha256_of
 from fdrd.pipeline.builder import build
-from fdrd.storage.manifest import digest_of_shards
-from fdrd.storage.manifest_types import Shard
+from fdrd.storage.manifest import Shard, digest_of_shards
 from tests.command import run_fdrd
 from tests.hostile import png
 from tests.scenes import image_bytes

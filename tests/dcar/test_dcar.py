@@ -9,6 +9,7 @@ from PIL import Image
 from benchmark import Images, Prompts, TrainConfig, get_method, info_nce
 from benchmark.registry import method_options
 from benchmark.training.loop import batches
+from dcar.candidates import CandidateCaptions
 from dcar.token_weights import caption_weights
 from fdrd.errors import FdrdError
 from tests.encoding import features
@@ -71,6 +72,46 @@ def test_at_depth_zero_it_is_frozen_clip_plus_the_adapter(tiny_clip, tiny_datase
     assert (expected - plain).abs().max() > 1e-3  # it has learned something
 
 
+def test_the_adapter_reads_layers_and_starts_as_frozen_clip(tiny_clip, tiny_dataset):
+    options = {"depth": 0, "layers": "joint,0,last"}
+    start = get_method("dcar")(tiny_clip, **{**SMALL, **options})
+    trained = fitted(tiny_clip, tiny_dataset, **options)
+    captions = tiny_dataset["test"].captions
+    with torch.no_grad():
+        plain = tiny_clip.encode_text(captions).pooled
+        assert (start.encode_text(captions).pooled - plain).abs().max() < 1e-6
+        blocks = trained.blocks.encode_text(captions)
+        without = torch.cat([blocks[:, : tiny_clip.dim], 0 * blocks[:, tiny_clip.dim :]], dim=1)
+        seen = trained.learner.adapter(blocks) - trained.learner.adapter(without)
+    assert blocks.shape[1] == tiny_clip.dim + 2 * tiny_clip.text_width
+    assert seen.abs().max() > 1e-3  # it has learned from the layers
+
+
+def test_the_second_adapter_enters_where_prompts_would(tiny_clip, tiny_dataset):
+    """The control of the ablation: alone first, then (image, image) against (second, first), as with prompts."""
+    batch = first_batch(tiny_dataset)
+    method = fitted(tiny_clip, tiny_dataset, depth=0, second_adapter=True, gamma=4.0)
+    method.loss(batch)
+    with torch.no_grad():
+        images, plain = (
+            tiny_clip.encode_image(batch.images).pooled,
+            tiny_clip.encode_text(batch.captions).pooled,
+        )
+        first, second = method.learner.adapter(plain), method.learner.second(plain)
+        expected = (images @ second.T + 4 * images @ first.T) / 5
+        scores = method.similarity(
+            method.encode_image(batch.images), method.encode_text(batch.captions)
+        )
+    assert (scores - expected).abs().max() < 1e-5
+    assert (second - plain).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("options", [{"depth": 1}, {"depth": 0, "gamma": 0.0}])
+def test_a_second_adapter_needs_the_place_of_the_prompts(tiny_clip, options):
+    with pytest.raises(FdrdError, match="takes the place of the prompts; give depth=0, and gamma"):
+        get_method("dcar")(tiny_clip, second_adapter=True, **options)
+
+
 def test_weights_compare_the_image_with_a_blank_one(tiny_clip, tiny_dataset):
     """A blank photo changes nothing, so its caption is not weighted; a drawing's is."""
     method = fitted(tiny_clip, tiny_dataset)
@@ -88,11 +129,13 @@ def test_weights_compare_the_image_with_a_blank_one(tiny_clip, tiny_dataset):
 @pytest.mark.parametrize(
     "options",
     [
-        {"category_candidates": "own"},
+        {"layers": "joint,0,last"},
+        {"layers": "auto", "depth": 0},
+        {"second_adapter": True, "depth": 0},
         {"n_attribute": 2},
         {"loss": "sigmoid"},
         {"adapter": False},
-        {"adapter_reduction": 0.5, "gamma": 0.5},
+        {"gamma": 0.5},
         {"depth": -1, "n_ctx": 1},
     ],
     ids=lambda options: ",".join(options),
@@ -142,9 +185,8 @@ def test_the_category_loss_pair_by_pair(tiny_clip, described):
     """Worked out pair by pair: own candidates, plain images, and plain captions through the adapter."""
     splits = {"train": described, "validation": described}
     train = splits["train"]
-    method = fitted(
-        tiny_clip, splits, n_attribute=2, epsilon=0.6, beta=0.0, category_candidates="own"
-    )
+    method = fitted(tiny_clip, splits, epsilon=0.6, beta=0.0)
+    method.candidates = CandidateCaptions(train, method.seed, own=True, n_attribute=2)
     batch = next(batches(train, 6, seed=0, epoch=1))
     scale, losses, kinds = tiny_clip.logit_scale, [], set()
     with torch.no_grad():

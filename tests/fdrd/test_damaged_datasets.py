@@ -10,7 +10,7 @@ import pytest
 from benchmark.models.encoders import pretrained
 from fdrd.dataset import load_rows, load_view
 from fdrd.errors import FdrdError
-from fdrd.exports.formats import FORMATS
+from fdrd.exports import FORMATS
 from fdrd.viewer.images import thumbnail
 from tests.command import run_fdrd
 from tests.folders import caches_in, digests

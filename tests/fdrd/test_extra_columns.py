@@ -7,21 +7,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from layouts import LAYOUTS, PAIRS
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 import fdrd
 from fdrd.captioning import caption
 from fdrd.checks.validation import validate
-from fdrd.commands.dataset.stats import stats as print_stats
-from fdrd.exports.formats import FORMATS, format_module
-from fdrd.pipeline.reformat import convert_dataset
+from fdrd.commands.stats import stats as print_stats
+from fdrd.exports import FORMATS, format_module
+from fdrd.hub.dataset_repository import convert_dataset
 from fdrd.reasons import Rejection
-from fdrd.record import ImageRef, Record, Source, to_json
+from fdrd.record import ImageRef, Record, Source
 from fdrd.sources import READERS, find_domains, make_options, read_domain
 from fdrd.sources.reading.columns import MAX_COLUMNS, extra_columns, within_limit
 from fdrd.sources.reading.source_folder import SourceFolder
-from fdrd.storage.checked_shards import schema_flaw
 from fdrd.storage.manifest import read_manifest
+from fdrd.storage.shard_file import schema_flaw
 from fdrd.storage.shards import read_records
 from fdrd.viewer.indexing import _flaw
 from tests.fdrd.viewer.conftest import open_site  # noqa: F401 - a fixture
@@ -210,7 +211,7 @@ def test_columns_of_one_name_and_parts_of_the_image_are_left_out(tmp_path):
 
 
 def test_the_viewer_leaves_out_a_row_with_a_longer_text_than_a_reader_accepts(typed):
-    row = {**to_json(read_all(typed)[0]), "category": None}
+    row = {**to_builtins(read_all(typed)[0]), "category": None}
     assert _flaw({**row, "photographer": "a" * 20_000}, []) == ""
     assert _flaw({**row, "photographer": "a" * 20_001}, []) == "a column has over 20,000 characters"
 

@@ -12,17 +12,16 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 import benchmark
-from benchmark.checkpoint_files import CheckpointHeader
 from benchmark.reporting.latex import latex
-from benchmark.reporting.method_card import method_card
-from benchmark.reporting.pages import _html
+from benchmark.reporting.pages import _html, rendered, table
 from benchmark.reporting.plots import Plot, Series, inline_svg
+from benchmark.reporting.publishing import method_card
 from benchmark.reporting.tables import Table
-from benchmark.reporting.terminal import rendered, table
+from benchmark.settings import Named
 from fdrd.commands.console import out, print_json, print_line, print_table
 from fdrd.pipeline.builder import build
-from fdrd.text.markup import code, escape
-from tests.running import run_method
+from fdrd.text.controls import code, escape
+from tests.running import made_settings, run_method
 
 NAME = (
     '</td><script>x</script> | `a` *b* [c](d) \\x1b $e$ "\x1b[2J\x9b31m\x07\u202egnp\u2066\u200f\u2028'
@@ -134,8 +133,8 @@ def test_a_result_file_cannot_control_a_report(form, result, capsys):
         out.print(table(results))
         text = capsys.readouterr().out
     elif form == "card":
-        header = CheckpointHeader(fence, {NAME: NAME}, fence, "0", "0", None, 0)
-        text = method_card("method_card.md", "org/name", header, results, 1, {"license": NAME})
+        settings = made_settings(fence, Named(fence, "0"), options={NAME: NAME})
+        text = method_card("method_card.md", "org/name", settings, results, 1, {"license": NAME})
         assert yaml.safe_load(text.split("\n---\n")[0])["license"] == NAME
     else:
         text = benchmark.report(results, format=form)

@@ -98,9 +98,9 @@ def test_a_path_of_another_kind_is_named_with_the_command_that_takes_it(
     paths, command, wanted, kinds
 ):
     for kind in kinds:
-        path, found = paths[kind], KINDS[kind]
+        path, (phrase, advice) = paths[kind], KINDS[kind]
         code, _, text = run_fdrd(*(each.format(path) for each in command))
-        expected = f"{path} is {found.what}, not {wanted}; {found.advice.replace('{}', path)}"
+        expected = f"{path} is {phrase}, not {wanted}; {advice.replace('{}', path)}"
         assert (code, text) == (2, f"fdrd: {expected}\n"), kind
     assert not Path("out").exists()
     assert not Path("data").exists()
@@ -108,9 +108,9 @@ def test_a_path_of_another_kind_is_named_with_the_command_that_takes_it(
 
 @pytest.mark.parametrize("kind", ["dataset", "source", "result", "features"])
 def test_a_checkpoint_of_another_kind_is_named(paths, kind):
-    from benchmark.checkpoint_files import find_checkpoint
+    from benchmark.checkpoint import find_checkpoint
 
-    with pytest.raises(fdrd.FdrdError, match=f"is {KINDS[kind].what}, not a trained method; "):
+    with pytest.raises(fdrd.FdrdError, match=f"is {KINDS[kind][0]}, not a trained method; "):
         find_checkpoint(paths[kind])
     assert find_checkpoint(paths["checkpoint"]) == Path(paths["checkpoint"])
     assert find_checkpoint("pushed") == Path("pushed/model.safetensors")
@@ -122,7 +122,7 @@ def test_a_checkpoint_of_another_kind_is_named(paths, kind):
 def test_a_backbone_of_another_kind_is_named(paths, kind):
     from benchmark.models.loading import load_backbone
 
-    with pytest.raises(fdrd.FdrdError, match=f"is {KINDS[kind].what}, not a model; "):
+    with pytest.raises(fdrd.FdrdError, match=f"is {KINDS[kind][0]}, not a model; "):
         load_backbone(paths[kind])
 
 

@@ -10,8 +10,7 @@ from fdrd.checks.validation import validate
 from fdrd.commands import app
 from fdrd.errors import CheckError, FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.policy import parse
-from fdrd.reasons import KEEPABLE, REASONS, RULES
+from fdrd.reasons import KEEPABLE, REASONS, RULES, parse
 
 
 @pytest.fixture

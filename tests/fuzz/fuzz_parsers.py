@@ -11,6 +11,7 @@ import io
 import json
 import sqlite3
 import tempfile
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -21,18 +22,17 @@ from msgspec import to_builtins
 
 import benchmark
 from benchmark.checkpoint import read_header
-from benchmark.evaluation.base_to_new import read_categories
 from benchmark.experiments.plan import read_experiment
+from benchmark.models.conversion import read_config
 from benchmark.models.frozen_features import FrozenFeatures
-from benchmark.models.open_clip import read_config
 from benchmark.models.tensor_files import read_tensors
 from benchmark.rank_metrics import DIRECTIONS, QueryGroups, by_part, rank_metrics
 from benchmark.reporting.published import read_published
 from benchmark.result import read_result
-from fdrd.captioning.answer_cache import AnswerCache
+from benchmark.training.row_selection import read_categories
 from fdrd.captioning.captioners.from_table import read_table
-from fdrd.captioning.interface import Answer
-from fdrd.captioning.prompts import read_questions, read_verdict
+from fdrd.captioning.interface import Answer, AnswerCache
+from fdrd.captioning.wording import read_questions, read_verdict
 from fdrd.card.front_matter import DATA_KEYS, merge_cards
 from fdrd.card.render import load_section
 from fdrd.curation.decisions import apply_to_record, in_effect, read_decisions
@@ -43,6 +43,7 @@ from fdrd.storage.manifest import read_manifest
 from fdrd.storage.publish import work_folder
 from fdrd.storage.resume import is_built_from, reusable_shards
 from fdrd.viewer.rejections import read_rejected
+from tests.running import made_settings
 
 RED = Attribute("color", "red", 2, 5)
 RECORD = Record(
@@ -197,9 +198,8 @@ def _result_seed():
     }
 
 
-_HEADER = {"method": "coop", "options": {"n_ctx": 2}, "backbone": "embedded", "seed": 0}
-_HEADER |= dict.fromkeys(("backbone_fingerprint", "train_fingerprint", "tensors"), _DIGEST)
-_HEADER["train"] = {"epochs": 1}
+_SETTINGS = {"options": {"n_ctx": 2}, "train": {"epochs": 1}}
+_HEADER = {"settings": asdict(made_settings("coop", **_SETTINGS)), "tensors": _DIGEST}
 _PUBLISHED = {"source": "x", "domains": {"d": {"CLIP": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}}}
 _PUBLISHED["ours"] = {"DCAR": "dcar"}
 _CHECK = {"path": "a.png", "member": "", "size": 1, "mtime_ns": 1, "sha256": _DIGEST}

@@ -17,11 +17,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from archives import tar
+from msgspec import to_builtins
 from PIL import Image
 
 from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
-from fdrd.record import to_json
 from fdrd.sources import READERS, find_domains, read_domain
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.storage.manifest import schema
@@ -73,7 +73,7 @@ def _check_item(item):
     for span in item.attributes:
         assert item.caption[span.start : span.end] == span.value
     try:
-        value = json.loads(json.dumps(to_json(item), ensure_ascii=False).encode())
+        value = json.loads(json.dumps(to_builtins(item), ensure_ascii=False).encode())
     except UnicodeEncodeError:
         return  # a lone surrogate, which a filter of the build rejects
     if item.caption:  # a build rejects records without a caption

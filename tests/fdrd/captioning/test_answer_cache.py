@@ -8,9 +8,9 @@ import pytest
 from msgspec import structs
 
 from fdrd.captioning import Answer, AnswerCache, Question, UncaptionedImage
-from fdrd.captioning.answer_cache import CaptioningSession, question_key
+from fdrd.captioning.interface import CaptioningSession, question_key
 from fdrd.captioning.noise import FILTERS
-from fdrd.captioning.prompts import QUESTIONS, draft_question, evaluation_question
+from fdrd.captioning.wording import QUESTIONS, draft_question, evaluation_question
 from fdrd.errors import FdrdError
 from fdrd.record import ImageRef, Record, Source
 from tests.fdrd.captioning.scripted import Scripted

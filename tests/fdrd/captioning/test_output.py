@@ -14,7 +14,7 @@ from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
 from fdrd.pipeline.builder import build
-from fdrd.storage.manifest_types import RecordCounts
+from fdrd.storage.manifest import RecordCounts
 from fdrd.storage.shards import read_records
 from tests.folders import digests
 

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from fdrd.captioning import AnswerCache, CaptionSettings, Failure
-from fdrd.captioning.answer_cache import CaptioningSession
-from fdrd.captioning.prompts import draft_question, read_questions, read_verdict
-from fdrd.captioning.rounds import caption_images
+from fdrd.captioning.captioning_run import caption_images
+from fdrd.captioning.interface import CaptioningSession
 from fdrd.captioning.uncaptioned import find_uncaptioned
+from fdrd.captioning.wording import draft_question, read_questions, read_verdict
 from fdrd.errors import FdrdError
 from tests.fdrd.captioning.scripted import Scripted
 

@@ -15,10 +15,8 @@ from msgspec.structs import replace
 from fdrd.build_config import BuildConfig
 from fdrd.card.front_matter import front_matter, put_section, put_sections, section, sections
 from fdrd.card.render import put_audit
-from fdrd.card.summary import Summary
-from fdrd.checks.audit_records import dataset_records
-from fdrd.checks.audit_tables import markdown
-from fdrd.checks.audits import audit_records
+from fdrd.checks.audits import audit_records, dataset_records, markdown
+from fdrd.checks.tally import Tally
 from fdrd.checks.validation import validate
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
@@ -144,7 +142,7 @@ def test_the_metadata_parse_with_huggingface_hub_and_describe_the_data(built):
 def test_licenses_unknown_to_the_hub_are_named(built):
     licenses = {"CC-BY-4.0": 3, "Flickr terms": 1, "unknown": 1}
     manifest = replace(built.manifest, licenses=licenses)
-    data = front_matter(manifest, [Summary("birds", rows=2, english=0)])
+    data = front_matter(manifest, [Tally("birds", rows=2)])
     assert data["license"] == ["cc-by-4.0", "unknown", "other"]
     assert data["license_name"] == "Flickr terms"
     assert "language" not in data  # captions without English words

@@ -7,10 +7,16 @@ from msgspec.structs import replace
 from rich.console import Console
 
 import fdrd
-from fdrd.checks.audit_records import dataset_records, source_records
-from fdrd.checks.audit_tables import markdown, tables
-from fdrd.checks.audits import audit_records
-from fdrd.checks.findings import exceeded, find_rows, parse_limits
+from fdrd.checks.audits import (
+    audit_records,
+    dataset_records,
+    exceeded,
+    find_rows,
+    markdown,
+    parse_limits,
+    source_records,
+    tables,
+)
 from fdrd.checks.flaws import caption_flaws, wrong_articles
 from fdrd.checks.tally import KeySet, Tally, true_captions, true_key
 from fdrd.checks.text_only import text_only_accuracy

@@ -132,11 +132,11 @@ def test_a_missing_package_is_named_before_anything_is_loaded(monkeypatch):
 def test_cuda_is_refused_without_torch_only_where_it_cannot_be(
     monkeypatch, system, torch, driver, refused
 ):
-    from benchmark.models import names
+    from benchmark.models import loading
     from fdrd.errors import FdrdError
 
-    monkeypatch.setattr(names.sys, "platform", system)
-    monkeypatch.setattr(names, "version", lambda _name: torch)
-    monkeypatch.setattr(names, "_loads", lambda _library: driver)
+    monkeypatch.setattr(loading.sys, "platform", system)
+    monkeypatch.setattr(loading, "version", lambda _name: torch)
+    monkeypatch.setattr(loading, "_loads", lambda _library: driver)
     with pytest.raises(FdrdError) if refused else contextlib.nullcontext():
-        names.check_device("cuda:1")
+        loading.check_device("cuda:1")

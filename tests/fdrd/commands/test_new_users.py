@@ -10,8 +10,8 @@ from rich.console import Console
 import benchmark
 from benchmark.models.loading import KINDS
 from fdrd.commands import console
-from fdrd.fetching.table import read_table
-from fdrd.lazy import hidden_packages
+from fdrd.fetching.fetching_run import read_table
+from fdrd.imports import hidden_packages
 from fdrd.reasons import REASONS, RULES
 from fdrd.text.grid import Grid
 from tests.command import run_fdrd, run_python

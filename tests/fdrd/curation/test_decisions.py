@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from fdrd.build_config import BuildConfig
-from fdrd.checks.audit_records import dataset_records
+from fdrd.checks.audits import dataset_records
 from fdrd.checks.validation import validate
 from fdrd.curation.decisions import (
     Decision,
@@ -19,7 +19,7 @@ from fdrd.curation.decisions import (
     review,
     to_line,
 )
-from fdrd.curation.source_contents import SourceWriter
+from fdrd.curation.pair_table import SourceWriter
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection

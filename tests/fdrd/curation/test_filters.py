@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from PIL import Image, ImageEnhance, ImageFilter
 
 from fdrd.build_config import BuildConfig
-from fdrd.curation.filters import (
+from fdrd.curation.decide import (
     good_images,
     unique_ids,
     unique_pairs,
@@ -14,14 +14,13 @@ from fdrd.curation.filters import (
     within_tokens,
     without_visible_flaws,
 )
-from fdrd.curation.leaks import (
+from fdrd.curation.splitting import (
     no_caption_in_two_splits,
     no_group_in_two_splits,
     no_image_in_two_splits,
 )
 from fdrd.images.check import ImageCheck, check_image_bytes
-from fdrd.policy import resolve
-from fdrd.reasons import Rejection
+from fdrd.reasons import Rejection, resolve
 from fdrd.record import ImageRef, Record, Source
 from fdrd.text.tokens import TokenLengths
 from tests.curated import curated

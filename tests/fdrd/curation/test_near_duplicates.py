@@ -13,8 +13,16 @@ from fdrd.curation.near_duplicates import find_near_images
 from fdrd.field_guide import categories, draw
 from fdrd.images import perceptual
 from fdrd.images.check import check_image_bytes
-from fdrd.images.near_search import near_pairs
-from fdrd.images.perceptual import alike, contrast, features_of, hashes, spectra, thumbnail, unpack
+from fdrd.images.perceptual import (
+    alike,
+    contrast,
+    features_of,
+    hashes,
+    near_pairs,
+    spectra,
+    thumbnail,
+    unpack,
+)
 from tests.scenes import ORIGINAL, encoded, scene
 
 LIMIT = 10**7
@@ -77,8 +85,8 @@ def test_the_search_finds_the_same_pairs_as_brute_force(some, flips, radius):
 
 
 def test_many_hashes_use_fewer_chunks_and_all_pairs_are_found(monkeypatch):
-    monkeypatch.setattr("fdrd.images.near_search.FEW", 0)
-    monkeypatch.setattr("fdrd.images.near_search.LOOKED_UP", 16)
+    monkeypatch.setattr("fdrd.images.perceptual.FEW", 0)
+    monkeypatch.setattr("fdrd.images.perceptual.LOOKED_UP", 16)
     chance = random.Random(0)
     numbers = [chance.getrandbits(64) for _ in range(60)]
     for number in numbers[:60]:
@@ -112,7 +120,7 @@ def assert_finds_all(numbers, radius):
 
 
 def test_blocks_of_pairs_are_bounded_and_complete(monkeypatch):
-    monkeypatch.setattr("fdrd.images.near_search.BLOCK", 10)
+    monkeypatch.setattr("fdrd.images.perceptual.BLOCK", 10)
     blocks = list(near_pairs(np.zeros(30, dtype=np.uint64), 0))
     assert max(len(first) for first, _ in blocks) < 10 + 30
     pairs = {(i, j) for first, second in blocks for i, j in zip(first, second, strict=True)}

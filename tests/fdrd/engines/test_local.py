@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from fdrd.engines import TASKS_AHEAD, open_engine
-from fdrd.engines.local import LocalEngine
+from fdrd.engines import TASKS_AHEAD, LocalEngine, open_engine
 from fdrd.errors import FdrdError
 from tests.command import run_python
 
@@ -92,7 +91,7 @@ def test_workers_end_when_the_building_process_was_killed():
     program = """
 import os, signal, time
 from functools import partial
-from fdrd.engines.local import LocalEngine
+from fdrd.engines import LocalEngine
 from operator import call
 with LocalEngine(2) as engine:
     found = engine.run(call, [os.getpid, os.getpid, *[partial(time.sleep, 2)] * 8])

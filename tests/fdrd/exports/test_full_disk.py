@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fdrd.exports.formats import FORMATS
+from fdrd.exports import FORMATS
 from tests.command import run_fdrd
 from tests.folders import caches_in
 from tests.tampering import build_small

@@ -6,7 +6,7 @@ import pytest
 
 import fdrd
 from fdrd.errors import FdrdError
-from fdrd.exports.formats import FORMATS, format_module
+from fdrd.exports import FORMATS, format_module
 from fdrd.kinds import kind_of
 from tests.command import run_fdrd
 from tests.folders import digests

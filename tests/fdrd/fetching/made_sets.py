@@ -6,8 +6,8 @@ import json
 import zipfile
 from dataclasses import replace
 
-from fdrd.fetching.table import read_table
-from fdrd.fetching.unpack import is_archive
+from fdrd.fetching.download import is_archive
+from fdrd.fetching.fetching_run import read_table
 from tests.archives import tar
 
 ROWS = (("train", "wren"), ("train", "robin"), ("test", "wren"), ("test", "robin"))

@@ -6,8 +6,7 @@ import threading
 import pytest
 
 from fdrd.errors import FdrdError
-from fdrd.fetching.fetching_run import FetchOptions, fetch_set
-from fdrd.fetching.table import PublicSet, RemoteFile
+from fdrd.fetching.fetching_run import FetchOptions, PublicSet, RemoteFile, fetch_set
 from tests.archives import tar
 from tests.folders import digests
 

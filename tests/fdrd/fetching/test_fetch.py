@@ -11,9 +11,17 @@ import pytest
 
 import fdrd
 from fdrd.errors import FdrdError
-from fdrd.fetching import download, unpack
-from fdrd.fetching.fetching_run import FetchOptions, fetch_set, missing_by_hand
-from fdrd.fetching.table import PublicSet, RemoteFile, find, read_collections, read_table
+from fdrd.fetching import download
+from fdrd.fetching.fetching_run import (
+    FetchOptions,
+    PublicSet,
+    RemoteFile,
+    fetch_set,
+    find,
+    missing_by_hand,
+    read_collections,
+    read_table,
+)
 from fdrd.sources import find_domains
 from tests.archives import tar
 from tests.command import run_fdrd
@@ -137,7 +145,7 @@ def test_an_archive_that_would_leave_the_folder_is_refused(
 def test_an_archive_that_would_fill_the_disk_is_refused(
     server, tmp_path, options, monkeypatch, name
 ):
-    monkeypatch.setattr(unpack, "_FREE_BYTES", 2**20)
+    monkeypatch.setattr(download, "_FREE_BYTES", 2**20)
     content = archive(name, {f"{number}": bytes(2**20) for number in range(4)})
     server.files[name] = content
     with pytest.raises(FdrdError, match="unpacks to over 1,048,576 bytes"):

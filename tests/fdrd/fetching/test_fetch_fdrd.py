@@ -37,7 +37,7 @@ def test_from_nothing_to_numbers_beside_those_of_the_paper(
     server, contents, options, tmp_path, monkeypatch
 ):
     table = made_table(contents, server.url)
-    monkeypatch.setattr("fdrd.fetching.table.read_table", lambda: table)
+    monkeypatch.setattr("fdrd.fetching.fetching_run.read_table", lambda: table)
     fetch = ("fetch", "fdrd", "raw", "--yes", "--accept-unverified")
     code, _, first = run_fdrd(*fetch)
     assert code == 2
@@ -156,7 +156,7 @@ def test_a_full_disk_names_the_file_and_stops_the_others(
     contents, options, tmp_path, monkeypatch, where
 ):
     table = made_table(contents)
-    monkeypatch.setattr("fdrd.fetching.table.read_table", lambda: table)
+    monkeypatch.setattr("fdrd.fetching.fetching_run.read_table", lambda: table)
     opened = Path.open
 
     def full(path, mode="r", *arguments, **named):

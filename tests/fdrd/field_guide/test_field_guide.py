@@ -13,8 +13,8 @@ from fdrd.errors import FdrdError
 from fdrd.field_guide import POOLS, available, categories, draw
 from fdrd.field_guide.caption import MAX_WORDS, caption
 from fdrd.field_guide.meta_categories import meta_categories
-from fdrd.field_guide.sighting import sight
 from fdrd.field_guide.sketch import Placement, Shadow, Sketch, placed, render
+from fdrd.field_guide.taxonomy import sight
 from fdrd.field_guide.traits import Look
 
 TYPES = set("color pattern material size shape count part pose place light viewpoint".split())

@@ -11,13 +11,13 @@ from huggingface_hub import HfApi
 
 import fdrd
 from benchmark.checkpoint import load_method, save_checkpoint
-from benchmark.checkpoint_files import CheckpointHeader
-from benchmark.models.loading import load_backbone
-from benchmark.models.tokenizer import token_counter
+from benchmark.models.loading import load_backbone, token_counter
+from benchmark.settings import Named
 from fdrd.errors import FdrdError
 from fdrd.hub.source import local_source
 from fdrd.pipeline.builder import build
 from tests.folders import caches_in
+from tests.running import made_settings
 
 EVIL = ("../../../../../evil", "/evil", "a\\..\\..\\evil", "data/../../evil", "evil\0")
 
@@ -121,8 +121,8 @@ def served(hub, things, tmp_path, monkeypatch, clip_parts):
     model = tmp_path / "root/model"
     for part in clip_parts():
         part.save_pretrained(model)
-    header = CheckpointHeader("coop", {}, "org/clip", "f" * 64, "0" * 64, None, 0)
-    save_checkpoint(model.parent / "weights/model.safetensors", torch.nn.Linear(1, 1), header)
+    settings = made_settings("coop", Named("org/clip", "f" * 64))
+    save_checkpoint(model.parent / "weights/model.safetensors", torch.nn.Linear(1, 1), settings)
     for name, kind, folder in (
         ("org/birds", "dataset", things[1] / "repo"),
         ("org/clip", "model", model),

@@ -164,8 +164,7 @@ def test_branches_and_tags_are_created(built, hub):
 def test_a_new_build_replaces_the_old_one_and_foreign_files_stay(built, hub, tmp_path):
     push(built)
     theirs = {"data/notes.txt", "LICENSE", "data/raw/train-more.arrow"}
-    earlier = "plots/attributes.png"  # as an earlier version of fdrd wrote it
-    for path in (*theirs, earlier):
+    for path in theirs:
         upload(path, b"by hand")
     source = write_source(tmp_path / "garden", ("dove", "rook"), 30)
     other = build(source, tmp_path / "out", workers=1)
@@ -175,7 +174,7 @@ def test_a_new_build_replaces_the_old_one_and_foreign_files_stay(built, hub, tmp
     shards = {path for path in remote if re.fullmatch(r"data/.*-of-.*\.arrow", path)}
     assert shards == {shard.path for shard in other.manifest.shards}
     old = {f"data/raw/{split}-00000-of-00001.arrow" for split in ("test", "train", "validation")}
-    assert old | {earlier} <= set(plan.delete)
+    assert old <= set(plan.delete)
     assert set(plan.foreign) == theirs
 
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.images.check import check_image, read_image
 from fdrd.images.containers import remove_unpacked, row_member
 from fdrd.record import ImageRef

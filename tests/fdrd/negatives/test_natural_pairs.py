@@ -7,12 +7,11 @@ import pytest
 
 from fdrd.negatives import make_catalog, natural_pairs
 from fdrd.negatives.given import plain
-from fdrd.negatives.natural_pairs import Captioned
-from fdrd.negatives.statements import Names, state
+from fdrd.negatives.natural_pairs import Captioned, Names, state
 from fdrd.negatives.values import excluded
 from fdrd.record import ImageRef, Record, Source, TaggedCaption
 from fdrd.text.attributes import find_attributes
-from fdrd.text.keys import text_key
+from fdrd.text.normalize import text_key
 
 
 def record(name, category, caption, image=None, group=""):
@@ -24,9 +23,9 @@ def record(name, category, caption, image=None, group=""):
 def matched(records):
     """Return the pairs of each kind, as sets of names."""
     catalog = make_catalog(records)
-    names = Names(catalog.categories, catalog.index, catalog.place)
+    names = Names(catalog.categories, catalog.index, catalog.index_of)
     statements = [state(TaggedCaption(r.caption, r.category, r.attributes), names) for r in records]
-    category = np.array([catalog.place.get(r.category, -1) for r in records])
+    category = np.array([catalog.index_of.get(r.category, -1) for r in records])
 
     def numbers(values):
         return np.unique(values, return_inverse=True)[1]

@@ -8,7 +8,7 @@ import pytest
 
 from fdrd.checks.text_only import text_only_accuracy
 from fdrd.negatives import draw_negatives, make_catalog
-from fdrd.negatives.annotate import AnnotateConfig, annotate
+from fdrd.negatives.draw import AnnotateConfig, annotate
 from fdrd.record import ImageRef, Record, Source
 from fdrd.text.attributes import find_attributes
 
@@ -308,7 +308,7 @@ def test_captions_in_any_language_that_name_their_category_get_category_swaps(la
         assert {each.kind for each in found} == {"category"}
         assert len(found) == 2
         for each in found:
-            other = catalog.categories[catalog.place[each.category]]
+            other = catalog.categories[catalog.index_of[each.category]]
             assert each.caption in {
                 pair.caption.replace(pair.category, spelling) for spelling in other.spellings
             }

@@ -13,7 +13,7 @@ from fdrd.checks.validation import validate
 from fdrd.dataset import load_view
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.storage.manifest_types import RecordCounts
+from fdrd.storage.manifest import RecordCounts
 from fdrd.storage.shard_file import read_batches
 from tests.folders import digests
 

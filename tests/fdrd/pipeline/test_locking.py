@@ -7,7 +7,7 @@ import pytest
 
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.pipeline.locking import lock_output
+from fdrd.storage.publish import lock_output
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ import shutil
 import pytest
 
 from fdrd.build_config import BuildConfig
-from fdrd.commands.dataset.build_summary import print_build
+from fdrd.commands.build import print_build
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.storage.origin import Origin, holds_other, recorded_origin, write_origin
+from fdrd.storage.resume import Origin, holds_other, recorded_origin, write_origin
 from tests.folders import digests
 
 

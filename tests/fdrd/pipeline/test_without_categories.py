@@ -9,7 +9,7 @@ from fdrd.checks.validation import validate
 from fdrd.dataset import load_view
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.storage.manifest_types import RecordCounts
+from fdrd.storage.manifest import RecordCounts
 from fdrd.storage.shards import read_records
 from tests.running import run_method
 

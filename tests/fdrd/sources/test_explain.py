@@ -9,7 +9,7 @@ from datasets import Dataset
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.sources.explain import explain
-from fdrd.storage.manifest_types import RecordCounts
+from fdrd.storage.manifest import RecordCounts
 
 
 def lines(root):

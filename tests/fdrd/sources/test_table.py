@@ -11,7 +11,7 @@ from fdrd.checks.validation import validate
 from fdrd.images.check import read_image
 from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
-from fdrd.storage.manifest_types import RecordCounts
+from fdrd.storage.manifest import RecordCounts
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import fdrd
 from fdrd.build_config import BuildConfig
 from fdrd.pipeline import builder
 from fdrd.pipeline.builder import build
-from fdrd.storage import file_states
+from fdrd.storage import resume
 from tests.folders import digests
 from tests.tampering import OF_ROWS, edit_manifest, shard_of
 
@@ -40,7 +40,7 @@ def decay(out):
     path = out.with_name("out.work") / "states.json"
     states = json.loads(path.read_text())
     name = shard_of(out).relative_to(out).as_posix()
-    states["files"][name][1:] = file_states._numbers(shard_of(out))
+    states["files"][name][1:] = resume._numbers(shard_of(out))
     path.write_text(json.dumps(states))
 
 
@@ -71,21 +71,21 @@ def test_building_again_repairs_what_validate_reports(out, damage):
 
 
 def test_an_unchanged_dataset_is_not_hashed(out, monkeypatch):
-    monkeypatch.setattr(file_states, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
+    monkeypatch.setattr(resume, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
     assert again(out).nothing_to_do
 
 
 def test_a_link_elsewhere_costs_one_more_digest(out, tmp_path, monkeypatch):
     os.link(shard_of(out), tmp_path / "link")
     assert again(out).nothing_to_do
-    monkeypatch.setattr(file_states, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
+    monkeypatch.setattr(resume, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
     assert again(out).nothing_to_do
 
 
 def test_a_build_without_states_is_hashed_once(out, monkeypatch):
     (out.with_name("out.work") / "states.json").unlink()  # as fdrd 0.1 left it
     assert again(out).nothing_to_do
-    monkeypatch.setattr(file_states, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
+    monkeypatch.setattr(resume, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
     assert again(out).nothing_to_do
 
 

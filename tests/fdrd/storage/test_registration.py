@@ -12,7 +12,7 @@ import time
 import pytest
 
 from fdrd.build_config import BuildConfig
-from fdrd.commands.dataset.build_summary import print_build
+from fdrd.commands.build import print_build
 from fdrd.dataset import load_rows, load_view
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build

@@ -7,13 +7,13 @@ from importlib.util import find_spec
 
 import pytest
 
-from benchmark.models.tokenizer import token_counter
+from benchmark.models.loading import token_counter
 from fdrd.build_config import BuildConfig
 from fdrd.checks.statistics import stats
 from fdrd.checks.validation import validate
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.storage.manifest_types import RecordCounts
+from fdrd.storage.manifest import RecordCounts
 from fdrd.text.tokens import TokenCounter, counter_for
 from tests.folders import digests
 

@@ -3,8 +3,8 @@
 import pytest
 
 from fdrd.captioning import AnswerCache, Question, Spending
-from fdrd.captioning.answer_cache import CaptioningSession
 from fdrd.captioning.captioners.from_table import reader, template
+from fdrd.captioning.interface import CaptioningSession
 from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.errors import FdrdError
 

@@ -11,15 +11,7 @@ from msgspec import to_builtins
 
 from fdrd.build_config import BuildConfig
 from fdrd.columns import features
-from fdrd.record import (
-    Attribute,
-    ImageRef,
-    NaturalPair,
-    Negative,
-    Record,
-    Source,
-    from_json,
-)
+from fdrd.record import Attribute, ImageRef, NaturalPair, Negative, Record, Source, from_json
 from fdrd.storage.manifest import Config, manifest_schema, schema
 
 RECORD = Record(

@@ -11,7 +11,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: faster for tens
 
 import pytest
 from file_server import server
-from hub_server import WRITER, Hub
+from hub_server import Hub
 
 __all__ = ["server"]
 
@@ -106,11 +106,6 @@ def hub(monkeypatch):
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         yield running
         close_session()
-
-
-@pytest.fixture
-def writer_token():
-    return WRITER
 
 
 @pytest.fixture

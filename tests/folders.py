@@ -2,9 +2,12 @@
 
 import contextlib
 import hashlib
+import itertools
 from pathlib import Path
 
 import pytest
+
+from fdrd.errors import FdrdError
 
 
 def digests(folder):
@@ -30,3 +33,23 @@ def caches_in(folder):
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "datasets")
         patch.setattr("fdrd.storage.registration._READING", 0)  # no other process reads
         yield cache
+
+
+def at_step(step, action):
+    """Return a progress function that acts once, at a step of the work."""
+    calls = itertools.count()
+    return lambda *_: action() if next(calls) == step else None
+
+
+@contextlib.contextmanager
+def refused_at(step, write):
+    """Give a progress function that writes at a step of the work, and is refused as a second writer."""
+    refused = []
+
+    def second():
+        with pytest.raises(FdrdError, match="another process is writing") as error:
+            write()
+        refused.append(error.value)
+
+    yield at_step(step, second)
+    assert len(refused) == 1

@@ -245,7 +245,8 @@ def _parents(corpus):
     name = "..\\\\..\\\\outside\\\\secret.png MARK"
     corpus.line(f'{{"file_name": "{name}", "caption": "A."}}', "path_outside")
     corpus.line('{"file_name": "/etc/MARK.png", "caption": "A."}', "path_outside")
-    corpus.line("../../outside/MARK.png,A wren.", "path_outside", file="rows/pairs.csv")
+    for folder in ("..", f"{corpus.root}/../outside", f"{corpus.outside}"):
+        corpus.line(f"{folder}/secret.png?MARK,A wren.", "path_outside", file="rows/pairs.csv")
     mark = corpus.expect("path_outside")
     place = {"file_name": "secret.png", "file_path": "../../outside/secret.png"}
     corpus.authors.append((mark, {**place, "class_name": "wren", "positive": "A."}))
@@ -324,7 +325,8 @@ def _deep(corpus):
     nested = "[" * 500 + "]" * 500
     text = f'{{"file_name": "wren/MARK.png", "caption": "A.", "attributes": {nested}}}'
     corpus.line(text, "bad_field")
-    corpus.file("authors/MARK.json", '{"a": {"positive": ' + DEEP, UNREADABLE)
+    for text in ('{"a": {"positive": ' + DEEP, '["positive"]'):
+        corpus.file("authors/MARK.json", text, UNREADABLE)
     corpus.sample(DEEP.encode(), UNREADABLE, ending="json")
     corpus.file("splits/split_zhou_MARK.json", '{"train": ' + DEEP, UNREADABLE)
     corpus.file("folder/MARK/metadata.jsonl", "9" * 10_000 + "\n", UNREADABLE)

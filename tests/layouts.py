@@ -208,9 +208,9 @@ def parquet_conversations(root, pairs):
     pq.write_table(pa.table(rows), root / "0.parquet")
 
 
-@layout("saved_dataset", "split", "photographer")
-def save_to_disk_sentences(root, pairs):
-    from datasets import Dataset, DatasetDict
+@layout("saved_dataset", "category", "split", "photographer")
+def save_to_disk_sentences_and_classes(root, pairs):
+    from datasets import ClassLabel, Dataset, DatasetDict
 
     splits = {}
     for split in ("train", "val", "test"):
@@ -219,9 +219,11 @@ def save_to_disk_sentences(root, pairs):
             "image": [{"bytes": p.data, "path": None} for p in some],
             "photographer": [p.photographer for p in some],
             "sentences": [[{"raw": c, "sentid": 0} for c in p.captions] for p in some],
+            "label": [p.category for p in some],
         }
-        splits[split] = Dataset.from_dict(rows)
-    DatasetDict(splits).save_to_disk(root)
+        classes = ClassLabel(names=["robin", "wren"])
+        splits[split] = Dataset.from_dict(rows).cast_column("label", classes)
+    DatasetDict(splits).save_to_disk(root, num_shards={"train": 2, "val": 1, "test": 1})
 
 
 @layout("image_folder", "category")

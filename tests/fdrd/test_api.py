@@ -60,7 +60,7 @@ def test_sample_build_and_load_are_one_call_each(tmp_path):
 
 
 @pytest.fixture
-def built(birds, write, tmp_path):
+def built(birds, tmp_path):
     with (tmp_path / "raw/metadata.jsonl").open("a") as file:
         file.write('{"file_name": "gone.png", "caption": "A wren that is not there."}\n')
     return fdrd.build(birds, tmp_path / "out", seed=1, name="finches", workers=1)

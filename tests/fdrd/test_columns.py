@@ -82,7 +82,7 @@ def test_card_and_registration_are_those_of_datasets(birds, tmp_path, own_cache,
     assert json.dumps(front["dataset_info"]) == json.dumps(data["dataset_info"])
 
 
-def test_a_build_imports_no_large_library_that_it_does_not_need(birds, tmp_path, own_cache):
+def test_a_build_imports_no_large_library_that_it_does_not_need(birds, tmp_path):
     code = (
         "import fdrd, sys; fdrd.build(sys.argv[1], sys.argv[2], workers=1); "
         "print({'datasets', 'pandas', 'torch', 'typeguard'} & set(sys.modules))"

@@ -168,7 +168,7 @@ def test_rows_of_the_hub_are_checked(change, data, monkeypatch):
     assert "\n" not in str(failure.value)
 
 
-def test_a_thumbnail_is_not_read_from_elsewhere(data, tmp_path, own_cache):
+def test_a_thumbnail_is_not_read_from_elsewhere(data, tmp_path):
     secret = tmp_path / "secret.webp"
     secret.write_bytes(b"secret")
     record = {"image": str(secret.with_suffix("")), "place": 0}

@@ -85,7 +85,7 @@ def test_shards_have_typed_columns_that_datasets_reads(typed):
     assert validate(typed) == []
 
 
-def test_parquet_card_and_croissant_have_the_columns(typed, tmp_path):
+def test_parquet_card_and_croissant_have_the_columns(typed):
     converted = convert_dataset(typed, "parquet")
     assert extras(converted) == extras(typed)
     assert validate(converted) == []
@@ -187,7 +187,7 @@ def test_a_domain_has_at_most_32_columns_and_counts_the_others():
     assert more == replace(record, extra={"c0": 2}, rules=("column_left_out",))
 
 
-def test_a_shard_with_other_extra_columns_than_the_manifest_is_damaged(typed, tmp_path):
+def test_a_shard_with_other_extra_columns_than_the_manifest_is_damaged(typed):
     (path,) = (typed / "data").rglob("train-*")
     with pa.memory_map(str(path)) as file:
         table = pa.ipc.open_stream(file).read_all()

@@ -114,22 +114,6 @@ def test_an_audit_lists_rows_and_fails_above_a_limit(raw):
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("build", "--source", "nowhere"),
-        ("build", "--source", "raw", "--out", "raw/wren/0.png"),
-        ("sample", "raw/wren/0.png/below"),
-    ],
-)
-def test_a_user_error_is_one_line_and_exit_code_2(raw, arguments):
-    done = fdrd(*arguments, cwd=raw)
-    assert done.returncode == 2
-    assert done.stderr.startswith("fdrd: ")
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert "Traceback" not in done.stderr
-
-
 def test_a_misspelled_option_has_a_suggestion(raw):
     done = fdrd("build", "--sorce", "raw", cwd=raw)
     assert done.returncode == 2
@@ -266,7 +250,7 @@ def test_an_error_that_no_user_can_fix_keeps_its_traceback(monkeypatch):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("flush", ["", "sys.stdout.flush()"], ids=["at the end", "at once"])
-def test_output_that_cannot_be_written_is_one_line(tmp_path, flush):
+def test_output_that_cannot_be_written_is_one_line(flush):
     code = (
         "import sys; from fdrd import __main__ as cli\n"
         f"def app():\n    print('a table'); {flush}\n"

@@ -18,13 +18,13 @@ from tests.command import run_fdrd, run_python
 
 
 @pytest.fixture
-def project(birds, tmp_path, own_cache, monkeypatch):
+def project(birds, tmp_path, monkeypatch):
     """Return a working folder with the source `raw`, its own caches, and no connection."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_a_package_of_the_same_name_is_named(tmp_path, monkeypatch):
+def test_a_package_of_the_same_name_is_named(tmp_path):
     assert hidden_packages() == ""
     (tmp_path / "benchmark").mkdir()
     (tmp_path / "benchmark" / "__init__.py").touch()

@@ -9,7 +9,7 @@ from fdrd.errors import FdrdError
 from fdrd.exports import FORMATS, format_module
 from fdrd.kinds import kind_of
 from tests.command import run_fdrd
-from tests.folders import digests
+from tests.folders import digests, refused_at
 
 READ_BACK = ("parquet", "jsonl", "imagefolder", "webdataset", "coco", "karpathy")
 
@@ -88,15 +88,7 @@ def test_the_command_says_what_is_not_carried_over(shared_birds, tmp_path, monke
 @pytest.mark.parametrize("step", [0, 5])
 def test_a_second_export_is_refused_wherever_the_first_one_is(shared_birds, tmp_path, step):
     fdrd.export(shared_birds, tmp_path / "alone", to="jsonl")
-    calls, refused = [], []
-
-    def second(*_):
-        calls.append(1)
-        if len(calls) == step + 1:
-            with pytest.raises(FdrdError, match="another process is writing") as error:
-                fdrd.export(shared_birds, tmp_path / "out", to="coco")
-            refused.append(error.value)
-
-    fdrd.export(shared_birds, tmp_path / "out", to="jsonl", progress=second)
-    assert len(refused) == 1
-    assert digests(tmp_path / "out") == digests(tmp_path / "alone")
+    out = tmp_path / "out"
+    with refused_at(step, lambda: fdrd.export(shared_birds, out, to="coco")) as progress:
+        fdrd.export(shared_birds, out, to="jsonl", progress=progress)
+    assert digests(out) == digests(tmp_path / "alone")

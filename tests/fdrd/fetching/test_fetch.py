@@ -1,8 +1,9 @@
-"""`fdrd fetch` against a local server: resumed, checked, unpacked safely, built."""
+"""`fdrd fetch` against a local server: resumed, checked, unpacked safely, built; and two fetches at a time."""
 
 import hashlib
 import io
 import tarfile
+import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from fdrd.sources import find_domains
 from tests.archives import tar
 from tests.command import run_fdrd
 from tests.fdrd.fetching.made_sets import archive, made_files, made_table
+from tests.folders import at_step, digests, refused_at
 
 
 def one_file(url, content, **fields):
@@ -251,3 +253,39 @@ def test_the_command_shows_the_terms_and_asks(tmp_path, monkeypatch):
     assert code == 2
     assert "needs files that only you can get" in accepted
     assert not (tmp_path / "raw").exists()
+
+
+FILES = {f"{number:03}.txt": bytes([number]) * 3000 for number in range(60)}
+
+
+@pytest.fixture
+def packed(server):
+    server.files["a.tar"] = tar(FILES)
+    return one_file(f"{server.url}/a.tar", tar(FILES))
+
+
+def complete(folder):
+    found = digests(folder)
+    assert found.pop("domain.toml")
+    return found == {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
+
+
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_a_second_fetch_into_the_folder_is_refused_wherever_the_first_one_is(
+    packed, server, tmp_path, options, step
+):
+    with refused_at(step, lambda: fetch_set(packed, tmp_path / "out", options)) as progress:
+        fetch_set(packed, tmp_path / "out", options, progress)
+    assert complete(tmp_path / "out")
+    assert len(server.ranges) == 1
+    assert [path.name for path in tmp_path.glob("*out*")] == ["out"]
+
+
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_two_folders_share_one_download(packed, server, tmp_path, options, step):
+    second = threading.Thread(target=fetch_set, args=(packed, tmp_path / "two", options))
+    fetch_set(packed, tmp_path / "one", options, at_step(step, second.start))
+    second.join()
+    assert complete(tmp_path / "one")
+    assert complete(tmp_path / "two")
+    assert server.ranges == [None]  # downloaded once

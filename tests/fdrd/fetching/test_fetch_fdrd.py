@@ -16,7 +16,7 @@ from fdrd.fetching.fetching_run import FetchOptions, fetch_sets
 from tests.command import run_fdrd
 from tests.fdrd.exports.test_full_disk import FullFile
 from tests.fdrd.fetching.made_sets import DOMAINS, made_files, made_table
-from tests.folders import digests
+from tests.folders import at_step, digests
 
 
 @pytest.fixture
@@ -89,18 +89,11 @@ def test_a_fetch_that_is_killed_at_ten_points_resumes(contents, options, tmp_pat
     fetch_sets(chosen, tmp_path / "wanted", replace(options, downloads=tmp_path / "others"))
 
     def killed_at(point):
-        calls = []
-
-        def progress(*_):
-            calls.append(1)
-            if len(calls) == point:
-                os._exit(9)
-
-        fetch_sets(chosen, tmp_path / "raw", options, progress)
+        fetch_sets(chosen, tmp_path / "raw", options, at_step(point, lambda: os._exit(9)))
         os._exit(0)
 
     codes = []
-    for point in range(1, 11):
+    for point in range(10):
         child = multiprocessing.get_context("fork").Process(target=killed_at, args=(point,))
         child.start()
         child.join()

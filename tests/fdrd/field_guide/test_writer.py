@@ -8,7 +8,7 @@ from PIL import Image
 
 from fdrd.errors import FdrdError
 from fdrd.field_guide import categories, draw, sample, splits
-from tests.folders import digests
+from tests.folders import digests, refused_at
 
 SMALL = {"categories": 12, "pairs": 72, "size": 32}
 
@@ -130,14 +130,8 @@ def test_invalid_arguments_are_refused_with_a_remedy(tmp_path, change, message):
 
 @pytest.mark.parametrize(("step", "other"), [(0, {}), (11, {"seed": 1})])
 def test_a_second_sample_into_the_folder_is_refused(drawn, tmp_path, step, other):
-    calls = []
-
-    def second(*_):
-        calls.append(1)
-        if len(calls) == step + 1:
-            with pytest.raises(FdrdError, match="another process is writing"):
-                sample(tmp_path / "raw", **{**SMALL, **other}, workers=1)
-
-    assert sample(tmp_path / "raw", **SMALL, workers=1, progress=second)
+    options = {**SMALL, **other, "workers": 1}
+    with refused_at(step, lambda: sample(tmp_path / "raw", **options)) as progress:
+        assert sample(tmp_path / "raw", **SMALL, workers=1, progress=progress)
     assert digests(tmp_path / "raw") == digests(drawn)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]

@@ -179,7 +179,7 @@ def test_every_answer_ends_in_one_line_and_writes_into_caches_only(name, served,
 
 
 @pytest.mark.parametrize("header", ["ETag", "X_Repo_Commit"])
-def test_a_header_that_leads_out_of_the_cache_is_refused(header, served, things, tmp_path):
+def test_a_header_that_leads_out_of_the_cache_is_refused(header, served, tmp_path):
     before = outside(tmp_path)
     served.fail("HEAD", "/resolve/", headers(**{header: '"../../../../../evil"'}), times=10**6)
     with pytest.raises(FdrdError, match="leads out of the cache"):

@@ -59,7 +59,7 @@ def test_a_parquet_dataset_builds_and_needs_no_network_the_second_time(tmp_path,
     assert again["nothing_to_do"]
 
 
-def test_invalid_names_and_missing_datasets_are_reported(tmp_path, hub):
+def test_invalid_names_and_missing_datasets_are_reported(hub):
     assert local_source("some/folder") == Path("some/folder")
     with pytest.raises(FdrdError, match="write hub:ORG/NAME"):
         local_source("hub:birds")

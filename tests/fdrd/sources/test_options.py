@@ -100,14 +100,6 @@ def test_separators_encodings_and_caption_forms_are_detected(
     assert [item.caption for item in read_with(tmp_path)] == ["A wren."]
 
 
-def test_an_absolute_path_outside_the_source_is_rejected(tmp_path, write, draw):
-    write("img/1.png", draw(1))
-    outside = tmp_path / "outside.png"
-    outside.write_bytes(draw(2))
-    write("a.csv", f"image,caption\n{outside},A.\n{tmp_path}/raw/../outside.png,B.\n")
-    assert categories(read_with(tmp_path)) == ["path_outside", "path_outside"]
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -170,7 +170,7 @@ def test_dictionary_columns_of_pandas_are_read(tmp_path, write, draw, read):
     assert (found.image.path, found.category) == ("wren/1.png", "house wren")
 
 
-def test_parquet_in_an_archive_has_paths_and_no_images(tmp_path, write, draw, read):
+def test_parquet_in_an_archive_has_paths_and_no_images(tmp_path, draw, read):
     parquet(tmp_path / "paths.parquet", {"image": ["img/1.png"], "caption": ["A wren."]})
     parquet(tmp_path / "bytes.parquet", {"image": [draw(2)], "caption": ["A robin."]})
     archive = tmp_path / "raw/birds.zip"

@@ -6,13 +6,9 @@ import tarfile
 
 import pytest
 
-from fdrd.checks.validation import validate
-from fdrd.images.check import read_image
-from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources import find_domains
-from fdrd.storage.manifest import FileCounts, RecordCounts
 from tests.archives import tar
 
 
@@ -36,23 +32,6 @@ def img2dataset(number, draw, **fields):
         (f"{number:09d}.txt", f"Bird {number}.".encode()),
         (f"{number:09d}.json", json.dumps(note).encode()),
     ]
-
-
-def test_img2dataset_shards_are_built_without_unpacking(tmp_path, draw, read):
-    for part in range(2):
-        rows = range(10 * part, 10 * part + 10)
-        pack(tmp_path / f"raw/{part:05d}.tar", [m for row in rows for m in img2dataset(row, draw)])
-        (tmp_path / f"raw/{part:05d}_stats.json").write_text("{}")
-    found = read("webdataset")
-    assert len(found) == 20
-    assert (found[3].caption, found[3].category) == ("Bird 3.", "wren")
-    assert read_image(str(tmp_path / "raw"), found[13].image) == draw(13, form="JPEG")
-    before = sorted(path.name for path in (tmp_path / "raw").iterdir())
-    built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert built.manifest.records == RecordCounts(20, 20, 0)
-    assert built.manifest.files["00001.tar"] == FileCounts(10, 10, {})
-    assert list(validate(tmp_path / "out")) == []
-    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == before
 
 
 def test_categories_come_from_json_cls_classnames_or_folders(tmp_path, write, draw, read):

@@ -84,7 +84,7 @@ def test_the_negatives_that_fool_a_method_are_those_that_score_at_least_as_high(
         assert ("zero_shot" in false.fools(n)) == bool(true <= wrong) == fooled
 
 
-def test_negatives_are_listed_by_the_methods_that_they_fool(measured, tmp_path, open_site):
+def test_negatives_are_listed_by_the_methods_that_they_fool(measured, open_site):
     """One negative is made to fool both methods, all others none, in one kind of many."""
     site = open_site(measured / "set", results=[measured / "runs"], review="fooled")
     index, runs = site.context.library.current(), site.context.runs

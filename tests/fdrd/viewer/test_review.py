@@ -227,7 +227,7 @@ def test_two_reviewers_work_at_once_and_their_agreement_is_shown(drawn, open_sit
 
 
 @pytest.mark.slow
-def test_fifty_kills_lose_no_decision_that_was_acknowledged(drawn, tmp_path):
+def test_fifty_kills_lose_no_decision_that_was_acknowledged(drawn):
     environment = {**os.environ, "FDRD_CACHE": str(drawn / "cache" / "fdrd")}
     options = ("--review", "kills", "--port", "0", "--no-browser")
     command = [sys.executable, "-m", "fdrd", "view", str(drawn / "set"), *options]

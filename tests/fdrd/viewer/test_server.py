@@ -156,7 +156,7 @@ def test_a_server_for_all_addresses_takes_addresses_and_no_names():
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", ""])
-def test_another_origin_may_not_write(drawn, open_site, tmp_path, origin):
+def test_another_origin_may_not_write(drawn, open_site, origin):
     site = open_site(drawn / "set", review=f"origin{len(origin)}")
     headers = {"Origin": origin} if origin else {}
     assert site.ask("/review/decide", "POST", "action=undo", **headers).status == 403
@@ -248,7 +248,7 @@ def test_hostile_captions_names_and_paths_are_shown_as_text(draw, write, tmp_pat
     assert any(len(record["caption"]) > 9000 for record in records)
 
 
-def test_rejected_records_stand_beside_the_kept_ones(drawn, write, draw, tmp_path, open_site):
+def test_rejected_records_stand_beside_the_kept_ones(write, draw, tmp_path, open_site):
     write("train/wren/0.png", draw(0))
     write("test/wren/1.png", draw(0))
     write("train/wren/2.png", draw(2))

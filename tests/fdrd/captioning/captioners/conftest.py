@@ -45,7 +45,6 @@ class Chat:
     asked: list[tuple[str, str]] = field(default_factory=list)
     images: list[bytes] = field(default_factory=list)
     answered: Counter = field(default_factory=Counter)
-    most_at_once: int = 0
     in_flight: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _server: ThreadingHTTPServer | None = None
@@ -64,7 +63,6 @@ class Chat:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with chat._lock:
                     chat.in_flight += 1
-                    chat.most_at_once = max(chat.most_at_once, chat.in_flight)
                 try:
                     chat.reply(self, body)
                 except OSError:

@@ -61,6 +61,13 @@ def quick_dataset(tiny_dataset):
 
 
 @pytest.fixture(scope="session")
+def described():
+    from tests.tiny import described
+
+    return described()
+
+
+@pytest.fixture(scope="session")
 def make_row():
     from tests.tiny import row
 

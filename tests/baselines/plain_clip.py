@@ -16,6 +16,9 @@ from benchmark.training.loop import batches
 
 ONE_WAY = {"loss": "image_to_text"}
 
+PAIRS = 3
+"""Pairs of the compared batch: each is a pass of both plain towers, forth and back."""
+
 
 class PlainCLIP:
     """CLIP (arXiv 2103.00020) written out, over the weights of a `CLIPModel`."""
@@ -167,36 +170,38 @@ def compare(method, batch, logits, mine, loss):
         assert one == pytest.approx(other, abs=allowed)
 
 
+def doubled(make_clip):
+    """Return a backbone whose rounding is far below any mistake."""
+    backbone = make_clip()
+    backbone.model.double()
+    return backbone
+
+
 def check_equal(name, reference, make_clip, tiny_dataset, **options):
     """Check a method that leaves the backbone frozen against `reference(clip, learner, batch)`."""
-    backbone = make_clip()
-    backbone.model.double()  # so that rounding is far below any mistake
+    backbone = doubled(make_clip)
     method = get_method(name)(backbone, **options)
     method.learner.train()
     torch.manual_seed(0)
     with torch.no_grad():  # away from zero and identity, where a missing term would not show
         for parameter in method.learner.parameters():
             parameter += 0.05 * torch.randn_like(parameter)
-    batch = next(batches(tiny_dataset["train"], 5, 0, 0))
+    batch = next(batches(tiny_dataset["train"], PAIRS, 0, 0))
     logits, loss = reference(PlainCLIP(backbone), method.learner, batch)
     compare(method, batch, logits, method.loss(batch), loss)
 
 
-def check_fine_tuning_equal(method, reference, tiny_dataset):
+def check_fine_tuning_equal(name, reference, make_clip, tiny_dataset, **buffers):
     """Check a method that trains a copy against `reference(clip, learner, batch, negatives)`.
 
     Captions of the data offer swaps of the category only, so half of the places are empty.
     """
-    batch = next(batches(tiny_dataset["train"], 5, 0, 0))
+    method = get_method(name)(doubled(make_clip))
+    for buffer, values in buffers.items():
+        getattr(method.learner, buffer).copy_(torch.tensor(values))
+    batch = next(batches(tiny_dataset["train"], PAIRS, 0, 0))
     negatives = method.negatives(tiny_dataset["train"])(batch)
-    size = len(negatives) // 5
+    size = len(negatives) // PAIRS
     rows = [negatives[start : start + size] for start in range(0, len(negatives), size)]
     logits, loss = reference(PlainCLIP(method.backbone), method.learner, batch, rows)
     compare(method, batch, logits, method.loss(batch, negatives), loss)
-
-
-def double_clip(make_clip):
-    """Return a backbone whose rounding is far below any mistake."""
-    backbone = make_clip()
-    backbone.model.double()
-    return backbone

@@ -6,11 +6,9 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from baselines.fsc_clip import focal_loss, local_score
-from benchmark import get_method
+from baselines.fsc_clip import focal_loss
 from tests.baselines.plain_clip import (
     check_fine_tuning_equal,
-    double_clip,
     fine_tuned_logits,
     symmetric,
 )
@@ -23,19 +21,6 @@ def test_the_focal_loss_by_hand():
     expected = -(0.9 * 0.25 * math.log(0.75) + 0.1 * 0.75 * math.log(0.25))
     assert float(focal_loss(logits, real, 1.0, 0.2)) == pytest.approx(expected)
     assert float(focal_loss(logits, real[[1, 1]], 1.0, 0.2)) == 0
-
-
-def test_a_token_is_compared_with_the_patches_that_resemble_it():
-    """Patches e0 and e1; the token e0 attends to the first alone: 2 * 1. Between both at equal shares: 2 / sqrt 2.
-
-    The third token is padding.
-    """
-    patches = torch.eye(3)[None, :2]
-    middle = (torch.eye(3)[0] + torch.eye(3)[2]) / math.sqrt(2)
-    tokens = torch.stack([torch.eye(3)[0], middle, torch.eye(3)[1]])[None]
-    score = local_score(tokens, torch.tensor([[True, True, False]]), patches, scale=2.0)
-    expected = math.log(math.exp(2) + math.exp(2 / math.sqrt(2)))
-    assert score.tolist() == pytest.approx([expected])
 
 
 def reference(clip, _learner, batch, negatives):
@@ -68,7 +53,5 @@ def reference(clip, _learner, batch, negatives):
     return logits, loss
 
 
-@pytest.mark.slow
 def test_it_equals_the_reference(make_clip, tiny_dataset):
-    method = get_method("fsc_clip")(double_clip(make_clip))
-    check_fine_tuning_equal(method, reference, tiny_dataset)
+    check_fine_tuning_equal("fsc_clip", reference, make_clip, tiny_dataset)

@@ -1,6 +1,5 @@
 """MaPLe with an adapter behind each tower."""
 
-import pytest
 import torch
 from torch.nn.functional import normalize
 
@@ -18,6 +17,5 @@ def reference(clip, learner, batch):
     return logits, symmetric(logits)
 
 
-@pytest.mark.slow
 def test_it_equals_the_reference(make_clip, tiny_dataset):
     check_equal("maple_adapter", reference, make_clip, tiny_dataset)

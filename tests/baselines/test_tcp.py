@@ -1,6 +1,5 @@
 """TCP computes later context vectors from the frozen feature of the caption."""
 
-import pytest
 import torch
 
 from tests.baselines.plain_clip import ONE_WAY, check_equal, deep_text, symmetric
@@ -20,6 +19,5 @@ def reference(clip, learner, batch):
     return logits, symmetric(logits, "image_to_text") + 8 * clip.scale / 100 * far
 
 
-@pytest.mark.slow
 def test_it_equals_the_reference(make_clip, tiny_dataset):
     check_equal("tcp", reference, make_clip, tiny_dataset, **ONE_WAY)

@@ -1,7 +1,5 @@
 """Layers of the towers: the same as a plain forward pass with hidden states, without padding, encoded once."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -69,19 +67,6 @@ def test_layers_are_the_means_of_a_plain_forward_pass(name, folders):
         assert (images.layers[row] - found).abs().max() < 1e-6
     assert torch.equal(texts.pooled, encoder.encode_text(CAPTIONS).pooled)
     assert torch.equal(images.pooled, encoder.encode_image(IMAGES).pooled)
-
-
-@promptable
-def test_padding_and_batch_mates_do_not_leak_into_means(name, folders):
-    encoder = load_backbone(str(folders[name]), device="cpu")
-    together = encoder.encode_text(CAPTIONS, layers=CHOSEN).layers
-    for row, caption in enumerate(CAPTIONS):
-        alone = encoder.encode_text([caption], layers=CHOSEN).layers[0]
-        assert (alone - together[row]).abs().max() < 1e-6
-    with_tokens = encoder.encode_text(CAPTIONS, layers=CHOSEN, tokens=True)
-    assert (with_tokens.layers - together).abs().max() < 1e-6
-    again = encoder.encode_text(CAPTIONS[1:2] * 2 + CAPTIONS, layers=CHOSEN).layers
-    assert (again[2:] - together).abs().max() < 1e-6
 
 
 def blocks(backbone, layers, dataset):
@@ -176,10 +161,10 @@ def test_layers_are_read_without_prompts(make_clip):
 def store(folder, layers=(0, 6), texts=None):
     """Store features of two items with (2, 3) images and (2, 3) texts, and layers of width 4 and 5."""
     rows = np.random.default_rng(0)
-    for side, width in (("images", 4), ("texts", 5)):
-        (folder / f"{side}.json").write_text(json.dumps(["a", "b"]))
+    for side, width, numbers in (("images", 4, layers), ("texts", 5, texts or layers)):
+        (folder / f"{side}.json").write_text('["a", "b"]')
         np.save(folder / f"{side}.npy", rows.normal(size=(2, 3)))
-        for layer in layers if side == "images" or texts is None else texts:
+        for layer in numbers:
             np.save(folder / f"{side}.layer-{layer}.npy", rows.normal(size=(2, width)))
     return f"features:{folder}"
 

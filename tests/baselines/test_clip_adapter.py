@@ -8,7 +8,6 @@ import baselines.clip_adapter
 from benchmark import FrozenFeatures, TrainConfig, get_method, load_method
 from benchmark.evaluation.encoding import encode_split
 from benchmark.training.closed_form import Choice
-from tests.baselines.plain_clip import ONE_WAY, bottleneck, check_equal, symmetric
 from tests.encoding import counted, features
 from tests.running import run_method
 
@@ -80,13 +79,3 @@ def test_layers_that_validation_did_not_choose_are_not_read(
             other = z.clone()
             other[0, column] = 9
             assert torch.equal(adapter(z), adapter(other)) != read
-
-
-def reference(clip, learner, batch):
-    images = bottleneck(clip.images(batch.images), learner["image"], 0.2)
-    logits = clip.scale * images @ clip.texts(batch.captions).T
-    return logits, symmetric(logits, "image_to_text")
-
-
-def test_it_equals_the_reference(make_clip, tiny_dataset):
-    check_equal("clip_adapter", reference, make_clip, tiny_dataset, **{"side": "image"} | ONE_WAY)

@@ -9,7 +9,6 @@ from benchmark import Images, TrainConfig, get_method, info_nce
 from benchmark.evaluation.encoding import encode_split
 from benchmark.training.loop import Batch
 from fdrd.errors import FdrdError
-from tests.baselines.plain_clip import ONE_WAY, check_equal, symmetric
 
 TRAIN = TrainConfig(epochs=1, batch_size=8, learning_rate=0.05)
 SHARE = 0.24
@@ -106,17 +105,3 @@ def test_too_many_pairs_are_refused_with_their_number(tiny_clip, tiny_dataset):
         FdrdError, match=r"cocoop: 576 pairs of 576.*lower -M rerank=1.*-M pair_limit=576"
     ):
         method.similarity(images, texts)
-
-
-def reference(clip, learner, batch):
-    images, hidden, out = clip.images(batch.images), learner.shift[0], learner.shift[2]
-    logits = []
-    for image in images:
-        shift = torch.relu(image @ hidden.weight.T + hidden.bias) @ out.weight.T + out.bias
-        texts = clip.texts(batch.captions, context=learner.context.text[0] + shift)
-        logits.append(clip.scale * image @ texts.T)
-    return torch.stack(logits), symmetric(torch.stack(logits), "image_to_text")
-
-
-def test_it_equals_the_reference(make_clip, tiny_dataset):
-    check_equal("cocoop", reference, make_clip, tiny_dataset, **{"rerank": 1} | ONE_WAY)

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from benchmark import Images, get_method
-from tests.baselines.plain_clip import ONE_WAY, both_prompted, check_equal, coupled, symmetric
 from tests.encoding import features
 
 VIT_B_16 = SimpleNamespace(
@@ -54,13 +53,3 @@ def test_with_adapters_it_starts_from_maple(tiny_clip, tiny_dataset):
     )
     for one, other in zip(maple, both, strict=True):
         assert one == pytest.approx(other, abs=1e-6)
-
-
-def reference(clip, learner, batch):
-    images, texts = both_prompted(clip, batch, *coupled(learner))
-    logits = clip.scale * images @ texts.T
-    return logits, symmetric(logits, "image_to_text")
-
-
-def test_it_equals_the_reference(make_clip, tiny_dataset):
-    check_equal("maple", reference, make_clip, tiny_dataset, **ONE_WAY)

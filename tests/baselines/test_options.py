@@ -105,3 +105,19 @@ def test_frozen_towers_read_as_many_words_as_prompted_ones(name, n_ctx, tiny_cli
 def test_impossible_options_are_refused(tiny_clip, name, options, message):
     with pytest.raises(FdrdError, match=message):
         made(name, tiny_clip, **options)
+
+
+def test_context_of_words_is_zero_shot_with_these_words(tiny_clip, tiny_dataset):
+    captions = tiny_dataset["test"].captions
+    coop = get_method("coop")(tiny_clip, n_ctx=3, ctx_init="a photo of")
+    spelled = tiny_clip.encode_text([f"a photo of {caption}" for caption in captions]).pooled
+    with torch.no_grad():
+        assert coop.encode_text(captions).pooled == pytest.approx(spelled, abs=1e-6)
+
+
+def test_a_random_vector_depends_on_content_and_seed_alone():
+    first, other = (get_method("random")(seed=seed) for seed in (0, 1))
+    captions = ["a cat", "a dog"]
+    vectors = first.encode_text(captions).pooled
+    assert torch.equal(first.encode_text(captions[::-1]).pooled, vectors.flip(0))
+    assert not torch.equal(other.encode_text(captions).pooled, vectors)

@@ -6,7 +6,6 @@ import torch
 
 from baselines.promptsrc import divergence
 from benchmark import TrainConfig, get_method
-from tests.baselines.plain_clip import ONE_WAY, both_prompted, check_equal, symmetric
 
 TRAIN = TrainConfig(epochs=1, batch_size=8, learning_rate=0.02)
 UNREGULATED = {"text_weight": 0.0, "image_weight": 0.0, "logit_weight": 0.0, "gpa_std": 0.0}
@@ -79,22 +78,3 @@ def test_the_default_mean_is_at_three_quarters_of_the_epochs(tiny_clip):
     twenty = get_method("promptsrc")(tiny_clip, train=TrainConfig(epochs=20))
     assert twenty.learner.mean == 15  # the paper's
     assert make(tiny_clip, gpa_mean=3).learner.mean == 3
-
-
-def reference(clip, learner, batch):
-    prompts = learner.prompts
-    images, texts = both_prompted(
-        clip, batch, list(prompts.context.text), list(prompts.tokens.vision)
-    )
-    plain_images, plain_texts = clip.images(batch.images), clip.texts(batch.captions)
-    logits = clip.scale * images @ texts.T
-    p = (clip.scale * plain_images @ plain_texts.T).log_softmax(1)
-    q = logits.log_softmax(1)
-    near = 25 * (texts - plain_texts).abs().mean() + 10 * (images - plain_images).abs().mean()
-    divergence = (p.exp() * (p - q)).sum() / q.numel()  # of the prompted from the frozen ones
-    near = clip.scale / 100 * near
-    return logits, symmetric(logits, "image_to_text") + near + divergence
-
-
-def test_it_equals_the_reference(make_clip, tiny_dataset):
-    check_equal("promptsrc", reference, make_clip, tiny_dataset, **ONE_WAY)

@@ -17,10 +17,8 @@ from benchmark.reporting.result_plots import plots_of
 from benchmark.result import QueryRanks, read_results
 from fdrd.errors import FdrdError
 
-ROWS = [
-    "zero_shot",
-    benchmark.Run(method="coop", label="50 % & CoOp_x", options={"n_ctx": 2}),
-]
+LABEL = "50 % & CoOp_x"
+ROWS = ["zero_shot", benchmark.Run(method="coop", label=LABEL, options={"n_ctx": 2})]
 OTHERS = QueryRanks("1 1 2", "1 1 2")
 
 
@@ -85,30 +83,31 @@ def test_latex_escapes_names_and_marks_the_best(folder):
     assert "MRR against zero\\_shot" in others[0]
 
 
-def test_the_figures_show_courses_by_step_and_mrr_by_shots(folder, results, tmp_path, monkeypatch):
+def test_the_figures_show_courses_by_step_and_mrr_by_shots(results):
     (comparison,) = group_results(results)
     plots = {plot.name: plot for plot in plots_of(comparison)}
     assert plots["training-mrr-1-shots"].title.endswith("1 training images per category")
     assert plots["training-mrr-all-shots"].title.endswith("all training images")
-    courses = {each.label: each for each in plots["training-mrr-1-shots"].series}
-    course = courses["50 % & CoOp_x"]
+    course = {each.label: each for each in plots["training-mrr-1-shots"].series}[LABEL]
     fits = [r.fit for r in results if r.settings.method == "coop" and r.settings.shots == 1]
     assert list(course.x) == [0, 2, 4]
+    starts = [100 * fit.untrained_mrr for fit in fits]
     ends = [100 * fit.epochs[1].validation_mrr for fit in fits]
-    assert course.values[0] == pytest.approx(sum(100 * fit.untrained_mrr for fit in fits) / 2)
-    assert course.values[2] == pytest.approx(sum(ends) / 2)
+    assert course.values[::2] == pytest.approx([sum(starts) / 2, sum(ends) / 2])
     assert course.spread[2] == pytest.approx(abs(ends[0] - ends[1]) / 2**0.5)
     shots = plots["shots"]
     assert (list(shots.x), shots.names) == ([1, 4, 8], {8: "all"})
     by_label = {each.label: each for each in shots.series}
-    assert set(by_label) == {"zero_shot", "50 % & CoOp_x"}
+    assert set(by_label) == {"zero_shot", LABEL}
     assert len(set(by_label["zero_shot"].values)) == 1
-    mrr = {row.label: row.mrr("mean") for row in comparison.rows}
-    for place, end in enumerate((" (shots=1)", " (shots=4)", "")):
-        shown = by_label["50 % & CoOp_x"].values[place]
-        assert shown == pytest.approx(100 * mrr[f"50 % & CoOp_x{end}"])
-    assert len(by_label["50 % & CoOp_x"].spread) == 3
     assert by_label["zero_shot"].color == 0
+    mrr = {row.label: 100 * row.mrr("mean") for row in comparison.rows}
+    expected = [mrr[f"{LABEL}{end}"] for end in (" (shots=1)", " (shots=4)", "")]
+    assert by_label[LABEL].values == pytest.approx(expected)
+    assert len(by_label[LABEL].spread) == 3
+
+
+def test_figures_are_written_as_vectors_and_pixels(folder, tmp_path, monkeypatch):
     write, drawn = pages.write_plots, {}
 
     def write_shots(plots, folder):

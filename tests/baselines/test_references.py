@@ -1,7 +1,7 @@
-"""A second, plain implementation of CLIP that methods are compared with, in logits, loss and gradients.
+"""Methods equal plain implementations of their papers, in logits, loss and gradients.
 
-It shares nothing with the package but tensors: it reads the weights of a random CLIP and runs one caption or image
-at a time, without padding, hooks or batches. The test file of a method has the reference of its paper on top of it.
+These share nothing with the package but tensors. `PlainCLIP` reads the weights of a random CLIP and runs one caption or
+image at a time, without padding, hooks or batches; the function with the name of a method is its paper on top of that.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from torch.nn.functional import layer_norm, normalize
 from benchmark import get_method
 from benchmark.models.image_batches import PixelCache
 from benchmark.training.loop import batches
-
-ONE_WAY = {"loss": "image_to_text"}
 
 PAIRS = 3
 """Pairs of the compared batch: each is a pass of both plain towers, forth and back."""
@@ -152,6 +150,163 @@ def with_negatives(clip, logits, images, others):
     return torch.cat([logits, clip.scale * images @ every.T], dim=1)
 
 
+def coop(clip, learner, batch):
+    images = clip.images(batch.images)
+    logits = clip.scale * images @ clip.texts(batch.captions, context=learner.text[0]).T
+    return logits, symmetric(logits, "image_to_text")
+
+
+def cocoop(clip, learner, batch):
+    images, hidden, out = clip.images(batch.images), learner.shift[0], learner.shift[2]
+    logits = []
+    for image in images:
+        shift = torch.relu(image @ hidden.weight.T + hidden.bias) @ out.weight.T + out.bias
+        texts = clip.texts(batch.captions, context=learner.context.text[0] + shift)
+        logits.append(clip.scale * image @ texts.T)
+    return torch.stack(logits), symmetric(torch.stack(logits), "image_to_text")
+
+
+def coprompt(clip, learner, batch):
+    images, texts = both_prompted(clip, batch, *coupled(learner.prompts))
+    images, texts = bottleneck(images, learner.image, 0.1), bottleneck(texts, learner.text, 0.2)
+    logits = clip.scale * images @ texts.T
+    far = (1 - (images * clip.images(batch.images)).sum(1)).mean()
+    far = far + (1 - (texts * clip.texts(batch.captions)).sum(1)).mean()
+    return logits, symmetric(logits, "image_to_text") + 8 * clip.scale / 100 * far
+
+
+def tcp(clip, learner, batch):
+    hidden, out = learner.network[0], learner.network[2]
+    texts = []
+    for caption in batch.captions:
+        h = clip.texts([caption])[0] @ hidden.weight.T + hidden.bias
+        h = (h * torch.sigmoid(1.702 * h)) @ out.weight.T + out.bias
+        edit = deep_text([learner.context.text[0], h.view(4, -1)])
+        texts.append(clip.texts([caption], context=learner.context.text[0], before=edit)[0])
+    texts = torch.stack(texts)
+    far = (1 - (texts * clip.texts(batch.captions)).sum(1)).mean()
+    logits = clip.scale * clip.images(batch.images) @ texts.T
+    return logits, symmetric(logits, "image_to_text") + 8 * clip.scale / 100 * far
+
+
+def maple(clip, learner, batch):
+    images, texts = both_prompted(clip, batch, *coupled(learner))
+    logits = clip.scale * images @ texts.T
+    return logits, symmetric(logits, "image_to_text")
+
+
+def maple_adapter(clip, learner, batch):
+    images, texts = both_prompted(clip, batch, *coupled(learner.prompts))
+
+    def adapted(x, adapter):
+        inner, last = adapter.inner[0].weight, adapter.inner[2].weight
+        return normalize(x + torch.relu(x @ inner.T) @ last.T, dim=-1)
+
+    logits = clip.scale * adapted(images, learner.image) @ adapted(texts, learner.text).T
+    return logits, symmetric(logits)
+
+
+def mmrl(clip, learner, batch):
+    """Tokens follow BOS and the class token, in the second and third layer."""
+
+    def joining(maps):
+        def before(layer, x):
+            if layer == 0:
+                return x
+            tokens = learner.tokens @ maps[layer - 1].weight.T + maps[layer - 1].bias
+            return torch.cat([x[:1], tokens, x[1 if layer == 1 else 6 :]])
+
+        return before
+
+    states = [
+        clip.image_states(p, before=joining(learner.to_vision))
+        for p in clip.pixels.of(batch.images)
+    ]
+    images = torch.stack([s[0] for s in states]) @ clip.projection("image")
+    images = normalize(images, dim=1).float()
+    second = torch.stack([s[1:6].mean(0) for s in states]).float() @ learner.readout
+    second = normalize(second, dim=1)
+    texts = clip.texts(batch.captions, before=joining(learner.to_text))
+    far = (1 - (images * clip.images(batch.images)).sum(1)).mean()
+    far = far + (1 - (texts * clip.texts(batch.captions)).sum(1)).mean()
+    one, other = (clip.scale * each @ texts.T for each in (images, second))
+    loss = 0.7 * symmetric(one, "image_to_text") + 0.3 * symmetric(other, "image_to_text")
+    return 0.7 * one + 0.3 * other, loss + clip.scale / 100 * far
+
+
+def promptsrc(clip, learner, batch):
+    prompts = learner.prompts
+    images, texts = both_prompted(
+        clip, batch, list(prompts.context.text), list(prompts.tokens.vision)
+    )
+    plain_images, plain_texts = clip.images(batch.images), clip.texts(batch.captions)
+    logits = clip.scale * images @ texts.T
+    p = (clip.scale * plain_images @ plain_texts.T).log_softmax(1)
+    q = logits.log_softmax(1)
+    near = 25 * (texts - plain_texts).abs().mean() + 10 * (images - plain_images).abs().mean()
+    divergence = (p.exp() * (p - q)).sum() / q.numel()  # of the prompted from the frozen ones
+    near = clip.scale / 100 * near
+    return logits, symmetric(logits, "image_to_text") + near + divergence
+
+
+def clip_adapter(clip, learner, batch):
+    images = bottleneck(clip.images(batch.images), learner["image"], 0.2)
+    logits = clip.scale * images @ clip.texts(batch.captions).T
+    return logits, symmetric(logits, "image_to_text")
+
+
+def negclip(clip, _learner, batch, negatives):
+    logits, _, (images, _, others) = fine_tuned_logits(clip, batch, negatives)
+    return logits, symmetric(with_negatives(clip, logits, images, others))
+
+
+def ce_clip(clip, learner, batch, negatives):
+    margin = learner.margin.tolist()
+    logits, _, (images, texts, others) = fine_tuned_logits(clip, batch, negatives)
+    rank = contrast = 0
+    every = torch.stack([n for row in others for n in row])
+    for number, row in enumerate(negatives):
+        positive = logits[number, number]
+        for place, caption in enumerate(row):
+            if caption:
+                wrong = clip.scale * images[number] @ clip.texts([caption])[0]
+                rank = rank + torch.relu(margin[place] + wrong - positive) / 4
+        among = torch.cat([positive[None], clip.scale * texts[number] @ every.T])
+        contrast = contrast + among.exp().sum().log() - positive
+    total = symmetric(with_negatives(clip, logits, images, others))
+    return logits, total + 0.2 * rank / len(logits) + 0.3 * contrast / len(logits)
+
+
+def fsc_clip(clip, _learner, batch, negatives):
+    patches = [
+        normalize(clip.image_states(p)[1:] @ clip.projection("image"), dim=-1)
+        for p in clip.pixels.of(batch.images)
+    ]
+
+    def local(number, caption):
+        total = 0
+        for token in normalize(clip.text_states(caption)[1:-1], dim=-1):
+            near = (patches[number] @ token).detach()
+            weight = (near - near.min()) / (near.max() - near.min())
+            seen = normalize(weight / weight.sum() @ patches[number], dim=-1)
+            total = total + (clip.scale * seen @ token).exp()
+        return total.log()
+
+    def focal(scores):
+        p = torch.stack(scores).softmax(0)
+        target = torch.full_like(p, 0.02 / len(p))
+        target[0] += 0.98
+        return -(target * (1 - p) ** 2 * p.log()).sum()
+
+    logits, own, _ = fine_tuned_logits(clip, batch, negatives)
+    loss = symmetric(logits)
+    for number, row in enumerate(negatives):
+        whole = focal([logits[number, number], *own[number]])
+        parts = focal([local(number, c) for c in (batch.captions[number], *filter(None, row))])
+        loss = loss + (0.5 * whole + 0.2 * parts) / len(logits)
+    return logits, loss
+
+
 def compare(method, batch, logits, mine, loss):
     """Check logits, loss and the gradient of every learned parameter."""
     with torch.no_grad():
@@ -177,10 +332,24 @@ def doubled(make_clip):
     return backbone
 
 
-def check_equal(name, reference, make_clip, tiny_dataset, **options):
-    """Check a method that leaves the backbone frozen against `reference(clip, learner, batch)`."""
+FROZEN = {
+    coop: {"n_ctx": 4},
+    cocoop: {"rerank": 1},
+    coprompt: {},
+    tcp: {},
+    maple: {},
+    maple_adapter: {"loss": "symmetric"},
+    mmrl: {},
+    promptsrc: {},
+    clip_adapter: {"side": "image"},
+}
+
+
+@pytest.mark.parametrize("reference", FROZEN, ids=lambda each: each.__name__)
+def test_a_method_that_leaves_the_backbone_frozen(reference, make_clip, tiny_dataset):
     backbone = doubled(make_clip)
-    method = get_method(name)(backbone, **options)
+    options = {"loss": "image_to_text", **FROZEN[reference]}
+    method = get_method(reference.__name__)(backbone, **options)
     method.learner.train()
     torch.manual_seed(0)
     with torch.no_grad():  # away from zero and identity, where a missing term would not show
@@ -191,14 +360,12 @@ def check_equal(name, reference, make_clip, tiny_dataset, **options):
     compare(method, batch, logits, method.loss(batch), loss)
 
 
-def check_fine_tuning_equal(name, reference, make_clip, tiny_dataset, **buffers):
-    """Check a method that trains a copy against `reference(clip, learner, batch, negatives)`.
-
-    Captions of the data offer swaps of the category only, so half of the places are empty.
-    """
-    method = get_method(name)(doubled(make_clip))
-    for buffer, values in buffers.items():
-        getattr(method.learner, buffer).copy_(torch.tensor(values))
+@pytest.mark.parametrize("reference", [negclip, ce_clip, fsc_clip], ids=lambda each: each.__name__)
+def test_a_method_that_trains_a_copy(reference, make_clip, tiny_dataset):
+    """Captions of the data offer swaps of the category only, so half of the places are empty."""
+    method = get_method(reference.__name__)(doubled(make_clip))
+    if reference is ce_clip:
+        method.learner.margin.copy_(torch.tensor([0.5, 1.0, 2.0, 3.0]))
     batch = next(batches(tiny_dataset["train"], PAIRS, 0, 0))
     negatives = method.negatives(tiny_dataset["train"])(batch)
     size = len(negatives) // PAIRS

@@ -53,24 +53,26 @@ def clip_processor():
     return t.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=SQUARE)
 
 
+def _text(words, **more):
+    return {**SMALL, "vocab_size": len(words), "max_position_embeddings": 24, **more}
+
+
 def metaclip_2():
     words = tokenizer("<s>", "</s>", "<pad>", 24)
-    text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 24, "projection_dim": 16,
-            "bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id,
-            "pad_token_id": words.pad_token_id}  # fmt: skip
+    ends = {each: getattr(words, each) for each in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    text = _text(words, projection_dim=16, **ends)
     config = t.MetaClip2Config(text_config=text, vision_config=VISION, projection_dim=16)
     return t.MetaClip2Model(config), words, clip_processor()
 
 
-def _siglip_text(words, context):
-    return {**SMALL, "vocab_size": len(words), "max_position_embeddings": context,
-            "projection_size": 48, "pad_token_id": words.pad_token_id,
-            "eos_token_id": words.eos_token_id, "bos_token_id": None}  # fmt: skip
+def _siglip_text(words):
+    ends = {each: getattr(words, each) for each in ("eos_token_id", "pad_token_id")}
+    return _text(words, projection_size=48, bos_token_id=None, **ends)
 
 
 def siglip():
     words = tokenizer("", "</s>", "<pad>", 24, model_input_names=["input_ids"])
-    config = t.SiglipConfig(text_config=_siglip_text(words, 24), vision_config=VISION)
+    config = t.SiglipConfig(text_config=_siglip_text(words), vision_config=VISION)
     return t.SiglipModel(config), words, t.SiglipImageProcessorPil(size=SQUARE)
 
 
@@ -86,51 +88,39 @@ def siglip2():
                 pieces.append(spelled + letter)
             spelled += letter
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
-    words = t.Siglip2Tokenizer(
-        vocab=vocabulary,
-        merges=merges,
-        model_max_length=24,
-        padding_side="right",
-        add_eos_token=True,
-    )
+    options = {"model_max_length": 24, "padding_side": "right", "add_eos_token": True}
+    words = t.Siglip2Tokenizer(vocab=vocabulary, merges=merges, **options)
     vision = {**SMALL, "hidden_size": 48, "patch_size": 16, "num_patches": 16}
-    config = t.Siglip2Config(text_config=_siglip_text(words, 24), vision_config=vision)
+    config = t.Siglip2Config(text_config=_siglip_text(words), vision_config=vision)
     images = t.Siglip2ImageProcessorPil(patch_size=16, max_num_patches=6)
     return t.Siglip2Model(config), words, images
 
 
 def chinese_clip():
     words = tokenizer("[CLS]", "[SEP]", "[PAD]", 24)
-    text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 24}
-    config = t.ChineseCLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)
-    return (
-        t.ChineseCLIPModel(config),
-        words,
-        t.ChineseCLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=SQUARE),
-    )
+    towers = {"text_config": _text(words), "vision_config": VISION, "projection_dim": 16}
+    images = t.ChineseCLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=SQUARE)
+    return t.ChineseCLIPModel(t.ChineseCLIPConfig(**towers)), words, images
 
 
 def altclip():
     words = tokenizer("<s>", "</s>", "<pad>", 24)
-    text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 26, "project_dim": 24,
-            "pad_token_id": words.pad_token_id}  # fmt: skip
-    config = t.AltCLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)
-    return t.AltCLIPModel(config), words, clip_processor()
+    more = {"max_position_embeddings": 26, "project_dim": 24, "pad_token_id": words.pad_token_id}
+    towers = {"text_config": {**_text(words), **more}, "vision_config": VISION}
+    return t.AltCLIPModel(t.AltCLIPConfig(**towers, projection_dim=16)), words, clip_processor()
 
 
 def align():
     words = tokenizer("[CLS]", "[SEP]", "[PAD]", 24)
-    text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 24}
-    vision = {"image_size": 32, "width_coefficient": 1.0, "depth_coefficient": 0.1, "hidden_dim": 16,
-              "kernel_sizes": [3, 3], "in_channels": [32, 16], "out_channels": [16, 16],
-              "depthwise_padding": [], "strides": [1, 2], "num_block_repeats": [1, 1],
-              "expand_ratios": [1, 2]}  # fmt: skip
-    config = t.AlignConfig(text_config=text, vision_config=vision, projection_dim=16)
-    return (
-        t.AlignModel(config),
-        words,
-        t.EfficientNetImageProcessorPil(size=SQUARE, crop_size=SQUARE),
-    )
+    vision = {
+        **{"image_size": 32, "width_coefficient": 1.0, "depth_coefficient": 0.1, "hidden_dim": 16},
+        **{"kernel_sizes": [3, 3], "in_channels": [32, 16], "out_channels": [16, 16]},
+        **{"depthwise_padding": [], "strides": [1, 2], "num_block_repeats": [1, 1]},
+        "expand_ratios": [1, 2],
+    }
+    towers = {"text_config": _text(words), "vision_config": vision, "projection_dim": 16}
+    images = t.EfficientNetImageProcessorPil(size=SQUARE, crop_size=SQUARE)
+    return t.AlignModel(t.AlignConfig(**towers)), words, images
 
 
 ARCHITECTURES = {

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.cocoop import SAMPLE
 from benchmark import Images, TrainConfig, get_method, info_nce
 from benchmark.evaluation.encoding import encode_split
 from benchmark.training.loop import Batch
@@ -78,24 +77,6 @@ def test_the_score_of_a_pair_does_not_depend_on_the_gallery(fitted, tiny_dataset
             for caption in range(24):
                 alone = fitted.similarity(images[[image]], texts[[caption]]).item()
                 assert alone == pytest.approx(float(whole[image, caption]), abs=1e-5)
-
-
-def test_text_features_are_frozen_and_hold_the_caption(tiny_clip):
-    """Cut where the prompted tower will cut, n_ctx tokens earlier."""
-    method = make(tiny_clip, n_ctx=4)
-    captions = ["a cat and a dog on the left " * 5, "ein Käfer, 甲虫", "a"]
-    texts = method.encode_text(captions)
-    assert torch.equal(texts.pooled, tiny_clip.encode_text(captions, reserve=4).pooled)
-    assert not torch.equal(texts.pooled[0], tiny_clip.encode_text(captions).pooled[0])
-    assert texts.captions == tuple(captions)
-
-
-def test_the_sample_consists_of_training_captions(fitted, tiny_dataset):
-    known = fitted.encode_text(tiny_dataset["train"].captions).pooled
-    assert len(fitted.learner.sample) == SAMPLE
-    nearest = (fitted.learner.sample @ known.T).max(dim=1)
-    assert nearest.values.min() > 1 - 1e-5
-    assert set(nearest.indices.tolist()) == set(range(24))
 
 
 def test_too_many_pairs_are_refused_with_their_number(tiny_clip, tiny_dataset):

@@ -66,19 +66,6 @@ def test_a_single_tower_can_be_adapted(towers, learns, tiny_clip, tiny_dataset):
     assert all(torch.equal(given[name], base[name]) for name in given)
 
 
-def test_the_seed_determines_the_initial_updates(tiny_clip):
-    def drawn(seed):
-        return list(lora(tiny_clip, seed=seed).learner.state_dict().values())
-
-    def same(one, other):
-        return all(torch.equal(*each) for each in zip(one, other, strict=True))
-
-    state = torch.random.get_rng_state()
-    assert same(drawn(0), drawn(0))
-    assert not same(drawn(0), drawn(1))
-    assert torch.equal(torch.random.get_rng_state(), state)
-
-
 def test_without_peft_the_remedy_is_named(tiny_clip, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(FdrdError, match=r"lora needs peft.*pip install 'fdrd\[lora\]'"):

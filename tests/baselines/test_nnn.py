@@ -53,22 +53,6 @@ def test_a_score_is_corrected_for_image_and_caption_by_hand():
     assert score(method, [0], [90]) == pytest.approx(expected, abs=1e-6)
 
 
-def test_an_image_near_every_caption_no_longer_wins():
-    """Captions at 0 and 60 degrees, their images at -35 and 95, and a hub at 30 in between.
-
-    Each caption is at 30 degrees from the hub and at 35 from its image. In training, captions lie
-    where those of the test lie. The hub pays cos 30, the images cos 35 of alpha = 1.
-    """
-    images, captions = [-35, 95, 30], [0, 60]
-    assert score(plane([0], [0], 0.0, 1), images, captions).argmax(axis=0).tolist() == [2, 2]
-    corrected = score(plane([0], [0, 60], 1.0, 1), images, captions)
-    assert corrected[0, 0] == pytest.approx(
-        corrected[2, 0], abs=1e-6
-    )  # both 0, less what captions pay
-    stronger = score(plane([0], [0, 60], 1.5, 1), images, captions)
-    assert stronger.argmax(axis=0).tolist() == [0, 1]
-
-
 def test_more_neighbors_than_queries_means_all_queries():
     many, three = (plane([10, 20], [1, 2, 3], 0.5, k) for k in (100, 3))
     three.images.choose(0.5, 2)

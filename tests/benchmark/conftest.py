@@ -63,3 +63,21 @@ def two_domains(make_row, make_dataset, make_drawing):
         return make_dataset(rows, name)
 
     return {name: split(name) for name in SPLITS}
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory, clip_parts):
+    """Folders of a random model of each architecture."""
+    from tests.tiny_encoders import ARCHITECTURES, save
+
+    root = tmp_path_factory.mktemp("encoders")
+    for part in clip_parts():
+        part.save_pretrained(root / "clip")
+    return {"clip": root / "clip", **{name: save(name, root / name) for name in ARCHITECTURES}}
+
+
+@pytest.fixture(scope="session")
+def encoders(folders):
+    from benchmark import load_backbone
+
+    return {name: load_backbone(str(folder), device="cpu") for name, folder in folders.items()}

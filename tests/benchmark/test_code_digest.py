@@ -151,12 +151,7 @@ def bare_exec():
     return lambda text: exec(text, names), names
 
 
-def ipython():
-    shell = pytest.importorskip("IPython").InteractiveShell()
-    return lambda text: shell.run_cell(text).raise_error(), shell.user_ns
-
-
-@pytest.fixture(params=[console, bare_exec, ipython])
+@pytest.fixture(params=[console, bare_exec])
 def shell(request, registry):
     """Return a function that runs a cell, and the names of the session."""
     return request.param()

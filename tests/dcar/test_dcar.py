@@ -94,25 +94,6 @@ def test_weights_compare_the_image_with_a_blank_one(tiny_clip, tiny_dataset):
     assert (weights[1] - 1).abs().max() < 1e-3
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"category_candidates": "own"},
-        {"n_attribute": 2},
-        {"loss": "sigmoid"},
-        {"adapter": False},
-        {"adapter_reduction": 0.5, "gamma": 0.5},
-        {"depth": -1, "n_ctx": 1},
-    ],
-    ids=",".join,
-)
-def test_every_option_trains(options, tiny_clip, quick_dataset):
-    train = replace(TRAIN, batch_size=24)
-    method = made(tiny_clip, **{"depth": 2, "adapter_epochs": 3, "train": train, **options})
-    log = method.fit(quick_dataset["train"], quick_dataset["validation"])
-    assert log.epochs[-1].loss < log.epochs[0].loss
-
-
 def test_the_sigmoid_loss_pair_by_pair(make_clip, tiny_dataset):
     backbone = make_clip()
     backbone.logit_bias = -3.0

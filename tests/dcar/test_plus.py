@@ -9,7 +9,6 @@ from torch.nn.functional import normalize
 
 import dcar.plus
 from benchmark import Images, TrainConfig, get_method
-from benchmark.models.plain_encoder import PlainEncoder
 from benchmark.training.loop import batches, order_of_rows
 from benchmark.training.losses import info_nce
 from dcar.plus import SCALES, TRAIN, Start, choose_starts, weighed
@@ -137,18 +136,6 @@ def test_without_a_better_map_it_starts_from_the_joint_space(rank, tiny_clip, ti
     method, test = get_method("dcar_plus")(tiny_clip, rank=rank), tiny_dataset["test"]
     found = method.similarity(*encoded(method, test))
     assert (found - joint_scores(tiny_clip, test)).abs().max() < 1e-6
-
-
-def test_an_encoder_without_layers_has_the_joint_space(tiny_clip, tiny_dataset):
-    plain = PlainEncoder(
-        lambda images: tiny_clip.encode_image(images).pooled,
-        lambda captions: tiny_clip.encode_text(captions).pooled,
-        name="plain",
-        fingerprint="0" * 64,
-        dim=tiny_clip.dim,
-    )
-    method, _ = fitted(plain, tiny_dataset, layers="auto")
-    assert method.learner.image.map.shape[0] == tiny_clip.dim
 
 
 def test_rows_of_a_category_follow_each_other():

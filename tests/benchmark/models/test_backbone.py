@@ -70,15 +70,6 @@ def test_weights_beside_what_cannot_be_copied_are_never_shared(make_clip):
         backbone.trainable_copy()
 
 
-def test_placeholder_tokens_in_slots_have_no_effect(tiny_clip, monkeypatch):
-    context = Prompts(text=drawn_prompts(1, 3, tiny_clip.text_width))
-    before = tiny_clip.encode_text(CAPTIONS, context).pooled
-    monkeypatch.setattr(tiny_clip, "bos", 5)
-    ids, _ = tiny_clip.tokenize(CAPTIONS, 21)
-    assert 5 not in ids[:, :1]  # the slots changed, BOS did not
-    assert torch.equal(tiny_clip.encode_text(CAPTIONS, context).pooled, before)
-
-
 def test_no_hook_is_left_after_an_exception(tiny_clip, monkeypatch):
     layers = tiny_clip.model.text_model.encoder.layers
 

@@ -74,10 +74,8 @@ def test_training_in_chunks_gives_the_same_parameters(tiny_clip, quick_dataset, 
             seen.append(len(args[0]))
 
     def learned(size):
-        config = TrainConfig(
-            epochs=1, batch_size=12, learning_rate=0.1, chunk_size=size, precision=precision,
-            keep_untrained=False,
-        )  # fmt: skip
+        plan = {"epochs": 1, "batch_size": 12, "learning_rate": 0.1, "keep_untrained": False}
+        config = TrainConfig(**plan, chunk_size=size, precision=precision)
         learner = CoupledPrompts(tiny_clip, 2, "", 2, "linear", seed=0)
         method = PromptMethod(tiny_clip, learner, config)
         method.fit(quick_dataset["train"], quick_dataset["validation"])

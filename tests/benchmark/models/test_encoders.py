@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny_encoders import ARCHITECTURES, save
+from tiny_encoders import ARCHITECTURES
 from torch.nn.functional import normalize
 from transformers import AutoModel, AutoTokenizer
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
@@ -29,19 +29,6 @@ CAPTIONS = [
 IMAGES = [Image.radial_gradient("L").resize((40 + 20 * n, 64)).convert("RGB") for n in range(3)]
 SIDES = (("encode_text", CAPTIONS), ("encode_image", IMAGES))
 PROMPTABLE = ("clip", "metaclip_2", "siglip", "siglip2")
-
-
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory, clip_parts):
-    root = tmp_path_factory.mktemp("encoders")
-    for part in clip_parts():
-        part.save_pretrained(root / "clip")
-    return {"clip": root / "clip", **{name: save(name, root / name) for name in ARCHITECTURES}}
-
-
-@pytest.fixture(scope="session")
-def encoders(folders):
-    return {name: load_backbone(str(folder), device="cpu") for name, folder in folders.items()}
 
 
 every = pytest.mark.parametrize("name", ["clip", *ARCHITECTURES])
@@ -192,7 +179,7 @@ def test_a_feature_beyond_pooled_ones_is_refused_if_not_offered(name, encoders):
             encoder.encode_image(IMAGES, tokens=True)
 
 
-@every
+@with_and_without_prompts
 def test_cached_features_are_the_same(name, folders, encoders, tmp_path):
     for _ in range(2):
         frozen = FrozenFeatures(tmp_path)
@@ -276,12 +263,6 @@ def test_a_trainable_copy_leaves_the_given_weights_alone(name, encoders):
             weight.add_(0.1)
     assert not close(copied.encode_text(CAPTIONS).pooled, before, 1e-3)
     assert torch.equal(encoder.encode_text(CAPTIONS).pooled, before)
-
-
-@pytest.mark.parametrize("name", ["siglip", "siglip2"])
-def test_captions_of_siglip_are_lower_cased(name, encoders):
-    lower, upper = encoders[name].encode_text(["a red cat", "A Red CAT"]).pooled
-    assert torch.equal(lower, upper)
 
 
 @pytest.mark.parametrize("name", ["siglip", "siglip2"])

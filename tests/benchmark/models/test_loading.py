@@ -34,14 +34,6 @@ def loader(saved, tmp_path):
     return file
 
 
-def test_a_saved_folder_is_the_backbone_that_was_saved(saved, tiny_clip):
-    loaded = load_backbone(str(saved), device="cpu")
-    assert loaded.fingerprint == tiny_clip.fingerprint
-    captions = ["a red circle on the left"]
-    one, other = (each.encode_text(captions).pooled for each in (loaded, tiny_clip))
-    assert (one - other).abs().max() < 1e-6
-
-
 def test_torchvision_changes_no_pixel(saved, tiny_clip):
     pytest.importorskip("torchvision")
     loaded = load_backbone(str(saved), device="cpu")

@@ -1,16 +1,15 @@
 """Losses leave out pairs that repeat, and read the scale that the configuration asks for."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from benchmark import Adapter, ContextVectors, PromptMethod, TrainConfig
+from benchmark import ContextVectors, PromptMethod, TrainConfig
 from benchmark.train_context import TrainContext
 from benchmark.training.logit_scale import LogitScale
-from benchmark.training.loop import _groups, _optimizer, batches
+from benchmark.training.loop import batches
 from benchmark.training.losses import contrastive_loss, info_nce, sigmoid_loss
 from benchmark.training.resumable import resumable
 from fdrd.errors import FdrdError
@@ -68,14 +67,6 @@ class Scaled:
     logit_scale, logit_bias, device = 20.0, -3.0, torch.device("cpu")
 
 
-@pytest.mark.parametrize(("scale", "expected"), [("8", 8.0), ("backbone", 20.0)])
-def test_a_number_replaces_the_scale_in_the_loss(scale, expected, tiny_dataset):
-    batch = next(batches(tiny_dataset["train"], 2, seed=0, epoch=0))
-    factor, bias = LogitScale(Scaled(), scale).values()
-    batch = replace(batch, scale=factor, bias=bias)
-    assert (batch.scale_of(Scaled()), batch.bias_of(Scaled())) == (expected, -3.0)
-
-
 def test_a_learned_scale_starts_at_the_backbones_gets_gradients_and_stays_below_100():
     backbone = Scaled()
     scale = LogitScale(backbone, "learned")
@@ -106,18 +97,6 @@ def test_the_scale_decides_the_loss_of_a_method(tiny_clip, quick_dataset, scale)
 def test_a_wrong_scale_is_refused(given):
     with pytest.raises(FdrdError, match=f"scale={given}: give backbone, learned or a number"):
         TrainConfig().changed({"scale": given})
-
-
-def test_parts_of_a_learner_may_have_a_share_of_the_rate():
-    learner = torch.nn.ModuleDict(
-        {"prompts": torch.nn.Linear(2, 2), "adapter": Adapter(4, "residual", 1, 1.0, 0)}
-    )
-    groups = _groups(learner, LogitScale(Scaled(), "learned"), {"adapter": 0.1})
-    sizes = [[each.numel() for each in group["params"]] for group in groups]
-    assert sizes == [[4, 2], [16, 16], [1, 1]]
-    assert [group["factor"] for group in groups] == [1, 0.1, 1]
-    optimizer = _optimizer(groups, TrainConfig(optimizer="adamw"))
-    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.01, 0]
 
 
 def test_bfloat16_towers_leave_similarities_in_float32(tiny_clip, quick_dataset):

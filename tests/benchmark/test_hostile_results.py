@@ -250,8 +250,7 @@ def test_an_edited_file_is_not_a_finished_run(coop, rerun, place, value, differe
     message = f"{coop} is not the result of this run (different {different}); delete it"
     assert message in refusal(rerun)
     coop.unlink()
-    result, seen = rerun()
-    assert "trained before" in seen
+    result, _ = rerun()
     assert read_result(coop) == result
 
 
@@ -428,9 +427,9 @@ def test_tensors_that_do_not_fit_are_refused_in_one_line(checkpoint, tiny_clip, 
     assert message in said
 
 
-def test_replaced_tensors_are_not_what_was_trained_before(coop, checkpoint, bench, rerun):
+def test_replaced_tensors_are_not_what_was_trained_before(coop, checkpoint, folder, rerun):
     """Under the old digest they are refused; under their own they are not those of the result, so CoOp trains."""
-    genuine, seen = rerun(bench.folder, split="validation")
+    genuine, seen = rerun(shutil.copytree(folder, folder / "genuine"), split="validation")
     assert "trained before" in seen
     other = changed(safetensors.torch.load_file(checkpoint), torch.rand_like)
     rewrite(checkpoint, other, tensors=read_result(coop).learned)

@@ -174,7 +174,7 @@ def test_the_command_prints_the_plan_before_the_push(hub, trained, tmp_path):
     assert code == 0, output
     assert f"fdrd bench --checkpoint {REPO}@v1" in output
     code, output = run(trained, "--format", "parquet")
-    assert code == 1
+    assert code == 2
     assert "are for datasets" in output
     alone = shutil.copy(trained, tmp_path / "alone.safetensors")
     output = run(alone, "--dry-run", "--json")[1]  # no result is beside it

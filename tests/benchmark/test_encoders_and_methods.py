@@ -192,13 +192,13 @@ def test_a_folder_without_a_training_is_not_pushed(hub, siglip):
 
 def test_a_pushed_checkpoint_of_a_fine_tuning_names_the_other_way(hub, exported, siglip):
     checkpoint, _, _ = exported("full", siglip)
-    _, output, _ = run_fdrd("push", checkpoint, "--repo-id", "org/m", "--dry-run")
-    assert "push the folder that `fdrd export" in " ".join(output.split())
+    _, _, told = run_fdrd("push", checkpoint, "--repo-id", "org/m", "--dry-run")
+    assert "push the folder that `fdrd export" in " ".join(told.split())
 
 
-def test_a_frozen_backbone_is_not_exported(bench, tmp_path):
+def test_a_frozen_backbone_is_not_exported(exported, siglip):
     with pytest.raises(FdrdError, match="leaves its backbone frozen"):
-        export_model(bench.coop.with_suffix(".safetensors"), tmp_path / "model", "tiny")
+        exported("coop", siglip)
 
 
 def test_truncated_captions_are_counted_by_the_encoders_tokenizer(siglip):

@@ -20,15 +20,7 @@ from torch.nn.functional import log_softmax, normalize
 
 from baselines.ce_clip import placed_negatives
 from baselines.full import towers
-from benchmark import (
-    Backbone,
-    Batch,
-    FineTuned,
-    LossDirection,
-    TrainConfig,
-    info_nce,
-    method,
-)
+from benchmark import Backbone, Batch, FineTuned, LossDirection, TrainConfig, info_nce, method
 from benchmark.models.backbone import TOKENS, WEIGHTS
 from benchmark.registry import Needs
 

@@ -85,11 +85,7 @@ class Cache(nn.Module):
 
 
 class TipAdapter:
-    """A frozen backbone whose scores get those of a cache of training pairs.
-
-    Args:
-        backbone: stays unchanged.
-    """
+    """A frozen backbone whose scores get those of a cache of training pairs."""
 
     trains: Literal["statistics"] = "statistics"
 

@@ -28,7 +28,9 @@ from benchmark import (
     method,
 )
 from benchmark.models.backbone import PROMPTS
+from benchmark.models.layers import BlockEncoder
 from benchmark.registry import Needs
+from benchmark.training.closed_form import choose
 from benchmark.training.losses import contrastive_loss
 from benchmark.training.prompt_learners import at_most
 from benchmark.training.trained_method import TrainedMethod, cosine, side_by_side
@@ -54,14 +56,16 @@ class Learner(nn.Module):
     Args:
         prompts: prompts of both towers.
         adapter: adapter of the plain text features.
+        second: adapter that takes the place of the prompts, if any.
     """
 
     entered: Tensor
 
-    def __init__(self, prompts: CoupledPrompts, adapter: Adapter):
+    def __init__(self, prompts: CoupledPrompts, adapter: Adapter, second: Adapter | None = None):
         super().__init__()
         self.prompts = prompts
         self.adapter = adapter
+        self.second = second
         # Prompts enter the towers with the first step that trains them, so that the untrained state, which may
         # be the best, is the adapter without random prompts.
         self.register_buffer("entered", torch.tensor(False))
@@ -80,7 +84,7 @@ class DCAR(TrainedMethod):
     of the prompted features plus gamma times that of the adapted ones, over 1 + gamma.
 
     Args:
-        backbone: stays frozen.
+        blocks: the frozen backbone, and what the adapter reads.
         learner: prompts and adapters.
         options: the options, with `depth` resolved.
         train: training options.
@@ -92,14 +96,14 @@ class DCAR(TrainedMethod):
 
     def __init__(
         self,
-        backbone: Backbone,
+        blocks: BlockEncoder,
         learner: Learner,
         options: DCARConfig,
         train: TrainConfig,
         seed: int = 0,
     ):
         super().__init__(
-            backbone,
+            blocks.encoder,
             learner,
             train,
             seed,
@@ -107,6 +111,7 @@ class DCAR(TrainedMethod):
             encode_text=lambda captions: self._texts(captions, None),
             loss=self._joint_loss,
         )
+        self.blocks = blocks
         self.options = options
         self.candidates: CandidateCaptions | None = None
         """drawn from the training rows, once `draw_from` has been called"""
@@ -117,8 +122,12 @@ class DCAR(TrainedMethod):
         validation: RetrievalDataset,
         context: TrainContext = TrainContext(),
     ) -> FitLog:
-        """Train the adapters alone, then prompts and adapters together."""
+        """Choose the layers if there is a choice; train the adapter alone, then with the prompts."""
         options = self.options
+        if len(self.blocks.sets) > 1:
+            found = choose(self.blocks, train, validation, progress=context.progress)
+            for adapter in filter(None, (self.learner.adapter, self.learner.second)):
+                adapter.use(found.columns[1])
         if options.lambda_cate:
             self.draw_from(train)
         earlier = None
@@ -148,9 +157,8 @@ class DCAR(TrainedMethod):
 
     def draw_from(self, train: RetrievalDataset) -> None:
         """Let the category-aware loss draw candidates from these rows."""
-        own = self.options.category_candidates == "own"
         self.candidates = CandidateCaptions(
-            train, self.seed, own=own, n_attribute=self.options.n_attribute
+            train, self.seed, own=False, n_attribute=self.options.n_attribute
         )
 
     def _joint_loss(self, batch: Batch) -> Tensor:
@@ -195,22 +203,26 @@ class DCAR(TrainedMethod):
 
     def _has_two_paths(self) -> bool:
         """Return whether prompted and adapted features are both scored."""
-        return self.options.gamma > 0 and self.options.depth > 0 and bool(self.learner.entered)
+        beside = self.options.depth > 0 or self.options.second_adapter
+        return self.options.gamma > 0 and beside and bool(self.learner.entered)
 
     def _joined(self, prompted: Tensor, adapted: Tensor) -> Features:
         """Return (B, 2d) unit features that join both, `side_by_side`."""
         return Features(side_by_side(prompted, adapted, self.options.gamma))
 
     def _prompted(self, captions: Sequence[str], weights: Tensor | None) -> Tensor:
-        """Return (B, d) features of captions from the prompted text tower."""
+        """Return (B, d) features of captions from the prompted text tower, or of the adapter in its place."""
+        if self.learner.second is not None:
+            adapted: Tensor = self.learner.second(self._plain(captions))
+            return adapted
         prompts = Prompts(text=self.learner().text, token_weights=weights)
         return self.backbone.encode_text(captions, prompts).pooled
 
     @torch.no_grad()
     def _plain(self, captions: Sequence[str]) -> Tensor:
-        """Return (B, d) features of the plain text tower, truncated where the prompted tower truncates."""
+        """Return (B, D) features of the plain text tower, truncated where the prompted tower truncates."""
         reserve = self.options.n_ctx if self.options.depth else 0
-        return self.backbone.encode_text(captions, reserve=reserve).pooled
+        return self.blocks.encode_text(captions, reserve=reserve)
 
     def _category_loss(self, batch: Batch, images: Tensor) -> Tensor:
         """Return the category-aware loss over plain caption features through the adapter."""
@@ -248,6 +260,10 @@ def dcar(backbone: Backbone, *, train: TrainConfig = TRAIN, seed: int = 0, **opt
     if config.depth < 0:
         config = replace(config, depth=at_most(backbone, MAPLE_DEPTH))
     form: Literal["residual", "identity"] = "residual" if config.adapter else "identity"
-    adapter = Adapter(backbone.dim, form, config.adapter_reduction, 1.0, seed)
+    blocks = BlockEncoder(backbone, config.layers)
+    adapter = Adapter(backbone.dim, form, 1.0, 1.0, seed, blocks.text_dim)
+    second = None
+    if config.second_adapter:
+        second = Adapter(backbone.dim, "residual", 1.0, 1.0, seed + 1, blocks.text_dim)
     prompts = CoupledPrompts(backbone, config.n_ctx, "", config.depth, "linear", seed)
-    return DCAR(backbone, Learner(prompts, adapter), config, train, seed)
+    return DCAR(blocks, Learner(prompts, adapter, second), config, train, seed)

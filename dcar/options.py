@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from benchmark import PairLoss
+from benchmark.models.layers import JOINT
 from fdrd.errors import FdrdError
 
 NEGATIVES = 4
@@ -26,13 +27,13 @@ class DCARConfig:
         beta: strength of the token weights in training; 0 for none (open).
         loss: the contrastive loss: symmetric, one direction, or the sigmoid loss of SigLIP (open).
         lambda_cate: weight of the category-aware loss (the figure adds it without a factor: likely 1).
-        category_candidates: captions that an image chooses from in that loss: its own and its negatives, as in the
-            figure, or those of the batch (open).
         epsilon: relevance that other captions of the image's category share in that loss (open).
         n_attribute: number of the four negatives that swap an attribute; the others swap the category (open).
         adapter: whether the box behind the plain text tower is trained.
-        adapter_reduction: the hidden layer of the adapter is this many times narrower than the joint space;
-            0.25 is four times wider (open).
+        layers: joint, or what the adapter reads, such as joint,0,middle,last; auto chooses how many on validation
+            (not in the figure).
+        second_adapter: whether a second adapter of the captions takes the place of the prompts: a control that shows
+            what any second model brings (not in the figure; needs depth=0).
         adapter_epochs: epochs that it trains alone first, on cached plain features, in seconds (open).
         gamma: weight of the adapted feature in the score; 0 scores the prompted feature alone (open).
 
@@ -45,11 +46,11 @@ class DCARConfig:
     beta: float = 0.5
     loss: PairLoss = "symmetric"
     lambda_cate: float = 1.0
-    category_candidates: Literal["own", "batch"] = "batch"
     epsilon: float = 0.3
     n_attribute: int = 0
     adapter: bool = True
-    adapter_reduction: float = 1.0
+    layers: str = JOINT
+    second_adapter: bool = False
     adapter_epochs: int = 60
     gamma: float = 4.0
 
@@ -62,6 +63,10 @@ class DCARConfig:
         if self.depth == 0 and not self.trains_adapter:
             raise FdrdError(
                 "depth=0 leaves only the adapter to train; give adapter=yes, and gamma or lambda_cate above 0"
+            )
+        if self.second_adapter and (self.depth or not self.gamma):
+            raise FdrdError(
+                "second_adapter=yes takes the place of the prompts; give depth=0, and gamma above 0"
             )
 
     @property
@@ -85,6 +90,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "whole with both kinds of negatives": {"n_attribute": 2},
     "whole with attribute negatives only": {"n_attribute": 4},
     "whole, adapter and prompts from the start": {"adapter_epochs": 0},
-    "whole, own candidates": {"category_candidates": "own"},
+    "whole, second adapter instead of prompts": {"depth": 0, "second_adapter": True},
+    "whole, adapter reads layers": {"layers": "auto"},
 }
 """Options that differ from the defaults, by the name that tables show."""

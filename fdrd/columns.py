@@ -35,17 +35,13 @@ ExtraTypes = Mapping[str, str]
 EXTRA_TYPES: dict[str, type] = {"string": str, "int64": int, "float64": float, "bool": bool}
 """Types of extra columns, with the Python type of their values."""
 _NO_EXTRA: ExtraTypes = {}
-MAX_COLUMN_NAME = 64
-"""Characters in the name of an extra column."""
+MAX_COLUMN_NAME = 64  # characters in the name of an extra column
 
 
 def features(
     categories: Sequence[str], extra: ExtraTypes = _NO_EXTRA, *, named: bool = False
 ) -> dict[str, Any]:
-    """Return the columns of a dataset with these fine categories, in Parquet with their names.
-
-    The form is that of `datasets.Features.to_dict`.
-    """
+    """Return the columns of a dataset, in Parquet with the names of categories, as `datasets.Features.to_dict` does."""
     columns = {
         **_form(inspect.type_info(Record)),
         "image": {"_type": "Image"},
@@ -100,11 +96,7 @@ def extra_of(row: Mapping[str, Any]) -> dict[str, Scalar]:
 
 
 def extra_in_schema(schema: pa.Schema) -> dict[str, str]:
-    """Return the extra columns of a shard.
-
-    Raises:
-        ValueError: one of them has another type than extra columns have, or a name that is no identifier.
-    """
+    """Return the extra columns of a shard; raise `ValueError` if one has a type or name that they cannot have."""
     found = {field.name: field.type for field in schema if field.name not in KNOWN_COLUMNS}
     types = {name: {"double": "float64"}.get(str(kind), str(kind)) for name, kind in found.items()}
     for name, kind in types.items():

@@ -47,6 +47,15 @@ def clip_parts():
 
 
 @pytest.fixture(scope="session")
+def saved_clip(tmp_path_factory, clip_parts):
+    """The folder of the tiny CLIP."""
+    folder = tmp_path_factory.mktemp("clip")
+    for part in clip_parts():
+        part.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_dataset():
     from tests.tiny import drawn
 

@@ -1,7 +1,10 @@
-"""Compare folders by the digests of their files."""
+"""Folders of tests: caches of their own, and digests to compare them."""
 
+import contextlib
 import hashlib
 from pathlib import Path
+
+import pytest
 
 
 def digests(folder):
@@ -12,3 +15,18 @@ def digests(folder):
         for path in sorted(root.rglob("*"))
         if path.is_file()
     }
+
+
+@contextlib.contextmanager
+def caches_in(folder):
+    """Let the block use caches in `folder/cache`, without the Hub and without waiting for readers."""
+    import datasets
+
+    cache = folder / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HOME", str(cache))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("FDRD_CACHE", str(cache / "fdrd"))
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "datasets")
+        patch.setattr("fdrd.storage.registration._READING", 0)  # no other process reads
+        yield cache

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from PIL.Image import Image
 
-from benchmark.evaluation.galleries import rank_galleries
+from benchmark.evaluation.metrics import rank_galleries
 from benchmark.evaluation.ranking import Ranks
 from benchmark.models.backbone import Encoder, Features, concatenate
 from benchmark.models.image_batches import Images
@@ -55,29 +55,43 @@ def encoded_in_batches(
     return concatenate(parts)
 
 
-@torch.no_grad()
-def encode_split(
-    method: Method, dataset: RetrievalDataset, progress: Progress = silent
+def encode_both(
+    images: Images,
+    captions: Sequence[str],
+    encode_image: Callable[[Images], Features],
+    encode_text: Callable[[Sequence[str]], Features],
+    device: torch.device | None,
+    progress: Progress = silent,
 ) -> tuple[Features, Features]:
-    """Return features of the I distinct images and of the C distinct captions, each encoded once."""
-    images, captions = Images.of(dataset), dataset.captions
-    backbone: Encoder | None = getattr(method, "backbone", None)
-    size = ON_ACCELERATOR if backbone and backbone.device.type != "cpu" else BATCH
+    """Return features of some images and of some captions, encoded in batches as large as suits the device."""
+    size = BATCH if device is None or device.type == "cpu" else ON_ACCELERATOR
     return (
         encoded_in_batches(
-            "encode images",
-            len(images),
-            size,
-            lambda rows: method.encode_image(images[rows]),
-            progress,
+            "encode images", len(images), size, lambda rows: encode_image(images[rows]), progress
         ),
         encoded_in_batches(
             "encode captions",
             len(captions),
             size,
-            lambda rows: method.encode_text(captions[rows]),
+            lambda rows: encode_text(captions[rows]),
             progress,
         ),
+    )
+
+
+@torch.no_grad()
+def encode_split(
+    method: Method, dataset: RetrievalDataset, progress: Progress = silent
+) -> tuple[Features, Features]:
+    """Return features of the I distinct images and of the C distinct captions, each encoded once."""
+    backbone: Encoder | None = getattr(method, "backbone", None)
+    return encode_both(
+        Images.of(dataset),
+        dataset.captions,
+        method.encode_image,
+        method.encode_text,
+        backbone.device if backbone else None,
+        progress,
     )
 
 
@@ -90,15 +104,8 @@ def rank_split(
     gallery: Gallery = "domain",
 ) -> ByDirection[Ranks]:
     """Return the ranks of all queries of a split under a method's similarity."""
-    return rank_galleries(
-        method.similarity,
-        images,
-        texts,
-        dataset.pairs,
-        dataset.row_category,
-        dataset.image_domain,
-        gallery,
-    )
+    rows = dataset.pairs, dataset.row_category, dataset.image_domain
+    return rank_galleries(method.similarity, images, texts, *rows, gallery)
 
 
 class Loadable(Protocol):

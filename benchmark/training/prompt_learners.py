@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import torch
@@ -9,8 +10,12 @@ from torch import Tensor, nn
 
 from benchmark.models.backbone import Backbone, Prompts
 from benchmark.settings import PairLoss, TrainConfig
+from benchmark.training.loop import Batch
 from benchmark.training.trained_method import TrainedMethod
 from fdrd.errors import FdrdError
+
+MOST_TOKENS = 1000
+"""Largest number of learned tokens per layer; a checkpoint of a stranger states theirs."""
 
 
 class PromptMethod(TrainedMethod):
@@ -21,7 +26,7 @@ class PromptMethod(TrainedMethod):
         learner: `learner()` returns the `Prompts`; only its parameters are trained.
         train: training options.
         seed: seed of the order of rows.
-        loss: direction of the loss.
+        loss: direction of InfoNCE, `sigmoid`, or another loss of a batch.
     """
 
     def __init__(
@@ -30,7 +35,7 @@ class PromptMethod(TrainedMethod):
         learner: nn.Module,
         train: TrainConfig,
         seed: int = 0,
-        loss: PairLoss = "symmetric",
+        loss: PairLoss | Callable[[Batch], Tensor] = "symmetric",
     ):
         super().__init__(
             backbone,
@@ -59,10 +64,11 @@ class ContextVectors(nn.Module):
 
     def __init__(self, backbone: Backbone, n_ctx: int, words: str, depth: int, seed: int):
         super().__init__()
-        check_size("n_ctx", n_ctx, "depth", depth, backbone.text_layers, backbone.context - 3)
+        check_size("n_ctx", n_ctx, depth, backbone.text_layers, backbone.context - 3)
         self.text = drawn_prompts(n_ctx, backbone.text_width, depth, seed)
-        if depth:
-            start_from_words(self.text[0], backbone, words)
+        if depth and words:  # extra tokens or vectors are left alone
+            embedded = backbone.word_embeddings(words)[:n_ctx]
+            self.text[0].data[: len(embedded)] = embedded
 
     def forward(self) -> Prompts:
         """Return `depth` prompts of (n_ctx, text_width)."""
@@ -84,7 +90,7 @@ class VisualTokens(nn.Module):
 
     def __init__(self, backbone: Backbone, n_vis: int, depth: int, seed: int):
         super().__init__()
-        check_size("n_vis", n_vis, "depth", depth, backbone.vision_layers)
+        check_size("n_vis", n_vis, depth, backbone.vision_layers)
         self.vision = drawn_prompts(n_vis, backbone.vision_width, depth, seed)
 
     def forward(self) -> Prompts:
@@ -119,18 +125,28 @@ class CoupledPrompts(nn.Module):
         self, backbone: Backbone, n_ctx: int, words: str, depth: int, coupling: Coupling, seed: int
     ):
         super().__init__()
-        check_size("n_ctx", n_ctx, "depth", depth, backbone.vision_layers)
+        check_size("n_ctx", n_ctx, depth, backbone.vision_layers)
         self.context = ContextVectors(backbone, n_ctx, words, depth, seed)
         self.tokens = self.couplings = None
         if coupling == "independent":
             self.tokens = VisualTokens(backbone, n_ctx, depth, seed + 1)
-        else:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                self.couplings = nn.ModuleList(
-                    _coupling(coupling, backbone.text_width, backbone.vision_width)
-                    for _ in range(depth)
-                )
+            return
+        width, hidden, vision_width = (
+            backbone.text_width,
+            backbone.text_width // 4,
+            backbone.vision_width,
+        )
+
+        def couple() -> nn.Module:
+            if coupling == "linear":
+                return nn.Linear(width, vision_width)
+            return nn.Sequential(
+                nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, vision_width)
+            )
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.couplings = nn.ModuleList(couple() for _ in range(depth))
 
     def forward(self) -> Prompts:
         """Return `depth` prompts of (n_ctx, text_width) and of (n_ctx, vision_width)."""
@@ -138,30 +154,7 @@ class CoupledPrompts(nn.Module):
         if self.tokens is not None:
             return Prompts(text=text, vision=self.tokens().vision)
         assert self.couplings is not None
-        return Prompts(
-            text=text,
-            vision=[couple(prompt) for couple, prompt in zip(self.couplings, text, strict=True)],
-        )
-
-
-def _coupling(kind: Coupling, text_width: int, vision_width: int) -> nn.Module:
-    if kind == "linear":
-        return nn.Linear(text_width, vision_width)
-    return nn.Sequential(
-        nn.Linear(text_width, text_width // 4),
-        nn.ReLU(),
-        nn.Linear(text_width // 4, vision_width),
-    )
-
-
-@torch.no_grad()
-def start_from_words(context: Tensor, backbone: Backbone, words: str) -> None:
-    """Replace the first context vectors with the embeddings of the first tokens of `words`.
-
-    Extra tokens or vectors are left alone, so any words fit any number of vectors.
-    """
-    embedded = backbone.word_embeddings(words)[: len(context)] if words else context[:0]
-    context[: len(embedded)] = embedded
+        return Prompts(text, [f(prompt) for f, prompt in zip(self.couplings, text, strict=True)])
 
 
 def at_most(backbone: Backbone, depth: int) -> int:
@@ -177,19 +170,13 @@ def drawn_prompts(n: int, width: int, depth: int, seed: int) -> nn.ParameterList
     )
 
 
-MOST_TOKENS = 1000
-"""Largest number of learned tokens per layer; a checkpoint of a stranger states theirs."""
-
-
-def check_size(
-    count: str, n: int, deep: str, depth: int, layers: int, most: int = MOST_TOKENS
-) -> None:
+def check_size(name: str, count: int, depth: int, layers: int, most: int = MOST_TOKENS) -> None:
     """Check that a tower has room for the prompts.
 
     Raises:
         FdrdError: fewer than one token per layer or more than `most`, or more layers than the tower has.
     """
-    if not 1 <= n <= most:
-        raise FdrdError(f"{count}={n}: must be between 1 and {most}")
+    if not 1 <= count <= most:
+        raise FdrdError(f"{name}={count}: must be between 1 and {most}")
     if not 0 <= depth <= layers:
-        raise FdrdError(f"{deep}={depth}: the tower has {layers} layers; choose 0 to {layers}")
+        raise FdrdError(f"depth={depth}: the tower has {layers} layers; choose 0 to {layers}")

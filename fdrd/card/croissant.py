@@ -17,7 +17,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from fdrd.card.front_matter import TAGS
-from fdrd.storage.manifest_types import DomainEntry, Manifest
+from fdrd.storage.manifest import DomainEntry, Manifest
 
 _TEMPLATE = Path(__file__).with_name("croissant_template.json")
 _TYPES = {"string": "Text", "int64": "Integer", "float64": "Float", "bool": "Boolean"}

@@ -25,8 +25,7 @@ import numpy.typing as npt
 from fdrd.negatives.given import plain
 
 Reader = Literal["words", "context"]
-Row = tuple[str, Sequence[str]]
-"""A true caption and its negatives."""
+Row = tuple[str, Sequence[str]]  # a true caption and its negatives
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -53,10 +52,7 @@ class TextOnlyScore:
 def text_only_accuracy(
     rows: Sequence[Row], reader: Reader = "words", *, folds: int = 5
 ) -> TextOnlyScore | None:
-    """Return the accuracy by cross-validation: a row is scored by a reader trained on other captions.
-
-    Return None if some fold has no caption with negatives.
-    """
+    """Return the accuracy by cross-validation over captions; None if some fold has no caption with negatives."""
     rows = [(caption, negatives) for caption, negatives in rows if negatives]
     fold = np.array([_bucket(plain(caption)) % folds for caption, _ in rows], dtype=np.int64)
     if len(set(fold.tolist())) < folds:
@@ -88,14 +84,10 @@ def text_only_scores(train: Sequence[Row], rows: Sequence[Row], reader: Reader) 
 class _Table:
     """The hashed features of all candidates."""
 
-    bucket: Integers
-    """of each feature"""
-    owner: Integers
-    """candidate that has the feature"""
-    row: Integers
-    """of each candidate; the candidates of a row are adjacent, the true one first"""
-    first: Integers
-    """true candidate of each row"""
+    bucket: Integers  # of each feature
+    owner: Integers  # candidate that has the feature
+    row: Integers  # of each candidate; the candidates of a row are adjacent, the true one first
+    first: Integers  # true candidate of each row
 
     def scores(self, weights: Floats) -> Floats:
         """Return the sum of each candidate's weights."""

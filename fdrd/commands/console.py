@@ -10,7 +10,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from textwrap import fill
+from textwrap import indent as indented
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -37,11 +39,9 @@ class _SafeConsole(Console):
 
 
 # Names of files and categories may contain brackets and `:x:`, so markup and emoji are off.
-out = _SafeConsole(
-    highlight=False, markup=False, emoji=False, soft_wrap=True,
-    width=None if sys.stdout.isatty() else 160,
-)  # fmt: skip
-err = _SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
+_plain = partial(_SafeConsole, highlight=False, markup=False, emoji=False)
+out = _plain(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+err = _plain(stderr=True)
 
 
 @dataclass
@@ -125,6 +125,15 @@ def show_progress(hint: str) -> Iterator[Progress]:
             raise typer.Exit(INTERRUPTED) from None
 
 
+def count_of(count: int, noun: str) -> str:
+    """Return a number of things.
+
+    >>> count_of(1, "shard"), count_of(2, "shard")
+    ('1 shard', '2 shards')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on stdout; a narrow terminal folds it and cuts nothing."""
     from fdrd.text.grid import Grid
@@ -142,12 +151,8 @@ def print_options(options: Iterable[Option]) -> None:
 
 def print_paragraph(text: str, indent: int = 0) -> None:
     """Print text on stdout, wrapped between words at the width of the terminal, at most 80 columns."""
-    margin = " " * indent
-    width = min(out.width, 80)
-    lines = fill(
-        text, width, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False
-    )
-    out.print(lines)
+    width = min(out.width, 80) - indent
+    out.print(indented(fill(text, width, break_on_hyphens=False), " " * indent))
 
 
 def print_report(tables: RenderableType) -> None:

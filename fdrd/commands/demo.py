@@ -8,30 +8,27 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.benchmark.outcome import raise_failed
+from fdrd.commands.bench import raise_failed
+from fdrd.commands.build import tokens_of
 from fdrd.commands.console import err, out, print_report, quiet_transformers, show_progress
-from fdrd.commands.dataset.build_summary import tokens_of
 from fdrd.commands.options import SameTarget, one_of
 from fdrd.options import MOST_SEEDS
 
 
 def demo(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="FOLDER", help="Folder for the data, the results and the report; default: demo."
-        ),
-    ] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="FOLDER")] = None,
     target: SameTarget = None,
-    seeds: Annotated[
-        int, typer.Option(metavar="N", min=1, max=MOST_SEEDS, help="Number of training seeds.")
-    ] = 1,
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_SEEDS)] = 1,
 ) -> None:
     """Draw a source, build a dataset, train methods and rank them: a few minutes on two cores, offline.
 
     Some training images have planted flaws, to show what a build finds. The embedded CLIP has never seen
     these categories, and every method is trained from scratch, in equally many steps. After Ctrl-C, the same
     command continues. A finished demo prints its table again.
+
+    Args:
+        folder: Folder for the data, the results and the report; default: demo.
+        seeds: Number of training seeds.
 
     Examples:
         fdrd demo

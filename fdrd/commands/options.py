@@ -77,6 +77,7 @@ Target = Annotated[
     Path | None, typer.Argument(metavar="FOLDER", help="New or empty folder to write to.")
 ]
 SameTarget = Annotated[Path | None, typer.Option("--out", "-o", hidden=True)]
+Count = Annotated[int, typer.Option(metavar="N", min=1)]
 Workers = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Number of processes; default: one per core.")
 ]

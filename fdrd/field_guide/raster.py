@@ -98,15 +98,7 @@ def masks(points: Floats, lengths: Sequence[int], width: int, height: int) -> li
     shares = (covered.astype(np.int16) * 2 + CELL * LINES // FULL) // (2 * CELL * LINES // FULL)
     return [
         Mask(t, le, shares[b : b + r * s].reshape(r, s)[:, :c])
-        for t, le, b, r, s, c in zip(
-            top.tolist(),
-            left.tolist(),
-            base.tolist(),
-            rows.tolist(),
-            stride.tolist(),
-            columns.tolist(),
-            strict=True,
-        )
+        for t, le, b, r, s, c in np.stack([top, left, base, rows, stride, columns], axis=1).tolist()
     ]
 
 
@@ -132,10 +124,8 @@ def within(mask: Mask, limit: Mask) -> Mask:
     if bottom <= top or right <= left:
         return Mask(top, left, np.zeros((0, 0), np.int16))
     mine = mask.shares[top - mask.top : bottom - mask.top, left - mask.left : right - mask.left]
-    other = limit.shares[
-        top - limit.top : bottom - limit.top, left - limit.left : right - limit.left
-    ]
-    return Mask(top, left, mine * other // FULL)
+    y, x = slice(top - limit.top, bottom - limit.top), slice(left - limit.left, right - limit.left)
+    return Mask(top, left, mine * limit.shares[y, x] // FULL)
 
 
 def paint(canvas: Shades, mask: Mask, color: Color, opacity: int = FULL) -> None:

@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
 from fdrd.reasons import REASONS, REVIEW_REASONS
-from fdrd.storage.origin import recorded_origin
+from fdrd.storage.resume import recorded_origin
 from fdrd.text.controls import visible
 from fdrd.viewer.decision_log import Review, decisions_path, review_folder
 from fdrd.viewer.drafts import Drafts

@@ -15,8 +15,7 @@ from PIL import Image
 
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
-from fdrd.files.cache import cache_folder
-from fdrd.files.names import digest_name
+from fdrd.files.paths import cache_folder, digest_name
 from fdrd.images.pixels import upright_rgb
 from fdrd.storage.shard_file import PARQUET
 

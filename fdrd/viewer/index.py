@@ -23,13 +23,12 @@ import numpy as np
 from filelock import FileLock, Timeout
 from msgspec import to_builtins
 
-from fdrd.curation.leaks import CLUSTER
+from fdrd.curation.splitting import CLUSTER
 from fdrd.dataset import RowTexts
 from fdrd.errors import FdrdError
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.progress import Progress, silent
-from fdrd.storage.manifest import read_manifest
-from fdrd.storage.manifest_types import Manifest
+from fdrd.storage.manifest import Manifest, read_manifest
 from fdrd.text.controls import is_unicode
 from fdrd.viewer.facets import Columns, Indices
 from fdrd.viewer.indexing import FIELDS, write_index

@@ -16,13 +16,13 @@ from msgspec import ValidationError
 
 from fdrd.checks.flaws import caption_flaws
 from fdrd.columns import arrow_schema, extra_in_schema, extra_of
-from fdrd.curation.leaks import CLUSTER
+from fdrd.curation.splitting import CLUSTER
 from fdrd.errors import first_line
 from fdrd.files.atomic import sha256_of
 from fdrd.progress import Progress
 from fdrd.record import category_name, from_json
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
-from fdrd.storage.manifest_types import Manifest, Shard
+from fdrd.storage.manifest import Manifest, Shard
 from fdrd.storage.shard_file import read_batches, read_schema
 from fdrd.viewer.facets import MULTIPLE, SINGLE
 

@@ -48,7 +48,7 @@ class ResultPages:
         runs = self.context.runs
         if runs is None:
             return self.context.page(request, "no_results.html")
-        from benchmark.reporting.significance import verdict
+        from benchmark.reporting.comparison import verdict
         from benchmark.reporting.tables import pairs_parts
         from benchmark.retrieval_metrics import main_columns
 
@@ -99,8 +99,7 @@ class ResultPages:
 
     def _plots(self, number: int) -> list[tuple[Plot, str]]:
         """Return the plots of a comparison and their SVG, which are drawn once."""
-        from benchmark.reporting.plots import inline_svg
-        from benchmark.reporting.result_plots import plots_of
+        from benchmark.reporting.plots import inline_svg, plots_of
 
         if number not in self._drawn:
             assert self.context.runs is not None

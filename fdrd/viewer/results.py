@@ -13,8 +13,8 @@ import numpy as np
 
 from benchmark.rank_metrics import DIRECTIONS, Floats
 from benchmark.registry import Method
-from benchmark.reporting.comparison import group_results, heading
-from benchmark.reporting.significance import PairedComparison, compare
+from benchmark.reporting.comparison import PairedComparison, group_results, heading
+from benchmark.reporting.significance import compare
 from benchmark.result import BenchResult, numbers, read_result, result_files
 from benchmark.settings import Settings
 from fdrd.dataset import rows_digest

@@ -19,7 +19,7 @@ from benchmark.result import BenchResult
 from fdrd.dataset import RetrievalDataset, load_view
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.progress import Progress, silent
 
 TEN = 10

@@ -79,6 +79,12 @@ def test_frozen_towers_read_as_many_words_as_prompted_ones(name, n_ctx, tiny_cli
         ("dcar", {"depth": 0, "gamma": 0.0, "lambda_cate": 0.0}, "give adapter=yes, and gamma or"),
         ("dcar", {"depth": 9}, "tower has 3 layers"),
         ("dcar", {"epsilon": -1.0}, "epsilon=-1: must be at least 0"),
+        (
+            "dcar",
+            {"second_adapter": True, "depth": 1},
+            "takes the place of the prompts; give depth=0",
+        ),
+        ("dcar", {"second_adapter": True, "depth": 0, "gamma": 0.0}, "give depth=0, and gamma"),
         ("dcar", {"n_attribute": 5}, "n_attribute=5: a caption has 4 negatives"),
         ("dcar_plus", {"layers": "joint,9"}, "layers: 9 is none of"),
         ("dcar_plus", {"n_attribute": 5}, "n_attribute=5: a caption has 4 negatives"),

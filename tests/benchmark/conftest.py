@@ -66,14 +66,12 @@ def two_domains(make_row, make_dataset, make_drawing):
 
 
 @pytest.fixture(scope="session")
-def folders(tmp_path_factory, clip_parts):
+def folders(tmp_path_factory, saved_clip):
     """Folders of a random model of each architecture."""
     from tests.tiny_encoders import ARCHITECTURES, save
 
     root = tmp_path_factory.mktemp("encoders")
-    for part in clip_parts():
-        part.save_pretrained(root / "clip")
-    return {"clip": root / "clip", **{name: save(name, root / name) for name in ARCHITECTURES}}
+    return {"clip": saved_clip, **{name: save(name, root / name) for name in ARCHITECTURES}}
 
 
 @pytest.fixture(scope="session")

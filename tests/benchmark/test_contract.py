@@ -10,12 +10,13 @@ import torch
 import benchmark
 from benchmark import Images, TrainConfig, TrainContext
 from benchmark.checkpoint import load_checkpoint, save_checkpoint
-from benchmark.checkpoint_files import CheckpointHeader
 from benchmark.registry import get_method, method_names, takes
+from benchmark.settings import Named
 from benchmark.training.loop import batches
 from benchmark.training.resumable import resumable
 from fdrd.kinds import kind_of
 from tests.encoding import features
+from tests.running import made_settings
 from tests.small_methods import SMALL, parametrize_methods, small_options
 
 TRAIN = TrainConfig(
@@ -177,9 +178,9 @@ def test_a_checkpoint_gives_the_same_features_again(
     trained, name, tiny_clip, tiny_dataset, tmp_path
 ):
     path = tmp_path / "c.safetensors"
-    backbone = (tiny_clip.name, tiny_clip.fingerprint)
-    header = CheckpointHeader(name, dict(SMALL), *backbone, "0" * 64, None, 0)
-    save_checkpoint(path, trained.method.learner, header)
+    backbone = Named(tiny_clip.name, tiny_clip.fingerprint)
+    settings = made_settings(name, backbone, options=dict(SMALL))
+    save_checkpoint(path, trained.method.learner, settings)
     assert kind_of(path) == "checkpoint"
     fresh = make(name, tiny_clip, seed=5)
     load_checkpoint(path, fresh.learner, tiny_clip.fingerprint)

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from benchmark import FrozenFeatures, Images, search
-from benchmark.checkpoint import load_method, save_checkpoint, untrained_method
-from benchmark.checkpoint_files import CheckpointHeader, find_checkpoint
+from benchmark.checkpoint import find_checkpoint, load_method, save_checkpoint, untrained_method
 from benchmark.registry import make_method
+from benchmark.settings import Named
 from fdrd.errors import FdrdError
+from tests.running import made_settings
 
 QUERY = "a big red circle on the left"
 
@@ -124,8 +125,8 @@ def test_a_checkpoint_that_is_not_found_is_an_error(spec, message):
 
 
 def test_an_unregistered_method_is_named(tiny_clip, tmp_path):
-    header = CheckpointHeader("theirs", {}, "tiny", tiny_clip.fingerprint, "0" * 64, None, 0)
+    settings = made_settings("theirs", Named("tiny", tiny_clip.fingerprint))
     learner = make_method("coop", {}, backbone=tiny_clip, seed=0).learner
-    save_checkpoint(tmp_path / "theirs.safetensors", learner, header)
+    save_checkpoint(tmp_path / "theirs.safetensors", learner, settings)
     with pytest.raises(FdrdError, match="no method 'theirs'"):
         load_method(tmp_path / "theirs.safetensors", backbone=tiny_clip)

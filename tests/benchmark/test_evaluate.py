@@ -141,14 +141,12 @@ def test_a_mistake_is_an_error_in_terms_of_python(asked, message, evaluate):
         evaluate(**{"methods": "coop", **asked})
 
 
-def test_the_weights_are_read_once_and_silently(tmp_path, clip_parts, evaluate, monkeypatch, capfd):
-    for part in clip_parts():
-        part.save_pretrained(tmp_path / "clip")
+def test_the_weights_are_read_once_and_silently(tmp_path, saved_clip, evaluate, monkeypatch, capfd):
     capfd.readouterr()
     loads = []
     load = loading.load_backbone
     monkeypatch.setattr(loading, "load_backbone", lambda *a, **k: loads.append(a) or load(*a, **k))
-    folders = {"backbone": str(tmp_path / "clip"), "cache": tmp_path / "cache"}
+    folders = {"backbone": str(saved_clip), "cache": tmp_path / "cache"}
     evaluate(["zero_shot", "nnn", "random"], seeds=2, **folders)
     assert len(loads) == 1
     assert capfd.readouterr().err == ""

@@ -329,7 +329,7 @@ def test_impossible_seeds_of_an_experiment_are_refused(changes, message):
     [("seed", -5), ("seed", 2**70), ("seed", MOST_SEED + 1), ("seeds", 10**12), ("seeds", 0)],
 )
 def test_the_command_line_refuses_a_seed_before_it_looks_at_the_data(option, value, monkeypatch):
-    monkeypatch.setattr("fdrd.commands.benchmark.bench._data_and_methods", pytest.fail)
+    monkeypatch.setattr("fdrd.commands.bench._data_and_methods", pytest.fail)
     code, _, said = run_fdrd("bench", "none", "--method", "coop", f"--{option}", value)
     assert code == 2
     assert f"Invalid value for '--{option}'" in said
@@ -357,7 +357,8 @@ def rewrite(path, learned=None, **header):
     """Write a checkpoint again, with the digest of its tensors, unless `header` has one."""
     old = read_header(path)
     learned = safetensors.torch.load_file(path) if learned is None else learned
-    value = {**asdict(old), "tensors": tensors_digest(learned), **header}
+    tensors = header.pop("tensors", tensors_digest(learned))
+    value = {"settings": {**asdict(old.settings), **header}, "tensors": tensors}
     path.write_bytes(safetensors.torch.save(learned, {"fdrd": json.dumps(value)}))
 
 
@@ -367,17 +368,17 @@ def rewrite(path, learned=None, **header):
         ({"options": {"n_ctx": 10**9}}, "n_ctx=1000000000: must be between 1 and 21"),
         ({"options": {"n_ctx": 22}}, "n_ctx=22: must be between 1 and 21"),
         ({"options": {"n_ctx": 2**70}}, "must be between 1 and 21"),
-        ({"options": {"n_ctx": [1]}}, "$.options"),
-        ({"options": {"ctx_init": "word " * 10_000}}, "$.options"),
+        ({"options": {"n_ctx": [1]}}, "$.settings.options"),
+        ({"options": {"ctx_init": "word " * 10_000}}, "$.settings.options"),
         ({"options": {"depth": 3}}, "coop has no option 'depth'"),
-        ({"seed": 10**30}, "$.seed"),
-        ({"seed": -3}, "$.seed"),
-        ({"train": {"epochs": "x"}}, "$.train.epochs"),
+        ({"seed": 10**30}, "$.settings.seed"),
+        ({"seed": -3}, "$.settings.seed"),
+        ({"train": {"epochs": "x"}}, "$.settings.train.epochs"),
         ({"train": {"epochs": -1}}, "epochs=-1: must be at least 1"),
-        ({"backbone_fingerprint": "f"}, "$.backbone_fingerprint"),
-        ({"method": "x" * 5000}, "$.method"),
+        ({"backbone": {"name": "tiny", "fingerprint": "f"}}, "$.settings.backbone.fingerprint"),
+        ({"method": "x" * 5000}, "$.settings.method"),
         ({"tensors": "0" * 64}, "its tensors are not those that were trained"),
-        ({"tensors": None}, "its tensors are not those that were trained"),
+        ({"tensors": None}, "$.tensors"),
     ],
 )
 def test_a_header_is_checked_like_a_command_line(checkpoint, run_tiny, tiny_clip, header, message):

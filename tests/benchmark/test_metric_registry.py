@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 
 import benchmark
-from benchmark.checkpoint_files import CheckpointHeader
 from benchmark.rank_metrics import DIRECTIONS, METRICS, metric
-from benchmark.reporting.method_card import method_card
+from benchmark.reporting.publishing import method_card
 from benchmark.result import numbers, read_result, write_result
 from fdrd.errors import FdrdError
 from tests.ranked import with_ranks
+from tests.running import made_settings
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +47,10 @@ def test_a_registered_metric_is_in_every_table(registered, file):
     printed = f"{100 * expected[0]:.0f}", f"{100 * expected[0]:.2f}"
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(benchmark.table([result]))
-    header = CheckpointHeader("coop", {}, "x", "0", "0", None, 0)
     for text in (
         *(benchmark.report([result], format=form) for form in ("markdown", "html", "latex")),
         *(console.export_text(), repr(result), result._repr_html_()),
-        method_card("method_card.md", "org/name", header, [result], 1, {}),
+        method_card("method_card.md", "org/name", made_settings("coop"), [result], 1, {}),
     ):
         assert "R@3" in text
         assert any(number in text for number in printed)

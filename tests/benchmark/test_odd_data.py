@@ -100,7 +100,6 @@ def test_captions_may_have_one_word_or_two_hundred(method, tiny_clip, splits):
     [
         ("dcar", {"n_attribute": 0}),
         ("dcar", {"n_attribute": 4}),
-        ("dcar", {"n_attribute": 2, "category_candidates": "own"}),
         ("maple", {}),
     ],
 )

@@ -3,19 +3,17 @@
 import dataclasses
 import io
 import sys
+from statistics import harmonic_mean
 
 import pytest
 from rich.console import Console
 
 import benchmark
 from benchmark import TrainConfig, get_method, read_categories
-from benchmark.evaluation.base_to_new import CategoryList, half_of
 from benchmark.reporting import comparison
-from benchmark.reporting.pages import markdown
+from benchmark.reporting.pages import markdown, table
 from benchmark.reporting.sentences import command
-from benchmark.reporting.tables import harmonic
-from benchmark.reporting.terminal import table
-from benchmark.training.row_selection import training_rows
+from benchmark.training.row_selection import CategoryList, half_of, training_rows
 from fdrd.errors import FdrdError
 
 QUICK = {"epochs": 2, "batch_size": 24}
@@ -162,7 +160,7 @@ def test_the_harmonic_mean_is_shown_for_both_halves(both):
     mrr = [each.metrics.by_direction["image_to_text"]["MRR"] for each in found[2:]]
     base, new = (mrr[0] + mrr[2]) / 2, (mrr[1] + mrr[3]) / 2
     assert row.split(" | ")[1] == "I2T"
-    assert row.split(" | ")[-1] == f"{100 * harmonic(base, new):.0f} |"
+    assert row.split(" | ")[-1] == f"{100 * harmonic_mean((base, new)):.0f} |"
     for results, shown in ((found, True), (found[::2], False)):
         console = Console(width=160, record=True, file=io.StringIO())
         console.print(table(results))

@@ -32,8 +32,7 @@ def stirred(backbone, rows, name="dcar", **options):
         method.learner.entered.fill_(True)
         for parameter in method.learner.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
-    own = name == "dcar_figure" or method.options.category_candidates == "own"
-    method.candidates = CandidateCaptions(rows, 0, own=own, n_attribute=2)
+    method.candidates = CandidateCaptions(rows, 0, own=True, n_attribute=2)
     return method
 
 
@@ -123,8 +122,7 @@ def test_the_loss_compares_what_is_scored(tiny_clip, tiny_dataset):
 
 def test_the_category_loss_pair_by_pair(tiny_clip, described):
     """Worked out pair by pair: own candidates, plain images, and plain captions through the adapter."""
-    options = {"n_attribute": 2, "epsilon": 0.6, "beta": 0.0, "category_candidates": "own"}
-    method = stirred(tiny_clip, described, **options)
+    method = stirred(tiny_clip, described, epsilon=0.6, beta=0.0)
     batch = next(batches(described, 6, seed=0, epoch=1))
     losses, kinds = [], set()
     with torch.no_grad():
@@ -226,3 +224,51 @@ def test_the_loss_of_the_figure_pair_by_pair(tiny_clip, described):
     assert kinds == {"category", "attribute"}
     expected = contrast + torch.stack(losses).mean()
     assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_the_adapter_reads_layers_and_starts_as_frozen_clip(tiny_clip, tiny_dataset):
+    options = {"depth": 0, "layers": "joint,0,last"}
+    captions = tiny_dataset["test"].captions
+    start = made(tiny_clip, **options)
+    moved = stirred(tiny_clip, tiny_dataset["train"], **options)
+    with torch.no_grad():
+        plain = tiny_clip.encode_text(captions).pooled
+        assert (start.encode_text(captions).pooled - plain).abs().max() < 1e-6
+        blocks = moved.blocks.encode_text(captions)
+        without = torch.cat([blocks[:, : tiny_clip.dim], 0 * blocks[:, tiny_clip.dim :]], dim=1)
+        seen = moved.learner.adapter(blocks) - moved.learner.adapter(without)
+    assert blocks.shape[1] == tiny_clip.dim + 2 * tiny_clip.text_width
+    assert seen.abs().max() > 1e-3
+
+
+def test_the_second_adapter_enters_where_prompts_would(tiny_clip, tiny_dataset):
+    """The control of the ablation: alone first, then (image, image) against (second, first), as with prompts."""
+    batch = first_batch(tiny_dataset)
+    options = {"depth": 0, "second_adapter": True, "gamma": 4.0}
+    method = stirred(tiny_clip, tiny_dataset["train"], **options)
+    with torch.no_grad():
+        images = tiny_clip.encode_image(batch.images).pooled
+        plain = tiny_clip.encode_text(batch.captions).pooled
+        first, second = method.learner.adapter(plain), method.learner.second(plain)
+        found = method.similarity(
+            method.encode_image(batch.images), method.encode_text(batch.captions)
+        )
+    assert (found - (images @ second.T + 4 * images @ first.T) / 5).abs().max() < 1e-5
+    assert (second - plain).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layers": "auto", "depth": 0},
+        {"second_adapter": True, "depth": 0},
+        {"adapter": False},
+        {"gamma": 0.5},
+    ],
+    ids=",".join,
+)
+def test_options_train(options, tiny_clip, quick_dataset):
+    train = replace(TRAIN, batch_size=24)
+    method = made(tiny_clip, **{"depth": 2, "adapter_epochs": 3, "train": train, **options})
+    log = method.fit(quick_dataset["train"], quick_dataset["validation"])
+    assert log.epochs[-1].loss < log.epochs[0].loss

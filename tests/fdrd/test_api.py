@@ -3,8 +3,6 @@
 import ast
 import importlib
 import inspect
-import subprocess
-import sys
 from dataclasses import fields, replace
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 import fdrd
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import BuildSettings
+from tests.command import run_python
 
 
 def test_every_public_name_exists_and_has_a_docstring():
@@ -49,8 +48,7 @@ def test_importing_a_package_loads_nothing_heavy(package):
         "heavy = {'torch', 'transformers', 'datasets', 'pyarrow', 'numpy', 'PIL', 'rich'}\n"
         "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_python("-c", code)
 
 
 def test_sample_build_and_load_are_one_call_each(tmp_path):

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 from fdrd.field_guide.outline import ellipse, on_side, polygon, smooth, star, stroke
-from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import (
-    Look,
-    MetaCategory,
-    Signature,
-    Trait,
-    colors,
-    one_of,
-    pointing,
-)
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade, stands_out
+from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, one_of, pointing
 
 # fmt: off
 
@@ -37,16 +28,12 @@ TRAITS = (
         chevron=("[chevrons] on the wings", "[V marks] on the wings"),
         band=("a [band across each wing]", "[banded] wings"),
     ), legible=50),
-    Trait("ink", "color", "species", one_of(
-        white=("[white] markings",), black=("[black] markings",), yellow=("[yellow] markings",),
-    ), unless=("emblem", ("none",))),
+    Trait("ink", "color", "species", colors("white black yellow", "[{}] markings"),
+        unless=("emblem", ("none",))),
     Trait("stripe", "pattern", "species", one_of(
         none=(), one=("a [white|color] [stripe along its back]", "a [pale back stripe]"),
     ), legible=50),
-    Trait("tips", "color", "species", one_of(
-        none=(), red=("[red] wing tips",), black=("[black] wing tips",),
-        yellow=("[yellow] wing tips",),
-    )),
+    Trait("tips", "color", "species", colors("none red black yellow", "[{}] wing tips")),
     Trait("extra", "part", "individual", one_of(
         none=(), smoke=("a [smoke trail]", "[smoke] behind it"),
         lights=("[landing lights] on", "[lit lamps] on its wings"),

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from fdrd.field_guide.details import dewdrop
 from fdrd.field_guide.outline import curve, ellipse, on_side, polygon, smooth, stroke, turned
-from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
 from fdrd.field_guide.raster import Floats
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import (
-    Look,
-    MetaCategory,
-    Signature,
-    Trait,
-    colors,
-    one_of,
-    pointing,
-)
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, dewdrop, shade, stands_out
+from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, one_of, pointing
 
 # fmt: off
 
@@ -35,18 +25,11 @@ TRAITS = (
         stripes=("[lengthwise stripes]", "[striped wing cases]"),
         band=("a [cross band]", "a [band across the back]"),
     )),
-    Trait("ink", "color", "species", one_of(
-        black=("[black] markings",), white=("[white] markings",), yellow=("[yellow] markings",),
-        red=("[red] markings",),
-    ), unless=("spots", ("plain",))),
-    Trait("shield", "color", "species", one_of(
-        same=(), black=("a [black] neck shield", "a [black] collar"),
-        white=("a [white] neck shield", "a [white] collar"),
-        yellow=("a [yellow] neck shield", "a [yellow] collar"),
-    )),
-    Trait("legs", "color", "species", one_of(
-        black=("[black] legs",), red=("[red] legs",), yellow=("[yellow] legs",),
-    ), legible=60),
+    Trait("ink", "color", "species", colors("black white yellow red", "[{}] markings"),
+        unless=("spots", ("plain",))),
+    Trait("shield", "color", "species",
+        colors("same black white yellow", "a [{}] neck shield", "a [{}] collar")),
+    Trait("legs", "color", "species", colors("black red yellow", "[{}] legs"), legible=60),
     Trait("feelers", "size", "species", one_of(
         short=("[short] antennae",), long=("[long] antennae", "[very long] antennae"),
     ), legible=60),

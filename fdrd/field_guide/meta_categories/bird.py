@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from fdrd.field_guide.outline import Point, curve, ellipse, polygon, smooth, star, stroke
-from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
 from fdrd.field_guide.raster import Color, Floats
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import (
-    SIDEWAYS,
-    Look,
-    MetaCategory,
-    Signature,
-    Trait,
-    colors,
-    one_of,
-)
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade, stands_out
+from fdrd.field_guide.traits import SIDEWAYS, Look, MetaCategory, Signature, Trait, colors, one_of
 
 # fmt: off
 
@@ -41,14 +32,9 @@ TRAITS = (
         plain=(), spotted=("a [spotted] breast", "a [speckled] breast"),
         streaked=("a [streaked] breast",), barred=("a [barred] breast",),
     ), legible=60),
-    Trait("cap", "color", "species", one_of(
-        none=(), black=("a [black] cap", "a [black] crown"),
-        white=("a [white] cap", "a [white] crown"), red=("a [red] cap", "a [red] crown"),
-        yellow=("a [yellow] cap", "a [yellow] crown"),
-    )),
-    Trait("collar", "color", "species", one_of(
-        none=(), white="a [white] collar", black="a [black] collar",
-    ), legible=50),
+    Trait("cap", "color", "species",
+        colors("none black white red yellow", "a [{}] cap", "a [{}] crown")),
+    Trait("collar", "color", "species", colors("none white black", "a [{}] collar"), legible=50),
     Trait("carries", "part", "individual", one_of(
         none=(), berry=("a [red berry] in its bill", "a [berry] held in its bill"),
         twig=("a [twig] in its bill", "a [small twig] held in its bill"),

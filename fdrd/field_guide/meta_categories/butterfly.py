@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fdrd.field_guide.details import dewdrop
 from fdrd.field_guide.outline import Point, at, curve, ellipse, on_side, pierced, polygon, smooth
-from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
 from fdrd.field_guide.raster import Color, Floats
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import (
-    Look,
-    MetaCategory,
-    Signature,
-    Trait,
-    colors,
-    one_of,
-    pointing,
-)
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, dewdrop, shade, stands_out
+from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, one_of, pointing
 
 # fmt: off
 
@@ -36,19 +26,14 @@ TRAITS = (
         none=("[no eyespots]",), two=("[two] eyespots", "[a pair of] eyespots"),
         four=("[four] eyespots", "[two pairs of] eyespots"),
     ), legible=50),
-    Trait("border", "color", "species", one_of(
-        none=(), black=("a [black] border to the wings", "[black] wing margins"),
-        white=("a [white] border to the wings", "[white] wing margins"),
-    )),
+    Trait("border", "color", "species",
+        colors("none black white", "a [{}] border to the wings", "[{}] wing margins")),
     Trait("markings", "pattern", "species", one_of(
         none=(), bands=("[pale bands] across the wings", "[banded] wings"),
         veins=("[dark veins] on the wings", "[veined] wings"),
         dots=("[rows of white dots] along the wings", "[white-dotted] wings"),
     ), legible=50),
-    Trait("tips", "color", "species", one_of(
-        none=(), black="[black] wing tips", white="[white] wing tips", yellow="[yellow] wing tips",
-        red="[red] wing tips",
-    )),
+    Trait("tips", "color", "species", colors("none black white yellow red", "[{}] wing tips")),
     Trait("damage", "part", "individual", one_of(
         none=(), torn=("a [torn wing]", "a [ragged wing]"),
         drop=("a [dewdrop] on one wing", "a [drop of water] on one wing"),

@@ -6,18 +6,9 @@ from dataclasses import dataclass
 
 from fdrd.field_guide.chance import TURN, cosine, sine
 from fdrd.field_guide.outline import Point, at, ellipse, polygon, smooth, stroke
-from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
 from fdrd.field_guide.raster import Color, Floats
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import (
-    SIDEWAYS,
-    Look,
-    MetaCategory,
-    Signature,
-    Trait,
-    colors,
-    one_of,
-)
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade, stands_out
+from fdrd.field_guide.traits import SIDEWAYS, Look, MetaCategory, Signature, Trait, colors, one_of
 
 # fmt: off
 
@@ -38,16 +29,10 @@ TRAITS = (
         flames=("[flames] behind the front wheel", "[painted flames]"),
         checks=("a [chequered band]", "[checks] along the side"),
     ), legible=50),
-    Trait("ink", "color", "species", one_of(
-        white=("[white] trim",), black=("[black] trim",), yellow=("[yellow] trim",),
-    ), legible=50, unless=("stripe", ("none",))),
-    Trait("roof", "color", "species", one_of(
-        same=(), white=("a [white] roof",), black=("a [black] roof",), red=("a [red] roof",),
-    )),
-    Trait("hubs", "color", "species", one_of(
-        silver=("[silver] hubcaps",), black=("[black] hubcaps",), red=("[red] hubcaps",),
-        yellow=("[yellow] hubcaps",),
-    ), legible=60),
+    Trait("ink", "color", "species", colors("white black yellow", "[{}] trim"), legible=50,
+        unless=("stripe", ("none",))),
+    Trait("roof", "color", "species", colors("same white black red", "a [{}] roof")),
+    Trait("hubs", "color", "species", colors("silver black red yellow", "[{}] hubcaps"), legible=60),
     Trait("lamp", "shape", "species", one_of(
         round=("[round] headlamps",), slit=("[narrow] headlamps", "[slit-like] headlamps"),
     ), legible=70),

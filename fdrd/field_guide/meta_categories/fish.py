@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from fdrd.field_guide.outline import curve, ellipse, polygon, smooth, stroke
-from fdrd.field_guide.palette import MAIN, shade, stands_out
 from fdrd.field_guide.raster import Color, Floats
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import (
-    SIDEWAYS,
-    Look,
-    MetaCategory,
-    Signature,
-    Trait,
-    colors,
-    one_of,
-)
+from fdrd.field_guide.sketch import MAIN, Sketch, shade, stands_out
+from fdrd.field_guide.traits import SIDEWAYS, Look, MetaCategory, Signature, Trait, colors, one_of
 
 # fmt: off
 
@@ -34,13 +25,9 @@ TRAITS = (
         spots=("[spots] along its side", "[spotted] sides"),
         tailspot=("a [dark spot by the tail]",),
     )),
-    Trait("ink", "color", "species", one_of(
-        black=("[black] markings",), white=("[white] markings",), yellow=("[yellow] markings",),
-    ), unless=("pattern", ("plain", "tailspot"))),
-    Trait("fins", "color", "species", one_of(
-        same=(), yellow=("[yellow] fins",), black=("[black] fins",), white=("[white] fins",),
-        red=("[red] fins",),
-    )),
+    Trait("ink", "color", "species", colors("black white yellow", "[{}] markings"),
+        unless=("pattern", ("plain", "tailspot"))),
+    Trait("fins", "color", "species", colors("same yellow black white red", "[{}] fins")),
     Trait("dorsal", "shape", "species", one_of(
         low=("a [low] back fin",), tall=("a [tall] back fin", "a [sail-like] back fin"),
         spiny=("a [spiny] back fin", "a [jagged] back fin"), two=("[two|count] back fins",),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from fdrd.field_guide.chance import sine
 from fdrd.field_guide.outline import Point, ellipse, pierced, polygon, star, stroke
-from fdrd.field_guide.palette import COLORS, stands_out
 from fdrd.field_guide.raster import Floats
-from fdrd.field_guide.sketch import Sketch
+from fdrd.field_guide.sketch import COLORS, Sketch, stands_out
 from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value, colors, one_of
 
 # fmt: off
 
-CLOTH = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "black")
+CLOTH = "red orange yellow green teal blue purple pink black"
 
 TRAITS = (
     Trait("color", "color", "genus", colors(CLOTH, "[{}]"), slot="adjective", legible=0),
@@ -25,20 +24,16 @@ TRAITS = (
         uprights=("[vertical stripes]", "[upright stripes]"), cross=("a [cross]", "a [wide cross]"),
         wedge=("a [triangle at the pole]", "a [wedge beside the pole]"),
     )),
-    Trait("second", "color", "species", one_of(
-        white=("[white] as its second colour",), black=("[black] as its second colour",),
-        yellow=("[yellow] as its second colour",), blue=("[blue] as its second colour",),
-    ), unless=("layout", ("plain",))),
+    Trait("second", "color", "species",
+        colors("white black yellow blue", "[{}] as its second colour"), unless=("layout", ("plain",))),
     Trait("emblem", "part", "species", one_of(
         none=("[no emblem]",), disc=("a [disc] in the middle", "a [round emblem]"),
         star=("a [star] in the middle", "a [star emblem]"),
         diamond=("a [diamond] in the middle", "a [diamond emblem]"),
         crescent=("a [crescent] in the middle", "a [crescent emblem]"),
     )),
-    Trait("sign", "color", "species", one_of(
-        white=("a [white] emblem",), black=("a [black] emblem",), yellow=("a [yellow] emblem",),
-        red=("a [red] emblem",),
-    ), legible=50, unless=("emblem", ("none",))),
+    Trait("sign", "color", "species", colors("white black yellow red", "a [{}] emblem"), legible=50,
+        unless=("emblem", ("none",))),
     Trait("pole", "color", "individual", one_of(
         white=("a [white] pole",), brown=("a [brown] pole", "a [wooden|material] pole"),
         black=("a [black] pole",),

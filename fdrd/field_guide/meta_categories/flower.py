@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from fdrd.field_guide.chance import TURN, cosine, sine
-from fdrd.field_guide.details import dewdrop
 from fdrd.field_guide.outline import curve, ellipse, smooth, stroke, turned
-from fdrd.field_guide.palette import COLORS, shade, stands_out
 from fdrd.field_guide.raster import Floats
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value, colors, one_of
+from fdrd.field_guide.sketch import COLORS, Sketch, dewdrop, shade, stands_out
+from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, leaning, one_of
 
 # fmt: off
 
-PETALS = ("red", "orange", "yellow", "teal", "blue", "purple", "pink", "white")
+PETALS = "red orange yellow teal blue purple pink white"
 
 TRAITS = (
     Trait("color", "color", "genus", colors(PETALS, "[{}]"), slot="adjective", legible=0),
@@ -27,11 +25,8 @@ TRAITS = (
     Trait("petals", "count", "species", one_of(
         four="[four] petals", five="[five] petals", six="[six] petals", eight="[eight] petals",
     ), legible=50),
-    Trait("center", "color", "species", one_of(
-        yellow=("a [yellow] centre", "a [yellow] eye"), black=("a [black] centre", "a [black] eye"),
-        white=("a [white] centre", "a [white] eye"), red=("a [red] centre", "a [red] eye"),
-        green=("a [green] centre", "a [green] eye"),
-    )),
+    Trait("center", "color", "species",
+        colors("yellow black white red green", "a [{}] centre", "a [{}] eye")),
     Trait("markings", "pattern", "species", one_of(
         none=("[plain] petals",), stripes=("a [dark stripe on each petal]", "[striped] petals"),
         tips=("[pale tips] to the petals", "[pale-tipped] petals"),
@@ -54,11 +49,7 @@ TRAITS = (
     Trait("pose", "pose", "image", one_of(
         upright=("[fully open]", "[wide open]"), half=("[half turned away]", "[seen at an angle]"),
     ), slot="doing"),
-    Trait("viewpoint", "viewpoint", "image", (
-        Value("up", ("[standing straight]", "[growing upright]")),
-        Value("right", ("[leaning to the right]", "[tilted right]"), turn=110),
-        Value("left", ("[leaning to the left]", "[tilted left]"), turn=-110),
-    ), slot="doing", legible=0),
+    leaning(110),
 )
 
 

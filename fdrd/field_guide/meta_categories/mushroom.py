@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fdrd.field_guide.outline import curve, ellipse, pierced, polygon, smooth, stroke
-from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
 from fdrd.field_guide.raster import Floats
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value, colors, one_of
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade, stands_out
+from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, leaning, one_of
 
 # fmt: off
 
@@ -29,10 +28,7 @@ TRAITS = (
         streaks=("[streaks] down its cap", "a [streaked] cap"),
         rim=("a [pale rim] to the cap", "a [pale-edged] cap"),
     )),
-    Trait("stem", "color", "species", one_of(
-        white=("a [white] stem",), brown=("a [brown] stem",), yellow=("a [yellow] stem",),
-        black=("a [black] stem",),
-    )),
+    Trait("stem", "color", "species", colors("white brown yellow black", "a [{}] stem")),
     Trait("skirt", "part", "species", one_of(
         none=(), ring=("a [ring on its stem]", "a [skirt around the stem]"),
     ), legible=50),
@@ -40,9 +36,7 @@ TRAITS = (
         plain=(), bulb=("a [swollen base]", "a [bulbous foot]"),
         cup=("a [torn cup at its base]", "a [white cup around its foot]"),
     ), legible=50),
-    Trait("gills", "color", "species", one_of(
-        white=("[white] gills",), pink=("[pink] gills",), black=("[black] gills",),
-    ), legible=60),
+    Trait("gills", "color", "species", colors("white pink black", "[{}] gills"), legible=60),
     Trait("guest", "part", "individual", one_of(
         none=(), slug=("a [slug] on its cap", "a [small slug] on top"),
         bite=("a [bite] taken from its cap", "a [missing piece] of cap"),
@@ -56,11 +50,7 @@ TRAITS = (
         level=("[seen level]", "[seen from the side]"),
         below=("[seen from slightly below]", "[showing its underside]"),
     ), slot="doing"),
-    Trait("viewpoint", "viewpoint", "image", (
-        Value("up", ("[standing straight]", "[growing upright]")),
-        Value("right", ("[leaning to the right]", "[tilted right]"), turn=90),
-        Value("left", ("[leaning to the left]", "[tilted left]"), turn=-90),
-    ), slot="doing", legible=0),
+    leaning(90),
 )
 
 

@@ -94,3 +94,8 @@ def leaves_root(path: str) -> bool:
     (True, True, True, False)
     """
     return ".." in path.replace("\\", "/").split("/") or "\0" in path
+
+
+def is_outside(path: str) -> bool:
+    """Return whether the path of a member could lead out of the folder of its archive."""
+    return is_absolute(path) or leaves_root(path)

@@ -10,8 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.evaluation.galleries import galleries
-from benchmark.evaluation.metrics import measure
+from benchmark.evaluation.metrics import galleries, measure
 from benchmark.evaluation.ranking import rank
 from benchmark.models.backbone import Features
 from benchmark.rank_metrics import DIRECTIONS, ByDirection, by_part
@@ -178,7 +177,7 @@ def test_each_tile_is_scored_once_and_those_with_relevant_pairs_twice_at_most(
     monkeypatch, kept, calls
 ):
     """Captions come in another order than their images; still, relevant pairs lie in few tiles."""
-    monkeypatch.setattr("benchmark.evaluation.score_tiles.KEPT_BYTES", kept)
+    monkeypatch.setattr("benchmark.evaluation.ranking.KEPT_BYTES", kept)
     rng = np.random.default_rng(1)
     pairs = np.stack([np.arange(60), rng.permutation(60)], axis=1)
     seen = []
@@ -194,7 +193,7 @@ def test_each_tile_is_scored_once_and_those_with_relevant_pairs_twice_at_most(
 
 
 def test_a_pair_with_two_scores_is_an_error(monkeypatch):
-    monkeypatch.setattr("benchmark.evaluation.score_tiles.KEPT_BYTES", 0)
+    monkeypatch.setattr("benchmark.evaluation.ranking.KEPT_BYTES", 0)
     calls, one = iter(range(9)), np.ones((1, 1))
     with pytest.raises(FdrdError, match="two scores"):
         ranks_of(one, one, diagonal(1), similarity=lambda i, t: dot(i, t) - next(calls))

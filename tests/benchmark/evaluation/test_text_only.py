@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from benchmark.evaluation.text_only import text_only_baseline
+from benchmark.evaluation.hard_negatives import text_only_baseline
 
 
 def baseline(*splits):
@@ -86,8 +86,8 @@ def test_only_a_part_of_many_training_rows_is_used(make, monkeypatch):
         seen.append(len(training))
         return [np.array([1.0, 0.0, 2.0])] * len(rows)
 
-    monkeypatch.setattr("benchmark.evaluation.text_only._MOST_ROWS", 3)
-    monkeypatch.setattr("benchmark.evaluation.text_only._scores", scores)
+    monkeypatch.setattr("benchmark.evaluation.hard_negatives._MOST_ROWS", 3)
+    monkeypatch.setattr("benchmark.evaluation.hard_negatives._scores", scores)
     splits = (make(name, balanced_colors(name, size)) for name, size in (("test", 2), ("train", 7)))
     assert baseline(*splits) == {"all": 0, "category": 1, "attribute": 0, "attribute: color": 0}
     assert seen == [3]

@@ -13,19 +13,11 @@ from fdrd.errors import FdrdError
 
 
 @pytest.fixture
-def saved(clip_parts, tmp_path):
-    folder = tmp_path / "clip"
-    for part in clip_parts():
-        part.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def loader(saved, tmp_path):
+def loader(saved_clip, tmp_path):
     file = tmp_path / "my_clip.py"
     file.write_text(
         "from transformers import AutoTokenizer as T, CLIPImageProcessorPil as P, CLIPModel as M\n"
-        f"HOME = {str(saved)!r}\n"
+        f"HOME = {str(saved_clip)!r}\n"
         "def load():\n"
         "    return tuple(each.from_pretrained(HOME) for each in (M, T, P))\n"
         "def half():\n"
@@ -34,9 +26,9 @@ def loader(saved, tmp_path):
     return file
 
 
-def test_torchvision_changes_no_pixel(saved, tiny_clip):
+def test_torchvision_changes_no_pixel(saved_clip, tiny_clip):
     pytest.importorskip("torchvision")
-    loaded = load_backbone(str(saved), device="cpu")
+    loaded = load_backbone(str(saved_clip), device="cpu")
     noise = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     pixels = [
         each.image_processor(images=[Image.fromarray(noise)], return_tensors="pt")["pixel_values"]
@@ -79,11 +71,11 @@ def test_loading_errors_name_the_problem(loader, spec, message, monkeypatch):
         load_backbone(spec, allow_code=True)
 
 
-def test_a_folder_without_a_tokenizer_says_what_it_needs(saved, tmp_path):
+def test_a_folder_without_a_tokenizer_says_what_it_needs(saved_clip, tmp_path):
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):
-        shutil.copy(saved / name, bare)
+        shutil.copy(saved_clip / name, bare)
     with pytest.raises(FdrdError, match=r"needs model\.safetensors, a tokenizer"):
         load_backbone(str(bare))
 

@@ -7,7 +7,7 @@ import pytest
 from benchmark.reporting.comparison import group_results
 from benchmark.reporting.pages import report
 from benchmark.reporting.significance import compare
-from benchmark.reporting.tables import negatives_parts, pairs_parts, significance_parts
+from benchmark.reporting.tables import negatives_parts, pairs_parts
 from benchmark.result import read_result, write_result
 
 
@@ -80,13 +80,14 @@ def test_text_hard_rows_have_their_own_number(result, shares, cells):
 
 def test_compare_shows_them(result):
     other = replace(result, settings=replace(result.settings, label="other"))
-    parts = significance_parts(compare([result, other], "zero_shot"))
+    parts = compare([result, other], "zero_shot").parts()
     assert [part.title for part in parts if not isinstance(part, str)][-1] == "Natural pairs"
 
 
 def test_small_types_share_a_row_and_kinds_do_not(result):
     """A row of categories and attributes together would say nothing of either."""
-    share = replace(result.metrics.hard_negatives["all"], rows=5)
+    whole = result.metrics.hard_negatives["all"]
+    share = replace(whole, rows=5, accuracy=0.4, text_only=None)
     kinds = ("all", "category", "attribute", "attribute: color", "attribute: pose")
     metrics = replace(result.metrics, hard_negatives=dict.fromkeys(kinds, share))
     table, *_ = table_of(negatives_parts, replace(result, metrics=metrics))

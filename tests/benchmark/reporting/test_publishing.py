@@ -12,8 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import benchmark
 from benchmark import load_method
-from benchmark.checkpoint import read_header
-from benchmark.checkpoint_files import find_checkpoint
+from benchmark.checkpoint import find_checkpoint, read_header
 from fdrd.errors import FdrdError
 from tests.command import run_fdrd
 
@@ -67,7 +66,7 @@ def test_a_pushed_method_loads_again_unchanged(hub, trained, tiny_clip):
     assert sorted(content(hub))[:2] == ["README.md", "model.safetensors"]
     here, there = (load_method(spec, backbone=tiny_clip) for spec in (trained, REPO))
     assert torch.equal(here.encode_text(CAPTIONS).pooled, there.encode_text(CAPTIONS).pooled)
-    assert read_header(find_checkpoint(REPO)) == read_header(trained)
+    assert read_header(find_checkpoint(REPO)).tensors == read_header(trained).tensors
 
 
 def test_the_card_holds_the_results_of_the_training_as_a_model_index(hub, trained):
@@ -89,7 +88,7 @@ def test_the_card_holds_the_results_of_the_training_as_a_model_index(hub, traine
             assert found[key[0], f"{direction}_mrr"] == side["MRR"]
         assert (result["settings"]["split"], "r_sum") in found
     assert "| n\\_ctx | `4` |" in card.text
-    assert read_header(trained).backbone_fingerprint in card.text
+    assert read_header(trained).settings.backbone.fingerprint in card.text
 
 
 def test_hand_edits_of_the_card_stay_except_for_results(hub, trained):
@@ -117,7 +116,7 @@ def test_no_local_path_is_published(hub, train_with_backbone, tmp_path):
     benchmark.push(checkpoint, REPO)
     for data in content(hub).values():
         assert b"secret-folder" not in data
-    assert read_header(find_checkpoint(REPO)).backbone == "my-clip"
+    assert read_header(find_checkpoint(REPO)).settings.backbone.name == "my-clip"
     assert 'backbone="PATH"' in content(hub)["README.md"].decode()
     here, there = (load_file(path) for path in (checkpoint, find_checkpoint(REPO)))
     assert all(torch.equal(here[key], there[key]) for key in here)
@@ -151,10 +150,31 @@ def test_files_that_are_not_checkpoints_are_rejected(hub, tiny_clip):
         find_checkpoint("org/none")
 
 
-@pytest.mark.parametrize("change", [{"method": ["coop"]}, {"options": 3}, None, [], 1], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": {"method": ["coop"]}},
+        {"settings": {"options": 3}},
+        {"tensors": None},
+        {
+            "settings": None,
+            "method": "coop",
+            "options": {},
+            "backbone": "tiny",
+        },  # of earlier releases
+        [],
+        1,
+    ],
+    ids=str,
+)
 def test_a_file_with_another_header_is_not_a_checkpoint(change, trained, tiny_clip, tmp_path):
     header = json.loads(read_metadata(trained)["fdrd"])
-    header = {**header, **change} if isinstance(change, dict) else change or {"method": "coop"}
+    if isinstance(change, dict):
+        settings = change.get("settings", {})
+        changed = {**header, **change, "settings": settings and {**header["settings"], **settings}}
+        header = {key: value for key, value in changed.items() if value is not None}
+    else:
+        header = change
     save_file({"a": torch.ones(1)}, tmp_path / "bad.safetensors", {"fdrd": json.dumps(header)})
     with pytest.raises(FdrdError, match=r"bad\.safetensors is not a checkpoint of fdrd"):
         load_method(tmp_path / "bad.safetensors", backbone=tiny_clip)

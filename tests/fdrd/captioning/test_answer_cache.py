@@ -8,9 +8,9 @@ import pytest
 from msgspec import structs
 
 from fdrd.captioning import Answer, AnswerCache, Question, UncaptionedImage
-from fdrd.captioning.answer_cache import CaptioningSession, question_key
+from fdrd.captioning.interface import CaptioningSession, question_key
 from fdrd.captioning.noise import FILTERS
-from fdrd.captioning.prompts import QUESTIONS, draft_question, evaluation_question
+from fdrd.captioning.wording import QUESTIONS, draft_question, evaluation_question
 from fdrd.errors import FdrdError
 from fdrd.record import ImageRef, Record, Source
 from tests.fdrd.captioning.scripted import Scripted
@@ -54,9 +54,8 @@ def test_default_prompts_keep_the_keys_of_answers_that_users_have_paid_for():
         draft_question(IMAGE, QUESTIONS, "A wren.", ("It is red.",)),
         evaluation_question(IMAGE, "A wren."),
     ]
-    assert [question_key({"model": "m"}, question)[:8] for question in asked] == [
-        "211c0fc4", "663099e5", "f596fdbe",
-    ]  # fmt: skip
+    keys = [question_key({"model": "m"}, question)[:8] for question in asked]
+    assert keys == ["211c0fc4", "663099e5", "f596fdbe"]
     feedback = "\n".join(text for text, _ in FILTERS.values())
     assert hashlib.sha256(feedback.encode()).hexdigest()[:8] == "06cf7891"
 
@@ -68,12 +67,6 @@ def test_an_answer_survives_the_run(file):
         cache.put("k", answer, "m")
     with AnswerCache(file) as cache:
         assert (cache.get("k"), len(cache)) == (answer, 1)
-
-
-def test_an_answer_of_another_run_is_found(file):
-    with AnswerCache(file) as one, AnswerCache(file) as other:
-        other.put("k", Answer("asked once"), "m")
-        assert one.get("k") == Answer("asked once")
 
 
 def test_an_answer_is_stored_before_it_is_reported(cache):

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from fdrd.captioning import AnswerCache, CaptionSettings, Failure
-from fdrd.captioning.answer_cache import CaptioningSession
-from fdrd.captioning.prompts import QUESTIONS, draft_question, read_questions, read_verdict
-from fdrd.captioning.rounds import caption_images
+from fdrd.captioning.captioning_run import caption_images
+from fdrd.captioning.interface import CaptioningSession
 from fdrd.captioning.uncaptioned import find_uncaptioned
+from fdrd.captioning.wording import draft_question, read_questions, read_verdict
 from fdrd.errors import FdrdError
 from tests.fdrd.captioning.scripted import Scripted
 
@@ -59,13 +59,6 @@ def problems(states):
     return {tuple(state.problems) for state in states}
 
 
-def test_images_without_a_caption_are_found(source):
-    found = find_uncaptioned(source)
-    assert [image.path for image in found.images] == [f"wren/{number}.png" for number in range(4)]
-    assert [record.caption for record in found.captioned] == ["A robin that has its caption."]
-    assert found.categories == {"raw": ("robin", "wren")}
-
-
 def test_an_invalid_image_is_rejected_before_it_is_asked_about(source):
     (source / "wren" / "5.png").write_text("not an image")
     (rejected,) = find_uncaptioned(source).rejected
@@ -83,13 +76,6 @@ def test_an_unchanged_image_is_not_decoded_again(source, draw, monkeypatch):
     again = find_uncaptioned(source)
     changed = set(again.images) - set(first.images)
     assert [image.path for image in changed] == ["wren/2.png"]
-
-
-def test_a_source_with_all_captions_is_an_error(write, draw, tmp_path):
-    write("wren/1.png", draw(1))
-    write("wren/1.txt", "A wren.")
-    with pytest.raises(FdrdError, match="every image has a caption"):
-        find_uncaptioned(tmp_path / "raw")
 
 
 def test_a_captioner_sees_an_image_as_the_benchmark_does(write, tmp_path):
@@ -186,14 +172,6 @@ def test_a_score_below_the_minimum_rejects(caption):
     assert reasons(states) == ["clip_score", "clip_score", "", ""]
     assert [state.score for state in states] == [0.0, 0.1, 0.2, 0.3]
     assert reasons(caption(Scripted("w", GOOD), score=score)) == [""] * 4
-
-
-def test_the_digest_of_an_image_chooses_its_question(source):
-    images = find_uncaptioned(source).images
-    templates = ("{category} of {dataset}?", "{what} {category}")
-    asked = {draft_question(image, templates).text for image in images}
-    assert asked <= {"wren of raw?", "{what} wren"}
-    assert all("wren" in draft_question(image, QUESTIONS).text for image in images)
 
 
 def test_braces_in_a_name_are_left_alone(write, draw, tmp_path):

@@ -19,9 +19,8 @@ def test_ray_yields_results_in_task_order_and_raises_errors():
         assert list(engine.run(operator.sub, range(20), 7)) == list(range(-7, 13))
         with pytest.raises(ZeroDivisionError):
             list(engine.run(operator.truediv, range(4), 0))
-        with pytest.raises(
-            FdrdError, match=r"^unknown engine 'spark'"
-        ):  # without a remote traceback
+        # Without a remote traceback:
+        with pytest.raises(FdrdError, match=r"^unknown engine 'spark'"):
             list(engine.run(open_engine, ["spark"]))
         assert list(engine.run(operator.neg, range(3))) == [0, -1, -2]
 

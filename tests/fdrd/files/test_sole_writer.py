@@ -1,7 +1,5 @@
 """Two writers of one folder: one of them writes all of it, and the other is refused before its work."""
 
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_folder, sole_writer
+from tests.command import run_python
 
 
 def test_a_second_writer_is_refused_at_once(tmp_path):
@@ -41,7 +40,7 @@ def test_a_killed_writer_leaves_what_the_next_one_removes(tmp_path):
         "with atomic_folder(Path('out')) as stage:\n"
         "    (stage / 'half.txt').write_text('x'); os._exit(1)"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
+    run_python("-c", code, cwd=tmp_path, check=False)
     assert any(tmp_path.iterdir())
     (tmp_path / ".out.b.12345678.partial").mkdir()  # of a folder `out.b`
     (tmp_path / ".out.12345678.partial").write_text("of a file")

@@ -7,7 +7,7 @@ import pytest
 
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.pipeline.locking import lock_output
+from fdrd.storage.publish import lock_output
 
 
 @pytest.mark.parametrize(
@@ -32,22 +32,19 @@ def test_an_error_without_a_file_names_the_output(tmp_path):
         raise failure
 
 
-def test_other_errors_keep_their_traceback(tmp_path):
-    with pytest.raises(OSError, match="Bad file"), lock_output(tmp_path / "out"):
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-
-
 @pytest.mark.parametrize("name", ["loop", "loop/inside"])
 def test_a_link_to_itself_is_refused(birds, tmp_path, name):
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(
-        FdrdError, match="loop is a link that leads to itself; remove it"
-    ) as failure:
+    message = "loop is a link that leads to itself; remove it"
+    with pytest.raises(FdrdError, match=message) as failure:
         build(birds, tmp_path / name, workers=1)
     assert "\n" not in str(failure.value)
 
 
-def test_a_link_to_a_folder_is_followed(birds, tmp_path):
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to("real")
-    assert build(birds, tmp_path / "link", workers=1).out == tmp_path / "real"
+def test_a_link_to_a_folder_is_followed_and_shares_its_lock_and_work_folder(birds, tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "near").symlink_to(tmp_path / "far" / "out")
+    assert build(birds, tmp_path / "near", workers=1).out == tmp_path / "far/out"
+    assert (tmp_path / "near").is_symlink()
+    assert build(birds, tmp_path / "far" / "out", workers=1).nothing_to_do
+    assert not (tmp_path / "near.work").exists()

@@ -7,8 +7,8 @@ import pytest
 from fdrd.build_config import BuildConfig
 from fdrd.checks.validation import validate
 from fdrd.errors import FdrdError
+from fdrd.hub.dataset_repository import convert_dataset
 from fdrd.pipeline.builder import build
-from fdrd.pipeline.reformat import convert_dataset
 
 
 @pytest.mark.parametrize(("built_as", "wanted"), [("arrow", "parquet"), ("parquet", "arrow")])

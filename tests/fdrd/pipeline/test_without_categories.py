@@ -9,8 +9,7 @@ from fdrd.checks.validation import validate
 from fdrd.dataset import load_view
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.sources import SourceOptions
-from fdrd.storage.manifest_types import RecordCounts
+from fdrd.storage.manifest import RecordCounts
 from fdrd.storage.shards import read_records
 from tests.running import run_method
 
@@ -62,10 +61,3 @@ def test_records_with_and_without_categories_share_a_dataset(source, tmp_path, d
     found = [record.category for record in read_records(tmp_path / "out", manifest)]
     assert (found.count(""), found.count("wren")) == (24, 2)
     assert list(validate(tmp_path / "out")) == []
-
-
-def test_the_same_source_is_built_again_with_other_options(source, tmp_path):
-    build(source, tmp_path / "out", workers=1)
-    assert build(source, tmp_path / "out", workers=1).nothing_to_do
-    again = build(source, tmp_path / "out", workers=1, options=SourceOptions(category="bird"))
-    assert again.manifest.categories == ["bird"]

@@ -32,8 +32,3 @@ def test_folders_are_splits_and_classes_have_names(tmp_path, draw, read):
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
     assert built.manifest.records.kept == 14
     assert list(validate(tmp_path / "out")) == []
-
-
-def test_a_dataset_without_splits_has_records_without_splits(tmp_path, draw, read):
-    dataset(draw, range(10)).save_to_disk(tmp_path / "raw")
-    assert [item.split for item in read("saved_dataset")] == [""] * 10

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+from msgspec import to_builtins
 
 from fdrd.build_config import BuildConfig
 from fdrd.columns import features
@@ -18,10 +19,8 @@ from fdrd.record import (
     Record,
     Source,
     from_json,
-    to_json,
 )
-from fdrd.storage.manifest import schema
-from fdrd.storage.manifest_types import Config, manifest_schema
+from fdrd.storage.manifest import Config, manifest_schema, schema
 
 RECORD = Record(
     "birds/1",
@@ -62,9 +61,9 @@ def test_dataset_columns_match_the_record():
 
 
 def test_a_record_round_trips_through_json():
-    assert from_json(to_json(RECORD)) == RECORD
+    assert from_json(to_builtins(RECORD)) == RECORD
     schema("record").validate(
-        to_json(RECORD) | {"attributes": [], "negatives": [], "natural_pairs": [], "rules": []}
+        to_builtins(RECORD) | {"attributes": [], "negatives": [], "natural_pairs": [], "rules": []}
     )
 
 
@@ -88,7 +87,7 @@ def test_a_record_round_trips_through_json():
     ],
 )
 def test_an_invalid_record_is_rejected_at_the_field(path, value):
-    record = copy.deepcopy(to_json(RECORD))
+    record = copy.deepcopy(to_builtins(RECORD))
     for name in ("attributes", "negatives", "natural_pairs", "rules"):
         record[name] = list(record[name])
     assert list(schema("record").iter_errors(record)) == []

@@ -30,9 +30,8 @@ def test_the_plane_shows_the_directions_of_most_variance():
     st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=3, max_size=3, unique=True)
 )
 def test_an_area_selects_what_lies_inside(corners):
-    grid = (
-        np.array([(x, y) for x in range(21) for y in range(21)], np.int32) * 2 + 1
-    )  # never on an edge
+    grid = np.array([(x, y) for x in range(21) for y in range(21)], np.int32)
+    grid = grid * 2 + 1  # never on an edge
     triangle = np.array(corners) * 2
     found = inside(grid, ",".join(str(each) for corner in triangle.tolist() for each in corner))
     clear = np.abs(_distance(grid, triangle)) > 1e-9
@@ -93,6 +92,5 @@ def test_an_area_is_counted_shown_and_reviewed(measured, open_site):
         names = re.findall(r'class="swatch[^<]*</i><bdi>([^<]+)', site.text("/map", by=by))
         assert np.frombuffer(data, "<u2")[2::3].max() < len(names)
     ranks = np.bincount(np.frombuffer(site.ask("/map/points?by=rank").read(), "<u2")[2::3])
-    assert (
-        ranks[-1] == 90 - index.columns.mask("split", ["test"]).sum()
-    )  # the others were not measured
+    # The others were not measured.
+    assert ranks[-1] == 90 - index.columns.mask("split", ["test"]).sum()

@@ -81,10 +81,10 @@ def test_permuted_images_do_not_get_the_features_of_the_intact_ones(
     assert not (tmp_path / "stored").exists()
 
 
-@pytest.mark.parametrize("change", [last_emptied, last_missing, last_with_one_bit_flipped])
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_each_image_that_a_run_uses_is_checked(tiny_dataset, run_tiny, split, change):
-    forged = {**tiny_dataset, split: changed(tiny_dataset[split], change)}
+def test_each_image_that_a_run_uses_is_checked(tiny_dataset, run_tiny, split):
+    forged = changed(tiny_dataset[split], last_with_one_bit_flipped)
+    forged = {**tiny_dataset, split: forged}
     with pytest.raises(FdrdError, match=REFUSED.format(row=23, split=split)):
         run_tiny("coop", forged, hard_negatives=False)
 

@@ -195,17 +195,7 @@ def test_few_shots_are_images_per_category(tiny_dataset, rows):
         assert np.bincount(found[split].image_category).tolist() == [count] * 3
 
 
-@pytest.mark.parametrize(
-    ("name", "option"),
-    [
-        ("coprompt", "consistency"),
-        ("mmrl", "consistency"),
-        ("tcp", "consistency"),
-        ("promptsrc", "text_weight"),
-        ("promptsrc", "image_weight"),
-        ("prolip", "penalty"),
-    ],
-)
+@pytest.mark.parametrize(("name", "option"), [("coprompt", "consistency"), ("prolip", "penalty")])
 def test_penalties_follow_the_scale_of_the_loss(tiny_clip, tiny_dataset, name, option):
     """Their weights are those of papers, at a scale of 100."""
     rows = next(batches(tiny_dataset["train"], 8, 0, 0))

@@ -55,7 +55,7 @@ class Read(HTMLParser):
 
 @pytest.fixture(scope="module")
 def results(bench, run_tiny):
-    return [read_result(bench.zero_shot), read_result(bench.random), run_tiny("nnn")]
+    return [read_result(bench.zero_shot), read_result(bench.random), run_tiny("nnn", train=None)]
 
 
 @pytest.fixture(scope="module")

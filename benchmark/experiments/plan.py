@@ -246,6 +246,9 @@ def to_experiment(content: Mapping[str, Any]) -> Experiment:
         experiment = msgspec.convert(msgspec.to_builtins(content), Experiment)
     except msgspec.ValidationError as error:
         raise FdrdError(_plain(error)) from error
+    for index, row in enumerate(content.get("methods", ())):  # keys with a default's value, too
+        if isinstance(row, Mapping) and (others := row.keys() - set(_ROW)):
+            raise FdrdError(f"methods[{index}]: {_unknown_key(min(others), _ROW)}")
     experiment.rows()
     return experiment
 

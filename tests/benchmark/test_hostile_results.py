@@ -103,6 +103,10 @@ def ranks(count, first="1"):
     return " ".join([first, *["1"] * (count - 1)])
 
 
+def shares(kind, **changes):
+    return [(f"metrics.hard_negatives.{kind}.{name}", value) for name, value in changes.items()]
+
+
 I2T, T2I = (f"metrics.by_direction.{way}" for way in DIRECTIONS)
 ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("strict", "caption")]
 
@@ -135,8 +139,8 @@ ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("s
         ([("metrics.by_category.circle.text_to_image.queries", 9)], "counts more than 24 queries"),
         ([(f"{I2T}.values.expected R@10", 0)], "expected R@10 is below R@10"),
         ([("metrics.hard_negatives.category.accuracy", 0.777)], "is no share of 24 rows"),
-        ([("metrics.hard_negatives.category.rows", 25)], "counts more than 24 rows"),
-        ([("metrics.hard_negatives.all.accuracy", 1)], "does not agree with `all`"),
+        (shares("category", rows=25, accuracy=0.96, text_only=None), "counts more than 24 rows"),
+        (shares("all", accuracy=1, text_only=None), "does not agree with `all`"),
         ([("natural_pairs.category.text", "1")], "natural_pairs.category.text has 1 digits for 16 rows"),
         ([("natural_pairs.category.image", "1" * 7 + "2")], "matching regex"),
         ([("natural_pairs.category.rows", "0 24")], "natural_pairs.category.text has 8 digits for 2 rows"),

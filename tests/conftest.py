@@ -70,6 +70,25 @@ def quick_dataset(tiny_dataset):
 
 
 @pytest.fixture(scope="session")
+def run_tiny(tiny_clip, tiny_dataset):
+    """Return `run_method` on the tiny CLIP and dataset, with three steps of training."""
+    from tests.running import run_method
+
+    def run(method="zero_shot", data=tiny_dataset, **asked):
+        train = {} if asked.get("checkpoint") else {"train": {"epochs": 1, "batch_size": 8}}
+        return run_method(method, data, **{"backbone": tiny_clip, **train, **asked})
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def described():
+    from tests.tiny import described
+
+    return described()
+
+
+@pytest.fixture(scope="session")
 def make_row():
     from tests.tiny import row
 

@@ -30,32 +30,11 @@ def run_method(method: str, data: Any, **arguments: Any) -> BenchResult:
 
 def made_settings(method: str, backbone: Named = NO_BACKBONE, **fields: Any) -> Settings:
     """Return settings of a training run with the first seed, e.g. for a checkpoint."""
-    no, rows = "0" * 64, {"train": "0" * 64, "validation": "0" * 64}
-    return Settings(
-        **{
-            **{
-                "method": method,
-                "code": no,
-                "options": {},
-                "options_given": {},
-                "train": None,
-                "train_given": {},
-            },
-            **{
-                "seed": 0,
-                "split": "test",
-                "domain": None,
-                "train_domain": None,
-                "categories": None,
-                "half": None,
-            },
-            **{
-                "shots": None,
-                "gallery": "domain",
-                "data": Named("birds", no),
-                "backbone": backbone,
-            },
-            **{"learned_from": rows, "checkpoint": None, "text_only_from": None},
-            **fields,
-        }
-    )
+    no, unused = "0" * 64, ("train", "domain", "train_domain", "categories", "half", "shots")
+    values = {
+        **dict.fromkeys((*unused, "checkpoint", "text_only_from")),
+        **{"method": method, "code": no, "options": {}, "options_given": {}, "train_given": {}},
+        **{"seed": 0, "split": "test", "gallery": "domain", "data": Named("birds", no)},
+        **{"backbone": backbone, "learned_from": {"train": no, "validation": no}},
+    }
+    return Settings(**(values | fields))

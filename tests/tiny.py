@@ -149,3 +149,14 @@ def drawn(split):
                 more = {"negatives": negatives, "partners": partners}
                 rows.append(row(number, image, caption, shape, **more))
     return dataset(rows, split)
+
+
+def described():
+    """Return twelve pairs, whose captions name a category and a color."""
+    rows = []
+    for color in COLORS:
+        for shape in SHAPES:
+            made = row(len(rows), drawing(color, shape, "left"), f"a {color} {shape}", shape)
+            span = {"type": "color", "value": color, "start": 2, "end": 2 + len(color)}
+            rows.append({**made, "attributes": [span]})
+    return dataset(rows, "train")

@@ -6,7 +6,7 @@ import torch
 
 import benchmark.training.closed_form
 from baselines.cca import cca
-from benchmark import Features, Images, load_method
+from benchmark import Images, load_method
 from benchmark.evaluation.encoding import encode_split, rank_split
 from benchmark.evaluation.ranking import mean_mrr
 from benchmark.models.layers import BlockEncoder
@@ -56,59 +56,27 @@ def in_parts(x, y, rows):
     ]
 
 
-@pytest.mark.parametrize(("dx", "dy"), [(12, 9), (9, 12)])
-def test_scores_equal_a_plain_implementation(dx, dy):
-    x, y = pairs(200, dx, dy)
-    for each in candidates("cca", covariances_of(in_parts(x, y, 64))):
-        lx, ly = (float(part.split("=")[1]) for part in each.name.split(", "))
+@pytest.mark.parametrize(
+    ("count", "dx", "dy", "joint", "prior"),
+    [
+        (200, 12, 9, 0, 0.0),
+        (200, 9, 12, 0, 0.0),
+        (7, 12, 9, 0, 0.0),  # directions without variance are left out, which changes no score
+        (13, 12, 9, 0, 0.0),
+        (3, 12, 9, 4, 0.3),  # axes of the joint space in which the pairs do not vary
+        (200, 12, 9, 4, 1.0),
+    ],
+)
+def test_scores_equal_a_plain_implementation(count, dx, dy, joint, prior):
+    x, y = pairs(count, dx, dy)
+    new_x, new_y = pairs(20, dx, dy, seed=1)
+    for each in candidates("cca", covariances_of(in_parts(x, y, 5)), joint=joint, prior=prior):
+        lx, ly = (float(part.split("=")[1]) for part in each.name.split(", ")[:2])
         for power in (0.5, 1.0, 1.5):
             image, text = each.weighed(power)
-            scores = image(torch.from_numpy(x[:20])) @ text(torch.from_numpy(y[:30])).T
-            expected = plain_scores(x, y, x[:20], y[:30], lx, ly, power)
-            assert np.abs(scores.numpy() - expected).max() < 1e-6
-
-
-@pytest.mark.parametrize("count", [7, 13])
-def test_fewer_pairs_than_dimensions_equal_a_plain_implementation(count):
-    """Directions without variance are left out, which must not change a score."""
-    x, y = pairs(count, 12, 9)
-    each = next(candidates("cca", covariances_of(in_parts(x, y, 5))))
-    image, text = each.weighed(1.0)
-    new_x, new_y = pairs(20, 12, 9, seed=1)
-    scores = image(torch.from_numpy(new_x)) @ text(torch.from_numpy(new_y)).T
-    expected = plain_scores(x, y, new_x, new_y, 0.001, 0.001, 1.0)
-    assert np.abs(scores.numpy() - expected).max() < 1e-6
-
-
-@pytest.mark.parametrize("prior", [0.3, 1.0])
-@pytest.mark.parametrize("count", [3, 7, 200])
-def test_a_prior_equals_a_plain_implementation(count, prior):
-    """Also along axes of the joint space in which the pairs do not vary."""
-    x, y = pairs(count, 12, 9)
-    found = covariances_of(in_parts(x, y, 64))
-    for each in candidates("cca", found, joint=4, prior=prior):
-        lx, ly = (float(part.split("=")[1]) for part in each.name.split(", ")[:2])
-        image, text = each.weighed(1.0)
-        new_x, new_y = pairs(20, 12, 9, seed=1)
-        scores = image(torch.from_numpy(new_x)) @ text(torch.from_numpy(new_y)).T
-        expected = plain_scores(x, y, new_x, new_y, lx, ly, 1.0, 4, prior)
-        assert np.abs(scores.numpy() - expected).max() < 1e-5
-
-
-def test_a_strong_prior_is_the_centered_joint_space(monkeypatch):
-    """A strong regularizer without it is the cross-covariance of three pairs."""
-    monkeypatch.setattr(benchmark.training.closed_form, "STRENGTHS", (1e6,))
-    (x, y), (new_x, new_y) = pairs(3, 12, 12), pairs(20, 12, 12, seed=1)
-    found = covariances_of(in_parts(x, y, 64))
-    one, other = (
-        torch.nn.functional.normalize(torch.from_numpy(each), dim=1)
-        for each in (new_x - x.mean(0), new_y - y.mean(0))
-    )
-    for prior, close in ((1.0, True), (0.0, False)):
-        (each,) = candidates("cca", found, joint=12, prior=prior)
-        image, text = each.weighed(1.0)
-        scores = image(torch.from_numpy(new_x)) @ text(torch.from_numpy(new_y)).T
-        assert ((scores - one @ other.T).abs().max() < 1e-3) == close
+            scores = image(torch.from_numpy(new_x)) @ text(torch.from_numpy(new_y)).T
+            expected = plain_scores(x, y, new_x, new_y, lx, ly, power, joint, prior)
+            assert np.abs(scores.numpy() - expected).max() < (1e-5 if prior else 1e-6)
 
 
 def test_ridge_and_procrustes_equal_their_definitions():
@@ -129,10 +97,10 @@ def test_ridge_and_procrustes_equal_their_definitions():
     assert product.numpy() == pytest.approx(u @ vt, abs=1e-9)
 
 
-def test_streamed_covariances_equal_direct_ones(make_clip, tiny_dataset, monkeypatch):
+def test_streamed_covariances_equal_direct_ones(tiny_clip, tiny_dataset, monkeypatch):
     """Three rows share an image and two a caption, and each row counts."""
     train = tiny_dataset["train"].select([*range(24), 3, 3, 5])
-    encoder = BlockEncoder(make_clip(), "joint,0")
+    encoder = BlockEncoder(tiny_clip, "joint,0")
     monkeypatch.setattr(benchmark.training.closed_form, "ROWS", 5)
     found = covariances(encoder, train)
     images = encoder.encode_image(Images.of(train))[train.pairs[:, 0]].double()
@@ -159,74 +127,48 @@ def mrr(method, dataset):
 @pytest.mark.parametrize("kind", ["cca", "ridge", "procrustes"])
 @pytest.mark.parametrize("layers", ["joint", "auto"])
 def test_the_best_on_validation_is_kept_and_never_below_the_joint_space(
-    kind, layers, make_clip, tiny_dataset
+    kind, layers, tiny_clip, tiny_dataset
 ):
-    backbone, validation = make_clip(), tiny_dataset["validation"]
-    method, log = fitted(backbone, tiny_dataset, kind=kind, layers=layers)
-    found = choose(BlockEncoder(backbone, layers), tiny_dataset["train"], validation, kind)
+    validation = tiny_dataset["validation"]
+    method, log = fitted(tiny_clip, tiny_dataset, kind=kind, layers=layers)
+    found = choose(BlockEncoder(tiny_clip, layers), tiny_dataset["train"], validation, kind)
     assert mrr(method, validation) == pytest.approx(found.mrr, abs=1e-4)
-    assert log.zero_shot_mrr == pytest.approx(mrr(cca(backbone), validation))
+    assert log.zero_shot_mrr == pytest.approx(mrr(cca(tiny_clip), validation))
     assert found.mrr >= log.zero_shot_mrr
     assert log.steps == 0
 
 
-def test_the_joint_space_stays_where_no_map_is_better(make_clip, tiny_dataset, caplog):
+def test_the_joint_space_stays_where_no_map_is_better(tiny_clip, tiny_dataset, caplog):
     """Captions of training belong to other images, so what is learned misleads."""
-    dataset = tiny_dataset["train"]
-    one, other = dataset.select([0, 1]), dataset.select([10, 20])
-    wrong = one.joined(other)
+    wrong = tiny_dataset["train"].select([0, 1]).joined(tiny_dataset["train"].select([10, 20]))
     wrong.pairs[:, 1] = [3, 2, 1, 0]
-    backbone = make_clip()
-    stages = []
-    method = cca(backbone)
-    validation = perfect(backbone, tiny_dataset["validation"])
-    method.fit(wrong, validation, benchmark.TrainContext(lambda stage, *_: stages.append(stage)))
-    plain = backbone.encode_text(["a dog"]).pooled
+    method, validation, stages = cca(tiny_clip), tiny_dataset["validation"], []
+    ranks, _ = rank_split(method, *encode_split(method, validation), validation)
+    perfect = validation.select([int(np.argmin(ranks.strict))])  # a caption that is first
+    method.fit(wrong, perfect, benchmark.TrainContext(lambda stage, *_: stages.append(stage)))
+    plain = tiny_clip.encode_text(["a dog"]).pooled
     assert (method.encode_text(["a dog"]).pooled - plain).abs().max() < 1e-6
     assert "joint space" in stages[-1]
     assert "no map is better than the joint space" in caplog.text
 
 
-def perfect(backbone, dataset):
-    """Return the rows whose caption is first for their image, as a split of its own."""
-    ranks, _ = rank_split(cca(backbone), *encode_split(cca(backbone), dataset), dataset)
-    return dataset.select([int(np.argmin(ranks.strict))])
-
-
-def test_a_long_validation_split_is_thinned_evenly(make_clip, tiny_dataset, monkeypatch):
+def test_a_long_validation_split_is_thinned_evenly(tiny_clip, tiny_dataset, monkeypatch):
     monkeypatch.setattr(benchmark.training.closed_form, "VALIDATION_ROWS", 3)
-    encoder, validation = BlockEncoder(make_clip()), tiny_dataset["validation"]
+    encoder, validation = BlockEncoder(tiny_clip), tiny_dataset["validation"]
     found = choose(encoder, tiny_dataset["train"], validation)
     expected = choose(encoder, tiny_dataset["train"], validation.select([0, 11, 23]))
     assert found.mrr == expected.mrr
 
 
-def test_a_single_pair_is_refused(make_clip, tiny_dataset):
+def test_a_single_pair_is_refused(tiny_clip, tiny_dataset):
     with pytest.raises(FdrdError, match="covariances need at least 2 pairs, got 1"):
-        cca(make_clip()).fit(tiny_dataset["train"].select([0]), tiny_dataset["validation"])
+        cca(tiny_clip).fit(tiny_dataset["train"].select([0]), tiny_dataset["validation"])
 
 
-def test_it_works_on_an_encoder_of_pooled_features_only(make_clip, tiny_dataset):
-    clip = make_clip()
+def test_it_joins_two_encoders_that_share_no_space(tiny_clip, tiny_dataset):
     encoder = PlainEncoder(
-        lambda images: clip.encode_image(images).pooled,
-        lambda captions: clip.encode_text(captions).pooled,
-        name="plain",
-        fingerprint="1",
-        dim=16,
-    )
-    one, other = (fitted(each, tiny_dataset)[0] for each in (clip, encoder))
-    texts = tiny_dataset["test"].captions
-    assert (one.encode_text(texts).pooled - other.encode_text(texts).pooled).abs().max() < 1e-5
-    with pytest.raises(FdrdError, match="offers the joint space only"):
-        cca(encoder, layers="auto")
-
-
-def test_it_joins_two_encoders_that_share_no_space(make_clip, tiny_dataset):
-    clip = make_clip()
-    encoder = PlainEncoder(
-        lambda images: clip.encode_image(images, layers=[2]).layers[:, 0],
-        lambda captions: clip.encode_text(captions, layers=[2]).layers[:, 0],
+        lambda images: tiny_clip.encode_image(images, layers=[2]).layers[:, 0],
+        lambda captions: tiny_clip.encode_text(captions, layers=[2]).layers[:, 0],
         name="two",
         fingerprint="1",
         dim=48,
@@ -240,26 +182,12 @@ def test_it_joins_two_encoders_that_share_no_space(make_clip, tiny_dataset):
     assert mrr(method, tiny_dataset["validation"]) > 0.3  # by chance 0.16
 
 
-def test_a_run_is_saved_loaded_and_not_repeated(make_clip, tiny_dataset, tmp_path):
-    backbone = make_clip()
-
-    def ran():
-        return run_method(
-            "cca", tiny_dataset, backbone=backbone, options={"layers": "auto"}, results=tmp_path
-        )
-
-    first = ran()
-    assert first.fit.steps == 0
-    assert first.settings.train is None
-    (checkpoint,) = tmp_path.glob("*.safetensors")
-    method, (direct, _) = (
-        load_method(checkpoint, backbone=backbone),
-        fitted(backbone, tiny_dataset, layers="auto"),
-    )
+def test_maps_of_layers_are_saved_and_loaded(tiny_clip, tiny_dataset, tmp_path):
+    options = {"layers": "auto"}
+    asked = {"backbone": tiny_clip, "options": options, "results": tmp_path}
+    assert run_method("cca", tiny_dataset, **asked).settings.train is None
+    loaded = load_method(next(tmp_path.glob("*.safetensors")), backbone=tiny_clip)
+    direct, _ = fitted(tiny_clip, tiny_dataset, **options)
     texts = tiny_dataset["test"].captions
     with torch.no_grad():
-        loaded: Features = method.encode_text(texts)
-        assert torch.equal(loaded.pooled, direct.encode_text(texts).pooled)
-    before = checkpoint.stat().st_mtime_ns
-    assert ran().metrics == first.metrics
-    assert checkpoint.stat().st_mtime_ns == before
+        assert torch.equal(loaded.encode_text(texts).pooled, direct.encode_text(texts).pooled)

@@ -7,13 +7,6 @@ from baselines.ce_clip import next_margin, placed_negatives
 from benchmark import get_method
 from benchmark.training.loop import batches
 from fdrd.errors import FdrdError
-from tests.baselines.plain_clip import (
-    check_fine_tuning_equal,
-    double_clip,
-    fine_tuned_logits,
-    symmetric,
-    with_negatives,
-)
 
 
 def test_the_margin_is_the_mean_difference_of_the_previous_batch():
@@ -49,27 +42,3 @@ def test_places_keep_their_kind_and_may_be_empty(tiny_dataset):
         assert caption not in row
     with pytest.raises(FdrdError, match="n_negatives=2, n_attribute=3"):
         placed_negatives(tiny_dataset["train"], 0, 2, 3)
-
-
-def reference(clip, learner, batch, negatives):
-    margin = learner.margin.tolist()
-    logits, _, (images, texts, others) = fine_tuned_logits(clip, batch, negatives)
-    rank = contrast = 0
-    every = torch.stack([n for row in others for n in row])
-    for number, row in enumerate(negatives):
-        positive = logits[number, number]
-        for place, caption in enumerate(row):
-            if caption:
-                wrong = clip.scale * images[number] @ clip.texts([caption])[0]
-                rank = rank + torch.relu(margin[place] + wrong - positive) / 4
-        among = torch.cat([positive[None], clip.scale * texts[number] @ every.T])
-        contrast = contrast + among.exp().sum().log() - positive
-    total = symmetric(with_negatives(clip, logits, images, others))
-    return logits, total + 0.2 * rank / len(logits) + 0.3 * contrast / len(logits)
-
-
-@pytest.mark.slow
-def test_it_equals_the_reference(make_clip, tiny_dataset):
-    method = get_method("ce_clip")(double_clip(make_clip))
-    method.learner.margin.copy_(torch.tensor([0.5, 1.0, 2.0, 3.0]))
-    check_fine_tuning_equal(method, reference, tiny_dataset)

@@ -18,19 +18,6 @@ def drawn(*shape, seed=0):
     return normalize(torch.randn(*shape, generator=generator), dim=-1)
 
 
-def test_mean_of_maxima_worked_by_hand():
-    """Patches (1, 0), (0, 1), (-1, 0). Words (.6, .8), (0, -1), and one that does not count.
-
-    Similarities of the words by patch: .6 0 | .8 -1 | -.6 0.
-    Patches' best: .6, .8, 0, so 1.4 / 3. Words' best: .8, 0, so .4.
-    """
-    patches = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]])
-    words = torch.tensor([[[0.6, 0.8], [0.0, -1.0], [0.0, 1.0]]])
-    valid = torch.tensor([[True, True, False]])
-    score = late_interaction(patches, words, valid)
-    assert score.tolist() == [[pytest.approx((1.4 / 3 + 0.4) / 2)]]
-
-
 def test_padding_does_not_win_over_negative_cosines():
     """Padding must not win with its zero."""
     patches, words = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[-1.0, 0.0], [0.0, 0.0]]])
@@ -101,12 +88,6 @@ def test_before_training_it_is_late_interaction_of_the_frozen_tokens(tiny_clip, 
             assert each.shape == (5, 1 + words)
             expected = (each.max(0).values.mean() + each.max(1).values.mean()) / 2
             assert float(found[i, c]) == pytest.approx(float(expected), abs=1e-5)
-
-
-def test_it_trains_two_maps_of_the_joint_space(tiny_clip):
-    filip = get_method("filip")(tiny_clip)
-    names = {name: tuple(p.shape) for name, p in filip.learner.named_parameters()}
-    assert names == {"image.inner.weight": (16, 16), "text.inner.weight": (16, 16)}
 
 
 @pytest.mark.parametrize("turned", ["image", "text"])

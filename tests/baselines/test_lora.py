@@ -16,18 +16,6 @@ def lora(backbone, **options):
     return get_method("lora")(backbone, **options)
 
 
-def zero_shot(backbone, dataset):
-    return features(get_method("zero_shot")(backbone), dataset)
-
-
-def test_it_starts_from_zero_shot(tiny_clip, tiny_dataset):
-    dataset = tiny_dataset["test"]
-    for before, after in zip(
-        zero_shot(tiny_clip, dataset), features(lora(tiny_clip), dataset), strict=True
-    ):
-        assert torch.equal(before, after)
-
-
 @pytest.mark.parametrize(
     ("towers", "widths"), [("both", (32, 48)), ("text", (32,)), ("image", (48,))]
 )
@@ -62,57 +50,23 @@ def test_the_update_is_alpha_over_rank_times_b_a_x(tiny_clip):
     assert on_queries["default"].weight is a  # what is learned is what the tower multiplies by
 
 
-def test_a_single_tower_can_be_adapted(tiny_clip, tiny_dataset):
+@pytest.mark.parametrize(("towers", "learns"), [("image", [True, False]), ("text", [False, True])])
+def test_a_single_tower_can_be_adapted(towers, learns, tiny_clip, tiny_dataset):
+    """Base weights stay, also those of the copy."""
     train = TrainConfig(epochs=1, batch_size=8, learning_rate=0.05, schedule="constant")
-    for towers, learns in (("image", [True, False]), ("text", [False, True])):
-        method = lora(tiny_clip, towers=towers, train=train)
-        method.fit(tiny_dataset["train"], tiny_dataset["validation"])
-        before = zero_shot(tiny_clip, tiny_dataset["test"])
-        after = features(method, tiny_dataset["test"])
-        changed = [not torch.equal(*each) for each in zip(before, after, strict=True)]
-        assert changed == learns
-
-
-def test_the_base_weights_of_the_copy_stay_unchanged(tiny_clip, tiny_dataset):
-    train = TrainConfig(epochs=1, batch_size=8, learning_rate=0.05)
-    method = lora(tiny_clip, train=train)
+    method = lora(tiny_clip, towers=towers, train=train)
     method.fit(tiny_dataset["train"], tiny_dataset["validation"])
-    after = {
-        name.replace(".base_layer", ""): value
-        for name, value in method.backbone.model.state_dict().items()
-        if "lora_" not in name
-    }
-    before = tiny_clip.model.state_dict()
-    assert set(after) == set(before)
-    assert all(torch.equal(before[name], after[name]) for name in before)
-
-
-def test_the_seed_determines_the_initial_updates(tiny_clip):
-    def drawn(seed):
-        return list(lora(tiny_clip, seed=seed).learner.state_dict().values())
-
-    def same(one, other):
-        return all(torch.equal(*each) for each in zip(one, other, strict=True))
-
-    state = torch.random.get_rng_state()
-    assert same(drawn(0), drawn(0))
-    assert not same(drawn(0), drawn(1))
-    assert torch.equal(torch.random.get_rng_state(), state)
+    before = features(get_method("zero_shot")(tiny_clip), tiny_dataset["test"])
+    after = features(method, tiny_dataset["test"])
+    assert [not torch.equal(*each) for each in zip(before, after, strict=True)] == learns
+    learned = method.backbone.model.state_dict()
+    base = {k.replace(".base_layer", ""): v for k, v in learned.items() if "lora_" not in k}
+    given = tiny_clip.model.state_dict()
+    assert base.keys() == given.keys()
+    assert all(torch.equal(given[name], base[name]) for name in given)
 
 
 def test_without_peft_the_remedy_is_named(tiny_clip, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(FdrdError, match=r"lora needs peft.*pip install 'fdrd\[lora\]'"):
         get_method("lora")(tiny_clip)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"rank": 0}, "rank=0: must be between 1 and 1024"),
-        ({"alpha": 0}, "alpha=0: must be at least 1"),
-    ],
-)
-def test_impossible_updates_are_refused(tiny_clip, options, message):
-    with pytest.raises(FdrdError, match=message):
-        get_method("lora")(tiny_clip, **options)

@@ -46,16 +46,6 @@ def test_a_score_equals_its_definition(tiny_clip, tiny_dataset):
     assert scores(method, test) == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_cached_pair_is_found_that_the_joint_space_misses(tiny_clip, tiny_dataset):
-    """The cache is sharp and says which images and captions belong together."""
-    method, train = fitted(tiny_clip, tiny_dataset), tiny_dataset["train"]
-    before = mean_mrr(rank_split(method.plain, *encode_split(method.plain, train), train))
-    method.learner.choose(4.0, 2000.0)
-    after = mean_mrr(rank_split(method, *encode_split(method, train), train))
-    assert before < 0.5
-    assert after > 0.95
-
-
 def test_the_best_alpha_and_beta_on_validation_are_kept(tiny_clip, tiny_dataset, monkeypatch):
     monkeypatch.setattr(baselines.tip_adapter, "ALPHAS", (0.5, 4.0))
     monkeypatch.setattr(baselines.tip_adapter, "BETAS", (1.0, 50.0))

@@ -9,7 +9,6 @@ import pytest
 
 import benchmark
 from fdrd.errors import FdrdError
-from tests.running import run_method
 
 HEAVY = ("torch", "transformers", "datasets")
 
@@ -25,28 +24,19 @@ def modules_after(code, folder):
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.fixture(scope="module")
-def runs(tiny_clip, tiny_dataset, tmp_path_factory):
-    """Results of two methods."""
-    folder = tmp_path_factory.mktemp("runs")
-    for name in ("zero_shot", "random"):
-        run_method(name, tiny_dataset, backbone=tiny_clip, results=folder)
-    return folder
-
-
 @pytest.mark.parametrize(
     "code",
     [
-        "import benchmark; assert 'dcar' in benchmark.method_names()",
-        "import benchmark; benchmark.report('.'); benchmark.report('.', html='page.html')",
-        "import benchmark; benchmark.compare('.')",
+        "import benchmark; benchmark.compare('.'); assert 'dcar' in benchmark.method_names()\n"
+        "benchmark.report('.'); benchmark.report('.', html='{out}')",
         "from typer.testing import CliRunner; from fdrd.commands import app\n"
         "for command in ('report', 'compare'):\n"
         "    assert CliRunner().invoke(app, [command, '.']).exit_code == 0",
     ],
+    ids=["python", "commands"],
 )
-def test_reading_results_imports_no_model_code(runs, code):
-    assert modules_after(code, runs) == set()
+def test_reading_results_imports_no_model_code(bench, code, tmp_path):
+    assert modules_after(code.replace("{out}", str(tmp_path / "page.html")), bench.folder) == set()
 
 
 @pytest.mark.parametrize("code", ["benchmark.get_method('coop')", "benchmark.method_names()[0]"])
@@ -71,11 +61,10 @@ def mine(backbone):
 '''
 
 
-def test_a_plugin_may_be_a_file(tiny_clip, tiny_dataset, tmp_path, registry):
+def test_a_plugin_may_be_a_file(run_tiny, zero_shot, tmp_path, registry):
     (tmp_path / "mine.py").write_text(PLUGIN)
     benchmark.load_plugin(str(tmp_path / "mine.py"))
-    result = run_method("mine", tiny_dataset, backbone=tiny_clip)
-    assert result.ranks == run_method("zero_shot", tiny_dataset, backbone=tiny_clip).ranks
+    assert run_tiny("mine").ranks == zero_shot.ranks
     (tmp_path / "taken.py").write_text(PLUGIN.replace('"mine"', '"coop"'))
     with pytest.raises(FdrdError, match="two methods are called 'coop'"):
         benchmark.load_plugin(str(tmp_path / "taken.py"))

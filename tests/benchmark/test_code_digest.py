@@ -10,7 +10,6 @@ import pytest
 from benchmark import code_digest as module
 from benchmark.code_digest import NoIdentityError, code_digest
 from benchmark.registry import _warn_once
-from tests.running import run_method
 
 CELLS = '''
 import functools
@@ -152,12 +151,7 @@ def bare_exec():
     return lambda text: exec(text, names), names
 
 
-def ipython():
-    shell = pytest.importorskip("IPython").InteractiveShell()
-    return lambda text: shell.run_cell(text).raise_error(), shell.user_ns
-
-
-@pytest.fixture(params=[console, bare_exec, ipython])
+@pytest.fixture(params=[console, bare_exec])
 def shell(request, registry):
     """Return a function that runs a cell, and the names of the session."""
     return request.param()
@@ -180,9 +174,7 @@ def test_what_does_not_run_does_not_count(shell):
     enter, names = shell
     enter(CELLS)
     before = code_digest(names["mine"])
-    enter(
-        "\n# a comment, and other line numbers\n" + CELLS + "\nresults = [1]\nunused = object()\n"
-    )
+    enter(f"\n# a comment, and other line numbers\n{CELLS}\nresults = [1]\nunused = object()\n")
     assert code_digest(names["mine"]) == before
 
 
@@ -195,50 +187,43 @@ def test_another_session_gives_the_same_digest(registry):
     assert found[0] == found[1]
 
 
-def test_an_edited_cell_is_measured_anew_and_an_equal_one_is_not(
-    shell, tiny_dataset, tiny_clip, tmp_path
-):
-    enter, _ = shell
+@pytest.fixture
+def measured(run_tiny, tmp_path):
+    """Return a function that measures the method, for its result and whether an earlier one served."""
 
     def measured():
         said = []
-        result = run_method(
-            "mine",
-            tiny_dataset,
-            backbone=tiny_clip,
-            results=tmp_path,
-            hard_negatives=False,
-            progress=lambda stage, *_: said.append(stage),
-        )
+        asked = {"hard_negatives": False, "progress": lambda stage, *_: said.append(stage)}
+        result = run_tiny("mine", results=tmp_path, **asked)
         return result, any(", from " in stage for stage in said)
 
+    return measured
+
+
+def test_an_edited_cell_is_measured_anew_and_an_equal_one_is_not(registry, measured):
+    enter, _ = console()
     enter(CELLS)
     first, _ = measured()
     enter(CELLS)
-    again, reused = measured()
-    assert reused
-    assert again == first
+    assert measured() == (first, True)
     enter(CELLS.replace("images.pooled @ texts.pooled.T", "-images.pooled @ texts.pooled.T"))
     edited, reused = measured()
     assert not reused
     assert edited.ranks != first.ranks
 
 
-def test_a_method_with_a_value_of_no_content_is_never_reused(
-    shell, tiny_dataset, tiny_clip, tmp_path, caplog
-):
+def test_a_method_with_a_value_of_no_content_is_never_reused(registry, measured, tmp_path, caplog):
     _warn_once.cache_clear()
-    enter, names = shell
+    enter, names = console()
     enter(CELLS)
     enter("import threading\nWIDTH = threading.Lock()")
     with pytest.raises(NoIdentityError, match=r"^WIDTH, a value of type lock$"):
         code_digest(names["mine"])
     enter(CELLS.replace("range(WIDTH)", "'ab'").replace("WIDTH = 3", "WIDTH = threading.Lock()"))
-    options = {"backbone": tiny_clip, "results": tmp_path, "hard_negatives": False}
-    first, second = (run_method("mine", tiny_dataset, **options) for _ in range(2))
-    assert first.settings.code != second.settings.code
+    first, second = (measured()[0].settings for _ in range(2))
+    assert first.code != second.code
     assert len(list(tmp_path.glob("*.json"))) == 2
-    assert replace(first.settings, code=second.settings.code) == second.settings
+    assert replace(first, code=second.code) == second
     (warning,) = caplog.messages
     assert warning.startswith("mine: results are not reused, because its code refers to WIDTH")
     assert "\n" not in warning
@@ -298,10 +283,8 @@ def loaded(tmp_path, monkeypatch):
 def test_an_edited_sibling_file_gives_another_digest(loaded, edited):
     before = code_digest(loaded(FILES))
     assert code_digest(loaded(FILES)) == before
-    assert (
-        code_digest(loaded(FILES | {edited: FILES[edited].replace("1", "2").replace("0", "2")}))
-        != before
-    )
+    new = FILES[edited].replace("1", "2").replace("0", "2")
+    assert code_digest(loaded(FILES | {edited: new})) != before
 
 
 def test_a_value_set_from_outside_counts(loaded):
@@ -323,13 +306,9 @@ def test_an_edited_file_that_was_not_imported_again_is_not_taken_for_the_new_cod
 LOCK = threading.Lock()
 
 
-def test_an_attribute_with_the_name_of_a_global_reads_no_global():
+def test_a_lock_has_no_content_but_an_attribute_of_its_name_reads_no_global():
+    lock = LOCK
     assert code_digest(lambda settings: settings.LOCK)
-    with pytest.raises(NoIdentityError, match=r"^LOCK, a value of type lock$"):
-        code_digest(lambda: LOCK)
-
-
-def test_a_lock_in_a_closure_has_no_content():
-    lock = threading.Lock()
-    with pytest.raises(NoIdentityError, match=r"^lock, a value of type lock$"):
-        code_digest(lambda: lock)
+    for function, name in ((lambda: LOCK, "LOCK"), (lambda: lock, "lock")):
+        with pytest.raises(NoIdentityError, match=rf"^{name}, a value of type lock$"):
+            code_digest(function)

@@ -6,11 +6,9 @@ import pytest
 import torch
 from huggingface_hub import ModelCard, constants
 from site_pages import compatibility
-from tiny_encoders import save
 from torch.nn.functional import normalize
 from transformers import AutoModel, AutoTokenizer
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
-from typer.testing import CliRunner
 
 import benchmark
 from benchmark import Images, load_backbone
@@ -18,8 +16,8 @@ from benchmark.models.encoders.stored import write_features
 from benchmark.registry import method_names, takes
 from benchmark.reporting.publishing import export_model
 from benchmark.runner.runs import truncation
-from fdrd.commands import app
 from fdrd.errors import FdrdError
+from tests.command import run_fdrd
 from tests.running import run_method
 from tests.small_methods import parametrize_methods, small_options
 
@@ -27,13 +25,8 @@ TRAIN = {"epochs": 1, "batch_size": 24}
 
 
 @pytest.fixture(scope="module")
-def siglip(tmp_path_factory):
-    return load_backbone(str(save("siglip", tmp_path_factory.mktemp("siglip"))), device="cpu")
-
-
-@pytest.fixture(scope="module")
-def align(tmp_path_factory):
-    return load_backbone(str(save("align", tmp_path_factory.mktemp("align"))), device="cpu")
+def siglip(encoders):
+    return encoders["siglip"]
 
 
 def run(method, data, backbone, **asked):
@@ -45,38 +38,33 @@ def run(method, data, backbone, **asked):
 
 
 @parametrize_methods(sorted({*method_names()} - {"prolip"}))  # which trains the projections of CLIP
-def test_every_method_runs_on_siglip(name, siglip, quick_dataset, tmp_path):
+def test_every_method_runs_on_siglip(name, siglip, patches, quick_dataset, tmp_path):
     method = name
     first = run(method, quick_dataset, siglip, results=tmp_path)
-    if not list(tmp_path.glob("*.safetensors")):
-        return
-    (checkpoint,) = tmp_path.glob("*.safetensors")
-    again = run(method, quick_dataset, siglip, checkpoint=checkpoint, hard_negatives=False)
-    assert again.ranks == first.ranks
-    other = load_backbone(f"{siglip.name}#pool=patches")
-    with pytest.raises(FdrdError, match="give the same `backbone`"):
-        run(method, quick_dataset, other, checkpoint=checkpoint)
+    for checkpoint in tmp_path.glob("*.safetensors"):
+        again = run(method, quick_dataset, siglip, checkpoint=checkpoint, hard_negatives=False)
+        assert again.ranks == first.ranks
+        with pytest.raises(FdrdError, match="give the same `backbone`"):
+            run(method, quick_dataset, patches, checkpoint=checkpoint)
 
 
-@pytest.mark.parametrize("method", ["zero_shot", "clip_adapter", "coop", "maple", "dcar", "full"])
-def test_methods_run_on_naflex(method, quick_dataset, tmp_path):
-    naflex = load_backbone(str(save("siglip2", tmp_path / "siglip2")), device="cpu")
-    assert run(method, quick_dataset, naflex).metrics is not None
+@pytest.fixture(scope="module")
+def patches(siglip):
+    return load_backbone(f"{siglip.name}#pool=patches")
 
 
 @pytest.mark.parametrize(
-    ("method", "options"),
+    ("method", "options", "encoder"),
     [
-        ("zero_shot", {}),
-        ("random", {}),
-        ("nnn", {}),
-        ("clip_adapter", {"side": "both"}),
-        ("dcar", {"depth": 0}),
+        *((name, {}, "siglip2") for name in ("zero_shot", "clip_adapter", "coop", "maple")),
+        *((name, {}, "siglip2") for name in ("dcar", "full")),  # NaFlex
+        *((name, {}, "align") for name in ("zero_shot", "random", "nnn", "dcar_plus")),
+        ("clip_adapter", {"side": "both"}, "align"),  # which has pooled features only
+        ("dcar", {"depth": 0}, "align"),
     ],
 )
-def test_methods_on_pooled_features_run_on_a_plain_encoder(method, options, align, quick_dataset):
-    asked = {"options": options} if options else {}
-    assert run(method, quick_dataset, align, **asked).metrics is not None
+def test_methods_run_on_other_encoders(method, options, encoder, encoders, quick_dataset):
+    assert run(method, quick_dataset, encoders[encoder], options=options).metrics is not None
 
 
 def test_stored_features_give_the_ranks_of_their_encoder(siglip, tiny_dataset, tmp_path):
@@ -86,21 +74,22 @@ def test_stored_features_give_the_ranks_of_their_encoder(siglip, tiny_dataset, t
         assert run(method, tiny_dataset, stored).ranks == run(method, tiny_dataset, siglip).ranks
 
 
-def test_search_works_on_a_plain_encoder(align, tiny_dataset):
-    hits = benchmark.search(list(tiny_dataset.values()), "a red circle", backbone=align, k=3)
+def test_search_works_on_a_plain_encoder(encoders, tiny_dataset):
+    hits = benchmark.search(
+        list(tiny_dataset.values()), "a red circle", backbone=encoders["align"], k=3
+    )
     assert len(hits) == 3
 
 
 @pytest.mark.parametrize("method", ["coop", "maple", "dcar", "filip", "full"])
 def test_a_method_that_does_not_work_is_refused_before_loading(method, tiny_dataset, monkeypatch):
-    monkeypatch.setattr(
-        "benchmark.runner.plan.cached_backbone", lambda *_, **__: pytest.fail("loaded")
+    plan = "benchmark.runner.plan.cached_backbone"
+    monkeypatch.setattr(plan, lambda *_, **__: pytest.fail("loaded"))
+    message = (
+        rf"{method} needs .*, which the backbone st:model does not offer; these methods work on it: "
+        r".*clip_adapter, dcar \(-M depth=0\), .*zero_shot"
     )
-    with pytest.raises(
-        FdrdError,
-        match=rf"{method} needs .*, which the backbone st:model does not offer; these methods work on it: "
-        r".*clip_adapter, dcar \(-M depth=0\), .*zero_shot",
-    ):
+    with pytest.raises(FdrdError, match=message):
         benchmark.evaluate((method, small_options(method)), tiny_dataset, backbone="st:model")
 
 
@@ -109,20 +98,10 @@ def test_a_wrong_split_is_an_error_before_the_backbone_is_loaded(tiny_dataset):
         benchmark.evaluate(["coop"], tiny_dataset, backbone="no/such-model", split="dev")
 
 
-def test_one_refused_method_does_not_stop_the_others(align, tiny_dataset):
-    outcome = benchmark.evaluate(["coop", "zero_shot"], tiny_dataset, backbone=align)
+def test_one_refused_method_does_not_stop_the_others(encoders, tiny_dataset):
+    outcome = benchmark.evaluate(["coop", "zero_shot"], tiny_dataset, backbone=encoders["align"])
     assert [result.settings.method for result in outcome.results] == ["zero_shot"]
     assert "needs prompts" in str(outcome.failed["coop"])
-
-
-def test_the_sigmoid_loss_trains(siglip, tiny_dataset):
-    """By hand for one pair of orthogonal features: log(1 + exp(-(scale * cosine + bias)))."""
-    result = run("maple", tiny_dataset, siglip, options={"loss": "sigmoid"})
-    assert result.settings.options["loss"] == "sigmoid"
-    assert result.fit is not None
-    other = run("maple", tiny_dataset, siglip)
-    assert other.fit is not None
-    assert result.fit.epochs[0].loss != other.fit.epochs[0].loss
 
 
 @pytest.fixture
@@ -133,11 +112,9 @@ def exported(tiny_dataset, tmp_path):
         if method == "lora":
             pytest.importorskip("peft")
         train = {"epochs": 1, "batch_size": 8, "learning_rate": 0.02, "keep_untrained": False}
-        runs = tmp_path / "runs"
-        result = run_method(
-            method, tiny_dataset, backbone=backbone, train=train, results=runs, split="validation"
-        )
-        (checkpoint,) = runs.glob("*.safetensors")
+        asked = {"train": train, "results": tmp_path / "runs", "split": "validation"}
+        result = run_method(method, tiny_dataset, backbone=backbone, **asked)
+        (checkpoint,) = (tmp_path / "runs").glob("*.safetensors")
         return checkpoint, result, export_model(checkpoint, tmp_path / "model", backbone.name)
 
     return export
@@ -145,103 +122,76 @@ def exported(tiny_dataset, tmp_path):
 
 @pytest.mark.parametrize(
     ("method", "architecture"),
-    [
-        *(("lora", name) for name in ("clip", "metaclip_2", "siglip", "siglip2")),
-        ("full", "clip"),
-        ("ce_clip", "siglip"),
-    ],
+    [("lora", "clip"), ("lora", "siglip2"), ("full", "metaclip_2"), ("ce_clip", "siglip")],
 )
 def test_a_fine_tuned_model_is_loaded_by_transformers(
-    method,
-    architecture,
-    exported,
-    clip_parts,
-    tiny_dataset,
-    tmp_path,
+    method, architecture, exported, encoders, tiny_dataset
 ):
-    start = tmp_path / "start"
-    if architecture == "clip":
-        for part in clip_parts():
-            part.save_pretrained(start)
-    else:
-        save(architecture, start)
-    backbone = load_backbone(str(start), device="cpu")
+    backbone = encoders[architecture]
     checkpoint, result, folder = exported(method, backbone)
     model, report = type(backbone.model).from_pretrained(folder, output_loading_info=True)
     assert not any(report.values())
     tuned = benchmark.load_method(checkpoint, backbone=backbone)
     dataset = tiny_dataset["validation"]
-    images, captions = Images.of(dataset)[:3], dataset.captions[:3]
-    pixels = AutoImageProcessor.from_pretrained(folder, backend="pil")(
-        dataset.images(range(3)), return_tensors="pt"
-    )
-    ids = AutoTokenizer.from_pretrained(folder)(
-        captions, padding="max_length", max_length=24, return_tensors="pt"
-    )
+    captions = dataset.captions[:3]
+    processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    pixels = processor(dataset.images(range(3)), return_tensors="pt")
+    options = {"padding": "max_length", "max_length": 24, "return_tensors": "pt"}
+    ids = AutoTokenizer.from_pretrained(folder)(captions, **options)
     with torch.no_grad():
         for call, inputs, side, items in (
-            (model.eval().get_image_features, pixels, "encode_image", images),
+            (model.eval().get_image_features, pixels, "encode_image", Images.of(dataset)[:3]),
             (model.get_text_features, ids, "encode_text", captions),
         ):
             own = normalize(call(**inputs).pooler_output, dim=-1)
             after, before = (getattr(each, side)(items).pooled for each in (tuned, backbone))
             assert (own - after).abs().max() < 1e-5
             assert (after - before).abs().max() > 1e-4
-    again = run_method(
-        "zero_shot", tiny_dataset, backbone=load_backbone(f"hf:{folder}"), split="validation"
-    )
+    loaded = load_backbone(f"hf:{folder}")
+    again = run_method("zero_shot", tiny_dataset, backbone=loaded, split="validation")
     for direction in ("image_to_text", "text_to_image"):
-        found, wanted = (each.metrics.by_direction[direction] for each in (again, result))
-        assert found == wanted
+        assert again.metrics.by_direction[direction] == result.metrics.by_direction[direction]
 
 
 def test_a_pushed_model_is_loaded_by_transformers(hub, exported, siglip, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     _, result, folder = exported("full", siglip)
     (folder / "README.md").write_text("mine")
-    done = CliRunner().invoke(app, ["push", str(folder), "--repo-id", "org/tuned"])
-    assert done.exit_code == 0, done.output
-    assert "fdrd bench --method zero_shot --backbone org/tuned" in done.output
+    code, output, _ = run_fdrd("push", folder, "--repo-id", "org/tuned")
+    assert code == 0, output
+    assert "fdrd bench --method zero_shot --backbone org/tuned" in output
     here, there = AutoModel.from_pretrained(folder), AutoModel.from_pretrained("org/tuned")
     for name, weight in here.state_dict().items():
         assert torch.equal(weight, there.state_dict()[name])
     local = load_backbone(str(folder), device="cpu").fingerprint
     assert load_backbone("org/tuned", device="cpu").fingerprint == local
     card = ModelCard.load("org/tuned")
-    assert (card.data.library_name, card.data.pipeline_tag) == (
-        "transformers",
-        "zero-shot-image-classification",
-    )
+    kind = (card.data.library_name, card.data.pipeline_tag)
+    assert kind == ("transformers", "zero-shot-image-classification")
     assert 'AutoModel.from_pretrained("org/tuned")' in card.text
     recalls = {each.metric_type: each.metric_value for each in card.data.eval_results}
-    assert (
-        recalls["image_to_text_recall_at_5"]
-        == (result.metrics.by_direction["image_to_text"]["R@5"])
-    )
+    side = result.metrics.by_direction["image_to_text"]
+    assert recalls["image_to_text_recall_at_5"] == side["R@5"]
     repository = hub.repository("org/tuned", "model")
     files = {path: repository.content(f) for path, f in repository.resolve("main").files.items()}
     assert not any(str(tmp_path).encode() in content for content in files.values())
 
 
 def test_a_folder_without_a_training_is_not_pushed(hub, siglip):
-    with pytest.raises(
-        FdrdError,
-        match=r"not a model that `fdrd export --to transformers` wrote .*`hf upload org/m",
-    ):
+    message = r"not a model that `fdrd export --to transformers` wrote .*`hf upload org/m"
+    with pytest.raises(FdrdError, match=message):
         benchmark.push(siglip.name, "org/m")
 
 
 def test_a_pushed_checkpoint_of_a_fine_tuning_names_the_other_way(hub, exported, siglip):
     checkpoint, _, _ = exported("full", siglip)
-    done = CliRunner().invoke(app, ["push", str(checkpoint), "--repo-id", "org/m", "--dry-run"])
-    assert "push the folder that `fdrd export" in " ".join(done.output.split())
+    _, _, told = run_fdrd("push", checkpoint, "--repo-id", "org/m", "--dry-run")
+    assert "push the folder that `fdrd export" in " ".join(told.split())
 
 
-def test_a_frozen_backbone_is_not_exported(siglip, tiny_dataset, tmp_path):
-    run("coop", tiny_dataset, siglip, results=tmp_path)
-    (checkpoint,) = tmp_path.glob("*.safetensors")
+def test_a_frozen_backbone_is_not_exported(exported, siglip):
     with pytest.raises(FdrdError, match="leaves its backbone frozen"):
-        export_model(checkpoint, tmp_path / "model", siglip.name)
+        exported("coop", siglip)
 
 
 def test_truncated_captions_are_counted_by_the_encoders_tokenizer(siglip):
@@ -255,18 +205,16 @@ def test_truncated_captions_are_counted_by_the_encoders_tokenizer(siglip):
 def test_a_result_has_the_share_of_truncated_captions(siglip, tiny_dataset, monkeypatch):
     captions = tiny_dataset["test"].captions
     lengths = {each: siglip.context + number % 2 for number, each in enumerate(captions)}
-    monkeypatch.setattr(
-        type(siglip), "count_tokens", lambda _, captions: [lengths[each] for each in captions]
-    )
+    count = lambda _, captions: [lengths[each] for each in captions]  # noqa: E731
+    monkeypatch.setattr(type(siglip), "count_tokens", count)
     found = run("zero_shot", tiny_dataset, siglip).truncated
     assert found == (len(captions) // 2) / len(captions)
     assert run("random", tiny_dataset, None).truncated is None
 
 
 @pytest.mark.parametrize(("column", "name"), [(2, "siglip2"), (3, "align")])
-def test_a_method_of_the_table_that_says_no_is_refused(column, name, tiny_dataset, tmp_path):
-    encoder = load_backbone(str(save(name, tmp_path / name)), device="cpu")
+def test_a_method_of_the_table_that_says_no_is_refused(column, name, encoders, tiny_dataset):
     for row in compatibility()[1:]:
         if row[column].startswith("no"):
             with pytest.raises(FdrdError, match="does not offer"):
-                run_method(row[0].strip("`"), tiny_dataset, backbone=encoder)
+                run_method(row[0].strip("`"), tiny_dataset, backbone=encoders[name])

@@ -1,6 +1,7 @@
 """`benchmark.evaluate`: several methods and seeds, what its results offer, and what methods accept."""
 
 import inspect
+from dataclasses import replace
 
 import pytest
 
@@ -11,20 +12,19 @@ from benchmark.registry import make_method
 from benchmark.settings import TrainConfig, TrainOptions
 from fdrd.errors import FdrdError
 from fdrd.options import ALIASES
-from tests.running import run_method
 
 
 @pytest.fixture(scope="module")
-def res(tiny_clip, tiny_dataset, tmp_path_factory):
-    return benchmark.evaluate(
-        ["zero_shot", ("clip_adapter", {"ratio": 0.5})],
-        tiny_dataset,
-        backbone=tiny_clip,
-        seeds=2,
-        results=tmp_path_factory.mktemp("runs"),
-        epochs=1,
-        lr=0.1,
+def evaluate(tiny_clip, tiny_dataset):
+    return lambda methods, **asked: benchmark.evaluate(
+        methods, tiny_dataset, **{"backbone": tiny_clip, **asked}
     )
+
+
+@pytest.fixture(scope="module")
+def res(evaluate, tmp_path_factory):
+    methods = ["zero_shot", ("clip_adapter", {"ratio": 0.5})]
+    return evaluate(methods, seeds=2, results=tmp_path_factory.mktemp("runs"), epochs=1, lr=0.1)
 
 
 def test_results_are_found_by_method_and_averaged_over_seeds(res):
@@ -38,10 +38,8 @@ def test_results_are_found_by_method_and_averaged_over_seeds(res):
         res["clip_adaptor"]
 
 
-def test_rows_of_one_method_are_told_apart_by_their_options(tiny_clip, tiny_dataset):
-    found = benchmark.evaluate(
-        [("coop", {"n_ctx": 1}), ("coop", {"n_ctx": 2})], tiny_dataset, backbone=tiny_clip, epochs=1
-    )
+def test_rows_of_one_method_are_told_apart_by_their_options(evaluate):
+    found = evaluate([("coop", {"n_ctx": 1}), ("coop", {"n_ctx": 2})], epochs=1)
     names = ["coop (epochs=1, n_ctx=1)", "coop (epochs=1, n_ctx=2)"]
     assert list(found) == names
     assert found[names[1]][0].settings.options["n_ctx"] == 2
@@ -64,16 +62,16 @@ def test_results_convert_compare_plot_and_report(res, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["zero_shot", "clip_adapter"])
-def test_a_method_is_loaded_from_its_results(res, name, tiny_clip, tiny_dataset):
+def test_a_method_is_loaded_from_its_results(res, name, tiny_clip, evaluate):
     method = benchmark.load_method(res[name], backbone=tiny_clip)
     features = method.encode_text(["a red circle"])
-    same = features.pooled
-    assert repr(features).startswith(f"Features(pooled (1, {same.shape[1]})")
+    assert repr(features).startswith(f"Features(pooled (1, {features.pooled.shape[1]})")
     assert len(repr(method)) < 100
     trained = name == "clip_adapter"
-    assert trained == (not (same == tiny_clip.encode_text(["a red circle"]).pooled).all())
+    plain = tiny_clip.encode_text(["a red circle"])
+    assert trained == (not (features.pooled == plain.pooled).all())
     if trained:
-        again = benchmark.evaluate(name, tiny_dataset, backbone=tiny_clip, epochs=1)
+        again = evaluate(name, epochs=1)
         with pytest.raises(FdrdError, match="was not saved; give `results` a folder"):
             benchmark.load_method(again[name], backbone=tiny_clip)
 
@@ -84,33 +82,24 @@ def test_a_text_is_one_caption_and_an_image_one_image(name, tiny_clip, tiny_data
     image = tiny_dataset["test"].images([0])[0]
     if name == "nnn":
         method.fit(tiny_dataset["train"], tiny_dataset["validation"])
-    for encode, one in ((method.encode_text, "a red circle"), (method.encode_image, image)):
-        assert len(encode(one)) == 1
-        assert (encode(one).pooled == encode([one]).pooled).all()
-    assert (
-        tiny_clip.encode_text("a red circle").pooled
-        == tiny_clip.encode_text(["a red circle"]).pooled
-    ).all()
-    assert tiny_clip.encode_image(image).pooled.shape == (1, tiny_clip.dim)
+    for encoder in (method, tiny_clip):
+        for encode, one in ((encoder.encode_text, "a circle"), (encoder.encode_image, image)):
+            assert len(encode(one)) == 1
+            assert (encode(one).pooled == encode([one]).pooled).all()
 
 
 def test_objects_have_short_texts_and_tables(res):
-    for each in (res, res["zero_shot"], res.plot()):
+    first, compared = res["clip_adapter"][0], res.compare("zero_shot")
+    for each in (res, res["zero_shot"], res["clip_adapter"], first, compared, res.plot()):
         assert len(repr(each).splitlines()) <= 10
+        assert len(repr(each)) < 1000
         assert "<" in each._repr_html_()
-    many = benchmark.Results(
-        [each for n in range(20) for each in [_relabeled(res["zero_shot"][0], f"row {n}")]],
-        {"maple": FdrdError("no layers")},
-    )
+    settings = [replace(first.settings, label=f"row {n}") for n in range(20)]
+    rows = [replace(first, settings=each) for each in settings]
+    many = benchmark.Results(rows, {"maple": FdrdError("no layers")})
     assert len(repr(many).splitlines()) == 9
     assert "and 14 more" in repr(many)
     assert "no layers" in many._repr_html_()
-
-
-def _relabeled(result, label):
-    from dataclasses import replace
-
-    return replace(result, settings=replace(result.settings, label=label))
 
 
 def test_signatures_are_true():
@@ -126,25 +115,15 @@ def test_signatures_are_true():
     assert (shown["seed"].default, shown["layout"].annotation) == (0, "str")
 
 
-def test_a_checkpoint_is_measured_instead_of_a_training(res, tiny_clip, tiny_dataset):
+def test_a_checkpoint_is_measured_instead_of_a_training(res, evaluate):
     trained, points = res["clip_adapter"], []
-    found = benchmark.evaluate(
-        "clip_adapter",
-        tiny_dataset,
-        backbone=tiny_clip,
-        checkpoint=trained.checkpoint,
-        observers=[lambda *point: points.append(point)],
-    )
-    assert found.results[0].ranks == trained[0].ranks
+    observers = [lambda *point: points.append(point)]
+    found = evaluate("clip_adapter", checkpoint=trained.checkpoint, observers=observers)
+    (result,) = found.results
+    assert result.ranks == trained[0].ranks
+    assert result.settings.options == trained[0].settings.options
+    assert result.fit is None
     assert points == []  # nothing was trained
-
-
-def test_observers_see_the_training(tiny_clip, tiny_dataset):
-    points = []
-    benchmark.evaluate(
-        "coop", tiny_dataset, backbone=tiny_clip, epochs=1, observers=[lambda *p: points.append(p)]
-    )
-    assert {"loss", "validation_mrr"} <= {curve for curve, *_ in points}
 
 
 @pytest.mark.parametrize(
@@ -157,46 +136,25 @@ def test_observers_see_the_training(tiny_clip, tiny_dataset):
         ({"methods": ("coop", {"n_ctxt": 1})}, "did you mean 'n_ctx'"),
     ],
 )
-def test_a_mistake_is_an_error_in_terms_of_python(asked, message, tiny_clip, tiny_dataset):
+def test_a_mistake_is_an_error_in_terms_of_python(asked, message, evaluate):
     with pytest.raises(FdrdError, match=message):
-        benchmark.evaluate(asked.pop("methods", "coop"), tiny_dataset, backbone=tiny_clip, **asked)
+        evaluate(**{"methods": "coop", **asked})
 
 
-def test_the_weights_are_read_once_and_silently(
-    tmp_path, clip_parts, tiny_dataset, monkeypatch, capfd
-):
-    for part in clip_parts():
-        part.save_pretrained(tmp_path / "clip")
+def test_the_weights_are_read_once_and_silently(tmp_path, saved_clip, evaluate, monkeypatch, capfd):
     capfd.readouterr()
     loads = []
     load = loading.load_backbone
     monkeypatch.setattr(loading, "load_backbone", lambda *a, **k: loads.append(a) or load(*a, **k))
-    benchmark.evaluate(
-        ["zero_shot", "nnn", "random"],
-        tiny_dataset,
-        backbone=str(tmp_path / "clip"),
-        seeds=2,
-        cache=tmp_path / "cache",
-    )
+    folders = {"backbone": str(saved_clip), "cache": tmp_path / "cache"}
+    evaluate(["zero_shot", "nnn", "random"], seeds=2, **folders)
     assert len(loads) == 1
     assert capfd.readouterr().err == ""
 
 
-def test_a_finished_run_answers_other_names_for_the_same_thing(res, tiny_clip, tiny_dataset):
+def test_a_finished_run_answers_other_names_for_the_same_thing(res, run_tiny):
     (before,) = res["zero_shot"]
-    again = run_method("zero_shot", tiny_dataset, backbone=tiny_clip, shots=3, results=res.folder)
+    again = run_tiny("zero_shot", shots=3, results=res.folder)
     assert again.ranks == before.ranks
     assert len(again.settings.asked) == 2
     assert benchmark.read_result(res.folder / again.settings.file_name()) == again
-
-
-def test_what_a_python_user_prints_has_at_most_ten_lines(res):
-    for shown in (
-        res,
-        res["clip_adapter"],
-        res["clip_adapter"][0],
-        res.compare("zero_shot"),
-        res.plot(),
-    ):
-        assert len(repr(shown).splitlines()) <= 10
-        assert len(repr(shown)) < 1000

@@ -15,16 +15,13 @@ from benchmark.reporting.publishing import method_card
 from benchmark.result import numbers, read_result, write_result
 from fdrd.errors import FdrdError
 from tests.ranked import with_ranks
-from tests.running import made_settings, run_method
+from tests.running import made_settings
 
 
 @pytest.fixture(scope="module")
-def file(tiny_clip, tiny_dataset, tmp_path_factory):
+def file(bench):
     """A result that was written before R@3 was a metric."""
-    folder = tmp_path_factory.mktemp("runs")
-    run_method("zero_shot", tiny_dataset, backbone=tiny_clip, results=folder)
-    (path,) = folder.glob("*.json")
-    return path
+    return bench.zero_shot
 
 
 @pytest.fixture
@@ -46,19 +43,15 @@ def test_a_registered_metric_is_in_every_table(registered, file):
     result = read_result(file)
     expected = [float(np.mean(rank(result, each) <= 3)) for each in DIRECTIONS]
     assert [result["I2T R@3"], result["T2I R@3"]] == expected
-    printed = {
-        f"{100 * expected[0]:.0f}",
-        f"{100 * expected[0]:.2f}",
-    }  # tables of 24 queries, others
+    # Tables of 24 queries have no decimals.
+    printed = f"{100 * expected[0]:.0f}", f"{100 * expected[0]:.2f}"
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(benchmark.table([result]))
-    settings = made_settings("coop")
-    shown = [
+    for text in (
         *(benchmark.report([result], format=form) for form in ("markdown", "html", "latex")),
         *(console.export_text(), repr(result), result._repr_html_()),
-        method_card("method_card.md", "org/name", settings, [result], 1, {}),
-    ]
-    for text in shown:
+        method_card("method_card.md", "org/name", made_settings("coop"), [result], 1, {}),
+    ):
         assert "R@3" in text
         assert any(number in text for number in printed)
     (row,) = csv.DictReader(io.StringIO(benchmark.report([result], format="csv")))
@@ -124,10 +117,10 @@ def test_a_result_says_what_it_is_on_few_lines(file):
     assert f"I2T MRR {100 * result['I2T MRR']:.2f}" in repr(result)
 
 
-def test_results_are_compared_as_objects_and_as_paths(file, tiny_clip, tiny_dataset):
-    other = run_method("random", tiny_dataset, backbone=tiny_clip)
-    (tests,) = benchmark.compare([read_result(file), other]).comparisons
-    (mixed,) = benchmark.compare([str(file), other], against="random").comparisons
+def test_results_are_compared_as_objects_and_as_paths(bench, zero_shot):
+    other = read_result(bench.random)
+    (tests,) = benchmark.compare([zero_shot, other]).comparisons
+    (mixed,) = benchmark.compare([str(bench.zero_shot), other], against="random").comparisons
     assert {tests.against.method, tests.others[0].method} == {"zero_shot", "random"}
-    assert mixed.others[0].results == [read_result(file)]
-    assert benchmark.read_results(str(file.parent)) == [read_result(file)]
+    assert mixed.others[0].results == [zero_shot]
+    assert zero_shot in benchmark.read_results(str(bench.folder))

@@ -55,9 +55,8 @@ def test_a_nan_loss_names_the_step_and_a_remedy(method, tiny_clip, tiny_dataset,
     """Prompts of a rate of 1e30 overflow; nothing is left that a rerun would resume."""
     rate = {"learning_rate": 1e30, "optimizer": "sgd"}
     options = {"adapter_epochs": 0} if method == "dcar" else {}
-    with pytest.raises(
-        FdrdError, match=r"step \d+ of \d+; lower the learning rate, e.g. -T learning_rate"
-    ):
+    message = r"step \d+ of \d+; lower the learning rate, e.g. -T learning_rate"
+    with pytest.raises(FdrdError, match=message):
         run(method, tiny_dataset, tiny_clip, options=options, train=rate, results=tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -74,12 +73,12 @@ def test_a_category_may_have_one_image(method, tiny_clip, splits):
 
 
 @both
-@pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
-def test_a_dataset_may_have_one_category(method, named, tiny_clip, splits):
+@pytest.mark.parametrize("caption", ["a {} circle", "thing {}"], ids=["named", "unnamed"])
+def test_a_dataset_may_have_one_category(method, caption, tiny_clip, splits):
     """There is no other category to swap in; where nothing is described either, no negative at all."""
+    names = COLORS if "circle" in caption else range(4)
     rows = [
-        (color, "circle", f"a {color} circle" if named else f"thing {number}")
-        for number, color in enumerate(COLORS)
+        (color, "circle", caption.format(each)) for color, each in zip(COLORS, names, strict=True)
     ]
     check(run(method, splits(rows, ["circle"]), tiny_clip), 4)
 
@@ -93,29 +92,18 @@ def test_captions_may_have_one_word_or_two_hundred(method, tiny_clip, splits):
     result = run(method, splits(rows, ["circle"]), tiny_clip)
     check(result, 4)
     to_text = list(map(int, result.ranks["image_to_text"].strict.split()))
-    assert to_text[2] > 1
-    assert to_text[3] > 1
+    assert min(to_text[2:]) > 1
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("method", "options"),
     [
-        {"n_attribute": 0},
-        {"n_attribute": 4},
+        ("dcar", {"n_attribute": 0}),
+        ("dcar", {"n_attribute": 4}),
+        ("maple", {}),
     ],
-    ids=["categories", "attributes"],
 )
-def test_missing_negatives_are_not_an_error(options, tiny_clip, splits):
+def test_missing_negatives_are_not_an_error(method, options, tiny_clip, splits):
     """Two categories allow one swap; the empty slots take no part in the loss."""
     rows = [(c, shape, f"a {c} {shape}") for c in COLORS for shape in ("circle", "square")]
-    data = splits(rows, ["circle", "square"])
-    check(run("dcar", data, tiny_clip, options=options), 8)
-    check(run("maple", data, tiny_clip), 8)
-
-
-@both
-def test_a_checkpoint_of_another_backbone_is_an_error(method, make_clip, tiny_dataset, tmp_path):
-    run(method, tiny_dataset, make_clip(seed=0), train={"epochs": 1}, results=tmp_path)
-    (saved,) = tmp_path.glob("*.safetensors")
-    with pytest.raises(FdrdError, match=r"was trained on tiny with .* give the same `backbone`"):
-        run_method(method, tiny_dataset, backbone=make_clip(seed=1), checkpoint=saved)
+    check(run(method, splits(rows, ["circle", "square"]), tiny_clip, options=options), 8)

@@ -1,7 +1,7 @@
 """Protocols: base to new, transfer between domains, seeds, several methods."""
 
 import dataclasses
-import itertools
+import io
 import sys
 from statistics import harmonic_mean
 
@@ -10,25 +10,25 @@ from rich.console import Console
 
 import benchmark
 from benchmark import TrainConfig, get_method, read_categories
+from benchmark.reporting import comparison
 from benchmark.reporting.pages import markdown, table
 from benchmark.reporting.sentences import command
 from benchmark.training.row_selection import CategoryList, half_of, training_rows
 from fdrd.errors import FdrdError
-from tests.running import run_method
 
 QUICK = {"epochs": 2, "batch_size": 24}
 BASE = CategoryList("base.txt", {"circle": 1, "square": 2})
 
 
-def written(folder, text):
+def written(folder, content):
     path = folder / "categories.txt"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    path.write_bytes(content)
     return path
 
 
 def test_a_list_of_categories_has_blank_lines_and_comments(tmp_path):
     text = "\ufeff# half of the shapes\r\ncircle\r\n\r\n  square \r\n  # no more\r\ncircle\r\n"
-    listed = read_categories(written(tmp_path, text))
+    listed = read_categories(written(tmp_path, text.encode()))
     assert listed.lines == {"circle": 2, "square": 4}
     assert listed.name == str(tmp_path / "categories.txt")
     assert listed.fingerprint == CategoryList("other.txt", {"square": 1, "circle": 9}).fingerprint
@@ -36,21 +36,21 @@ def test_a_list_of_categories_has_blank_lines_and_comments(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("content", "message"),
     [
-        ("# nothing\n\n", "lists no category; write one per line"),
+        (b"# nothing\n\n", "lists no category; write one per line"),
         (b"\xff\xfe\x00", "give a text file"),
+        (None, r"categories\.txt: .*No such file"),
     ],
 )
-def test_an_empty_or_unreadable_list_is_an_error(tmp_path, text, said):
-    with pytest.raises(FdrdError, match=said):
-        read_categories(written(tmp_path, text))
-    with pytest.raises(FdrdError, match=r"nowhere\.txt: .*No such file"):
-        read_categories(tmp_path / "nowhere.txt")
+def test_an_empty_or_unreadable_list_is_an_error(tmp_path, content, message):
+    path = tmp_path / "categories.txt" if content is None else written(tmp_path, content)
+    with pytest.raises(FdrdError, match=message):
+        read_categories(path)
 
 
 @pytest.mark.parametrize(
-    ("lines", "half", "said"),
+    ("lines", "half", "message"),
     [
         (
             ["circle", "sqare"],
@@ -62,16 +62,15 @@ def test_an_empty_or_unreadable_list_is_an_error(tmp_path, text, said):
         (["circle", "square", "triangle"], "new", r"lists all categories of test .*leave some out"),
     ],
 )
-def test_unknown_categories_are_an_error(tiny_dataset, lines, half, said):
+def test_unknown_categories_are_an_error(tiny_dataset, lines, half, message):
     listed = CategoryList("mine", {name: number for number, name in enumerate(lines, 1)})
-    with pytest.raises(FdrdError, match=said):
+    with pytest.raises(FdrdError, match=message):
         half_of(tiny_dataset["test"], listed, half)
 
 
-def test_categories_without_rows_in_a_split_are_an_error(make_row, make_dataset, make_drawing):
-    rows = [make_row(0, make_drawing("red", "circle", "left"), "a red circle", "circle")]
+def test_categories_without_rows_in_a_split_are_an_error(tiny_dataset):
     with pytest.raises(FdrdError, match="none of its categories occurs in test of drawn"):
-        half_of(make_dataset(rows, "test"), CategoryList("mine", {"square": 1}), "base")
+        half_of(tiny_dataset["test"].select([0]), CategoryList("mine", {"square": 1}), "base")
 
 
 def test_halves_share_nothing_and_leave_nothing_out(tiny_dataset):
@@ -127,24 +126,16 @@ def test_base_to_new_trains_once_and_measures_both_halves(both, tiny_dataset):
     assert base.settings.categories.name == "base.txt"
 
 
-def test_the_new_half_has_the_ranks_of_the_trained_method(both, tiny_clip, tiny_dataset):
+def test_the_new_half_has_the_ranks_of_the_trained_method(both, run_tiny):
     """Training again gives the same as the saved training."""
-    again = run_method(
-        "coop",
-        tiny_dataset,
-        backbone=tiny_clip,
-        categories=BASE,
-        half="new",
-        options={"n_ctx": 4},
-        train=QUICK,
-    )
+    asked = {"categories": BASE, "half": "new", "options": {"n_ctx": 4}, "train": QUICK}
+    again = run_tiny("coop", **asked)
     assert again.ranks == both[0][3].ranks
     assert again.settings == both[0][3].settings
 
 
-def test_halves_and_the_whole_do_not_collide(both, tiny_clip, tiny_dataset):
-    whole = run_method("zero_shot", tiny_dataset, backbone=tiny_clip)
-    page = markdown([*both[0], whole])
+def test_halves_and_the_whole_do_not_collide(both, zero_shot, run_tiny):
+    page = markdown([*both[0], zero_shot])
     headings = [line for line in page.splitlines() if line.startswith("## ")]
     assert headings == [
         "## drawn, test, tiny, base categories of base.txt",
@@ -152,12 +143,13 @@ def test_halves_and_the_whole_do_not_collide(both, tiny_clip, tiny_dataset):
         "## drawn, test, tiny",
         "## drawn, test, tiny, base categories of base.txt to new",
     ]
+    # The same triangles, but learned from in one of them only.
     other = CategoryList("base.txt", {"triangle": 1})
-    settings = [
-        run_method("zero_shot", tiny_dataset, backbone=tiny_clip, **asked).settings.identity()
-        for asked in ({"categories": BASE, "half": "new"}, {"categories": other, "half": "base"})
-    ]
-    assert len(set(settings)) == 2  # the same triangles, but learned from in one of them only
+    new, base = (
+        run_tiny(categories=categories, half=half).settings.identity()
+        for categories, half in ((BASE, "new"), (other, "base"))
+    )
+    assert new != base
 
 
 def test_the_harmonic_mean_is_shown_for_both_halves(both):
@@ -169,23 +161,16 @@ def test_the_harmonic_mean_is_shown_for_both_halves(both):
     base, new = (mrr[0] + mrr[2]) / 2, (mrr[1] + mrr[3]) / 2
     assert row.split(" | ")[1] == "I2T"
     assert row.split(" | ")[-1] == f"{100 * harmonic_mean((base, new)):.0f} |"
-    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    console.print(table(found))
-    assert "to new" in console.export_text()
-    console.print(table(found[::2]))
-    assert "to new" not in console.export_text()
+    for results, shown in ((found, True), (found[::2], False)):
+        console = Console(width=160, record=True, file=io.StringIO())
+        console.print(table(results))
+        assert ("to new" in console.export_text()) == shown
 
 
-def test_a_gallery_that_is_too_large_is_refused_before_training(tiny_dataset, tiny_clip):
+def test_a_gallery_that_is_too_large_is_refused_before_training(run_tiny):
     seen = []
     with pytest.raises(FdrdError, match="a gallery of 400 images cannot be drawn from 24"):
-        run_method(
-            "coop",
-            tiny_dataset,
-            backbone=tiny_clip,
-            gallery=400,
-            progress=lambda stage, _done, _total: seen.append(stage),
-        )
+        run_tiny("coop", gallery=400, progress=stages(seen))
     assert not any(stage.startswith(("train", "encode")) for stage in seen)
 
 
@@ -202,18 +187,14 @@ def test_few_shots_come_from_the_listed_categories(tiny_dataset):
 
 
 def test_a_training_is_not_repeated_to_measure_another_split(
-    tiny_clip, tiny_dataset, tmp_path, monkeypatch
+    run_tiny, tiny_dataset, tmp_path, monkeypatch
 ):
-    def trained(splits=tiny_dataset, **asked):
+    quick = {"epochs": 2, "batch_size": 24, "keep_untrained": False}
+
+    def trained(data=tiny_dataset, **asked):
         seen = []
-        run_method(
-            "coop",
-            splits,
-            backbone=tiny_clip,
-            results=tmp_path,
-            progress=stages(seen),
-            **{"train": QUICK, "options": {"n_ctx": 4}, **asked},
-        )
+        asked = {"train": quick, "hard_negatives": False, **asked}
+        run_tiny("coop", data, results=tmp_path, progress=stages(seen), **asked)
         assert "encode images" in seen
         return not any(stage.startswith("trained before") for stage in seen)
 
@@ -222,67 +203,46 @@ def test_a_training_is_not_repeated_to_measure_another_split(
     assert not trained(gallery="joint")
     assert trained(seed=1)
     assert trained(shots=2)
-    assert trained(train={**QUICK, "epochs": 1})
+    assert trained(train={**quick, "epochs": 1})
     assert trained(options={"n_ctx": 3})
     assert trained(categories=BASE)
     assert trained({**tiny_dataset, "validation": tiny_dataset["test"]})
     with monkeypatch.context() as edited:
-        edited.setattr(
-            sys.modules["benchmark.runner.plan"], "source_digest", lambda _name: "e" * 64
-        )
+        plan = sys.modules["benchmark.runner.plan"]
+        edited.setattr(plan, "source_digest", lambda _name: "e" * 64)
         assert trained()
     for broken in tmp_path.glob("*.json"):
         broken.write_text("{")
     assert trained(split="train")  # killed before the result was written
 
 
-@pytest.fixture
-def domains(make_row, make_dataset, make_drawing):
-    """Two domains, circles near and squares far."""
-    splits = {}
-    for split, size in (("train", "big"), ("validation", "small"), ("test", "the")):
-        rows = []
-        for (domain, shape), color, place in itertools.product(
-            (("near", "circle"), ("far", "square")), ("red", "blue", "green"), ("left", "right")
-        ):
-            image = make_drawing(color, shape, place)
-            caption = f"a {size} {color} {shape} on the {place}"
-            rows.append(make_row(len(rows), image, caption, shape, domain=domain))
-        splits[split] = make_dataset(rows, split)
-    return splits
-
-
 @pytest.mark.parametrize(
     ("asked", "measured", "learned", "label"),
     [
-        ({}, 12, 12, "coop"),
-        ({"domain": "near"}, 6, "near", "coop"),
-        ({"domain": "near", "train_domain": "far"}, 6, "far", "coop (train-domain=far)"),
-        ({"domain": "near", "train_domain": "all"}, 6, 12, "coop (train-domain=all)"),
-        ({"train_domain": "far"}, 12, "far", "coop (train-domain=far)"),
-        ({"train_domain": "all"}, 12, 12, "coop"),
-        ({"domain": "near", "train_domain": "near"}, 6, "near", "coop"),
+        ({}, 12, "all", "coop"),
+        ({"domain": "round"}, 4, "round", "coop"),
+        ({"domain": "round", "train_domain": "edged"}, 4, "edged", "coop (train-domain=edged)"),
+        ({"domain": "round", "train_domain": "all"}, 4, "all", "coop (train-domain=all)"),
+        ({"train_domain": "edged"}, 12, "edged", "coop (train-domain=edged)"),
+        ({"train_domain": "all"}, 12, "all", "coop"),
+        ({"domain": "round", "train_domain": "round"}, 4, "round", "coop"),
     ],
 )
 def test_domains_that_are_learned_from_and_measured(
-    domains, tiny_clip, asked, measured, learned, label
+    two_domains, run_tiny, asked, measured, learned, label
 ):
-    from benchmark.reporting.comparison import label as labeled
-
-    result = run_method(
-        "coop", domains, backbone=tiny_clip, train={"epochs": 1}, options={"n_ctx": 4}, **asked
-    )
+    result = run_tiny("coop", two_domains, **asked)
     assert len(result.ranks["text_to_image"].strict.split()) == measured
-    train = domains["train"]
-    source = train if learned == 12 else train.of_domain(learned)
+    train = two_domains["train"]
+    source = train if learned == "all" else train.of_domain(learned)
     assert result.settings.learned_from["train"] == source.fingerprint
     bare = dataclasses.replace(result.settings, options_given={}, train_given={})
-    assert labeled(bare) == label
+    assert comparison.label(bare) == label
 
 
-def test_an_unknown_domain_is_an_error(domains, tiny_clip):
-    with pytest.raises(FdrdError, match="no domain 'nera' in train; it has far, near"):
-        run_method("coop", domains, backbone=tiny_clip, train_domain="nera")
+def test_an_unknown_domain_is_an_error(two_domains, run_tiny):
+    with pytest.raises(FdrdError, match="no domain 'rund' in train; it has edged, round"):
+        run_tiny("coop", two_domains, train_domain="rund")
 
 
 def test_seeds_run_only_for_methods_with_randomness(tiny_clip, tiny_dataset):

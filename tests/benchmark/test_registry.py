@@ -128,22 +128,23 @@ def test_an_option_that_no_method_has_is_an_error(given, message):
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    ("field", "value", "message"),
     [
-        ({"epochs": 0}, "epochs=0: must be at least 1"),
-        ({"batch_size": 1}, "batch_size=1: must be at least 2"),
-        ({"learning_rate": -1.0}, "learning_rate=-1.0: must be above 0"),
+        ("epochs", 0, "epochs=0: must be at least 1"),
+        ("batch_size", 1, "batch_size=1: must be at least 2"),
+        ("learning_rate", -1.0, "learning_rate=-1.0: must be above 0"),
     ],
 )
-def test_invalid_training_options_are_errors(fields, message):
+def test_invalid_training_options_are_errors(field, value, message):
     with pytest.raises(FdrdError, match=message):
-        TrainConfig(**fields)
+        TrainConfig(**{field: value})
 
 
 PLUGIN = '''
+from {package}.helper import pass_on
 from benchmark import get_method, method
 
-@method("{name}")
+@method("{package}")
 def other(backbone, *, depth: int = 3):
     """Zero-shot under another name.
 
@@ -155,21 +156,25 @@ def other(backbone, *, depth: int = 3):
 '''
 
 
-def write_plugin(folder, package):
-    home = folder / package
-    home.mkdir()
-    (home / "__init__.py").write_text(f"from {package} import own\n")
-    (home / "own.py").write_text(
-        f"from {package}.helper import pass_on\n" + PLUGIN.format(name=package, package=package)
-    )
-    (home / "helper.py").write_text("def pass_on(method):\n    return method\n")
-    return home
+@pytest.fixture
+def plugin(registry, tmp_path, monkeypatch):
+    """Return a function that writes and loads a package with a method of its name."""
+
+    def load(package):
+        home = tmp_path / package
+        home.mkdir()
+        (home / "__init__.py").write_text(f"from {package} import own\n")
+        (home / "own.py").write_text(PLUGIN.format(package=package))
+        (home / "helper.py").write_text("def pass_on(method):\n    return method\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        load_plugin(package)
+        return home
+
+    return load
 
 
-def test_a_plugin_package_adds_a_method(registry, tmp_path, monkeypatch):
-    write_plugin(tmp_path, "their_methods")
-    monkeypatch.syspath_prepend(tmp_path)
-    load_plugin("their_methods")
+def test_a_plugin_package_adds_a_method(plugin):
+    plugin("their_methods")
     assert "their_methods" in method_names()
     assert method_options("their_methods")["depth"].doc == "of nothing."
 
@@ -180,11 +185,9 @@ def test_a_missing_plugin_is_named(registry):
 
 
 @pytest.mark.parametrize("edited", ["own.py", "helper.py"])
-def test_an_edited_method_has_another_source_digest(registry, tmp_path, monkeypatch, edited):
+def test_an_edited_method_has_another_source_digest(plugin, edited):
     package = f"edited_{edited.removesuffix('.py')}"
-    home = write_plugin(tmp_path, package)
-    monkeypatch.syspath_prepend(tmp_path)
-    load_plugin(package)
+    home = plugin(package)
     before = source_digest(package)
     with (home / edited).open("a") as file:
         file.write("# changed\n")

@@ -2,7 +2,9 @@
 
 import copy
 import dataclasses
+import io
 import json
+import shutil
 
 import pytest
 from rich.console import Console
@@ -12,37 +14,19 @@ from benchmark.reporting.sentences import command
 from benchmark.result import read_result, read_results, write_result
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
-from tests.running import run_method
 
 QUICK = {"epochs": 2, "batch_size": 8}
 
 
-@pytest.fixture(scope="module")
-def folder(tiny_clip, tiny_dataset, tmp_path_factory):
-    """Results of zero-shot, and of CoOp with two seeds."""
-    home = tmp_path_factory.mktemp("runs")
-    run_method("zero_shot", tiny_dataset, backbone=tiny_clip, results=home)
-    for seed in (0, 1):
-        run_method(
-            "coop",
-            tiny_dataset,
-            backbone=tiny_clip,
-            results=home,
-            seed=seed,
-            options={"n_ctx": "4"},
-            train=QUICK,
-        )
-    return home
+@pytest.fixture
+def results(bench):
+    """Results of zero-shot, random and CoOp with two seeds."""
+    return read_results(bench.folder)
 
 
 @pytest.fixture
-def results(folder):
-    return read_results(folder)
-
-
-@pytest.fixture
-def result(results):
-    return next(each for each in results if each.settings.method == "coop")
+def result(bench):
+    return read_result(bench.coop)
 
 
 def test_a_result_is_the_same_after_writing_and_reading(result, tmp_path):
@@ -111,23 +95,24 @@ def test_numbers_that_json_cannot_hold_are_not_written(result, tmp_path):
     assert not (tmp_path / "r.json").exists()
 
 
-def test_a_truncated_file_is_an_error(folder, tmp_path):
-    whole = next(folder.glob("*.json")).read_text()
-    (tmp_path / "half.json").write_text(whole[: len(whole) // 2])
-    with pytest.raises(FdrdError, match=r"half.json is not a result file .*delete it"):
+@pytest.mark.parametrize(
+    ("version", "size", "message"),
+    [
+        (4, -9, "r.json is not a result file .*delete it"),
+        (1, None, "r.json: .*another version .* delete it to run again"),
+    ],
+    ids=["truncated", "earlier"],
+)
+def test_a_file_that_is_no_result_is_an_error(result, tmp_path, version, size, message):
+    text = json.dumps({**result.to_dict(), "schema_version": version})
+    (tmp_path / "r.json").write_text(text[:size])
+    with pytest.raises(FdrdError, match=message):
         read_results(tmp_path)
 
 
 def test_an_empty_folder_of_results_names_the_command_that_writes_them(tmp_path):
     with pytest.raises(FdrdError, match="holds no results; `fdrd bench` writes them"):
         read_results(tmp_path)
-
-
-def test_ranks_are_kept_query_by_query(result):
-    ranks = [int(rank) for rank in result.ranks["image_to_text"].strict.split()]
-    assert len(ranks) == 24
-    found = sum(rank <= 5 for rank in ranks) / 24
-    assert found == pytest.approx(result.metrics.by_direction["image_to_text"]["R@5"])
 
 
 def test_options_are_kept_resolved_and_as_given(result):
@@ -138,24 +123,28 @@ def test_options_are_kept_resolved_and_as_given(result):
     assert result.learned_parameters == 4 * 32
 
 
-def stages(folder, tiny_clip, splits, method="coop", **options):
-    seen = []
-    run_method(
-        method,
-        splits,
-        backbone=tiny_clip,
-        results=folder,
-        progress=lambda stage, _done, _total: seen.append(stage),
-        **options,
-    )
-    return list(dict.fromkeys(stage.partition(" | ")[0] for stage in seen))
+@pytest.fixture
+def stages(run_tiny, bench):
+    """Return the stages of a run beside the finished ones."""
+
+    def stages(method="coop", results=bench.folder, **asked):
+        seen = []
+        asked = {"train": QUICK, "progress": lambda stage, *_: seen.append(stage), **asked}
+        run_tiny(method, results=results, **asked)
+        return list(dict.fromkeys(stage.partition(" | ")[0] for stage in seen))
+
+    return stages
 
 
-def test_a_finished_run_is_not_repeated(folder, tiny_clip, tiny_dataset):
-    """Whether an option is typed as text, as a number, or is the default."""
-    options = {"n_ctx": 4, "loss": "symmetric"}
-    (only,) = stages(folder, tiny_clip, tiny_dataset, options=options, train=QUICK)
-    assert only == "finished"  # and nothing before it
+@pytest.mark.parametrize(
+    ("method", "asked"),
+    [
+        ("coop", {"options": {"n_ctx": 4, "loss": "symmetric"}}),  # a number and a default
+        ("zero_shot", {"seed": 7}),  # a seed without effect
+    ],
+)
+def test_a_finished_run_is_not_repeated(stages, method, asked):
+    assert stages(method, **asked) == ["finished"]  # and nothing before it
 
 
 @pytest.mark.parametrize(
@@ -163,34 +152,17 @@ def test_a_finished_run_is_not_repeated(folder, tiny_clip, tiny_dataset):
     [
         {"seed": 2},
         {"options": {"n_ctx": 3}},
-        {"train": {"epochs": 1}},
+        {"train": {"epochs": 1, "batch_size": 24}},
         {"shots": 4},
         {"split": "validation"},
         {"gallery": "joint"},
         {"gallery": 6},
     ],
+    ids=str,
 )
-def test_settings_that_change_the_numbers_start_a_run(
-    folder, tiny_clip, tiny_dataset, asked, tmp_path
-):
-    for file in folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    asked = {"options": {"n_ctx": 4}, "train": QUICK, **asked}
-    assert "encode images" in stages(tmp_path, tiny_clip, tiny_dataset, **asked)
-
-
-def test_a_seed_without_effect_does_not_start_another_run(folder, tiny_clip, tiny_dataset):
-    (only,) = stages(folder, tiny_clip, tiny_dataset, method="zero_shot", seed=7, train=QUICK)
-    assert only == "finished"  # and nothing before it
-
-
-def test_a_checkpoint_gives_the_numbers_of_its_training(folder, result, tiny_clip, tiny_dataset):
-    (checkpoint, _) = sorted(folder.glob("*.safetensors"))
-    again = run_method("coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
-    trained = [each.ranks for each in read_results(folder) if each.settings.method == "coop"]
-    assert again.ranks in trained
-    assert again.fit is None
-    assert again.settings.options["n_ctx"] == 4
+def test_settings_that_change_the_numbers_start_a_run(stages, bench, asked, tmp_path):
+    results = shutil.copytree(bench.folder, tmp_path / "runs")
+    assert "encode images" in stages(results=results, **asked)
 
 
 @pytest.mark.parametrize(
@@ -200,33 +172,28 @@ def test_a_checkpoint_gives_the_numbers_of_its_training(folder, result, tiny_cli
         ("coop", {"n_ctx": 4}, "contains its options; leave out `options`"),
     ],
 )
-def test_a_checkpoint_of_another_method_is_an_error(
-    folder, tiny_clip, tiny_dataset, method, options, message
-):
-    checkpoint = next(folder.glob("*.safetensors"))
+def test_a_checkpoint_of_another_method_is_an_error(bench, run_tiny, method, options, message):
     with pytest.raises(FdrdError, match=message):
-        run_method(method, tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint, options=options)
+        run_tiny(method, checkpoint=bench.coop.with_suffix(".safetensors"), options=options)
 
 
-def test_training_without_validation_rows_is_an_error(tiny_clip, tiny_dataset):
+def test_training_without_validation_rows_is_an_error(run_tiny, tiny_dataset):
     splits = {name: tiny_dataset[name] for name in ("train", "test")}
     with pytest.raises(FdrdError, match="no split 'validation'"):
-        run_method("coop", splits, backbone=tiny_clip)
-    run_method("zero_shot", splits, backbone=tiny_clip)
+        run_tiny("coop", splits)
+    run_tiny("zero_shot", splits)
 
 
-def printed(results, width=100):
-    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+def printed(results):
+    console = Console(width=100, record=True, file=io.StringIO())
     console.print(table(results))
     return console.export_text()
 
 
 def test_the_table_has_a_line_for_every_method(results):
     text = printed(results)
-    assert "zero_shot" in text
-    assert "coop" in text
-    assert "ceiling" in text
-    assert "±" in text  # two seeds of CoOp
+    for part in ("zero_shot", "random", "coop", "ceiling", "±"):  # two seeds of CoOp
+        assert part in text
 
 
 def test_the_text_only_baseline_is_in_the_tables(results):
@@ -242,25 +209,17 @@ def test_the_text_only_baseline_is_in_the_tables(results):
 
 
 def test_other_training_rows_give_another_text_only_baseline_and_result(
-    tiny_clip, tiny_dataset, tmp_path
+    run_tiny, tiny_dataset, tmp_path
 ):
     """This holds even for zero-shot, which is not trained. A repeated run is found again."""
     test, train = tiny_dataset["test"], tiny_dataset["train"]
-    fewer = train.select(range(0, len(train), 5))
-    for rows in (train, fewer, train):
-        found = run_method(
-            "zero_shot", {"test": test, "train": rows}, backbone=tiny_clip, results=tmp_path
-        )
+    for rows in (train, train.select(range(0, 24, 5)), train):
+        found = run_tiny(data={"test": test, "train": rows}, results=tmp_path)
         assert found.settings.text_only_from == rows.fingerprint
-    results = read_results(tmp_path)
-    assert len(results) == 2
-    baselines = [_baselines_of(result) for result in results]
-    assert baselines[0] != baselines[1]
-    named = [dataclasses.replace(results[1].settings, method="other"), results[0].settings]
-    both = [
-        dataclasses.replace(each, settings=said) for each, said in zip(results, named, strict=True)
-    ]
-    head, row = _negatives_of(markdown(both), "category")
+    one, other = read_results(tmp_path)
+    assert _baselines_of(one) != _baselines_of(other)
+    named = dataclasses.replace(one, settings=dataclasses.replace(other.settings, method="other"))
+    head, row = _negatives_of(markdown([named, other]), "category")
     assert row[head.index("text-only baseline")] == "–"  # the baselines disagree
 
 
@@ -274,27 +233,16 @@ def test_steps_and_memory_are_recorded_and_shown(result):
     assert f"| 128 | 6 | 48 | {result.fit.best_step} |" in row
 
 
-def test_a_result_of_version_1_is_an_error_with_a_remedy(result, tmp_path):
-    value = {**result.to_dict(), "schema_version": 1}
-    for share in value["metrics"]["hard_negatives"].values():
-        del share["text_only"]
-    (tmp_path / "old.json").write_text(json.dumps(value))
-    with pytest.raises(FdrdError, match=r"old.json: .*another version .* delete it to run again"):
-        read_results(tmp_path)
-
-
 def _baselines_of(result):
     return {kind: share.text_only for kind, share in result.metrics.hard_negatives.items()}
 
 
 def _negatives_of(page, kind):
-    """Head and one row of the table of hard negatives."""
+    """Return head and one row of the table of hard negatives."""
     lines = page.splitlines()
     head = next(n for n, line in enumerate(lines) if line.startswith("| kind"))
     row = next(line for line in lines[head:] if line.startswith(f"| {kind}"))
-    return tuple(
-        [cell.strip() for cell in line.strip("|").split("|")] for line in (lines[head], row)
-    )
+    return [[cell.strip() for cell in each.strip("|").split("|")] for each in (lines[head], row)]
 
 
 def with_recall(result, value):
@@ -305,19 +253,11 @@ def with_recall(result, value):
     return dataclasses.replace(result, metrics=metrics)
 
 
-def test_numbers_below_zero_shot_are_marked(results):
-    zero_shot = next(each for each in results if each.settings.method == "zero_shot")
-    coop = next(each for each in results if each.settings.method == "coop")
-    page = markdown([with_recall(zero_shot, 0.5), with_recall(coop, 0.25)])
-    row = next(line for line in page.splitlines() if line.startswith("| coop"))
-    assert "| 25▼ |" in row
-    better = markdown([with_recall(zero_shot, 0.25), with_recall(coop, 0.5)])
-    row = next(line for line in better.splitlines() if line.startswith("| coop"))
-    assert "| 50 |" in row
-
-
-def test_without_zero_shot_nothing_is_marked(result):
-    assert "▼" not in markdown([result])
+def test_numbers_below_zero_shot_are_marked(zero_shot, result):
+    for before, after, shown in ((0.5, 0.25, "| 25▼ |"), (0.25, 0.5, "| 50 |")):
+        page = markdown([with_recall(zero_shot, before), with_recall(result, after)])
+        assert shown in next(line for line in page.splitlines() if line.startswith("| coop"))
+    assert "▼" not in markdown([result])  # without zero-shot
 
 
 def test_the_commands_of_a_page_repeat_its_runs(results):
@@ -336,7 +276,7 @@ def test_names_cannot_break_a_page_or_a_command(result):
     assert "--data 'a|b\n# <script>; rm'" in command(settings)
 
 
-def test_domains_have_a_gallery_each(tiny_clip, make_row, make_dataset, make_drawing):
+def test_domains_have_a_gallery_each(run_tiny, make_row, make_dataset, make_drawing):
     """Captions are shared between the domains: apart they are no rivals, together they are."""
     rows = []
     for domain, place in (("near", "left"), ("far", "right")):
@@ -344,25 +284,22 @@ def test_domains_have_a_gallery_each(tiny_clip, make_row, make_dataset, make_dra
             image = make_drawing(color, "circle", place)
             rows.append(make_row(len(rows), image, f"a {color} circle", "circle", domain=domain))
     splits = {"test": make_dataset(rows, "test")}
-    apart = run_method("zero_shot", splits, backbone=tiny_clip).metrics
-    joint = run_method("zero_shot", splits, backbone=tiny_clip, gallery="joint").metrics
-    one = run_method("zero_shot", splits, backbone=tiny_clip, domain="far").metrics
+    apart, joint, one = (
+        run_tiny(data=splits, **asked).metrics
+        for asked in ({}, {"gallery": "joint"}, {"domain": "far"})
+    )
     assert apart.by_direction["image_to_text"]["ceiling R@1"] == 1
     assert joint.by_direction["image_to_text"]["ceiling R@1"] == 0
     assert set(apart.by_domain) == {"near", "far"}
-    assert (
-        one.by_direction["image_to_text"]["R@1"] == apart.by_domain["far"]["image_to_text"]["R@1"]
-    )
+    far = apart.by_domain["far"]["image_to_text"]
+    assert one.by_direction["image_to_text"]["R@1"] == far["R@1"]
 
 
-def test_a_run_without_hard_negatives_has_the_same_ranks_and_a_file_of_its_own(
-    tiny_dataset, tiny_clip
-):
-    full = run_method("zero_shot", tiny_dataset, backbone=tiny_clip)
-    short = run_method("zero_shot", tiny_dataset, backbone=tiny_clip, hard_negatives=False)
-    assert full.metrics.hard_negatives
+def test_a_run_without_hard_negatives_has_the_same_ranks_and_a_file_of_its_own(zero_shot, run_tiny):
+    short = run_tiny(hard_negatives=False)
+    assert zero_shot.metrics.hard_negatives
     assert short.metrics.hard_negatives == {}
-    assert short.ranks == full.ranks
-    assert short.settings.file_name() != full.settings.file_name()
+    assert short.ranks == zero_shot.ranks
+    assert short.settings.file_name() != zero_shot.settings.file_name()
     assert short.settings.text_only_from is None
     assert command(short.settings).endswith("--no-hard-negatives")

@@ -6,13 +6,10 @@ import pytest
 import torch
 
 import benchmark.training.resumable
-from benchmark import Prompts, TrainConfig, TrainContext, get_method
+from benchmark import TrainConfig, TrainContext, get_method
 from benchmark.training.resumable import resumable
 
-TRAIN = TrainConfig(epochs=2, batch_size=8, optimizer="adamw", learning_rate=0.01)
-
-
-NONE = Prompts()
+TRAIN = TrainConfig(epochs=2, batch_size=12, optimizer="adamw", learning_rate=0.01)
 
 
 class Stopped(Exception):  # noqa: N818
@@ -25,57 +22,49 @@ def made(backbone, **options):
 
 
 def stopped_at(method, step):
-    """The method, whose training dies before this step of prompts and adapter together."""
-    taken, loss = [0], method.loss
+    """Return the method, whose training dies before this step of prompts and adapter together."""
+    loss, left = method.loss, iter(range(step))
 
     def dying(batch):
-        if taken[0] == step:
+        if next(left, None) is None:
             raise Stopped
-        taken[0] += 1
-        result = loss(batch)
-        return result
+        return loss(batch)
 
     method.loss = dying
     return method
 
 
-def test_the_adapter_is_trained_before_the_prompts(tiny_clip, tiny_dataset):
+def test_the_adapter_is_trained_before_the_prompts_and_runs_no_prompted_tower(
+    tiny_clip, tiny_dataset, monkeypatch
+):
+    encode = tiny_clip.encode_image
+
+    def plain(images, *prompts, **rest):
+        assert not any(each.vision for each in prompts)
+        return encode(images, *prompts, **rest)
+
+    # Otherwise the prompts are evaluated before their first step.
+    train = replace(TRAIN, keep_untrained=False)
     before = made(tiny_clip).learner.state_dict()
-    method = stopped_at(made(tiny_clip), 0)
+    method = stopped_at(made(tiny_clip, train=train), 0)
+    monkeypatch.setattr(tiny_clip, "encode_image", plain)
     with pytest.raises(Stopped):
         method.fit(tiny_dataset["train"], tiny_dataset["validation"])
     for name, value in method.learner.state_dict().items():
         assert (not torch.equal(value, before[name])) == name.startswith("adapter."), name
 
 
-def test_the_adapter_stage_runs_no_prompted_tower(tiny_clip, tiny_dataset, monkeypatch):
-    encode = tiny_clip.encode_image
-
-    def plain(images, prompts=NONE, **rest):
-        assert not prompts.vision
-        return encode(images, prompts, **rest)
-
-    train = replace(
-        TRAIN, keep_untrained=False
-    )  # or the prompts are evaluated before the first step
-    method = stopped_at(made(tiny_clip, train=train), 0)
-    monkeypatch.setattr(tiny_clip, "encode_image", plain)
-    with pytest.raises(Stopped):
-        method.fit(tiny_dataset["train"], tiny_dataset["validation"])
-
-
-def test_the_log_and_the_curves_have_the_steps_of_both_stages(tiny_clip, tiny_dataset):
-    """24 rows: three epochs of one batch for the adapter, then two epochs of three batches of 8."""
-    method, rows = made(tiny_clip), (tiny_dataset["train"], tiny_dataset["validation"])
+def test_the_log_and_the_curves_have_the_steps_of_both_stages(tiny_clip, quick_dataset):
+    """24 rows: three epochs of one batch for the adapter, then two epochs of two batches of 12."""
     points = []
     context = TrainContext(observers=(lambda curve, step, value: points.append((curve, step)),))
-    log = method.fit(*rows, context)
-    assert [each.step for each in log.epochs] == [1, 2, 3, 6, 9]
-    assert log.steps == 9
-    assert [step for curve, step in points if curve == "loss"] == [*range(1, 10)]
+    log = made(tiny_clip).fit(quick_dataset["train"], quick_dataset["validation"], context)
+    assert [each.step for each in log.epochs] == [1, 2, 3, 5, 7]
+    assert log.steps == 7
+    assert [step for curve, step in points if curve == "loss"] == [*range(1, 8)]
 
 
-def test_adapters_learn_at_a_fifth_of_the_rate(tiny_clip, tiny_dataset, monkeypatch):
+def test_adapters_learn_at_a_fifth_of_the_rate(tiny_clip, quick_dataset, monkeypatch):
     """In both stages; prompts have the whole rate."""
     seen = []
     step = torch.optim.AdamW.step
@@ -87,43 +76,39 @@ def test_adapters_learn_at_a_fifth_of_the_rate(tiny_clip, tiny_dataset, monkeypa
     monkeypatch.setattr(torch.optim.AdamW, "step", watched)
     train = replace(TRAIN, epochs=1, schedule="constant")
     method = made(tiny_clip, train=train, adapter_epochs=1)
-    method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+    method.fit(quick_dataset["train"], quick_dataset["validation"])
     learner = method.learner
     sizes = [len(list(each.parameters())) for each in (learner.prompts, learner.adapter)]
-    assert seen == [[(0.01, sizes[0]), (0.002, sizes[1])]] * 4
+    assert seen == [[(0.01, sizes[0]), (0.002, sizes[1])]] * 3
 
 
 @pytest.mark.parametrize(
     "options", [{"adapter": False}, {"lambda_cate": 0.0, "gamma": 0.0}], ids=str
 )
-def test_the_adapter_stage_is_skipped_without_trainable_adapter(options, tiny_clip, tiny_dataset):
-    ends = []
-    for epochs in (0, 3):
-        method = made(tiny_clip, adapter_epochs=epochs, **options)
-        method.fit(tiny_dataset["train"], tiny_dataset["validation"])
-        ends.append(method.learner.state_dict())
-    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+def test_the_adapter_stage_is_skipped_without_trainable_adapter(options, tiny_clip, quick_dataset):
+    method = made(tiny_clip, train=replace(TRAIN, epochs=1), **options)
+    log = method.fit(quick_dataset["train"], quick_dataset["validation"])
+    assert [each.step for each in log.epochs] == [2]
 
 
 def test_training_killed_after_the_adapter_stage_resumes_exactly(
-    tiny_clip, tiny_dataset, tmp_path, monkeypatch
+    tiny_clip, quick_dataset, tmp_path, monkeypatch
 ):
     """What is kept is that of the prompts: the adapter's own epochs must not write over it."""
     monkeypatch.setattr("benchmark.training.loop.EVERY", 0)
     monkeypatch.setattr(benchmark.training.resumable, "SHARE", float("inf"))
-    rows = tiny_dataset["train"], tiny_dataset["validation"]
+
+    def fitted(method):
+        with resumable(tmp_path / "dcar.partial.safetensors") as saved:
+            context = TrainContext(saved=saved)
+            return method.fit(quick_dataset["train"], quick_dataset["validation"], context)
+
     whole = made(tiny_clip)
-    log = whole.fit(*rows)
-    path = tmp_path / "dcar.partial.safetensors"
-    with pytest.raises(Stopped), resumable(path) as saved:
-        stopped_at(made(tiny_clip), 4).fit(*rows, TrainContext(saved=saved))
-    second, steps = made(tiny_clip), []
-    loss = second.loss
-    second.loss = lambda batch: steps.append(batch.epoch) or loss(batch)
-    with resumable(path) as saved:
-        again = second.fit(*rows, TrainContext(saved=saved))
-    assert len(steps) == 2 * 3 - 4  # 24 rows in three batches, twice, of which four were taken
-    assert [each.loss for each in again.epochs] == [each.loss for each in log.epochs]
+    log = fitted(whole)
+    with pytest.raises(Stopped):
+        fitted(stopped_at(made(tiny_clip), 3))
+    again = stopped_at(made(tiny_clip), 1)  # two epochs of two batches, of which three were taken
+    assert [each.loss for each in fitted(again).epochs] == [each.loss for each in log.epochs]
     learned = whole.learner.state_dict()
-    for name, value in second.learner.state_dict().items():
+    for name, value in again.learner.state_dict().items():
         assert torch.equal(value, learned[name]), name

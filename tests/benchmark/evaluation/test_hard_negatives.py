@@ -10,23 +10,18 @@ from benchmark.models.backbone import Features
 
 @pytest.fixture
 def two_rows(make_row, make_dataset):
+    category, color = ("circle", "category", None), ("circle", "attribute", "color")
+    negatives = [[("a 0.4", *category), ("b 0.9", *color)], [("c 0.5", *category)], []]
+    captions = ["true 0.5", "true 0.5", "true 0.1"]
     rows = [
-        make_row(
-            0,
-            b"one",
-            "true 0.5",
-            "circle",
-            negatives=[
-                ("a 0.4", "circle", "category", None),
-                ("b 0.9", "circle", "attribute", "color"),
-            ],
-        ),
-        make_row(
-            1, b"two", "true 0.5", "circle", negatives=[("c 0.5", "circle", "category", None)]
-        ),
-        make_row(2, b"three", "true 0.1", "circle"),
+        make_row(number, b"%d" % number, caption, "circle", negatives=wrong)
+        for number, (caption, wrong) in enumerate(zip(captions, negatives, strict=True))
     ]
     return make_dataset(rows, "test")
+
+
+def dot(images, texts):
+    return images.pooled @ texts.pooled.T
 
 
 def wins(dataset, **options):
@@ -36,9 +31,7 @@ def wins(dataset, **options):
         return Features(torch.tensor([[float(caption.split()[-1])] for caption in captions]))
 
     images = Features(torch.ones(len(dataset.image_digests), 1))
-    return hard_negative_wins(
-        encode, lambda i, t: i.pooled @ t.pooled.T, images, dataset, **options
-    )
+    return hard_negative_wins(encode, dot, images, dataset, **options)
 
 
 def shares(dataset, text_only=None, **options):
@@ -72,30 +65,30 @@ def test_the_batch_size_changes_nothing(two_rows):
 def test_a_constant_scorer_gets_nothing(tiny_dataset):
     dataset = tiny_dataset["test"]
     vector = torch.randn(1, 511, generator=torch.Generator().manual_seed(0))
-    won = hard_negative_wins(
-        lambda captions: Features(vector.repeat(len(captions), 1)),
-        lambda i, t: i.pooled @ t.pooled.T,
-        Features(vector.repeat(len(dataset.image_digests), 1)),
-        dataset,
-        batch=7,
+
+    def same(items):
+        return Features(vector.repeat(len(items), 1))
+
+    won = np.concatenate(
+        hard_negative_wins(same, dot, same(dataset.image_digests), dataset, batch=7)
     )
-    assert sum(map(len, won)) > 0
-    assert not np.concatenate(won).any()
+    assert len(won) > 0
+    assert not won.any()
 
 
 def test_a_dataset_without_negatives_has_no_shares(two_rows):
     assert shares(two_rows.select([2])) == {}
 
 
-def test_text_hard_rows_are_those_that_the_baseline_does_not_win(two_rows):
-    """The method wins the category of row 0 only; the baseline wins row 0, then row 1."""
-    for won, accuracy in (([True, False], 0), ([False, True], 1)):
-        (category,) = [
-            share
-            for name, share in shares(two_rows, text_only={"category": np.array(won)}).items()
-            if name == "category"
-        ]
-        assert (category.text_only, category.text_hard_rows) == (0.5, 1)
-        assert category.text_hard == accuracy
-    none = shares(two_rows, text_only={"category": np.array([True, True])})["category"]
-    assert (none.text_only, none.text_hard, none.text_hard_rows) == (1, None, 0)
+@pytest.mark.parametrize(
+    ("won", "found"),
+    [
+        ([True, False], (0.5, 0, 1)),
+        ([False, True], (0.5, 1, 1)),
+        ([True, True], (1, None, 0)),
+    ],
+)
+def test_text_hard_rows_are_those_that_the_baseline_does_not_win(two_rows, won, found):
+    """The method wins the category of row 0 only."""
+    share = shares(two_rows, text_only={"category": np.array(won)})["category"]
+    assert (share.text_only, share.text_hard, share.text_hard_rows) == found

@@ -70,17 +70,13 @@ def enumerated(values):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_few_units_are_enumerated(seed):
-    values = np.random.default_rng(seed).choice([-0.5, 0, 0.25, 0.5], size=9)
-    assert sign_flip_p(values[:, None])[0] == enumerated(values)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_drawn_patterns_agree_with_all_patterns(seed):
-    values = np.random.default_rng(seed).normal(0.3, 1, size=13)
-    drawn = sign_flip_p(values[:, None], flips=8000)[0]
-    assert sign_flip_p(values[:, None])[0] == enumerated(values)
-    assert drawn == pytest.approx(enumerated(values), abs=0.02)
+def test_few_units_are_enumerated_and_drawn_patterns_agree_with_all(seed):
+    random = np.random.default_rng(seed)
+    few, more = random.choice([-0.5, 0, 0.25, 0.5], size=9), random.normal(0.3, 1, size=13)
+    for values in (few, more):
+        assert sign_flip_p(values[:, None])[0] == enumerated(values)
+    drawn = sign_flip_p(more[:, None], flips=8000)[0]
+    assert drawn == pytest.approx(enumerated(more), abs=0.02)
 
 
 def test_p_reaches_a_ten_thousandth_and_is_never_zero():
@@ -101,36 +97,32 @@ def test_the_false_positive_rate_is_the_significance_level():
 
 def test_rows_of_one_image_do_not_narrow_the_interval():
     """Four captions that always fail or succeed together say no more than one."""
-    generator = np.random.default_rng(0)
-    gain = generator.normal(0.1, 0.3, size=50)
-    zero = np.zeros(50)
-    one = difference(ByDirection(zero, zero), ByDirection(zero, gain), clusters(list(range(50))))
-    four = difference(
-        ByDirection(zero, np.zeros(200)),
-        ByDirection(zero, np.repeat(gain, 4)),
-        clusters(np.repeat(np.arange(50), 4).tolist()),
-    )
-    assert four["text_to_image"].interval == pytest.approx(one["text_to_image"].interval)
-    assert four["text_to_image"].p == one["text_to_image"].p
+    gain, zero = np.random.default_rng(0).normal(0.1, 0.3, size=50), np.zeros(50)
+    found = []
+    for captions in (1, 4):
+        of = clusters(np.repeat(np.arange(50), captions).tolist())
+        none, gains = (ByDirection(zero, np.repeat(each, captions)) for each in (zero, gain))
+        found.append(difference(none, gains, of)["text_to_image"])
+    assert found[1].interval == pytest.approx(found[0].interval)
+    assert found[1].p == found[0].p
 
 
 def test_the_interval_is_that_of_the_normal_where_there_are_many():
-    gain = np.random.default_rng(0).normal(0.1, 0.3, size=2000)
-    zero = np.zeros(2000)
-    found = difference(
-        ByDirection(zero, zero), ByDirection(gain, zero), clusters(list(range(2000)))
-    )["image_to_text"]
+    gain, zero = np.random.default_rng(0).normal(0.1, 0.3, size=2000), np.zeros(2000)
+    none, gains = ByDirection(zero, zero), ByDirection(gain, zero)
+    found = difference(none, gains, clusters(list(range(2000))))["image_to_text"]
     half = 1.96 * gain.std() / np.sqrt(2000)
     assert found.interval == pytest.approx((gain.mean() - half, gain.mean() + half), abs=0.002)
 
 
-def test_the_same_ranks_give_the_same_verdict():
+def test_the_same_ranks_give_the_same_verdict_beside_any_others():
     generator = np.random.default_rng(0)
     one, two = (ByDirection(*generator.random((2, 30))) for _ in range(2))
     of = clusters(list(range(30)))
-    assert difference(one, two, of) == difference(one, two, of)
-    beside = paired_differences(one, [one, two], of)[1]["mean"]
-    alone = difference(one, two, of)["mean"]
+    beside, alone = (
+        paired_differences(one, [one, two], of)[1]["mean"],
+        difference(one, two, of)["mean"],
+    )
     assert beside.p == alone.p
     assert beside.interval == pytest.approx(alone.interval)
 
@@ -153,22 +145,21 @@ def test_holm_is_over_the_methods():
     assert paired_differences(many[0], [], clusters(list(range(40)))) == []
 
 
-def test_the_interval_over_seeds_covers_other_trainings():
-    """Two seeds are 0.2 better and 0.2 worse on every image: images say nothing, seeds everything."""
-    of = clusters(range(40))
-    base = reciprocals([0.5] * 40, [0.5] * 40)
-    up, down = (reciprocals([0.5 + d] * 40, [0.5 + d] * 40) for d in (0.2, -0.2))
-    mean = reciprocals([0.5] * 40, [0.5] * 40)
-    assert difference(base, mean, of)["mean"].interval == (0, 0)
-    found = seed_intervals([base], [up, down], of, paired=False)["mean"]
-    assert found == pytest.approx((-0.2, 0.2))
-    # Seeds of both methods are drawn, so the ends are further apart than those of one method.
-    found = seed_intervals([up, down], [up, down], of, paired=False)["mean"]
-    assert found == pytest.approx((-0.4, 0.4))
-    # What a seed does to both is no difference.
-    assert seed_intervals([up, down], [up, down], of, paired=True)["mean"] == (0, 0)
-    found = seed_intervals([up, down], [down, up], of, paired=True)["mean"]
-    assert found == pytest.approx((-0.4, 0.4))
+@pytest.mark.parametrize(
+    ("first", "others", "paired", "interval"),
+    [
+        ([0.0], [0.2, -0.2], False, (-0.2, 0.2)),
+        # Seeds of both methods are drawn, so the ends are further apart than those of one method.
+        ([0.2, -0.2], [0.2, -0.2], False, (-0.4, 0.4)),
+        ([0.2, -0.2], [0.2, -0.2], True, (0, 0)),  # what a seed does to both is no difference
+        ([0.2, -0.2], [-0.2, 0.2], True, (-0.4, 0.4)),
+    ],
+)
+def test_the_interval_over_seeds_covers_other_trainings(first, others, paired, interval):
+    """Seeds are better or worse on every image: images say nothing, seeds everything."""
+    made = ([reciprocals([0.5 + d] * 40, [0.5 + d] * 40) for d in each] for each in (first, others))
+    found = seed_intervals(*made, clusters(range(40)), paired=paired)["mean"]
+    assert found == pytest.approx(interval)
 
 
 def test_with_one_seed_each_the_interval_is_that_over_images():

@@ -88,8 +88,6 @@ def test_only_a_part_of_many_training_rows_is_used(make, monkeypatch):
 
     monkeypatch.setattr("benchmark.evaluation.hard_negatives._MOST_ROWS", 3)
     monkeypatch.setattr("benchmark.evaluation.hard_negatives._scores", scores)
-    found = baseline(
-        make("test", balanced_colors("test", 2)), make("train", balanced_colors("train", 7))
-    )
+    splits = (make(name, balanced_colors(name, size)) for name, size in (("test", 2), ("train", 7)))
+    assert baseline(*splits) == {"all": 0, "category": 1, "attribute": 0, "attribute: color": 0}
     assert seen == [3]
-    assert found == {"all": 0, "category": 1, "attribute": 0, "attribute: color": 0}

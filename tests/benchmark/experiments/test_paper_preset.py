@@ -14,32 +14,19 @@ from fdrd.options import read_options
 
 
 @pytest.fixture(scope="module")
-def two_domains(make_dataset, make_row, make_drawing):
-    def split(name):
-        rows = []
-        for domain, shapes in (("round", ("circle",)), ("edged", ("square", "triangle"))):
-            for color in ("red", "green", "blue", "black"):
-                for shape in shapes:
-                    caption = f"a {color} {shape} on the {'left' if name == 'test' else 'right'}"
-                    image = make_drawing(color, shape, "left" if name == "train" else "right")
-                    rows.append(make_row(len(rows), image, caption, shape, domain=domain))
-        return make_dataset(rows, name)
-
-    return {name: split(name) for name in ("train", "validation", "test")}
-
-
-@pytest.fixture(scope="module")
 def outcome(two_domains, tiny_clip, tmp_path_factory):
-    experiment = paper_experiment(
-        "drawn",
-        ["zero_shot", "coop", benchmark.Run(method="maple", options={"loss": "symmetric"})],
-        backbone="tiny",
-        seeds=[0],
-        train={"epochs": 2, "batch_size": 8},
-        results=str(tmp_path_factory.mktemp("runs")),
-    )
+    methods = ["zero_shot", "coop", benchmark.Run(method="maple", options={"loss": "symmetric"})]
+    experiment = paper(methods, tmp_path_factory.mktemp("runs"), train=TRAIN)
     given = {"data": {"drawn": two_domains}, "backbones": {"tiny": tiny_clip}}
     return experiment, given, benchmark.run_experiment(experiment, **given)
+
+
+TRAIN = {"epochs": 2, "batch_size": 8}
+
+
+def paper(methods, folder, **asked):
+    options = {"backbone": "tiny", "seeds": [0], "results": str(folder), **asked}
+    return paper_experiment("drawn", methods, **options)
 
 
 def test_each_domain_has_a_model_of_its_own_from_train_and_validation(outcome, two_domains):
@@ -73,22 +60,14 @@ def test_rows_say_so_and_the_command_repeats_it(outcome):
     assert {state for _, state in states(experiment, given["data"])} == {"finished"}
 
 
-@pytest.fixture
-def uneven(two_domains):
-    """Return the splits of two domains, of which one is in the test split only and one in the training split only."""
-    return {
-        "train": two_domains["train"].of_domain("edged"),
-        "test": two_domains["test"].of_domain("round"),
-    }
-
-
 def test_a_domain_that_cannot_be_run_is_named_before_anything_starts(
-    uneven, two_domains, tiny_clip, tmp_path
+    two_domains, tiny_clip, tmp_path
 ):
+    """One domain is in the test split only, one in the training split only."""
+    test = two_domains["test"].of_domain("round")
+    uneven = {"train": two_domains["train"].of_domain("edged"), "test": test}
     stages = []
-    experiment = paper_experiment(
-        "drawn", ["zero_shot", "coop"], backbone="tiny", seeds=[0], results=str(tmp_path)
-    )
+    experiment = paper(["zero_shot", "coop"], tmp_path)
     found = benchmark.run_experiment(
         experiment,
         data={"drawn": uneven},
@@ -100,27 +79,20 @@ def test_a_domain_that_cannot_be_run_is_named_before_anything_starts(
         "round has no training split, so it is left out of coop; 4 test pairs as gallery",
     ]
     assert found.failed == {}
-    assert [(r.settings.method, r.settings.domain) for r in found.results] == [
-        ("zero_shot", "round")
-    ]
-    lines = describe_domains(experiment, {"drawn": two_domains})
-    assert lines == [
+    (result,) = found.results
+    assert (result.settings.method, result.settings.domain) == ("zero_shot", "round")
+    assert describe_domains(experiment, {"drawn": two_domains}) == [
         "edged has 16 pairs to train on, 8 test pairs as gallery",
         "round has 8 pairs to train on, 4 test pairs as gallery",
     ]
-    only_coop = paper_experiment("drawn", ["coop"], seeds=[0], results=str(tmp_path))
     with pytest.raises(FdrdError, match="no domain has training rows"):
-        only_coop.cells({"drawn": uneven})
+        paper(["coop"], tmp_path).cells({"drawn": uneven})
 
 
 def test_a_domain_without_validation_rows_is_trained(two_domains, tiny_clip, tmp_path):
     splits = {**two_domains, "validation": two_domains["validation"].of_domain("edged")}
-    experiment = paper_experiment(
-        "drawn", ["coop"], backbone="tiny", seeds=[0], train={"epochs": 1}, results=str(tmp_path)
-    )
-    found = benchmark.run_experiment(
-        experiment, data={"drawn": splits}, backbones={"tiny": tiny_clip}
-    )
+    given = {"data": {"drawn": splits}, "backbones": {"tiny": tiny_clip}}
+    found = benchmark.run_experiment(paper(["coop"], tmp_path, train={"epochs": 1}), **given)
     assert found.failed == {}
     assert {r.settings.domain for r in found.results} == {"round", "edged"}
 

@@ -1,6 +1,8 @@
 """Tuning: equal budgets of steps, choice on validation, and a search that continues after a kill."""
 
 from pathlib import Path
+from statistics import mean
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +10,7 @@ import benchmark
 from benchmark.experiments.execution import states
 from benchmark.experiments.plan import Search, Tuning
 from benchmark.experiments.tuning import _Meter
+from benchmark.rank_metrics import DIRECTIONS
 from benchmark.result import read_results, write_result
 from fdrd.errors import FdrdError
 
@@ -37,23 +40,20 @@ def searching(**space):
     return {"methods": [{"method": "coop", "search": space}]}
 
 
-@pytest.fixture
-def given(tiny_dataset, tiny_clip):
-    return {"data": {"drawn": tiny_dataset}, "backbones": {"tiny": tiny_clip}}
+@pytest.fixture(scope="module")
+def given(quick_dataset, tiny_clip):
+    return {"data": {"drawn": quick_dataset}, "backbones": {"tiny": tiny_clip}}
 
 
 def validation_mrr(result):
-    return (
-        sum(result.metrics.by_direction[d]["MRR"] for d in ("image_to_text", "text_to_image")) / 2
-    )
+    return mean(result.metrics.by_direction[each]["MRR"] for each in DIRECTIONS)
 
 
 @pytest.fixture(scope="module")
-def whole(tiny_dataset, tiny_clip, tmp_path_factory):
+def whole(given, tmp_path_factory):
     """The plan and outcome of a search that nothing interrupted."""
-    data = {"data": {"drawn": tiny_dataset}, "backbones": {"tiny": tiny_clip}}
     experiment = plan(tmp_path_factory.mktemp("whole"))
-    return experiment, benchmark.run_experiment(experiment, **data)
+    return experiment, benchmark.run_experiment(experiment, **given)
 
 
 def test_the_best_trial_on_validation_is_measured_with_every_seed(given, whole):
@@ -98,10 +98,9 @@ def test_the_first_trial_has_the_values_of_the_row_that_lie_in_the_space(given, 
     }
     row = {"method": "coop", "options": {"n_ctx": 2, "ctx_init": "of"}, "search": search}
     train = {"epochs": 1, "batch_size": 8, "learning_rate": 0.02}
-    changes = {"methods": [row], "seeds": 1, "train": train}
-    benchmark.run_experiment(
-        plan(tmp_path, **changes, tuning=Tuning(steps=4, first_rung=3)), **given
-    )
+    tuning = Tuning(steps=4, first_rung=3)
+    experiment = plan(tmp_path, methods=[row], seeds=1, train=train, tuning=tuning)
+    benchmark.run_experiment(experiment, **given)
     first = trials_in(tmp_path)[0].params
     assert (first["-M n_ctx"], first["-T learning_rate"]) == (2, 0.02)
     assert first["-M ctx_init"] in ("", "a")
@@ -111,15 +110,14 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("calls", [(30, 25), (60,), (120,)])
 def test_a_killed_search_ends_with_the_trials_of_one_that_was_not(
-    given, tmp_path, whole, calls, monkeypatch
+    given, tmp_path, whole, monkeypatch
 ):
-    """Killed in a first trial and again where it resumes, in later ones, and with all that it had saved."""
+    """Killed in a first trial and again where it resumes, in later ones, and when a trial was written."""
     monkeypatch.setattr("benchmark.training.loop.EVERY", 0)
     monkeypatch.setattr("benchmark.training.resumable.SHARE", float("inf"))
-    for call in calls:
-        left = iter(range(call))
+    for calls in (30, 25, 40):
+        left = iter(range(calls))
 
         def kill(_stage, _done, _total, left=left):
             if next(left, None) is None:
@@ -127,31 +125,20 @@ def test_a_killed_search_ends_with_the_trials_of_one_that_was_not(
 
         with pytest.raises(Killed):
             benchmark.run_experiment(plan(tmp_path), progress=kill, **given)
-    assert (
-        benchmark.run_experiment(plan(tmp_path), **given).results[-1].tuning
-        == whole[1].results[-1].tuning
-    )
-    assert {trial.state.name for trial in trials_in(tmp_path)} == {"COMPLETE", "PRUNED"}
-
-
-def test_a_search_killed_when_a_trial_was_written_counts_its_steps(
-    given, tmp_path, whole, monkeypatch
-):
-    written = []
 
     def write(result, path):
         write_result(result, path)
-        written.append(path)
-        if len(written) == 3:  # zero-shot is first
-            raise Killed
+        raise Killed
 
     monkeypatch.setattr("benchmark.runner.runs.write_result", write)
     with pytest.raises(Killed):
         benchmark.run_experiment(plan(tmp_path), **given)
-    assert (
-        benchmark.run_experiment(plan(tmp_path), **given).results[-1].tuning
-        == whole[1].results[-1].tuning
+    monkeypatch.setattr("benchmark.runner.runs.write_result", write_result)
+    (*_, found), (*_, expected) = (
+        each.results for each in (benchmark.run_experiment(plan(tmp_path), **given), whole[1])
     )
+    assert found.tuning == expected.tuning
+    assert {trial.state.name for trial in trials_in(tmp_path)} == {"COMPLETE", "PRUNED"}
 
 
 @pytest.mark.parametrize(
@@ -159,12 +146,9 @@ def test_a_search_killed_when_a_trial_was_written_counts_its_steps(
     [
         ({"tuning": None}, r"methods\[1\]: .*add a \[tuning\] table"),
         ({"tuning": {"step": 3}}, r"tuning: unknown key `step`; allowed: steps, first_rung"),
+        (searching(options={"ctx": [1]}), r"methods\[0\]: search has no option 'ctx'"),
         (
-            {"methods": [{"method": "coop", "search": {"options": {"ctx": [1]}}}]},
-            r"methods\[0\]: search has no option 'ctx'",
-        ),
-        (
-            {"methods": [{"method": "coop", "search": {"train": {"learning_rate": {"low": 1}}}}]},
+            searching(train={"learning_rate": {"low": 1}}),
             r"methods\[0\]\.search\.train.*missing required field `high`",
         ),
         (searching(train={"warmup": {"low": 3, "high": 1}}), "low must not be above high"),
@@ -194,28 +178,15 @@ def test_searched_training_options_win_over_shared_ones_by_any_name(tmp_path):
     assert row.train == {"learning_rate": 0.3}
 
 
-class Recorder:
-    """Stands for a trial: steps at which a value was reported."""
-
-    def __init__(self):
-        self.reported = []
-
-    def report(self, value, step):
-        assert step not in self.reported, "Optuna warns and ignores the value"
-        self.reported.append(step)
-
-    def should_prune(self):
-        return False
-
-
 def test_each_step_is_reported_once_where_a_method_trains_in_stages():
     """DCAR's second stage evaluates before its first step, where the adapter's stage has ended."""
-    trial = Recorder()
-    meter = _Meter(trial, 100)
+    reported = []  # Optuna warns at a second value of a step, and ignores it
+    report = lambda _value, step: reported.append(step)  # noqa: E731
+    meter = _Meter(SimpleNamespace(report=report, should_prune=lambda: False), 100)
     for _ in range(2):
         meter("validation_mrr", 0, 0.1)
         for step in range(1, 5):
             meter("loss", step, 1.0)
             if step % 2 == 0:
                 meter("validation_mrr", step, 0.2)
-    assert (trial.reported, meter.steps) == ([0, 2, 4, 6, 8], 8)
+    assert (reported, meter.steps) == ([0, 2, 4, 6, 8], 8)

@@ -40,10 +40,10 @@ def test_the_embedded_tokenizer_covers_any_text(embedded):
 
 
 def test_the_embedded_backbone_scores_between_chance_and_perfect(embedded):
-    plates = [draw(category, 7, seed=123) for category in categories(200)]
+    plates = [draw(category, 7, seed=123) for category in categories(100)]
     with torch.no_grad():
         images = embedded.encode_image([plate.image for plate in plates]).pooled
         texts = embedded.encode_text([plate.caption for plate in plates]).pooled
     scores = images @ texts.T
     for found in (scores.argmax(1), scores.argmax(0)):
-        assert 0.10 < (found == torch.arange(200)).float().mean() < 0.60
+        assert 0.10 < (found == torch.arange(100)).float().mean() < 0.60

@@ -23,56 +23,62 @@ def encode(backbone, dataset):
     )
 
 
-def fill(make_clip, root, dataset, seed=0):
+def fill(make_clip, root, dataset):
     frozen = FrozenFeatures(root)
-    features = encode(make_clip(frozen, seed), dataset)
+    features = encode(make_clip(frozen), dataset)
     frozen.flush()
     return features
 
 
+@pytest.fixture
+def dataset(tiny_dataset):
+    return tiny_dataset["test"]
+
+
+@pytest.fixture
+def filled(make_clip, dataset, tmp_path):
+    """Features of the test split, which are cached."""
+    return fill(make_clip, tmp_path, dataset)
+
+
+@pytest.fixture
+def again(make_clip, tmp_path):
+    """Return a function that encodes with the cache, for the features and how many were computed."""
+
+    def again(dataset, seed=0):
+        with counted(clip := make_clip(FrozenFeatures(tmp_path), seed)) as seen:
+            features = encode(clip, dataset)
+        return features, (seen["images"], seen["captions"])
+
+    return again
+
+
+@pytest.mark.parametrize("rows", [range(24), [5, 3, 17]], ids=["all", "some"])
 def test_cached_features_need_no_tower_and_no_image_file(
-    make_clip, tiny_dataset, tmp_path, monkeypatch
+    filled, again, tiny_clip, dataset, monkeypatch, rows
 ):
-    first = fill(make_clip, tmp_path, tiny_dataset["test"])
-    backbone = make_clip(FrozenFeatures(tmp_path))
+    computed = encode(tiny_clip, dataset)
     monkeypatch.setattr(RetrievalDataset, "images", lambda *_: pytest.fail("an image was opened"))
-    with counted(backbone) as seen:
-        again = encode(backbone, tiny_dataset["test"])
-    assert seen == {"images": 0, "captions": 0}
-    plain = make_clip()
-    monkeypatch.undo()
-    for one, other, computed in zip(first, again, encode(plain, tiny_dataset["test"]), strict=True):
-        assert torch.equal(one, other)
-        assert torch.equal(one, computed)
+    found, count = again(dataset.select(rows))
+    assert count == (0, 0)
+    for one, other, exact in zip(filled, found, computed, strict=True):
+        assert torch.equal(one[list(rows)], other)
+        assert torch.equal(one, exact)
 
 
-def test_another_order_or_subset_hits_the_cache(make_clip, tiny_dataset, tmp_path):
-    images, texts = fill(make_clip, tmp_path, tiny_dataset["test"])
-    rows = [5, 3, 17]
-    backbone = make_clip(FrozenFeatures(tmp_path))
-    with counted(backbone) as seen:
-        some = encode(backbone, tiny_dataset["test"].select(rows))
-    assert seen == {"images": 0, "captions": 0}
-    assert torch.equal(some[0], images[rows])
-    assert torch.equal(some[1], texts[rows])
-
-
+@pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize(("split", "seed", "images"), [("train", 0, 0), ("test", 1, 24)])
 def test_only_new_items_and_those_of_other_weights_are_computed(
-    make_clip, tiny_dataset, tmp_path, split, seed, images
+    again, tiny_dataset, split, seed, images
 ):
     """The drawings of both splits are the same files, the captions differ in one word."""
-    fill(make_clip, tmp_path, tiny_dataset["test"])
-    backbone = make_clip(FrozenFeatures(tmp_path), seed=seed)
-    with counted(backbone) as seen:
-        encode(backbone, tiny_dataset[split])
-    assert seen == {"images": images, "captions": 24}
+    assert again(tiny_dataset[split], seed)[1] == (images, 24)
 
 
-def test_prompts_and_token_features_bypass_the_cache(make_clip, tiny_dataset, tmp_path):
-    fill(make_clip, tmp_path, tiny_dataset["test"])
+@pytest.mark.usefixtures("filled")
+def test_prompts_and_token_features_bypass_the_cache(make_clip, dataset, tmp_path):
     backbone = make_clip(FrozenFeatures(tmp_path))
-    captions, images = tiny_dataset["test"].captions, Images.of(tiny_dataset["test"])
+    captions, images = dataset.captions, Images.of(dataset)
     text = Prompts(text=[torch.zeros(1, backbone.text_width)])
     vision = Prompts(vision=[torch.zeros(1, backbone.vision_width)])
     with counted(backbone) as seen:
@@ -110,63 +116,51 @@ DAMAGES = [*product((flip_a_byte, cut_in_half, Path.unlink), ("npy", "json")), (
 
 
 @pytest.mark.parametrize(("damage", "kind"), DAMAGES)
-def test_a_damaged_file_is_computed_again(make_clip, tiny_dataset, tmp_path, damage, kind):
-    first = fill(make_clip, tmp_path, tiny_dataset["test"])
+def test_a_damaged_file_is_computed_again(filled, again, dataset, tmp_path, damage, kind):
     for file in tmp_path.glob(f"*/image/*.{kind}"):
         damage(file)
-    backbone = make_clip(FrozenFeatures(tmp_path))
-    with counted(backbone) as seen:
-        again = encode(backbone, tiny_dataset["test"])
-    assert seen == {"images": 24, "captions": 0}
-    assert torch.equal(first[0], again[0])
+    (images, _), count = again(dataset)
+    assert count == (24, 0)
+    assert torch.equal(filled[0], images)
 
 
-def test_a_cache_file_of_another_backbone_is_ignored(make_clip, tiny_dataset, tmp_path):
+@pytest.mark.usefixtures("filled")
+def test_a_cache_file_of_another_backbone_is_ignored(make_clip, again, dataset, tmp_path):
     """The folder of one fingerprint was copied to another."""
-    fill(make_clip, tmp_path, tiny_dataset["test"])
     (folder,) = tmp_path.iterdir()
-    other = make_clip(FrozenFeatures(tmp_path), seed=1)
-    folder.rename(tmp_path / other.fingerprint)
-    with counted(other) as seen:
-        encode(other, tiny_dataset["test"])
-    assert seen == {"images": 24, "captions": 24}
+    folder.rename(tmp_path / make_clip(seed=1).fingerprint)
+    assert again(dataset, seed=1)[1] == (24, 24)
 
 
-def test_features_are_written_during_a_long_run(make_clip, tiny_dataset, tmp_path):
+def test_features_are_written_during_a_long_run(make_clip, again, dataset, tmp_path):
     """A killed run loses only the features since the last file."""
     backbone = make_clip(FrozenFeatures(tmp_path, every=10))
-    images = Images.of(tiny_dataset["test"])
     for start in range(0, 24, 4):
-        backbone.encode_image(images[start : start + 4])
-    again = make_clip(FrozenFeatures(tmp_path))
-    with counted(again) as seen:
-        again.encode_image(images)
-    assert seen["images"] == 0  # written as 12 and 12
+        backbone.encode_image(Images.of(dataset)[start : start + 4])
+    assert again(dataset)[1] == (0, 24)  # written as 12 and 12
 
 
-def test_autocast_does_not_reach_cached_features(make_clip, tiny_dataset, tmp_path):
+def test_autocast_does_not_reach_cached_features(tiny_clip, make_clip, dataset, tmp_path):
     """Training in bfloat16 must not cache imprecise features for a later float32 run."""
-    images = Images.of(tiny_dataset["test"])
-    exact = make_clip().encode_image(images).pooled
     with step_numerics("bfloat16"):
-        cached = make_clip(FrozenFeatures(tmp_path)).encode_image(images).pooled
-    assert torch.equal(cached, exact)
+        cached = make_clip(FrozenFeatures(tmp_path)).encode_image(Images.of(dataset)).pooled
+    assert torch.equal(cached, tiny_clip.encode_image(Images.of(dataset)).pooled)
 
 
 def test_coop_encodes_each_image_once(make_clip, tiny_dataset, tmp_path):
-    """All three splits hold the same 24 drawings, so five epochs and the test encode 24 images."""
-
+    """All three splits hold the same 24 drawings, so two epochs and the test encode 24 images."""
     backbone = make_clip(FrozenFeatures(tmp_path))
+    train = {"epochs": 2, "batch_size": 24}
     with counted(backbone) as seen:
-        run_method(
-            "coop", tiny_dataset, backbone=backbone, options={"n_ctx": 4}, train={"epochs": 5}
-        )
+        run_method("coop", tiny_dataset, backbone=backbone, options={"n_ctx": 4}, train=train)
     assert seen["images"] == 24
-    assert seen["captions"] > 5 * 24
+    assert seen["captions"] > 2 * 24
 
 
-def test_a_cache_that_cannot_be_written_is_a_warning(make_clip, tiny_dataset, tmp_path, caplog):
+def test_a_cache_that_cannot_be_written_is_a_warning(
+    make_clip, tiny_clip, dataset, tmp_path, caplog
+):
     (tmp_path / "file").write_text("no folder")
-    features = fill(make_clip, tmp_path / "file/features", tiny_dataset["test"])
+    features = fill(make_clip, tmp_path / "file/features", dataset)
     assert "features are not cached" in caplog.text
-    assert torch.equal(features[0], fill(make_clip, tmp_path / "other", tiny_dataset["test"])[0])
+    assert torch.equal(features[0], encode(tiny_clip, dataset)[0])

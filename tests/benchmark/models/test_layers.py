@@ -1,12 +1,9 @@
 """Layers of the towers: the same as a plain forward pass with hidden states, without padding, encoded once."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_encoders import save
 from torch.nn.functional import normalize
 from transformers import AutoModel, AutoTokenizer
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
@@ -23,15 +20,6 @@ CHOSEN = (2, 0, 3)
 """In an order of its own: each must be found by its number."""
 
 
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory, clip_parts):
-    root = tmp_path_factory.mktemp("layers")
-    for part in clip_parts():
-        part.save_pretrained(root / "clip")
-    named = ("metaclip_2", "siglip", "siglip2", "align")
-    return {"clip": root / "clip", **{name: save(name, root / name) for name in named}}
-
-
 promptable = pytest.mark.parametrize("name", ["clip", "metaclip_2", "siglip", "siglip2"])
 
 
@@ -43,21 +31,19 @@ def direct(tower, own, **inputs):
 
 
 @promptable
-def test_layers_are_the_means_of_a_plain_forward_pass(name, folders):
+def test_layers_are_the_means_of_a_plain_forward_pass(name, folders, encoders):
     model = AutoModel.from_pretrained(folders[name]).eval()
     tokenizer = AutoTokenizer.from_pretrained(folders[name])
     processor = AutoImageProcessor.from_pretrained(folders[name], backend="pil")
-    encoder = load_backbone(str(folders[name]), device="cpu")
-    siglip = name.startswith("siglip")
+    encoder, siglip = encoders[name], name.startswith("siglip")
     first = 0 if siglip else 1  # behind BOS, or the class token
+    options = {"padding": "max_length" if siglip else False, "max_length": 24}
 
     texts = encoder.encode_text(CAPTIONS, layers=CHOSEN)
     images = encoder.encode_image(IMAGES, layers=CHOSEN)
     for row, caption in enumerate(CAPTIONS):
         words = len(tokenizer(caption, add_special_tokens=False)["input_ids"])
-        coded = tokenizer(
-            caption, padding="max_length" if siglip else False, max_length=24, return_tensors="pt"
-        )
+        coded = tokenizer(caption, return_tensors="pt", **options)
         found = direct(model.text_model, slice(first, first + words), **coded)
         assert (texts.layers[row] - found).abs().max() < 1e-6
     for row, image in enumerate(IMAGES):
@@ -71,51 +57,39 @@ def test_layers_are_the_means_of_a_plain_forward_pass(name, folders):
     assert torch.equal(images.pooled, encoder.encode_image(IMAGES).pooled)
 
 
-@promptable
-def test_padding_and_batch_mates_do_not_leak_into_means(name, folders):
-    encoder = load_backbone(str(folders[name]), device="cpu")
-    together = encoder.encode_text(CAPTIONS, layers=CHOSEN).layers
-    for row, caption in enumerate(CAPTIONS):
-        alone = encoder.encode_text([caption], layers=CHOSEN).layers[0]
-        assert (alone - together[row]).abs().max() < 1e-6
-    with_tokens = encoder.encode_text(CAPTIONS, layers=CHOSEN, tokens=True)
-    assert (with_tokens.layers - together).abs().max() < 1e-6
-    again = encoder.encode_text(CAPTIONS[1:2] * 2 + CAPTIONS, layers=CHOSEN).layers
-    assert (again[2:] - together).abs().max() < 1e-6
-
-
 def blocks(backbone, layers, dataset):
     encoder = BlockEncoder(backbone, layers)
     return encoder.encode_image(Images.of(dataset)), encoder.encode_text(dataset.captions)
 
 
 def test_one_pass_gives_all_layers_and_a_second_run_encodes_nothing(
-    make_clip, tiny_dataset, tmp_path
+    make_clip, tiny_clip, tiny_dataset, tmp_path
 ):
-    frozen, dataset = FrozenFeatures(tmp_path), tiny_dataset["test"]
-    backbone = make_clip(frozen)
-    with counted(backbone) as seen:
-        first = blocks(backbone, "joint,0,2,last", dataset)
-    assert seen == {"images": 24, "captions": 24}
+    dataset, all_of_them, nothing = (
+        tiny_dataset["test"],
+        "joint,0,2,last",
+        {"images": 0, "captions": 0},
+    )
+    everything = dict.fromkeys(nothing, 24)
+    frozen = FrozenFeatures(tmp_path)
+    with counted(backbone := make_clip(frozen)) as seen:
+        first = blocks(backbone, all_of_them, dataset)
+    assert seen == everything
     frozen.flush()
-
-    backbone = make_clip(FrozenFeatures(tmp_path))
-    with counted(backbone) as seen:
-        again = blocks(backbone, "joint,0,2,last", dataset)
-        fewer = blocks(backbone, "joint,3", dataset)
-        joint = blocks(backbone, "joint", dataset)
-    assert seen == {"images": 0, "captions": 0}
-    computed = blocks(make_clip(), "joint,0,2,last", dataset)
-    for side in range(2):
+    with counted(backbone := make_clip(FrozenFeatures(tmp_path))) as seen:
+        again, fewer, joint = (
+            blocks(backbone, layers, dataset) for layers in (all_of_them, "joint,3", "joint")
+        )
+        assert seen == nothing
+        blocks(backbone, "joint,0,1", dataset)
+        assert seen == everything
+    computed = blocks(tiny_clip, all_of_them, dataset)
+    for side, width in enumerate((48, 32)):
         assert torch.equal(first[side], again[side])
         assert torch.equal(again[side], computed[side])
         assert torch.equal(joint[side], again[side][:, :16])
-        width = (48, 32)[side]
         last = torch.cat([again[side][:, :16], again[side][:, -width:]], dim=1)
         assert torch.equal(fewer[side], last)
-    with counted(backbone) as seen:
-        blocks(backbone, "joint,0,1", dataset)
-    assert seen == {"images": 24, "captions": 24}
 
 
 def test_a_caption_cut_short_for_prompts_has_other_layers(make_clip, tmp_path):
@@ -128,18 +102,17 @@ def test_a_caption_cut_short_for_prompts_has_other_layers(make_clip, tmp_path):
     assert (whole - cut).abs().max() > 1e-3
 
 
-def test_blocks_have_unit_length_and_auto_nests_them(make_clip, tiny_dataset):
-    backbone = make_clip()
-    encoder = BlockEncoder(backbone, "auto")
+def test_blocks_have_unit_length_and_auto_nests_them(tiny_clip, tiny_dataset):
+    encoder = BlockEncoder(tiny_clip, "auto")
     assert encoder.sets == [(16, 16), (64, 48), (112, 80), (160, 112)]
     assert encoder.names_of((112, 80)) == "joint,last,0"
-    for side, width in zip(blocks(backbone, "auto", tiny_dataset["test"]), (48, 32), strict=True):
+    for side, width in zip(blocks(tiny_clip, "auto", tiny_dataset["test"]), (48, 32), strict=True):
         for block in (side[:, :16], *side[:, 16:].split(width, dim=1)):
             assert (block.norm(dim=1) - 1).abs().max() < 1e-6
-    fixed = BlockEncoder(backbone, "joint,last,0,middle")
+    fixed = BlockEncoder(tiny_clip, "joint,last,0,middle")
     assert fixed.sets == [(160, 112)]
     assert fixed.names_of((160, 112)) == "joint,last,0,middle"
-    wanted = [backbone.encode_text(["a dog"], layers=[layer]).layers[0, 0] for layer in (3, 0, 1)]
+    wanted = [tiny_clip.encode_text(["a dog"], layers=[layer]).layers[0, 0] for layer in (3, 0, 1)]
     assert torch.equal(fixed.encode_text(["a dog"])[0, 16:], torch.cat(wanted))
 
 
@@ -147,39 +120,38 @@ def test_blocks_have_unit_length_and_auto_nests_them(make_clip, tiny_dataset):
     ("layers", "message"),
     [
         ("joint,4", r"layers: 4 is none of backbone 'tiny'; its image tower has 0 .* to 3"),
-        ("0,joint", "give `joint`, then layers"),
-        ("joint,first", "give `joint`, then layers"),
-        ("joint,-1", "give `joint`, then layers"),
-        ("", "give `joint`, then layers"),
+        *(
+            (layers, "give `joint`, then layers")
+            for layers in ("0,joint", "joint,first", "joint,-1", "")
+        ),
         ("joint,3,last", r"image layers \(3, 3\) repeat"),
     ],
 )
-def test_unknown_layers_are_one_line(layers, message, make_clip):
+def test_unknown_layers_are_one_line(layers, message, tiny_clip):
     with pytest.raises(FdrdError, match=message):
-        BlockEncoder(make_clip(), layers)
+        BlockEncoder(tiny_clip, layers)
 
 
-def test_an_encoder_without_layers_says_which_have_them(folders):
-    encoder = load_backbone(str(folders["align"]))
+def test_an_encoder_without_layers_says_which_have_them(encoders):
+    encoder = encoders["align"]
     assert BlockEncoder(encoder).encode_text(["a"]).shape == (1, encoder.dim)
     for layers in ("joint,0", "auto"):
         with pytest.raises(FdrdError, match=r"offers the joint space only; .* CLIP, MetaCLIP 2"):
             BlockEncoder(encoder, layers)
 
 
-def test_layers_are_read_without_prompts(make_clip):
-    clip = make_clip()
+def test_layers_are_read_without_prompts(tiny_clip):
     with pytest.raises(ValueError, match="without prompts"):
-        clip.encode_text(["a"], Prompts(text=[torch.zeros(1, 32)]), layers=[0])
+        tiny_clip.encode_text(["a"], Prompts(text=[torch.zeros(1, 32)]), layers=[0])
 
 
 def store(folder, layers=(0, 6), texts=None):
     """Store features of two items with (2, 3) images and (2, 3) texts, and layers of width 4 and 5."""
     rows = np.random.default_rng(0)
-    for side, width in (("images", 4), ("texts", 5)):
-        (folder / f"{side}.json").write_text(json.dumps(["a", "b"]))
+    for side, width, numbers in (("images", 4, layers), ("texts", 5, texts or layers)):
+        (folder / f"{side}.json").write_text('["a", "b"]')
         np.save(folder / f"{side}.npy", rows.normal(size=(2, 3)))
-        for layer in layers if side == "images" or texts is None else texts:
+        for layer in numbers:
             np.save(folder / f"{side}.layer-{layer}.npy", rows.normal(size=(2, width)))
     return f"features:{folder}"
 

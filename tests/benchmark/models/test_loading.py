@@ -13,39 +13,22 @@ from fdrd.errors import FdrdError
 
 
 @pytest.fixture
-def saved(clip_parts, tmp_path):
-    folder = tmp_path / "clip"
-    for part in clip_parts():
-        part.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def loader(saved, tmp_path):
+def loader(saved_clip, tmp_path):
     file = tmp_path / "my_clip.py"
     file.write_text(
-        "from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel\n"
-        f"HOME = {str(saved)!r}\n"
+        "from transformers import AutoTokenizer as T, CLIPImageProcessorPil as P, CLIPModel as M\n"
+        f"HOME = {str(saved_clip)!r}\n"
         "def load():\n"
-        "    return (CLIPModel.from_pretrained(HOME), AutoTokenizer.from_pretrained(HOME),\n"
-        "            CLIPImageProcessorPil.from_pretrained(HOME))\n"
+        "    return tuple(each.from_pretrained(HOME) for each in (M, T, P))\n"
         "def half():\n"
         "    return load()[:2]\n"
     )
     return file
 
 
-def test_a_saved_folder_is_the_backbone_that_was_saved(saved, tiny_clip):
-    loaded = load_backbone(str(saved), device="cpu")
-    assert loaded.fingerprint == tiny_clip.fingerprint
-    captions = ["a red circle on the left"]
-    one, other = (each.encode_text(captions).pooled for each in (loaded, tiny_clip))
-    assert (one - other).abs().max() < 1e-6
-
-
-def test_torchvision_changes_no_pixel(saved, tiny_clip):
+def test_torchvision_changes_no_pixel(saved_clip, tiny_clip):
     pytest.importorskip("torchvision")
-    loaded = load_backbone(str(saved), device="cpu")
+    loaded = load_backbone(str(saved_clip), device="cpu")
     noise = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     pixels = [
         each.image_processor(images=[Image.fromarray(noise)], return_tensors="pt")["pixel_values"]
@@ -54,18 +37,14 @@ def test_torchvision_changes_no_pixel(saved, tiny_clip):
     assert torch.equal(*pixels)
 
 
-def test_a_function_in_a_file_is_called(loader, tiny_clip):
-    spec = f"{loader}:load"
+@pytest.mark.parametrize("where", ["file", "package"])
+def test_a_function_is_called(loader, tiny_clip, monkeypatch, where):
+    monkeypatch.syspath_prepend(loader.parent)
+    importlib.invalidate_caches()
+    spec = f"{loader}:load" if where == "file" else "my_clip:load"
     loaded = load_backbone(spec, allow_code=True, device="cpu")
     assert loaded.fingerprint == tiny_clip.fingerprint
     assert loaded.name == spec
-
-
-def test_a_function_in_a_package_is_called(loader, tiny_clip, monkeypatch):
-    monkeypatch.syspath_prepend(loader.parent)
-    importlib.invalidate_caches()
-    loaded = load_backbone("my_clip:load", allow_code=True, device="cpu")
-    assert loaded.fingerprint == tiny_clip.fingerprint
 
 
 def test_only_the_command_line_may_name_a_function(loader, tmp_path):
@@ -78,27 +57,25 @@ def test_only_the_command_line_may_name_a_function(loader, tmp_path):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("{home}/no_such.py:load", "cannot be imported .*no such file"),
+        ("no_such.py:load", "cannot be imported .*no such file"),
         ("no_such_package:load", "no_such_package cannot be imported"),
-        ("{home}/my_clip.py:lode", "has no function 'lode'"),
-        ("{home}/my_clip.py:HOME", "has no function 'HOME'"),
-        (
-            "{home}/my_clip.py:half",
-            r"must return \(model, tokenizer, image_processor\) or an encoder, not \(CLIPModel, \w+\)",
-        ),
-        ("{home}/nowhere", r"has no config\.json"),
+        ("my_clip.py:lode", "has no function 'lode'"),
+        ("my_clip.py:HOME", "has no function 'HOME'"),
+        ("my_clip.py:half", r"must return \(model, tokenizer, .*\(CLIPModel, \w+\)"),
+        ("./nowhere", r"has no config\.json"),
     ],
 )
-def test_loading_errors_name_the_problem(loader, spec, message):
+def test_loading_errors_name_the_problem(loader, spec, message, monkeypatch):
+    monkeypatch.chdir(loader.parent)
     with pytest.raises(FdrdError, match=message):
-        load_backbone(spec.format(home=loader.parent), allow_code=True)
+        load_backbone(spec, allow_code=True)
 
 
-def test_a_folder_without_a_tokenizer_says_what_it_needs(saved, tmp_path):
+def test_a_folder_without_a_tokenizer_says_what_it_needs(saved_clip, tmp_path):
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):
-        shutil.copy(saved / name, bare)
+        shutil.copy(saved_clip / name, bare)
     with pytest.raises(FdrdError, match=r"needs model\.safetensors, a tokenizer"):
         load_backbone(str(bare))
 

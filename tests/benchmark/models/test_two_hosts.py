@@ -26,35 +26,18 @@ METHODS = ("coop", "clip_adapter")
 LIMIT = 900
 
 
+SGD = ("optimizer=sgd", "learning_rate=0.05", "epochs=2", "batch_size=9", "keep_untrained=no")
+"""SGD, because the bias of keys has only rounding as gradient, which AdamW would amplify."""
+
+
 def bench(host, folder, cache, results, methods, launcher=()):
     """Start `fdrd bench` on a host, with caches that only this host has."""
     cache.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", *launcher, "fdrd", "bench", folder / "data"]
+    options = [*(("--method", each) for each in methods), *(("-T", each) for each in SGD)]
+    command += ["--results", results, "--backbone", f"{folder}/tiny.py:tiny_backbone"]
     return host.start(
-        [
-            sys.executable,
-            "-m",
-            *launcher,
-            "fdrd",
-            "bench",
-            folder / "data",
-            "--results",
-            results,
-            "--backbone",
-            f"{folder}/tiny.py:tiny_backbone",
-            "--no-hard-negatives",
-            *(part for method in methods for part in ("--method", method)),
-            # SGD, because the bias of keys has only rounding as gradient, which AdamW would amplify.
-            "-T",
-            "optimizer=sgd",
-            "-T",
-            "learning_rate=0.05",
-            "-T",
-            "epochs=2",
-            "-T",
-            "batch_size=9",
-            "-T",
-            "keep_untrained=no",
-        ],
+        [*command, "--no-hard-negatives", *(part for option in options for part in option)],
         cache,
         PYTHONPATH=str(TESTS.parent),
         OMP_NUM_THREADS="1",
@@ -67,19 +50,10 @@ def bench(host, folder, cache, results, methods, launcher=()):
 def bench_on_two(hosts, folder, results, methods):
     """Return the exit codes and the output of `torchrun` on both hosts; `results` has a folder for each."""
     started, caches = [], [folder / "cache0", folder / "cache1"]
+    nodes = ("--nnodes", "2", "--nproc-per-node", "1")
     for rank, host in enumerate(hosts):
-        launcher = [
-            "torch.distributed.run",
-            "--nnodes",
-            "2",
-            "--node-rank",
-            rank,
-            "--nproc-per-node",
-            "1",
-            "--rdzv-endpoint",
-            f"{hosts[0].address}:29400",
-            "-m",
-        ]
+        meeting = ("--rdzv-endpoint", f"{hosts[0].address}:29400", "--node-rank", rank)
+        launcher = ["torch.distributed.run", *nodes, *meeting, "-m"]
         started.append(bench(host, folder, caches[rank], results[rank], methods, launcher))
     codes = [process.wait(LIMIT) for process in started]
     return codes, "".join(said(cache) for cache in caches)
@@ -120,11 +94,9 @@ def test_two_hosts_give_the_results_of_one_process(folder, method):
     one, two = (load_file(each.with_suffix(".safetensors")) for each in (path, other))
     for key, value in one.items():
         assert (value - two[key]).abs().max() < 1e-5, key
-    assert losses(path) == pytest.approx(losses(other), abs=1e-5)
-
-
-def losses(path):
-    return [epoch["loss"] for epoch in json.loads(path.read_text())["fit"]["epochs"]]
+    fits = [json.loads(each.read_text())["fit"]["epochs"] for each in (path, other)]
+    mine, theirs = ([epoch["loss"] for epoch in fit] for fit in fits)
+    assert mine == pytest.approx(theirs, abs=1e-5)
 
 
 def test_hosts_that_do_not_share_the_results_are_an_error_and_no_deadlock(folder, hosts):

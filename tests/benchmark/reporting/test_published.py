@@ -7,7 +7,6 @@ import pytest
 
 from benchmark.reporting.published import PAPER, beside, read_published
 from fdrd.errors import FdrdError
-from tests.running import run_method
 
 RECALLS = ("R@1", "R@5", "R@10")
 DIRECTIONS = ("image_to_text", "text_to_image")
@@ -18,15 +17,13 @@ def table(**by_method):
 
 
 @pytest.fixture
-def results(tiny_dataset, tiny_clip):
+def results(zero_shot):
     """Zero-shot on one domain, and the same numbers as if they were of another domain."""
-    one = run_method("zero_shot", tiny_dataset, backbone=tiny_clip)
-    metrics = dataclasses.replace(
-        one.metrics, by_domain={"edged_shapes": one.metrics.by_domain["shapes"]}
-    )
-    data = dataclasses.replace(one.settings.data, fingerprint="1" * 64)
-    settings = dataclasses.replace(one.settings, data=data, domain="edged_shapes")
-    return [one, dataclasses.replace(one, settings=settings, metrics=metrics)]
+    by_domain = {"edged_shapes": zero_shot.metrics.by_domain["shapes"]}
+    metrics = dataclasses.replace(zero_shot.metrics, by_domain=by_domain)
+    data = dataclasses.replace(zero_shot.settings.data, fingerprint="1" * 64)
+    settings = dataclasses.replace(zero_shot.settings, data=data, domain="edged_shapes")
+    return [zero_shot, dataclasses.replace(zero_shot, settings=settings, metrics=metrics)]
 
 
 @pytest.fixture
@@ -61,12 +58,10 @@ def test_rows_hold_ours_theirs_and_the_difference_and_their_means(results, publi
     assert "backbone tiny" in notes.rows[0][1]
 
 
-def test_a_validation_result_and_an_unknown_method_are_not_compared(results, published):
-    other = dataclasses.replace(
-        results[0], settings=dataclasses.replace(results[0].settings, split="validation")
-    )
+def test_a_validation_result_and_an_unknown_method_are_not_compared(zero_shot, published):
+    settings = dataclasses.replace(zero_shot.settings, split="validation")
     with pytest.raises(FdrdError, match="its domains are Shapes, EdgedShapes"):
-        beside([other], published)
+        beside([dataclasses.replace(zero_shot, settings=settings)], published)
 
 
 def test_the_table_of_the_paper_has_its_nine_domains_and_means():

@@ -4,16 +4,15 @@ import io
 
 import pytest
 import torch
-from datasets import Dataset, Features
 from PIL import Image
 from torch.utils.data import DataLoader
 
 from benchmark import ClipCollator
-from fdrd.columns import features
+from tests.scenes import encoded
 
 
 @pytest.fixture
-def rows(make_row, make_drawing):
+def rows(make_row, make_drawing, make_dataset):
     """Six rows of odd sizes, one grayscale and one transparent; the last has one negative, the others two."""
     made = []
     for number, color in enumerate(["red", "green", "blue", "black", "red", "green"]):
@@ -21,16 +20,11 @@ def rows(make_row, make_drawing):
         image = image.resize((40 + number, 44)).convert({2: "L", 3: "RGBA"}.get(number, "RGB"))
         if number == 3:
             image.putalpha(Image.linear_gradient("L").resize(image.size))
-        file = io.BytesIO()
-        image.save(file, "PNG")
-        negatives = [
-            (f"a {other} circle", "circle", "attribute", "color")
-            for other in ("white", "black")[: 1 if number == 5 else 2]
-        ]
+        colors = ("white", "black")[: 1 if number == 5 else 2]
+        negatives = [(f"a {other} circle", "circle", "attribute", "color") for other in colors]
         caption = f"a {color} circle on the left" + " and a cat" * (20 if number == 4 else number)
-        made.append(make_row(number, file.getvalue(), caption, "circle", negatives=negatives))
-    columns = {key: [row[key] for row in made] for key in made[0]}
-    return Dataset.from_dict(columns, features=Features.from_dict(features(["circle", "square"])))
+        made.append(make_row(number, encoded(image), caption, "circle", negatives=negatives))
+    return make_dataset(made, "train", ["circle", "square"])._rows
 
 
 def test_a_batch_gives_the_features_of_the_backbone(rows, tiny_clip):

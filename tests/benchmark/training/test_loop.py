@@ -1,6 +1,7 @@
 """The one loop: what it refuses, what it keeps, how the rate falls."""
 
 import dataclasses
+from itertools import repeat
 
 import numpy as np
 import pytest
@@ -26,45 +27,52 @@ class OneNumber(nn.Module):
         return self.value**2
 
 
-def train(learner, loss, scores, rows):
-    given = iter(scores)
-    config = TrainConfig(
-        epochs=len(scores) - 1, batch_size=8, learning_rate=0.01, schedule="constant"
+def run(learner, rows, scores=0.5, loss=None, told=lambda *_: None, **config):
+    """Fit a learner, whose validation gives these scores, or always the same one."""
+    given = iter(scores) if isinstance(scores, list) else repeat(scores)
+    return fit(
+        learner,
+        loss or learner.loss,
+        lambda: next(given),
+        rows,
+        TrainConfig(**config),
+        0,
+        device=torch.device("cpu"),
+        context=TrainContext(told),
     )
-    return fit(learner, loss, lambda: next(given), rows, config, 0, device=torch.device("cpu"))
 
 
-def test_the_first_of_equally_good_epochs_is_kept(tiny_dataset):
+SLOW = {"batch_size": 8, "learning_rate": 0.01, "schedule": "constant"}
+
+
+@pytest.fixture
+def rows(tiny_dataset):
+    """24 rows: three batches of 8."""
+    return tiny_dataset["train"]
+
+
+def test_the_first_of_equally_good_epochs_is_kept(rows):
     learner = OneNumber()
     seen = []
 
     def loss(batch):
-        if not seen or batch.epoch == len(seen):
+        if batch.epoch == len(seen):
             seen.append(learner.value.item())
         return learner.loss(batch)
 
-    log = train(learner, loss, [0.0, 0.1, 0.5, 0.5, 0.2], tiny_dataset["train"])
+    log = run(learner, rows, [0.0, 0.1, 0.5, 0.5, 0.2], loss, epochs=4, **SLOW)
     assert log.best_epoch == 2
     assert learner.value.item() == seen[2]  # as the third epoch found it
 
 
-def test_patience_stops_after_epochs_without_improvement(tiny_dataset):
+def test_patience_stops_after_epochs_without_improvement(rows):
     """Of six epochs the second is best, so with a patience of two the fourth is the last."""
     seen = []
 
     def course(patience):
-        learner, scores = OneNumber(), iter([0.0, 0.1, 0.5, 0.5, 0.2, 0.6, 0.7])
-        config = TrainConfig(epochs=6, batch_size=8, learning_rate=0.01, patience=patience)
-        log = fit(
-            learner,
-            learner.loss,
-            lambda: next(scores),
-            tiny_dataset["train"],
-            config,
-            0,
-            device=torch.device("cpu"),
-            context=TrainContext(lambda *told: seen.append(told)),
-        )
+        learner, scores = OneNumber(), [0.0, 0.1, 0.5, 0.5, 0.2, 0.6, 0.7]
+        config = {"batch_size": 8, "learning_rate": 0.01, "epochs": 6, "patience": patience}
+        log = run(learner, rows, scores, told=lambda *told: seen.append(told), **config)
         return log, learner.value.item()
 
     log, value = course(2)
@@ -77,9 +85,9 @@ def test_patience_stops_after_epochs_without_improvement(tiny_dataset):
     assert value > later
 
 
-def test_the_untrained_state_is_kept_if_no_later_one_is_better(tiny_dataset):
+def test_the_untrained_state_is_kept_if_no_later_one_is_better(rows):
     learner = OneNumber()
-    log = train(learner, learner.loss, [0.5, 0.5, 0.2], tiny_dataset["train"])
+    log = run(learner, rows, [0.5, 0.5, 0.2], epochs=2, **SLOW)
     assert (log.best_epoch, log.best_step, log.untrained_mrr) == (0, 0, 0.5)
     assert learner.value.item() == 1
 
@@ -91,29 +99,23 @@ def test_the_untrained_state_is_kept_if_no_later_one_is_better(tiny_dataset):
         ({"steps": 25}, [3, 6, 9, 12, 15, 18, 21, 24, 25]),
         ({"epochs": 2}, [3, 6]),
         ({"epochs": 2, "eval_every": 2}, [2, 4, 6]),
+        ({"epochs": 10}, [*range(3, 31, 3)]),  # longer ones are not evaluated more often
+        ({"epochs": 11}, [6, 12, 18, 24, 30, 33]),
     ],
 )
-def test_steps_and_evaluations(tiny_dataset, config, evaluated):
-    """24 rows in batches of 8: three steps per epoch. Steps run on over the ends of epochs."""
+def test_steps_and_evaluations(rows, config, evaluated):
+    """Steps run on over the ends of epochs."""
     learner, seen = OneNumber(), []
 
     def loss(batch):
         seen.append((batch.step, batch.epoch, tuple(batch.rows)))
         return learner.loss(batch)
 
-    log = fit(
-        learner,
-        loss,
-        lambda: 0.5,
-        tiny_dataset["train"],
-        TrainConfig(batch_size=8, **config),
-        0,
-        device=torch.device("cpu"),
-    )
+    log = run(learner, rows, loss=loss, batch_size=8, **config)
     assert [each.step for each in log.epochs] == evaluated
     assert log.steps == evaluated[-1]
     assert [step for step, _, _ in seen] == list(range(log.steps))
-    ordered = [b for epoch in range(9) for b in batches(tiny_dataset["train"], 8, 0, epoch)]
+    ordered = [b for epoch in range(11) for b in batches(rows, 8, 0, epoch)]
     assert seen == [(b.step, b.epoch, tuple(b.rows)) for b in ordered[: log.steps]]
 
 
@@ -124,59 +126,39 @@ def test_epochs_and_steps_exclude_each_other():
         TrainConfig().changed({"steps": 500, "epochs": 10})
 
 
-def test_warmup_rises_to_the_rate_of_the_schedule():
-    config = TrainConfig(learning_rate=1.0, warmup=3, schedule="constant")
-    assert [learning_rate(config, step, 9) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+def test_the_rate_rises_and_falls():
+    constant = TrainConfig(learning_rate=1.0, warmup=3, schedule="constant")
+    rates = [learning_rate(constant, step, 9) for step in range(5)]
+    assert rates == [0.25, 0.5, 0.75, 1.0, 1.0]
+    cosine = [learning_rate(TrainConfig(learning_rate=0.5), step, 10) for step in range(11)]
+    assert cosine[0] == 0.5
+    assert cosine == sorted(cosine, reverse=True)
+    assert cosine[10] == pytest.approx(0)
 
 
-def test_progress_reports_loss_and_validation_mrr(tiny_dataset):
-    told = []
-    learner, scores = OneNumber(), iter([0.125, 0.25, 0.5])
-    fit(
-        learner,
-        learner.loss,
-        lambda: next(scores),
-        tiny_dataset["train"],
-        TrainConfig(epochs=2, batch_size=12),
-        0,
-        device=torch.device("cpu"),
-        context=TrainContext(lambda *each: told.append(each)),
-    )
+def test_progress_reports_loss_and_validation_mrr(rows):
+    told, scores = [], [0.125, 0.25, 0.5]
+    run(OneNumber(), rows, scores, told=lambda *each: told.append(each), epochs=2, batch_size=12)
     assert told[1] == ("untrained | validation MRR 0.125", 1, 1)
     assert told[2] == ("train | epoch 1 of 2, loss 1.000, validation MRR 0.125", 1, 4)
     assert told[4] == ("epoch 1 of 2 | validating", 0, 1)
     assert told[5][0].startswith("epoch 1 of 2 | loss 0.99")
-    assert "validation MRR 0.250" in told[5][0]
-    assert "validation MRR 0.250" in told[6][0]
+    assert all("validation MRR 0.250" in stage for stage, *_ in told[5:7])
     assert told[7][1:] == (4, 4)
 
 
-def test_training_on_one_row_is_an_error(tiny_dataset):
-    learner = OneNumber()
+def test_training_on_one_row_is_an_error(rows):
     with pytest.raises(FdrdError, match="at least 2 pairs, got 1"):
-        train(learner, learner.loss, [0.1, 0.1], tiny_dataset["train"].select([0]))
+        run(OneNumber(), rows.select([0]), epochs=1)
 
 
-def test_the_last_smaller_batch_is_used_unless_it_is_one_row(tiny_dataset):
-    """24 rows in batches of 10: 10, 10, 4. In batches of 23: 23, and the last row waits."""
-    rows = tiny_dataset["train"]
-    assert [len(batch.rows) for batch in batches(rows, 10, 0, 0)] == [10, 10, 4]
-    assert [len(batch.rows) for batch in batches(rows, 23, 0, 0)] == [23]
-
-
-def test_a_batch_holds_the_image_and_caption_of_its_rows(tiny_dataset):
-    rows = tiny_dataset["train"]
-    for batch in batches(rows, 10, 0, 0):
+@pytest.mark.parametrize(("size", "sizes"), [(10, [10, 10, 4]), (23, [23])])
+def test_the_last_smaller_batch_is_used_unless_it_is_one_row(rows, size, sizes):
+    found = list(batches(rows, size, 0, 0))
+    assert [len(batch.rows) for batch in found] == sizes
+    for batch in found:
         assert np.array_equal(batch.images.numbers, rows.pairs[batch.rows, 0])
         assert batch.captions == [rows.captions[number] for number in rows.pairs[batch.rows, 1]]
-
-
-def test_the_cosine_falls_from_the_rate_to_nothing():
-    config = TrainConfig(learning_rate=0.5)
-    rates = [learning_rate(config, step, 10) for step in range(11)]
-    assert rates[0] == 0.5
-    assert rates == sorted(rates, reverse=True)
-    assert rates[10] == pytest.approx(0)
 
 
 def test_context_starts_from_the_words_and_is_drawn_for_the_rest(tiny_clip):
@@ -201,36 +183,19 @@ def test_context_that_does_not_fit_is_refused(tiny_clip, n_ctx, words, depth, me
         ContextVectors(tiny_clip, n_ctx, words, depth, seed=0)
 
 
-def test_few_shots_are_images_per_category(tiny_dataset):
-    """24 drawings of three shapes: two images of each, each with its rows."""
-    chosen = few_shot(tiny_dataset["train"], 2, seed=0)
+def test_few_shots_are_images_per_category(tiny_dataset, rows):
+    """Of 24 drawings of three shapes, whatever their order; validation is few, too."""
+    chosen = few_shot(rows, 2, seed=0)
     assert np.bincount(chosen.image_category).tolist() == [2, 2, 2]
+    turned = few_shot(rows.select(np.arange(24)[::-1]), 2, seed=0)
+    assert set(chosen.captions) == set(turned.captions)
+    assert set(chosen.captions) != set(few_shot(rows, 2, seed=1).captions)
+    found = training_rows(tiny_dataset, None, 6, seed=0)
+    for split, count in (("train", 6), ("validation", 4)):
+        assert np.bincount(found[split].image_category).tolist() == [count] * 3
 
 
-def test_few_shots_do_not_depend_on_the_order_of_rows(tiny_dataset):
-    rows = tiny_dataset["train"]
-    turned = rows.select(np.arange(len(rows))[::-1])
-    assert set(few_shot(rows, 2, 0).captions) == set(few_shot(turned, 2, 0).captions)
-    assert set(few_shot(rows, 2, 0).captions) != set(few_shot(rows, 2, 1).captions)
-
-
-def test_few_shot_validation_is_few_too(tiny_dataset):
-    rows = training_rows(tiny_dataset, None, 6, seed=0)
-    assert np.bincount(rows["train"].image_category).tolist() == [6, 6, 6]
-    assert np.bincount(rows["validation"].image_category).tolist() == [4, 4, 4]
-
-
-@pytest.mark.parametrize(
-    ("name", "option"),
-    [
-        ("coprompt", "consistency"),
-        ("mmrl", "consistency"),
-        ("tcp", "consistency"),
-        ("promptsrc", "text_weight"),
-        ("promptsrc", "image_weight"),
-        ("prolip", "penalty"),
-    ],
-)
+@pytest.mark.parametrize(("name", "option"), [("coprompt", "consistency"), ("prolip", "penalty")])
 def test_penalties_follow_the_scale_of_the_loss(tiny_clip, tiny_dataset, name, option):
     """Their weights are those of papers, at a scale of 100."""
     rows = next(batches(tiny_dataset["train"], 8, 0, 0))
@@ -250,30 +215,16 @@ def test_penalties_follow_the_scale_of_the_loss(tiny_clip, tiny_dataset, name, o
     assert penalty(torch.tensor(8.0)) == pytest.approx(penalty(8.0))
 
 
-@pytest.mark.parametrize(("epochs", "evaluated"), [(10, 10), (11, 6), (20, 10), (21, 7), (60, 10)])
-def test_long_trainings_are_not_evaluated_more_often(tiny_dataset, epochs, evaluated):
-    learner = OneNumber()
-    log = fit(
-        learner, learner.loss, lambda: 0.5, tiny_dataset["train"],
-        TrainConfig(epochs=epochs, batch_size=12), 0, device=torch.device("cpu"),
-    )  # fmt: skip
-    assert len(log.epochs) == evaluated
-    assert log.steps == 2 * epochs
-
-
 @pytest.mark.parametrize("size", [5, 7, 8, 23, 24, 32])
-def test_pairs_seen_are_those_of_the_batches(tiny_dataset, size):
-    """24 rows; a last batch of a single row is left out."""
+def test_pairs_seen_are_those_of_the_batches(rows, size):
+    """A last batch of a single row is left out."""
     learner, seen = OneNumber(), []
 
     def loss(batch):
         seen.append(len(batch.rows))
         return learner.loss(batch)
 
-    log = fit(
-        learner, loss, lambda: 0.5, tiny_dataset["train"],
-        TrainConfig(steps=11, eval_every=3, batch_size=size), 0, device=torch.device("cpu"),
-    )  # fmt: skip
+    log = run(learner, rows, loss=loss, steps=11, eval_every=3, batch_size=size)
     assert [each.pairs for each in log.epochs] == [sum(seen[: each.step]) for each in log.epochs]
     assert log.pairs == sum(seen)
     assert log.after(log).pairs == 2 * log.pairs

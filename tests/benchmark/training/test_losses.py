@@ -1,15 +1,14 @@
 """Losses leave out pairs that repeat, and read the scale that the configuration asks for."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from benchmark import Adapter, ContextVectors, PromptMethod, TrainConfig
+from benchmark import ContextVectors, PromptMethod, TrainConfig
 from benchmark.registry import TrainContext
-from benchmark.training.loop import _groups, _optimizer, batches
+from benchmark.training.loop import batches
 from benchmark.training.losses import LogitScale, contrastive_loss, info_nce, sigmoid_loss
 from benchmark.training.resumable import resumable
 from fdrd.errors import FdrdError
@@ -50,28 +49,21 @@ def test_a_batch_knows_its_repeats(tiny_dataset):
     assert batch.repeats is None
 
 
-def test_masked_pairs_change_a_training(tiny_clip, tiny_dataset):
-    fourfold = tiny_dataset["train"].select([*range(3)] * 4)
+def method(clip, loss="symmetric", **config):
+    return PromptMethod(clip, ContextVectors(clip, 2, "", 1, 0), TrainConfig(**config), loss=loss)
 
-    def first_loss(mask):
-        config = TrainConfig(epochs=1, batch_size=12, mask_equal=mask, scale="0.001")
-        method = PromptMethod(tiny_clip, ContextVectors(tiny_clip, 2, "", 1, 0), config)
-        return method.fit(fourfold, tiny_dataset["validation"]).epochs[0].loss
 
-    assert first_loss(False) == pytest.approx(math.log(12), abs=0.01)  # a uniform choice
-    assert first_loss(True) == pytest.approx(math.log(9), abs=0.01)
+@pytest.mark.parametrize(("mask", "choices"), [(False, 12), (True, 9)])
+def test_masked_pairs_change_a_training(tiny_clip, quick_dataset, mask, choices):
+    """A uniform choice among all pairs, or those of other rows."""
+    fourfold = quick_dataset["train"].select([*range(3)] * 4)
+    learning = method(tiny_clip, epochs=1, batch_size=12, mask_equal=mask, scale="0.001")
+    log = learning.fit(fourfold, quick_dataset["validation"])
+    assert log.epochs[0].loss == pytest.approx(math.log(choices), abs=0.01)
 
 
 class Scaled:
     logit_scale, logit_bias, device = 20.0, -3.0, torch.device("cpu")
-
-
-@pytest.mark.parametrize(("scale", "expected"), [("8", 8.0), ("backbone", 20.0)])
-def test_a_number_replaces_the_scale_in_the_loss(scale, expected, tiny_dataset):
-    batch = next(batches(tiny_dataset["train"], 2, seed=0, epoch=0))
-    factor, bias = LogitScale(Scaled(), scale).values()
-    batch = replace(batch, scale=factor, bias=bias)
-    assert (batch.scale_of(Scaled()), batch.bias_of(Scaled())) == (expected, -3.0)
 
 
 def test_a_learned_scale_starts_at_the_backbones_gets_gradients_and_stays_below_100():
@@ -89,16 +81,15 @@ def test_a_learned_scale_starts_at_the_backbones_gets_gradients_and_stays_below_
 
 
 @pytest.mark.parametrize("scale", ["backbone", "1", "learned"])
-def test_the_scale_decides_the_loss_of_a_method(tiny_clip, tiny_dataset, scale):
+def test_the_scale_decides_the_loss_of_a_method(tiny_clip, quick_dataset, scale):
     """At scale 1 cosines hardly differ, so a choice among 24 costs about log 24."""
     own = tiny_clip.logit_scale
-    config = TrainConfig(epochs=2, batch_size=24, scale=scale, optimizer="adamw")
-    method = PromptMethod(tiny_clip, ContextVectors(tiny_clip, 2, "", 1, 0), config)
-    log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+    learning = method(tiny_clip, epochs=1, batch_size=24, scale=scale, optimizer="adamw")
+    log = learning.fit(quick_dataset["train"], quick_dataset["validation"])
     near = abs(log.epochs[0].loss - math.log(24)) < 0.05
     assert near == (scale == "1")
     assert tiny_clip.logit_scale == own
-    assert not any("scale" in name for name in method.learner.state_dict())
+    assert not any("scale" in name for name in learning.learner.state_dict())
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "twelve", "inf", "nan"])
@@ -107,64 +98,51 @@ def test_a_wrong_scale_is_refused(given):
         TrainConfig().changed({"scale": given})
 
 
-def test_parts_of_a_learner_may_have_a_share_of_the_rate():
-    learner = torch.nn.ModuleDict(
-        {"prompts": torch.nn.Linear(2, 2), "adapter": Adapter(4, "residual", 1, 1.0, 0)}
-    )
-    groups = _groups(learner, LogitScale(Scaled(), "learned"), {"adapter": 0.1})
-    sizes = [[each.numel() for each in group["params"]] for group in groups]
-    assert sizes == [[4, 2], [16, 16], [1, 1]]
-    assert [group["factor"] for group in groups] == [1, 0.1, 1]
-    optimizer = _optimizer(groups, TrainConfig(optimizer="adamw"))
-    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.01, 0]
-
-
-def test_bfloat16_towers_leave_similarities_in_float32(tiny_clip, tiny_dataset):
+def test_bfloat16_towers_leave_similarities_in_float32(tiny_clip, quick_dataset):
     """Only the features differ from exact ones."""
-    seen = []
-
-    def similarity(images, texts):
-        seen.append((images.pooled, images.pooled @ texts.pooled.T))
-        return seen[-1][1]
 
     def trained(precision):
-        config = TrainConfig(epochs=1, batch_size=24, precision=precision, keep_untrained=False)
-        method = PromptMethod(tiny_clip, ContextVectors(tiny_clip, 2, "", 1, 0), config)
-        method.similarity = similarity
-        method.fit(tiny_dataset["train"], tiny_dataset["validation"])
-        return seen[0], seen.clear()
+        seen = []
 
-    (features, scores), _ = trained("bfloat16")
+        def similarity(images, texts):
+            seen.append((images.pooled, images.pooled @ texts.pooled.T))
+            return seen[-1][1]
+
+        options = {"epochs": 1, "batch_size": 24, "keep_untrained": False}
+        learning = method(tiny_clip, precision=precision, **options)
+        learning.similarity = similarity
+        learning.fit(quick_dataset["train"], quick_dataset["validation"])
+        return seen[0]
+
+    features, scores = trained("bfloat16")
     assert features.dtype == scores.dtype == torch.float32
     assert scores.grad_fn is not None
-    (exact, precise), _ = trained("float32")
+    exact, precise = trained("float32")
     assert 1e-6 < (features - exact).abs().max() < 0.01
     assert (scores - precise).abs().max() < 0.05
 
 
 def test_a_killed_training_with_a_learned_scale_resumes_exactly(
-    tiny_clip, tiny_dataset, tmp_path, monkeypatch
+    tiny_clip, quick_dataset, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("benchmark.training.loop.EVERY", 0)
     monkeypatch.setattr("benchmark.training.resumable.SHARE", float("inf"))
-    config = TrainConfig(
-        steps=6, batch_size=8, scale="learned", optimizer="adamw", learning_rate=0.05
-    )
+    config = {"steps": 6, "batch_size": 8, "scale": "learned", "optimizer": "adamw"}
 
     def trained(place, dies_at=None):
         def tell(stage, done, _total):
             if stage.startswith("train") and done == dies_at:
                 raise RuntimeError("killed")
 
-        learner = ContextVectors(tiny_clip, 2, "", 1, 0)
-        method = PromptMethod(tiny_clip, learner, config, loss="sigmoid")
+        learning = method(tiny_clip, loss="sigmoid", learning_rate=0.05, **config)
         with resumable(tmp_path / place) as saved:
             context = TrainContext(tell, saved=saved)
-            return method.fit(tiny_dataset["train"], tiny_dataset["validation"], context), learner
+            log = learning.fit(quick_dataset["train"], quick_dataset["validation"], context)
+        return [each.loss for each in log.epochs], learning.learner.text[0]
 
-    log, learner = trained("whole")
+    losses, text = trained("whole")
     with pytest.raises(RuntimeError, match="killed"):
         trained("killed", dies_at=4)
     again, resumed = trained("killed")
-    assert [each.loss for each in again.epochs] == [each.loss for each in log.epochs]
-    assert torch.equal(resumed.text[0], learner.text[0])
+    assert again == losses
+    assert torch.equal(resumed, text)

@@ -19,7 +19,6 @@ from benchmark.training.loop import TrainConfig, fit
 from benchmark.training.resumable import ResumableState, Snapshot, resumable
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
-from tests.running import run_method
 
 CONFIG = TrainConfig(epochs=3, batch_size=10, learning_rate=0.1)
 STEPS = 9
@@ -112,46 +111,44 @@ def kept_often(monkeypatch):
     monkeypatch.setattr(benchmark.training.resumable, "SHARE", float("inf"))
 
 
+@pytest.fixture
+def rows(tiny_dataset):
+    return tiny_dataset["train"]
+
+
 @pytest.mark.usefixtures("kept_often")
 @pytest.mark.parametrize("changes", [{"optimizer": "adamw"}, {}, {"steps": 9, "eval_every": 4}])
-@pytest.mark.parametrize("dies_at", range(STEPS))
-def test_killed_at_any_step_it_ends_with_the_same_numbers(tiny_dataset, path, dies_at, changes):
+@pytest.mark.parametrize("dies_at", [*range(STEPS), None], ids=lambda step: f"{step or 'repeated'}")
+def test_killed_at_any_step_it_ends_with_the_same_numbers(rows, path, dies_at, changes):
+    """Also if each attempt dies after two steps."""
     config = replace(CONFIG, **changes)
-    whole = Run(tiny_dataset["train"], None, config)
+    whole = Run(rows, None, config)
     log = whole.run()
-    first = Run(tiny_dataset["train"], path, config, dies_at=dies_at)
-    with pytest.raises(Killed):
-        first.run()
-    second = Run(tiny_dataset["train"], path, config)
-    assert numbers(second.run()) == numbers(log)
-    assert equal(second.learner, whole.learner)
-    assert len(first.steps) + len(second.steps) == STEPS  # none is taken twice
-    assert first.validations + second.validations == 4 + (dies_at == 0)  # the untrained state
-    assert not second.learner.training
+    attempts = [
+        Run(rows, path, config, dies_at=each)
+        for each in ([2] * 4 if dies_at is None else [dies_at])
+    ]
+    for attempt in attempts:
+        with pytest.raises(Killed):
+            attempt.run()
+    last = Run(rows, path, config)
+    assert numbers(last.run()) == numbers(log)
+    assert equal(last.learner, whole.learner)
+    runs = [*attempts, last]
+    assert sum(len(run.steps) for run in runs) == STEPS  # none is taken twice
+    assert sum(run.validations for run in runs) == 4 + (dies_at == 0)  # the untrained state
+    assert not last.learner.training
     assert not path.exists()
 
 
 @pytest.mark.usefixtures("kept_often")
-def test_a_training_killed_repeatedly_finishes(tiny_dataset, path):
-    whole = Run(tiny_dataset["train"], None)
-    log = whole.run()
-    for _ in range(4):
-        with pytest.raises(Killed):
-            Run(tiny_dataset["train"], path, dies_at=2).run()
-    last = Run(tiny_dataset["train"], path)
-    assert numbers(last.run()) == numbers(log)
-    assert equal(last.learner, whole.learner)
-    assert len(last.steps) == 1
-
-
-@pytest.mark.usefixtures("kept_often")
-def test_the_state_of_a_finished_training_stays_until_the_run_ends(tiny_dataset, path):
+def test_the_state_of_a_finished_training_stays_until_the_run_ends(rows, path):
     """Killed while the test split is encoded, say."""
-    first = Run(tiny_dataset["train"], path)
+    first = Run(rows, path)
     with pytest.raises(Killed), resumable(path) as saved:  # noqa: PT012 - one process
         first.fit(saved)
         raise Killed
-    second = Run(tiny_dataset["train"], path)
+    second = Run(rows, path)
     second.run()
     assert (second.steps, second.validations) == ([], 0)
     assert equal(second.learner, first.learner)
@@ -160,10 +157,10 @@ def test_the_state_of_a_finished_training_stays_until_the_run_ends(tiny_dataset,
 
 @pytest.mark.usefixtures("kept_often")
 @pytest.mark.parametrize("change", ["seed", "learning_rate", "rows", "start"])
-def test_another_training_ignores_the_state(tiny_dataset, path, change):
+def test_another_training_ignores_the_state(rows, path, change):
     with pytest.raises(Killed):
-        Run(tiny_dataset["train"], path, dies_at=5).run()
-    other = Run(tiny_dataset["train"], path)
+        Run(rows, path, dies_at=5).run()
+    other = Run(rows, path)
     if change == "seed":
         other.seed = 1
     elif change == "learning_rate":
@@ -178,19 +175,19 @@ def test_another_training_ignores_the_state(tiny_dataset, path, change):
 
 @pytest.mark.usefixtures("kept_often")
 @pytest.mark.parametrize("damage", [b"", b"{}", None])
-def test_training_starts_over_from_a_damaged_file(tiny_dataset, path, damage, caplog):
+def test_training_starts_over_from_a_damaged_file(rows, path, damage, caplog):
     with pytest.raises(Killed):
-        Run(tiny_dataset["train"], path, dies_at=5).run()
+        Run(rows, path, dies_at=5).run()
     path.write_bytes(path.read_bytes()[:-20] if damage is None else damage)
-    again = Run(tiny_dataset["train"], path)
+    again = Run(rows, path)
     again.run()
     assert len(again.steps) == STEPS
     assert "training starts over" in caplog.text
 
 
 @pytest.mark.usefixtures("kept_often")
-def test_a_nan_loss_deletes_the_resumable_state(tiny_dataset, path):
-    run = Run(tiny_dataset["train"], path)
+def test_a_nan_loss_deletes_the_resumable_state(rows, path):
+    run = Run(rows, path)
     finite = run.learner.loss
     run.learner.loss = lambda batch: finite(batch) / (len(run.steps) < 4)
     with pytest.raises(FdrdError, match="the loss is inf at step 4 of 9"):
@@ -199,9 +196,9 @@ def test_a_nan_loss_deletes_the_resumable_state(tiny_dataset, path):
 
 
 @pytest.mark.usefixtures("kept_often")
-def test_a_file_holds_tensors_and_json_alone(tiny_dataset, path):
+def test_a_file_holds_tensors_and_json_alone(rows, path):
     with pytest.raises(Killed):
-        Run(tiny_dataset["train"], path, dies_at=4).run()
+        Run(rows, path, dies_at=4).run()
     with safetensors.safe_open(path, "pt") as file:
         said = json.loads(file.metadata()["training"])
         names = set(file.keys())
@@ -229,32 +226,20 @@ def listening():
 
 
 @pytest.mark.usefixtures("listening")
-def test_ctrl_c_ends_the_step_and_keeps_it(tiny_dataset, path):
-    whole = Run(tiny_dataset["train"], None)
+@pytest.mark.parametrize(("times", "kept"), [(1, 5), (2, 3)])
+def test_ctrl_c_ends_the_step_and_a_second_one_is_immediate(rows, path, times, kept):
+    """The first keeps the step, the second saves no partial one: what is kept is the first epoch."""
+    whole = Run(rows, None)
     log = whole.run()
-    first = Run(tiny_dataset["train"], path)
-    first.loss = interrupting(first, at=5, times=1)
+    first = Run(rows, path)
+    first.loss = interrupting(first, at=5, times=times)
     with pytest.raises(KeyboardInterrupt):
         first.run()
-    second = Run(tiny_dataset["train"], path)
+    second = Run(rows, path)
     assert numbers(second.run()) == numbers(log)
     assert equal(second.learner, whole.learner)
-    assert len(second.steps) == STEPS - 5
+    assert len(second.steps) == STEPS - kept
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-@pytest.mark.usefixtures("listening")
-def test_a_second_ctrl_c_is_immediate_and_saves_no_partial_step(tiny_dataset, path):
-    whole = Run(tiny_dataset["train"], None)
-    whole.run()
-    first = Run(tiny_dataset["train"], path)
-    first.loss = interrupting(first, at=5, times=2)
-    with pytest.raises(KeyboardInterrupt):
-        first.run()
-    second = Run(tiny_dataset["train"], path)
-    second.run()
-    assert equal(second.learner, whole.learner)
-    assert len(second.steps) == STEPS - 3  # from the end of the first epoch
 
 
 def test_the_callback_runs_before_each_write(path):
@@ -291,23 +276,17 @@ def test_writing_that_is_slow_is_rare(path, monkeypatch):
 
 
 @pytest.mark.usefixtures("kept_often")
-def test_a_resumed_run_ends_with_the_same_result(make_clip, tiny_dataset, tmp_path):
+def test_a_resumed_run_ends_with_the_same_result(make_clip, run_tiny, quick_dataset, tmp_path):
     def run(place, dies_at=None):
         def tell(stage, done, _total):
             if stage.startswith("train") and done == dies_at:
                 raise Killed
 
         # Features are kept and found again as in real runs, in a new process each time.
-        frozen = benchmark.FrozenFeatures(tmp_path / place / "cache")
-        return run_method(
-            "coop",
-            tiny_dataset,
-            backbone=make_clip(frozen),
-            results=tmp_path / place,
-            options={"n_ctx": 4},
-            train={"epochs": 2, "batch_size": 10},
-            progress=tell,
-        )
+        clip = make_clip(benchmark.FrozenFeatures(tmp_path / place / "cache"))
+        folders = {"backbone": clip, "results": tmp_path / place}
+        train = {"epochs": 2, "batch_size": 10}
+        return run_tiny("coop", quick_dataset, train=train, progress=tell, **folders)
 
     whole = run("whole")
     for dies_at in (2, 5):

@@ -5,17 +5,23 @@ import sys
 import pytest
 
 from fdrd.errors import FdrdError
-from tests.running import run_method
 
 
-def bench(clip, data, folder):
+@pytest.fixture
+def bench(run_tiny, quick_dataset):
     train = {"epochs": 2, "batch_size": 12, "learning_rate": 0.5}
-    return run_method("coop", data, backbone=clip, options={"n_ctx": 4}, train=train, log=folder)
+    return lambda log, **asked: run_tiny("coop", quick_dataset, train=train, log=str(log), **asked)
 
 
-def test_loss_learning_rate_and_validation_are_logged(tiny_clip, tiny_dataset, tmp_path):
+def test_loss_learning_rate_and_validation_are_logged(bench, tmp_path):
+    """TensorBoard and observers get the same points."""
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    result = bench(tiny_clip, tiny_dataset, f"tensorboard:{tmp_path}")
+    points = {}
+
+    def observe(curve, step, value):
+        points.setdefault(curve, []).append((step, pytest.approx(value)))
+
+    result = bench(f"tensorboard:{tmp_path}", observers=[observe])
     (folder,) = tmp_path.iterdir()
     assert folder.name.startswith("coop-test-")
     events = reading.EventAccumulator(str(folder)).Reload()
@@ -23,39 +29,23 @@ def test_loss_learning_rate_and_validation_are_logged(tiny_clip, tiny_dataset, t
         name: [(point.step, point.value) for point in events.Scalars(name)]
         for name in events.Tags()["scalars"]
     }
+    assert curves == points
     assert [step for step, _ in curves["loss"]] == [1, 2, 3, 4]
-    assert sum(value for _, value in curves["loss"][:2]) / 2 == pytest.approx(
-        result.fit.epochs[0].loss
-    )
-    assert [value for _, value in curves["learning_rate"]][:1] == [0.5]
+    first = sum(value for _, value in curves["loss"][:2]) / 2
+    assert first == pytest.approx(result.fit.epochs[0].loss)
+    assert curves["learning_rate"][0] == (1, 0.5)
+    validated = [result.fit.untrained_mrr, *(each.validation_mrr for each in result.fit.epochs)]
     assert [step for step, _ in curves["validation_mrr"]] == [0, 2, 4]
-    assert [value for _, value in curves["validation_mrr"]] == pytest.approx(
-        [result.fit.untrained_mrr, *(each.validation_mrr for each in result.fit.epochs)]
-    )
+    assert [value for _, value in curves["validation_mrr"]] == pytest.approx(validated)
 
 
-def test_without_tensorboard_the_extra_is_named(tiny_clip, tiny_dataset, tmp_path, monkeypatch):
+def test_without_tensorboard_the_extra_is_named(bench, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(FdrdError, match=r"pip install 'fdrd\[tensorboard\]'"):
-        bench(tiny_clip, tiny_dataset, tmp_path)
+        bench(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["trackio", "wandb"])
-def test_the_project_of_another_tracker_is_no_folder(name, tiny_clip, tiny_dataset):
+def test_the_project_of_another_tracker_is_no_folder(name, bench):
     with pytest.raises(FdrdError, match=f"--track {name}:project: .*give a folder"):
-        bench(tiny_clip, tiny_dataset, f"{name}:project")
-
-
-def test_another_tracker_is_an_observer(tiny_clip, tiny_dataset):
-    points = []
-    train = {"epochs": 2, "batch_size": 12}
-    result = run_method(
-        "coop",
-        tiny_dataset,
-        backbone=tiny_clip,
-        train=train,
-        options={"n_ctx": 4},
-        observers=[lambda *point: points.append(point)],
-    )
-    assert points[-1] == ("validation_mrr", 4, result.fit.epochs[-1].validation_mrr)
-    assert [step for curve, step, _ in points if curve == "loss"] == [1, 2, 3, 4]
+        bench(f"{name}:project")

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from benchmark import AnyImages, Encoder, Features, FitLog, TrainContext, method
-from benchmark.models.layers import JOINT, BlockEncoder
+from benchmark.models.encoder_options import JOINT
+from benchmark.models.layers import BlockEncoder
 from benchmark.registry import Needs
 from benchmark.training.closed_form import Kind, Side, choose
 from benchmark.training.trained_method import cosine

@@ -28,7 +28,8 @@ from benchmark import (
     learn,
     method,
 )
-from benchmark.models.layers import JOINT, BlockEncoder
+from benchmark.models.encoder_options import JOINT
+from benchmark.models.layers import BlockEncoder
 from benchmark.training.closed_form import choose
 from benchmark.training.trained_method import TrainedMethod
 from fdrd.dataset import RetrievalDataset

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark import PairLoss
-from benchmark.models.layers import JOINT
+from benchmark.models.encoder_options import JOINT
 from fdrd.errors import FdrdError
 
 NEGATIVES = 4

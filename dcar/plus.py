@@ -31,7 +31,8 @@ from benchmark import (
     method,
 )
 from benchmark.models.backbone import LAYERS
-from benchmark.models.layers import JOINT, BlockEncoder
+from benchmark.models.encoder_options import JOINT
+from benchmark.models.layers import BlockEncoder
 from benchmark.registry import Needs
 from benchmark.training.closed_form import (
     Maps,

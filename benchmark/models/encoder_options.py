@@ -17,6 +17,9 @@ ALL = frozenset({PROMPTS, TOKENS, WEIGHTS, LAYERS})
 APART = "separate spaces"
 """In `Encoder.can` if images and captions have features of two spaces, which a method must join."""
 
+JOINT = "joint"
+"""The space of both towers, among the layers that a method may read."""
+
 Precision = Literal["float32", "bfloat16"]
 
 

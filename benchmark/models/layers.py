@@ -16,13 +16,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from benchmark.models.backbone import LAYERS, Encoder, Features
-from benchmark.models.encoder_options import APART
+from benchmark.models.encoder_options import APART, JOINT
 from benchmark.models.image_batches import AnyImages
 from fdrd.errors import FdrdError
 
 Tower = Literal["image", "text"]
-
-JOINT = "joint"
 
 NESTED = ("joint", "last", "0", "middle")
 """Blocks of which `auto` chooses the first 1, 2, 3 or 4."""

@@ -28,8 +28,10 @@ from functools import cache
 from itertools import chain, islice, product
 from pathlib import Path
 from typing import Annotated, Any, Literal
+
 import msgspec
 from msgspec import Meta, Struct
+
 from benchmark.models.loading import DEFAULT_BACKBONE
 from benchmark.registry import chosen_methods, method_options, takes
 from benchmark.runner.description import Preset, Run, Search, Space
@@ -53,9 +55,6 @@ from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 from fdrd.kinds import refuse_other
 from fdrd.options import ALIASES, MOST_SEEDS, read_options
-
-
-
 
 MOST_CELLS = 100_000
 """Largest number of combinations in an experiment."""

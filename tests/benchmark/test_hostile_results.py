@@ -3,19 +3,20 @@
 FDRD_TAMPERED sets how many random changes the slow test makes to each kind of file.
 """
 
-
 import copy
 import json
 import os
 import random
 import shutil
 from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 import safetensors
 import safetensors.torch
 import torch
 from fuzz.driver import parts
+
 import benchmark
 from benchmark.checkpoint import load_method, read_header, tensors_digest
 from benchmark.experiments.execution import states
@@ -26,10 +27,6 @@ from fdrd.errors import FdrdError
 from fdrd.viewer.results import Runs
 from tests.command import run_fdrd
 from tests.ranked import with_ranks
-from tests.running import run_method
-
-
-
 
 TAMPERED = int(os.environ.get("FDRD_TAMPERED", "20"))
 
@@ -111,11 +108,6 @@ def shares(kind, **changes):
 
 
 I2T, T2I = (f"metrics.by_direction.{way}" for way in DIRECTIONS)
-
-
-def shares(kind, **fields):
-    """Return changes of the share of hard negatives of a kind."""
-    return [(f"metrics.hard_negatives.{kind}.{name}", value) for name, value in fields.items()]
 
 
 ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("strict", "caption")]

@@ -1,23 +1,20 @@
 """Ranks and what is made of them, against arithmetic by hand and a reference that sorts it all."""
 
-
 from dataclasses import replace
 from itertools import permutations
 from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from benchmark.evaluation.encoding import measure
-from benchmark.evaluation.ranking import galleries, rank, rank_galleries
+from benchmark.evaluation.ranking import galleries, rank
 from benchmark.models.backbone import Features
 from benchmark.rank_metrics import DIRECTIONS, ByDirection, by_part
 from fdrd.errors import FdrdError
-from benchmark.evaluation.metrics import galleries, measure
-from benchmark.evaluation.ranking import rank
-
-
 
 
 def dot(images, texts):

@@ -7,13 +7,13 @@ has the reason among its `rules`, and the manifest counts it as reported.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from typing import Literal, cast, get_args
 
 from msgspec import Struct
 
 from fdrd.errors import FdrdError
-from fdrd.options import closest
 from fdrd.record import Record
 
 Action = Literal["keep", "drop", "fail"]
@@ -187,5 +187,6 @@ def reject(record: Record, reason: str, detail: str) -> Rejection:
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
-    close = closest(name, known)
-    return f"; did you mean {close}?" if close else "; `fdrd build --reasons` lists them"
+    if close := difflib.get_close_matches(name, list(known), n=3, cutoff=0.5):
+        return f"; did you mean {' or '.join(close)}?"
+    return "; `fdrd build --reasons` lists them"

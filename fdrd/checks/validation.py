@@ -161,7 +161,7 @@ def _check_shards(
                 yield Problem(shard.path, flaw)
             yield from _check_rows(path, manifest, shard, seen, report)
         done += shard.rows
-        report(0)
+    report(0)
     for (kind, id, partner), one in seen.partners.items():
         yield Problem(one.path, f"{id}: its {kind} pair {partner!r} does not list it")
     for near in find_near_images(seen.features):
@@ -191,16 +191,16 @@ def _check_rows(
     first = 0
     try:
         for batch in shard_file.read_batches(path):
+            report(first)
             flaws = shard_file.row_flaws(batch, len(manifest.categories), shard.domain)
             for flaw in flaws:
                 yield Problem(f"{shard.path}: row {first + flaw.row}", flaw.what)
             flawed = {flaw.row for flaw in flaws}
             for index, row in enumerate(batch.to_pylist()):
                 if index not in flawed:
-                    place = f"{shard.path}: row {first + index}"
-                    yield from (Problem(place, flaw) for flaw in _flaws(row, manifest, shard, seen))
+                    for problem in _flaws(row, manifest, shard, seen):
+                        yield Problem(f"{shard.path}: row {first + index}", problem)
             first += batch.num_rows
-            report(first)
     except UNREADABLE as error:
         yield Problem(shard.path, f"cannot be read ({first_line(error)}); build again")
         return

@@ -335,9 +335,10 @@ def review_record(record: Record, image: str, decisions: Iterable[Decision]) -> 
 
     outcome, seen = Outcome(record), {digest_of(record)}
     for decision in decisions:
+        if decision.digest not in seen:
+            outcome.stale.append((decision, "the record has changed since it was seen"))
+            continue
         try:
-            if decision.digest not in seen:
-                raise FdrdError("the record has changed since it was seen")
             outcome.record = apply_to_record(outcome.record, decision)
         except FdrdError as error:
             outcome.stale.append((decision, str(error)))

@@ -46,7 +46,10 @@ class StructTable(Sequence[T], Generic[T]):
     def __getitem__(self, index: slice) -> Sequence[T]: ...
     def __getitem__(self, index: int | slice) -> T | Sequence[T]:
         if isinstance(index, slice):
-            return list(islice(self, *index.indices(len(self))))
+            start, stop, step = index.indices(len(self))
+            if step != 1:
+                return list(islice(self, start, stop, step))
+            return self.part(start, max(start, stop))
         if not 0 <= index < len(self):
             raise IndexError(index)
         (found,) = self.part(index, index + 1)

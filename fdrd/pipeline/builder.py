@@ -17,9 +17,6 @@ from fdrd.build_config import BuildConfig
 from fdrd.card.render import gaps
 from fdrd.curation import decisions as reviews
 from fdrd.curation.decide import decide
-from fdrd.curation.decisions import (
-    Decision,
-)
 from fdrd.curation.pair_table import SourceWriter, pair_table
 from fdrd.dataset_handle import Dataset
 from fdrd.engines import Engine, open_engine
@@ -72,7 +69,7 @@ class Build(Dataset):
     shards_written: int
     nothing_to_do: bool
     configs: Sequence[str]
-    stale: Sequence[tuple[Decision, str]] = ()
+    stale: Sequence[tuple[reviews.Decision, str]] = ()
     unused: Sequence[tuple[str, str]] = ()
     instead_of: Path | None = None
     name_owner: Path | None = None
@@ -233,7 +230,7 @@ class _Run:
     engine: Engine
     progress: Progress
     tokens: TokenCounter
-    decisions: list[Decision]
+    decisions: list[reviews.Decision]
     decisions_digest: str
     only: frozenset[str] | None
 

@@ -222,14 +222,20 @@ def _true_texts(pairs: PairTable, true_negatives: Mapping[str, tuple[str, ...]])
         images[image] = image_key(pairs.images.name(image))
     image_of_row = images[pairs["digest"][rows]]
     of_rows = zip(image_of_row.tolist(), pairs.records(rows), strict=True)
-    states = [
-        image ^ true_key(stated(span)) for image, record in of_rows for span in record.attributes
-    ]
-    negatives = [
-        image_key(name) ^ true_key(text) for name, texts in true_negatives.items() for text in texts
-    ]
+    states = np.fromiter(
+        (image ^ true_key(stated(span)) for image, record in of_rows for span in record.attributes),
+        np.uint64,
+    )
+    negatives = np.fromiter(
+        (
+            image_key(name) ^ true_key(text)
+            for name, texts in true_negatives.items()
+            for text in texts
+        ),
+        np.uint64,
+    )
     captions = image_of_row ^ pairs["plain"][rows]
-    return TrueTexts(KeySet(np.concatenate([captions, np.array(states + negatives, np.uint64)])))
+    return TrueTexts(KeySet(np.concatenate([captions, states, negatives])))
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,7 +228,8 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder} {flaw}; `fdrd build SOURCE --out {folder}` writes a dataset"
         ) from None
     except msgspec.ValidationError as error:
-        flaw = first_line(error)[:_LONGEST]
+        flaw = first_line(error)
+        flaw = flaw if len(flaw) <= _LONGEST else f"{flaw[:_LONGEST]}..."
     except (OSError, ValueError, RecursionError) as error:
         raise FdrdError(f"{path} is not JSON ({error}); build the dataset again") from None
     if flaw:

@@ -32,6 +32,7 @@ def leaky(birds, write, draw):
     ("option", "message"),
     [
         ("image_in_other_splt=drop", "did you mean image_in_other_split"),
+        ("duplicate=drop", r"did you mean duplicate_id or duplicate_pair\?"),
         ("duplicate_pair=kep", "did you mean keep"),
         ("image_broken=keep", "cannot be kept"),
         ("duplicate_pair", "give REASON=keep"),

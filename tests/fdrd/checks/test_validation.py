@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from itertools import accumulate
 
 import pytest
 
@@ -33,6 +34,15 @@ def problems(folder, **options):
 
 def test_a_valid_dataset_has_no_problems(built):
     assert problems(built, images=True) == []
+
+
+def test_progress_reports_each_step_once(built):
+    calls = []
+    fdrd.validate(built, progress=lambda *call: calls.append(call))
+    shards = fdrd.load(built).manifest.shards
+    starts = list(accumulate((shard.rows for shard in shards), initial=0))
+    assert len(starts) > 3
+    assert calls == [("checking rows", start, starts[-1]) for start in starts]
 
 
 def test_missing_and_unlisted_shards_are_found(built):
@@ -92,6 +102,9 @@ def test_an_image_in_two_splits_is_found(built):
 def test_an_invalid_manifest_is_an_error_with_the_remedy(built):
     edit_manifest(built, lambda manifest: manifest["shards"][0].update(path="data/../../x.arrow"))
     with pytest.raises(FdrdError, match=r"shards\[0\].path"):
+        problems(built)
+    edit_manifest(built, lambda manifest: manifest["config"].update({"x" * 900: 1}))
+    with pytest.raises(FdrdError, match=r"x{300,400}\.\.\.; build the dataset again"):
         problems(built)
     (built / "manifest.json").write_text("{")
     with pytest.raises(FdrdError, match="build the dataset again"):

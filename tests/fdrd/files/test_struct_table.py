@@ -7,7 +7,7 @@ import pytest
 from msgspec import Struct
 
 from fdrd.errors import FdrdError
-from fdrd.files.struct_table import BATCH, StructWriter, read_table
+from fdrd.files.struct_table import BATCH, StructTable, StructWriter, read_table
 
 
 class Span(Struct, frozen=True):
@@ -53,6 +53,13 @@ def test_structs_are_read_in_order_by_index_and_in_part(table):
         assert list(table[part]) == PAIRS[part], part
     with pytest.raises(IndexError):
         table[len(PAIRS)]
+
+
+def test_a_slice_is_a_table_that_reads_no_row_before_its_use(table):
+    late = table[2 * BATCH :]
+    assert isinstance(late, StructTable)
+    assert (len(late), late[3], late[3:5][1]) == (7, PAIRS[2 * BATCH + 3], PAIRS[2 * BATCH + 4])
+    assert list(table[9:2]) == []
 
 
 def test_rows_are_taken_in_any_order_and_copied(table, tmp_path):

@@ -27,9 +27,10 @@ test: setup ## run the fast tests; no network needed
 test-all: setup ## run all tests: kills, wheels, every example of the documentation
 	$(BIN)/python -m pytest -m 'slow or not slow'
 
-lint: setup ## check style and the direction of imports
+lint: setup ## check style, spelling and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell $$(git ls-files)
 	$(BIN)/lint-imports
 
 fmt: setup ## fix style and format

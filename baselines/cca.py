@@ -60,13 +60,7 @@ class LinearMap(nn.Module):
 
 
 class CCA:
-    """Linear maps of frozen features, scored by cosine.
-
-    Args:
-        backbone: stays frozen.
-        kind: which maps.
-        layers: blocks of the features, as `BlockEncoder` reads them.
-    """
+    """Linear maps of frozen features, scored by cosine; arguments as `cca`."""
 
     trains: Literal["statistics"] = "statistics"
 

@@ -14,6 +14,7 @@ place. A missing negative is masked. Batches of 32 instead of 256 and a learning
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -21,17 +22,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, relu
 
 from baselines.full import towers
-from benchmark import (
-    Backbone,
-    Batch,
-    FineTuned,
-    TrainConfig,
-    TrainingNegatives,
-    info_nce,
-    method,
-)
+from benchmark import Backbone, Batch, FineTuned, TrainConfig, TrainingNegatives, info_nce, method
 from benchmark.models.backbone import WEIGHTS
-from benchmark.training.fine_tuning import BatchNegatives
+from benchmark.training.trained_method import BatchNegatives
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -136,13 +129,13 @@ def ce_clip(
         real = torch.tensor([bool(caption) for caption in negatives], device=texts.device)
         logits = scale * images @ texts.T  # (B, B + B K)
         positive, every = logits[:, :size].diagonal(), logits[:, size:].view(size, size, -1)
-        own = every[range(size), range(size)]  # (B, K)
+        negative = every[range(size), range(size)]  # (B, K)
         placed = real.view(size, -1)
         between = scale * texts[:size] @ texts[size:].T
         margin = learner.get_buffer("margin")
-        ranked = rank_loss(positive, own, placed, margin)
+        ranked = rank_loss(positive, negative, placed, margin)
         with torch.no_grad():
-            margin.copy_(next_margin(positive, own, placed, most_margin))
+            margin.copy_(next_margin(positive, negative, placed, most_margin))
         chosen = torch.cat([logits[:, :size], logits[:, size:].masked_fill(~real, -torch.inf)], 1)
         contrast = text_contrast(positive, between, real)
         return (
@@ -151,11 +144,5 @@ def ce_clip(
             + contrast_weight * contrast
         )
 
-    return FineTuned(
-        copied,
-        learner,
-        train,
-        seed,
-        batch_loss,
-        lambda rows: placed_negatives(rows, seed, n_negatives, n_attribute),
-    )
+    draw = partial(placed_negatives, seed=seed, n_negatives=n_negatives, n_attribute=n_attribute)
+    return FineTuned(copied, learner, train, seed, batch_loss, draw)

@@ -38,15 +38,7 @@ Form = Literal["bottleneck", "residual", "linear"]
 
 
 class CLIPAdapter(TrainedMethod):
-    """Adapters behind the frozen features of one side, or of both.
-
-    Args:
-        blocks: frozen features.
-        adapters: by the name of the side.
-        train: training settings.
-        seed: seed of the order of the rows.
-        loss: direction of InfoNCE, or `sigmoid`.
-    """
+    """Adapters behind the frozen features of one side, or of both, by the name of the side."""
 
     def __init__(
         self,
@@ -56,25 +48,20 @@ class CLIPAdapter(TrainedMethod):
         seed: int,
         loss: PairLoss,
     ):
-        backbone = blocks.encoder
 
         def encode_image(images: AnyImages) -> Features:
-            if "image" not in adapters:
-                return backbone.encode_image(images)
             return Features(adapters["image"](blocks.encode_image(images)))
 
         def encode_text(captions: Sequence[str]) -> Features:
-            if "text" not in adapters:
-                return backbone.encode_text(captions)
             return Features(adapters["text"](blocks.encode_text(captions)))
 
         super().__init__(
-            backbone,
+            blocks.encoder,
             nn.ModuleDict(adapters),
             train,
             seed,
-            encode_image=encode_image,
-            encode_text=encode_text,
+            encode_image=encode_image if "image" in adapters else None,
+            encode_text=encode_text if "text" in adapters else None,
             loss=loss,
         )
         self.blocks = blocks
@@ -128,7 +115,7 @@ def clip_adapter(
     inputs = {"image": blocks.image_dim, "text": blocks.text_dim}
     sides = ("image", "text") if side == "both" else (side,)
     adapters = {
-        name: Adapter(backbone.dim, form, reduction, ratio, seed + number, inputs[name])
-        for number, name in enumerate(sides)
+        name: Adapter(backbone.dim, form, reduction, ratio, seed + index, inputs[name])
+        for index, name in enumerate(sides)
     }
     return CLIPAdapter(blocks, adapters, train, seed, loss)

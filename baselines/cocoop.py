@@ -19,14 +19,12 @@ validation instead of the last. No random crops and flips, no warm-up epoch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmark import (
-    AnyImages,
     Backbone,
     Batch,
     ContextVectors,
@@ -41,6 +39,7 @@ from benchmark import (
 )
 from benchmark.models.backbone import PROMPTS
 from benchmark.training.losses import contrastive_loss
+from benchmark.training.trained_method import TrainedMethod
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -60,14 +59,7 @@ _SHORTLIST = (
 
 
 class ConditionalContext(nn.Module):
-    """Context vectors plus a shift computed from an image feature, the same for all vectors.
-
-    Args:
-        backbone: gives the widths and word embeddings.
-        n_ctx: context vectors.
-        words: their first n_ctx tokens initialize the vectors; otherwise N(0, 0.02^2).
-        seed: seed of the random values.
-    """
+    """Context vectors plus a shift computed from an image feature, the same for all; arguments as `ContextVectors`."""
 
     sample: Tensor
 
@@ -96,21 +88,11 @@ class ConditionalContext(nn.Module):
         return best[:, -1] - ROUNDING
 
 
-class CoCoOp:
-    """A frozen backbone that encodes captions with a context that depends on the image.
+class CoCoOp(TrainedMethod):
+    """A frozen backbone that encodes captions with a context that depends on the image; arguments as `cocoop`."""
 
-    Args:
-        backbone: stays unchanged.
-        learner: the context.
-        n_ctx: number of context vectors.
-        rerank: share of the captions that are rescored for an image.
-        pair_limit: pairs that one call of `similarity` may rescore.
-        train: training settings.
-        seed: decides the order of the rows and the sample of captions.
-        loss: direction of InfoNCE, or `sigmoid`.
-    """
-
-    trains: Literal["prompts"] = "prompts"
+    backbone: Backbone
+    learner: ConditionalContext
 
     def __init__(
         self,
@@ -120,17 +102,22 @@ class CoCoOp:
         rerank: float,
         pair_limit: int,
         train: TrainConfig,
-        seed: int = 0,
-        loss: PairLoss = "symmetric",
+        seed: int,
+        loss: PairLoss,
     ):
-        self.backbone = backbone
-        self.learner = learner.to(backbone.device)
+        super().__init__(
+            backbone,
+            learner,
+            train,
+            seed,
+            encode_text=self._encode_text,
+            similarity=self._similarity,
+            loss=self._loss,
+        )
         self.n_ctx = n_ctx
         self.rerank = rerank
         self.pair_limit = pair_limit
-        self.config = train
-        self.seed = seed
-        self.contrast: PairLoss = loss
+        self.contrast_loss: PairLoss = loss
         self.remarks = {} if rerank == 1 else {"shortlist": _SHORTLIST.format(share=rerank)}
 
     def fit(
@@ -142,29 +129,26 @@ class CoCoOp:
         """Sample the captions, and train the context."""
         order = np.random.default_rng(self.seed).permutation(len(train.captions))
         chosen = np.resize(order, SAMPLE)  # repeats captions if there are fewer
-        plain = self.encode_text([train.captions[number] for number in chosen])
+        plain = self.encode_text([train.captions[index] for index in chosen])
         self.learner.sample.copy_(plain.pooled)
         return learn(self, train, validation, context)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def _loss(self, batch: Batch) -> Tensor:
         """Return InfoNCE of a batch, from every image with every caption."""
         images = self.encode_image(batch.images).pooled
         size = len(images)
         every = images.repeat_interleave(size, dim=0)  # (B * B, d): image by image
         scores = self._rescored(every, [*batch.captions] * size).view(size, size)
         logits = batch.scale_of(self.backbone) * scores
-        return contrastive_loss(logits, self.contrast, batch.repeats, batch.bias_of(self.backbone))
+        bias = batch.bias_of(self.backbone)
+        return contrastive_loss(logits, self.contrast_loss, batch.repeats, bias)
 
-    def encode_image(self, images: AnyImages) -> Features:
-        """Return the frozen features of B images."""
-        return self.backbone.encode_image(images)
-
-    def encode_text(self, captions: Sequence[str]) -> Features:
+    def _encode_text(self, captions: Sequence[str]) -> Features:
         """Return the frozen features of B captions, and the captions for `similarity`."""
         pooled = self.backbone.encode_text(captions, reserve=self.n_ctx).pooled
         return Features(pooled, captions=tuple(captions))
 
-    def similarity(self, images: Features, texts: Features) -> Tensor:
+    def _similarity(self, images: Features, texts: Features) -> Tensor:
         """Return (I, C) scores: cosines in context on the shortlist, frozen ones minus 2 elsewhere.
 
         Raises:

@@ -30,44 +30,6 @@ BLOCK = 2**23
 """Token similarities held in memory at a time: 32 MB for any gallery size."""
 
 
-class TokenEncoder:
-    """Encodes all tokens of both sides through one learned map per side.
-
-    Args:
-        backbone: stays frozen.
-        maps: `image` and `text`.
-    """
-
-    def __init__(self, backbone: Encoder, maps: nn.ModuleDict):
-        self.backbone = backbone
-        self.maps = maps
-
-    def encode_image(self, images: AnyImages) -> Features:
-        """Return features of B images: pooled, and of 1 + P tokens, the pooled one first."""
-        with torch.no_grad():
-            found = self.backbone.encode_image(images, tokens=True)
-        assert found.tokens is not None
-        tokens = self.maps["image"](torch.cat([found.pooled[:, None], found.tokens], dim=1))
-        return Features(tokens[:, 0], tokens)
-
-    def encode_text(self, captions: Sequence[str]) -> Features:
-        """Return features of B captions: pooled, and of 1 + T tokens; zero where not `valid`."""
-        with torch.no_grad():
-            found = self.backbone.encode_text(captions, tokens=True)
-        assert found.tokens is not None
-        assert found.valid is not None
-        tokens = self.maps["text"](torch.cat([found.pooled[:, None], found.tokens], dim=1))
-        valid = torch.cat([torch.ones_like(found.valid[:, :1]), found.valid], dim=1)
-        return Features(tokens[:, 0], tokens * valid[..., None], valid)
-
-    def similarity(self, images: Features, texts: Features) -> Tensor:
-        """Return (I, C) late-interaction scores."""
-        assert images.tokens is not None
-        assert texts.tokens is not None
-        assert texts.valid is not None
-        return late_interaction(images.tokens, texts.tokens, texts.valid)
-
-
 def late_interaction(
     patches: Tensor, words: Tensor, valid: Tensor, *, block: int = BLOCK
 ) -> Tensor:
@@ -90,20 +52,12 @@ def late_interaction(
     per_pair = patches.shape[1] * words.shape[1]
     captions = min(len(words), max(1, block // per_pair))
     images = min(len(patches), max(1, block // (per_pair * captions)))
-    return torch.cat(
-        [
-            torch.cat(
-                [
-                    _late_interaction(
-                        patches[i : i + images], words[c : c + captions], valid[c : c + captions]
-                    )
-                    for c in range(0, len(words), captions)
-                ],
-                dim=1,
-            )
-            for i in range(0, len(patches), images)
-        ]
-    )
+    texts = [slice(start, start + captions) for start in range(0, len(words), captions)]
+    rows = [
+        torch.cat([_late_interaction(some, words[part], valid[part]) for part in texts], dim=1)
+        for some in (patches[start : start + images] for start in range(0, len(patches), images))
+    ]
+    return torch.cat(rows)
 
 
 def _late_interaction(patches: Tensor, words: Tensor, valid: Tensor) -> Tensor:
@@ -113,6 +67,14 @@ def _late_interaction(patches: Tensor, words: Tensor, valid: Tensor) -> Tensor:
     of_patch = every.masked_fill(~valid, -torch.inf).max(dim=3).values  # (I, P, C)
     counts = valid.sum(dim=1)
     return (of_patch.mean(dim=1) + (of_word * valid).sum(dim=2) / counts) / 2
+
+
+def token_similarity(images: Features, texts: Features) -> Tensor:
+    """Return (I, C) late-interaction scores."""
+    assert images.tokens is not None
+    assert texts.tokens is not None
+    assert texts.valid is not None
+    return late_interaction(images.tokens, texts.tokens, texts.valid)
 
 
 @method("filip", needs=TOKENS, trains="a late-interaction head")
@@ -137,18 +99,36 @@ def filip(
     """
     maps = nn.ModuleDict(
         {
-            side: Adapter(backbone.dim, form, reduction, 1.0, seed + number)
-            for number, side in enumerate(("image", "text"))
+            side: Adapter(backbone.dim, form, reduction, 1.0, seed + index)
+            for index, side in enumerate(("image", "text"))
         }
     )
-    encoder = TokenEncoder(backbone, maps)
+
+    def encode_image(images: AnyImages) -> Features:
+        """Return features of B images: pooled, and of 1 + P tokens, the pooled one first."""
+        with torch.no_grad():
+            found = backbone.encode_image(images, tokens=True)
+        assert found.tokens is not None
+        tokens = maps["image"](torch.cat([found.pooled[:, None], found.tokens], dim=1))
+        return Features(tokens[:, 0], tokens)
+
+    def encode_text(captions: Sequence[str]) -> Features:
+        """Return features of B captions: pooled, and of 1 + T tokens; zero where not `valid`."""
+        with torch.no_grad():
+            found = backbone.encode_text(captions, tokens=True)
+        assert found.tokens is not None
+        assert found.valid is not None
+        tokens = maps["text"](torch.cat([found.pooled[:, None], found.tokens], dim=1))
+        valid = torch.cat([torch.ones_like(found.valid[:, :1]), found.valid], dim=1)
+        return Features(tokens[:, 0], tokens * valid[..., None], valid)
+
     return TrainedMethod(
         backbone,
         maps,
         train,
         seed,
-        encode_image=encoder.encode_image,
-        encode_text=encoder.encode_text,
-        similarity=encoder.similarity,
+        encode_image=encode_image,
+        encode_text=encode_text,
+        similarity=token_similarity,
         loss=loss,
     )

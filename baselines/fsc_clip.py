@@ -13,6 +13,7 @@ local score leaves EOS out, and patch features have unit length. Batches of 32 i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,15 +21,7 @@ from torch.nn.functional import log_softmax, normalize
 
 from baselines.ce_clip import placed_negatives
 from baselines.full import towers
-from benchmark import (
-    Backbone,
-    Batch,
-    FineTuned,
-    LossDirection,
-    TrainConfig,
-    info_nce,
-    method,
-)
+from benchmark import Backbone, Batch, FineTuned, LossDirection, TrainConfig, info_nce, method
 from benchmark.models.backbone import TOKENS, WEIGHTS
 from benchmark.registry import Needs
 
@@ -131,11 +124,5 @@ def fsc_clip(
             + local_weight * focal_loss(by_tokens, real, gamma, smoothing)
         )
 
-    return FineTuned(
-        copied,
-        towers(copied),
-        train,
-        seed,
-        batch_loss,
-        lambda rows: placed_negatives(rows, seed, n_negatives, n_attribute),
-    )
+    draw = partial(placed_negatives, seed=seed, n_negatives=n_negatives, n_attribute=n_attribute)
+    return FineTuned(copied, towers(copied), train, seed, batch_loss, draw)

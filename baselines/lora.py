@@ -30,14 +30,7 @@ _TOWERS = {"image": "vision_model", "text": "text_model", "both": "(vision|text)
 def add_low_rank(
     model: nn.Module, rank: int, alpha: int, towers: Towers, seed: int
 ) -> nn.ModuleDict:
-    """Add an update to the query and value projections and return all A and B by location.
-
-    Args:
-        model: changed in place, and frozen except for the updates.
-        rank: rank of an update.
-        alpha: an update is scaled by alpha / rank.
-        towers: which towers to adapt.
-        seed: seed of the random A.
+    """Add an update to the query and value projections and return all A and B by location; freeze everything else.
 
     Raises:
         FdrdError: `peft` is not installed, or rank or alpha is outside its range.
@@ -57,13 +50,10 @@ def add_low_rank(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, target_modules=layers), model)
-    return nn.ModuleDict(
-        {
-            name.replace(".", "/"): module  # ModuleDict keys must not contain dots
-            for name, module in model.named_modules()
-            if name.endswith((".lora_A", ".lora_B"))
-        }
-    )
+    modules = model.named_modules()
+    added = {name: module for name, module in modules if name.endswith((".lora_A", ".lora_B"))}
+    # Keys of a ModuleDict must not contain dots.
+    return nn.ModuleDict({name.replace(".", "/"): module for name, module in added.items()})
 
 
 @method("lora", needs=WEIGHTS, trains="low-rank updates of both towers")

@@ -24,7 +24,7 @@ from benchmark import (
     method,
 )
 from benchmark.models.backbone import PROMPTS
-from benchmark.training.prompt_learners import at_most
+from benchmark.training.learners import at_most
 from fdrd.errors import FdrdError
 
 DEPTH = 9

@@ -31,14 +31,7 @@ from benchmark.training.trained_method import TrainedMethod
 
 
 class PromptsAndAdapters(nn.Module):
-    """Prompts inside both towers of a frozen backbone, and an adapter behind each.
-
-    Args:
-        backbone: stays frozen.
-        prompts: prompts of both towers.
-        image: adapter of image features.
-        text: adapter of text features.
-    """
+    """Prompts inside both towers of a frozen backbone, and an adapter behind each."""
 
     def __init__(self, backbone: Backbone, prompts: CoupledPrompts, image: Adapter, text: Adapter):
         super().__init__()

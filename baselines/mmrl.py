@@ -30,7 +30,7 @@ from benchmark import (
 )
 from benchmark.models.backbone import PROMPTS, TOKENS
 from benchmark.registry import Needs
-from benchmark.training.prompt_learners import MOST_TOKENS
+from benchmark.training.learners import MOST_TOKENS
 from benchmark.training.trained_method import TrainedMethod, cosine
 from fdrd.errors import FdrdError
 
@@ -41,13 +41,7 @@ WIDEST = 8192
 class SharedTokens(nn.Module):
     """Tokens in a shared space, a projection into each prompted layer of both towers, and the readout.
 
-    Args:
-        backbone: gives the widths and numbers of layers.
-        n_tokens: tokens per layer.
-        width: width of the shared space.
-        first: first layer that gets tokens, counted from 0; both towers get them up to the last layer of
-            the shallower one.
-        seed: seed of the initial values.
+    Layers from `first` on, counted from 0, get tokens, up to the last one of the shallower tower.
     """
 
     def __init__(self, backbone: Backbone, n_tokens: int, width: int, first: int, seed: int):
@@ -57,19 +51,19 @@ class SharedTokens(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.tokens = nn.Parameter(0.02 * torch.randn(n_tokens, width))
-            self.to_text = nn.ModuleList(
-                nn.Linear(width, backbone.text_width) for _ in range(layers)
-            )
-            self.to_vision = nn.ModuleList(
-                nn.Linear(width, backbone.vision_width) for _ in range(layers)
+            self.to_text, self.to_vision = (
+                nn.ModuleList(nn.Linear(width, outputs) for _ in range(layers))
+                for outputs in (backbone.text_width, backbone.vision_width)
             )
             drawn = torch.randn(backbone.vision_width, backbone.dim)
             self.readout = nn.Parameter(drawn * backbone.vision_width**-0.5)
 
     def forward(self) -> Prompts:
         """Return the tokens of both towers; the layers before the first get none."""
-        text = [project(self.tokens) for project in self.to_text]
-        vision = [project(self.tokens) for project in self.to_vision]
+        text, vision = (
+            [project(self.tokens) for project in projections]
+            for projections in (self.to_text, self.to_vision)
+        )
         return Prompts(
             text=[text[0][:0]] * self.first + text,
             vision=[vision[0][:0]] * self.first + vision,

@@ -18,7 +18,7 @@ from typing import Literal
 from baselines.full import towers
 from benchmark import Backbone, FineTuned, TrainConfig, TrainingNegatives, method
 from benchmark.models.backbone import WEIGHTS
-from benchmark.training.fine_tuning import BatchNegatives
+from benchmark.training.trained_method import BatchNegatives
 from fdrd.dataset import RetrievalDataset
 
 Swapped = Literal["both", "category", "attribute"]

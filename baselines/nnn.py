@@ -77,14 +77,9 @@ class Bank(nn.Module):
 
 
 class NNN:
-    """A frozen backbone whose scores are corrected by the neighborhoods of the candidates.
+    """A frozen backbone whose scores are corrected by the neighborhoods of the candidates; arguments as `nnn`.
 
     Biases are extra coordinates of the features, so each is computed once.
-
-    Args:
-        backbone: stays unchanged.
-        alpha: strength in both directions; 0 chooses it on validation.
-        k: neighbors in both directions; 0 chooses it on validation.
     """
 
     trains: Literal["statistics"] = "statistics"
@@ -113,16 +108,15 @@ class NNN:
         images, texts = encode_split(self.plain, validation, context.progress)
         grid = list(_grid(self.alpha, self.k))
         found = []
-        for number, (alpha, k) in enumerate(grid):
+        for alpha, k in grid:
             self.captions.choose(alpha, k)
             self.images.choose(alpha, k)
             ranks = rank_split(self, self._image(images), self._text(texts), validation)
             found.append([float((1 / side.strict).mean()) for side in ranks])
-            context.progress("choose alpha and k", number + 1, len(grid))
+            context.progress("choose alpha and k", len(found), len(grid))
         # Captions are the candidates of image-to-text. Of equal scores the weakest correction wins.
-        for bank, scores in zip(
-            (self.images, self.captions), zip(*found, strict=True), strict=True
-        ):
+        banks = (self.images, self.captions)
+        for bank, scores in zip(banks, zip(*found, strict=True), strict=True):
             bank.choose(*grid[scores.index(max(scores))])
         return FitLog()
 

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from benchmark import Backbone, Batch, FineTuned, PairLoss, TrainConfig, method
 from benchmark.models.backbone import WEIGHTS
-from benchmark.training.trained_method import pair_loss
 from fdrd.errors import FdrdError
 
 Side = Literal["image", "text", "both"]
@@ -78,9 +77,8 @@ def prolip(
     learner = projections(copied, side)
     start = [each.detach().clone() for each in learner.parameters()]
 
-    def near_the_start(batch: Batch, negatives: Sequence[str]) -> Tensor:
-        scale, bias = batch.scale_of(copied), batch.bias_of(copied)
-        contrast = pair_loss(tuned, batch, scale, loss, negatives, bias)
+    def near_the_start(batch: Batch, negatives: Sequence[str] = ()) -> Tensor:
+        contrast = tuned.contrast(loss)(batch, negatives)
         far = sum(
             (now - before).square().sum()
             for now, before in zip(learner.parameters(), start, strict=True)

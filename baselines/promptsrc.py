@@ -16,7 +16,7 @@ random crops and flips, no warm-up epoch, float32. Frozen features are cached, s
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -24,20 +24,19 @@ from torch.nn.functional import kl_div, l1_loss, log_softmax
 
 from baselines.maple import prompted_layers
 from benchmark import (
-    AnyImages,
     Backbone,
     Batch,
     CoupledPrompts,
-    Features,
     LossDirection,
     PairLoss,
+    PromptMethod,
     Prompts,
     TrainConfig,
     method,
 )
 from benchmark.models.backbone import PROMPTS
-from benchmark.training.losses import contrastive_loss
-from benchmark.training.trained_method import TrainedMethod, cosine
+from benchmark.training.losses import contrastive_loss, in_direction
+from benchmark.training.trained_method import cosine
 from fdrd.errors import FdrdError
 
 ROUNDS = 20
@@ -73,11 +72,11 @@ class AveragedPrompts(nn.Module):
             return now
         before: Prompts = self.earlier()
         share = gaussian_share(int(self.epoch) + 1, self.mean, self.std)
-
-        def mixed(old: Sequence[Tensor], new: Sequence[Tensor]) -> list[Tensor]:
-            return [torch.lerp(b, n, share) for b, n in zip(old, new, strict=True)]
-
-        return Prompts(text=mixed(before.text, now.text), vision=mixed(before.vision, now.vision))
+        text, vision = (
+            [torch.lerp(old, new, share) for old, new in zip(*both, strict=True)]
+            for both in ((before.text, now.text), (before.vision, now.vision))
+        )
+        return Prompts(text, vision)
 
     @torch.no_grad()
     def enter(self, epoch: int) -> None:
@@ -100,9 +99,9 @@ def gaussian_share(epoch: int, mean: float, std: float) -> float:
     """
     if std == 0:
         return 1.0
-    numbers = torch.arange(1, epoch + 1, dtype=torch.float64)
+    epochs = torch.arange(1, epoch + 1, dtype=torch.float64)
     # A softmax, because the weights themselves may all underflow.
-    return float(torch.softmax(-(((numbers - mean) / std) ** 2) / 2, dim=0)[-1])
+    return float(torch.softmax(-(((epochs - mean) / std) ** 2) / 2, dim=0)[-1])
 
 
 def divergence(logits: Tensor, frozen: Tensor, direction: LossDirection) -> Tensor:
@@ -119,71 +118,48 @@ def divergence(logits: Tensor, frozen: Tensor, direction: LossDirection) -> Tens
     >>> round(float(divergence(torch.tensor([[0.0, 2.0], [0.0, 0.0]]), frozen, "image_to_text")), 4)
     0.1084
     """
-    to_text = _divergence(logits, frozen)
-    to_image = _divergence(logits.T, frozen.T)
-    if direction == "symmetric":
-        return (to_text + to_image) / 2
-    return to_text if direction == "image_to_text" else to_image
+    to_text, to_image = (
+        kl_div(log_softmax(mine, 1), log_softmax(theirs, 1), reduction="sum", log_target=True)
+        / logits.numel()
+        for mine, theirs in ((logits, frozen), (logits.T, frozen.T))
+    )
+    return in_direction(to_text, to_image, direction)
 
 
-def _divergence(logits: Tensor, frozen: Tensor) -> Tensor:
-    mine, theirs = log_softmax(logits, dim=1), log_softmax(frozen, dim=1)
-    return kl_div(mine, theirs, reduction="sum", log_target=True) / logits.numel()
+def regularized(
+    backbone: Backbone,
+    learner: AveragedPrompts,
+    n_ctx: int,
+    weights: tuple[float, float, float],
+    loss: PairLoss,
+    steps: int,
+) -> Callable[[Batch], Tensor]:
+    """Return the contrastive loss of a batch, plus what keeps features and similarities near the frozen ones.
 
-
-class Regularized:
-    """Prompts in both towers whose loss keeps features and similarities near the frozen ones.
-
-    Args:
-        backbone: stays frozen.
-        learner: the prompts.
-        n_ctx: context vectors before a caption.
-        weights: weights of the distance of captions, of that of images, and of the divergence.
-        loss: contrastive loss, whose direction is also that of the divergence.
-        steps: steps of the training, whose rounds take the place of epochs; 0 if it is given in epochs.
+    The weights are of the distance of captions, of that of images, and of the divergence, whose direction is that of
+    the loss. A training given in steps has rounds in place of epochs.
     """
+    text_weight, image_weight, logit_weight = weights
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        learner: AveragedPrompts,
-        n_ctx: int,
-        weights: tuple[float, float, float],
-        loss: PairLoss,
-        steps: int = 0,
-    ):
-        self.steps = steps
-        self.backbone = backbone
-        self.learner = learner
-        self.n_ctx = n_ctx
-        self.text_weight, self.image_weight, self.logit_weight = weights
-        self.contrast: PairLoss = loss
-        self.direction: LossDirection = "symmetric" if loss == "sigmoid" else loss
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Return InfoNCE at the backbone's own scale plus the regularization."""
-        self.learner.enter(batch.step * ROUNDS // self.steps if self.steps else batch.epoch)
-        images, texts = self.encode_image(batch.images), self.encode_text(batch.captions)
+    def batch_loss(batch: Batch) -> Tensor:
+        learner.enter(batch.step * ROUNDS // steps if steps else batch.epoch)
+        images = backbone.encode_image(batch.images, learner())
+        texts = backbone.encode_text(batch.captions, learner())
         with torch.no_grad():
-            plain_images = self.backbone.encode_image(batch.images)
-            plain_texts = self.backbone.encode_text(batch.captions, reserve=self.n_ctx)
-        scale = batch.scale_of(self.backbone)
+            plain_images = backbone.encode_image(batch.images)
+            plain_texts = backbone.encode_text(batch.captions, reserve=n_ctx)
+        scale = batch.scale_of(backbone)
         logits, frozen = scale * cosine(images, texts), scale * cosine(plain_images, plain_texts)
-        far = self.text_weight * l1_loss(texts.pooled, plain_texts.pooled)
-        far = far + self.image_weight * l1_loss(images.pooled, plain_images.pooled)
+        far = text_weight * l1_loss(texts.pooled, plain_texts.pooled)
+        far = far + image_weight * l1_loss(images.pooled, plain_images.pooled)
+        direction: LossDirection = "symmetric" if loss == "sigmoid" else loss
         return (
-            contrastive_loss(logits, self.contrast, batch.repeats, batch.bias_of(self.backbone))
-            + batch.penalty_share(self.backbone) * far
-            + self.logit_weight * divergence(logits, frozen, self.direction)
+            contrastive_loss(logits, loss, batch.repeats, batch.bias_of(backbone))
+            + batch.penalty_share(backbone) * far
+            + logit_weight * divergence(logits, frozen, direction)
         )
 
-    def encode_image(self, images: AnyImages) -> Features:
-        """Return features of B images under the current prompts."""
-        return self.backbone.encode_image(images, self.learner())
-
-    def encode_text(self, captions: Sequence[str]) -> Features:
-        """Return features of B captions under the current prompts."""
-        return self.backbone.encode_text(captions, self.learner())
+    return batch_loss
 
 
 @method("promptsrc", needs=PROMPTS, trains="prompts in both towers")
@@ -201,7 +177,7 @@ def promptsrc(
     loss: PairLoss = "symmetric",
     train: TrainConfig = TrainConfig(learning_rate=0.0025),
     seed: int = 0,
-) -> TrainedMethod:
+) -> PromptMethod:
     """Train prompts in both towers, regularized toward the frozen backbone (arXiv 2307.06948).
 
     Args:
@@ -233,13 +209,5 @@ def promptsrc(
     rounds = train.epochs or ROUNDS
     std = rounds / 20 if gpa_std < 0 else gpa_std
     learner = AveragedPrompts(prompts, gpa_mean or 0.75 * rounds, std).eval()
-    regularized = Regularized(backbone, learner, n_ctx, weights, loss, train.steps)
-    return TrainedMethod(
-        backbone,
-        learner,
-        train,
-        seed,
-        encode_image=regularized.encode_image,
-        encode_text=regularized.encode_text,
-        loss=regularized.loss,
-    )
+    batch_loss = regularized(backbone, learner, n_ctx, weights, loss, train.steps)
+    return PromptMethod(backbone, learner, train, seed, batch_loss)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from transformers.activations import QuickGELUActivation
 
 from baselines.coprompt import inconsistency
 from benchmark import (
@@ -30,34 +31,19 @@ from benchmark import (
     method,
 )
 from benchmark.models.backbone import PROMPTS
-from benchmark.training.prompt_learners import start_from_words
 from benchmark.training.trained_method import TrainedMethod, cosine
 from fdrd.errors import FdrdError
-
-
-class QuickGELU(nn.Module):
-    """x * sigmoid(1.702 x), the activation of CLIP."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return a tensor of the same shape."""
-        return x * torch.sigmoid(1.702 * x)
 
 
 class TextAwareContext(nn.Module):
     """Context vectors, and a network that computes those of a later layer from the frozen feature of a caption.
 
-    Args:
-        backbone: gives the widths and word embeddings.
-        n_ctx: context vectors.
-        words: their first n_ctx tokens initialize the vectors; otherwise N(0, 0.02^2).
-        layer: counted from 0, that gets the computed vectors.
-        seed: seed of the random values.
+    The layer is counted from 0; the other arguments are those of `ContextVectors`.
     """
 
     def __init__(self, backbone: Backbone, n_ctx: int, words: str, layer: int, seed: int):
         super().__init__()
-        self.context = ContextVectors(backbone, n_ctx, "", 1, seed)
-        start_from_words(self.context.text[0], backbone, words)
+        self.context = ContextVectors(backbone, n_ctx, words, 1, seed)
         self.shape = (n_ctx, backbone.text_width)
         self.layer = layer
         width = max(backbone.dim // 4, 1)
@@ -65,7 +51,7 @@ class TextAwareContext(nn.Module):
             torch.manual_seed(seed)
             self.network = nn.Sequential(
                 nn.Linear(backbone.dim, width),
-                QuickGELU(),
+                QuickGELUActivation(),  # of CLIP
                 nn.Linear(width, n_ctx * backbone.text_width),
             )
 

@@ -23,7 +23,7 @@ from torch.nn.functional import normalize
 from baselines.zero_shot import ZeroShot
 from benchmark import AnyImages, Encoder, Features, FitLog, TrainContext, method
 from benchmark.evaluation.encoding import encode_split, rank_split
-from benchmark.evaluation.metrics import mean_mrr
+from benchmark.evaluation.ranking import mean_mrr
 from benchmark.training.row_selection import thinned
 from benchmark.training.trained_method import cosine, side_by_side
 from fdrd.dataset import RetrievalDataset
@@ -85,11 +85,7 @@ class Cache(nn.Module):
 
 
 class TipAdapter:
-    """A frozen backbone whose scores get those of a cache of training pairs.
-
-    Args:
-        backbone: stays unchanged.
-    """
+    """A frozen backbone whose scores get those of a cache of training pairs."""
 
     trains: Literal["statistics"] = "statistics"
 

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fdrd.lazy import lazy_exports
+from fdrd.imports import lazy_exports
 
 if TYPE_CHECKING:
     from benchmark.checkpoint import load_method
     from benchmark.dataset_search import Hit, search
-    from benchmark.evaluation.base_to_new import CategoryList, read_categories
     from benchmark.experiments.execution import run_experiment
     from benchmark.experiments.plan import (
         Experiment,
@@ -29,23 +28,22 @@ if TYPE_CHECKING:
         to_experiment,
     )
     from benchmark.models.backbone import Backbone, Encoder, Features, Prompts
-    from benchmark.models.clip import CLIPBackbone
+    from benchmark.models.clip import CLIPBackbone, ClipCollator
     from benchmark.models.frozen_features import FrozenFeatures, default_cache
     from benchmark.models.image_batches import AnyImages, Images
     from benchmark.models.loading import default_backbone, load_backbone
     from benchmark.registry import (
         Method,
+        TrainContext,
         get_method,
         load_plugin,
         method,
         method_names,
         method_options,
     )
-    from benchmark.reporting.pages import markdown, report
+    from benchmark.reporting.pages import markdown, report, table, to_csv, to_pandas
     from benchmark.reporting.publishing import export_model, push
-    from benchmark.reporting.records import to_csv, to_pandas
     from benchmark.reporting.significance import SignificanceTests, compare
-    from benchmark.reporting.terminal import table
     from benchmark.result import (
         BenchResult,
         FitLog,
@@ -57,55 +55,48 @@ if TYPE_CHECKING:
     from benchmark.runner.plan import open_backbone
     from benchmark.runner.runs import evaluate, execute
     from benchmark.settings import LossDirection, PairLoss, Settings, TrainConfig
-    from benchmark.train_context import TrainContext
-    from benchmark.training.adapters import Adapter
-    from benchmark.training.collator import ClipCollator
-    from benchmark.training.fine_tuning import FineTuned
-    from benchmark.training.loop import Batch
-    from benchmark.training.losses import info_nce
-    from benchmark.training.prompt_learners import (
+    from benchmark.training.learners import (
+        Adapter,
         ContextVectors,
         CoupledPrompts,
         Coupling,
         PromptMethod,
         VisualTokens,
     )
-    from benchmark.training.trained_method import learn, pair_loss
+    from benchmark.training.loop import Batch
+    from benchmark.training.losses import info_nce
+    from benchmark.training.row_selection import CategoryList, read_categories
+    from benchmark.training.trained_method import FineTuned, learn, pair_loss
     from benchmark.training.training_negatives import TrainingNegatives
+
 
 __all__, __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "benchmark.checkpoint": "load_method",
         "benchmark.dataset_search": "Hit search",
-        "benchmark.evaluation.base_to_new": "CategoryList read_categories",
+        "benchmark.training.row_selection": "CategoryList read_categories",
         "benchmark.experiments.execution": "run_experiment",
         "benchmark.experiments.plan": "Experiment Protocols read_experiment to_experiment",
         "benchmark.models.backbone": "Backbone Encoder Features Prompts",
-        "benchmark.models.clip": "CLIPBackbone",
+        "benchmark.models.clip": "CLIPBackbone ClipCollator",
         "benchmark.models.frozen_features": "FrozenFeatures default_cache",
         "benchmark.models.image_batches": "AnyImages Images",
         "benchmark.models.loading": "default_backbone load_backbone",
-        "benchmark.registry": "Method get_method load_plugin method method_names method_options",
-        "benchmark.reporting.pages": "markdown report",
+        "benchmark.registry": "Method TrainContext get_method load_plugin method method_names method_options",
+        "benchmark.reporting.pages": "markdown report table to_csv to_pandas",
         "benchmark.reporting.publishing": "export_model push",
-        "benchmark.reporting.records": "to_csv to_pandas",
         "benchmark.reporting.significance": "SignificanceTests compare",
-        "benchmark.reporting.terminal": "table",
         "benchmark.result": "BenchResult FitLog read_result read_results",
         "benchmark.results": "MethodResults Plots Results",
         "benchmark.runner.description": "Resources Run",
         "benchmark.runner.plan": "open_backbone",
         "benchmark.runner.runs": "evaluate execute",
         "benchmark.settings": "LossDirection PairLoss Settings TrainConfig",
-        "benchmark.training.adapters": "Adapter",
-        "benchmark.training.collator": "ClipCollator",
-        "benchmark.train_context": "TrainContext",
-        "benchmark.training.fine_tuning": "FineTuned",
         "benchmark.training.loop": "Batch",
         "benchmark.training.losses": "info_nce",
-        "benchmark.training.prompt_learners": "ContextVectors CoupledPrompts Coupling PromptMethod VisualTokens",
-        "benchmark.training.trained_method": "learn pair_loss",
+        "benchmark.training.learners": "Adapter ContextVectors CoupledPrompts Coupling PromptMethod VisualTokens",
+        "benchmark.training.trained_method": "FineTuned learn pair_loss",
         "benchmark.training.training_negatives": "TrainingNegatives",
     },
 )

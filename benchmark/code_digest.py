@@ -17,7 +17,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
-from types import CodeType, EllipsisType, FunctionType, MappingProxyType, ModuleType, NoneType
+from types import (
+    CellType,
+    CodeType,
+    EllipsisType,
+    FunctionType,
+    MappingProxyType,
+    ModuleType,
+    NoneType,
+)
 from typing import Any
 
 _LIBRARIES = {"fdrd", "benchmark", "baselines", "dcar", *sys.stdlib_module_names}
@@ -30,12 +38,12 @@ _DERIVED = {
 _HEAP_TYPE = 1 << 9
 """Flag of the types that Python code defines."""
 
-
 _LRU_CACHE = type(lru_cache(len))
+_UNASSIGNED = CellType()
 
 
 class NoIdentityError(Exception):
-    """A value cannot be compared with that of another session, e.g. a lock."""
+    """A value cannot be compared with that of another session, e.g. a lock: its type, and its name if there is one."""
 
     def __init__(self, kind: str, name: str = ""):
         super().__init__(f"{name}, a value of type {kind}" if name else f"a value of type {kind}")
@@ -88,34 +96,31 @@ class _Walk:
 
     def files(self) -> Iterator[bytes]:
         """Yield the files of the visited user modules, and of those that they import."""
-        waiting, seen = sorted(self._modules), set[str]()
-        contents = {}
+        waiting, files = [*self._modules], dict[str, Path]()
         while waiting:
             name = waiting.pop()
             module = sys.modules.get(name)
             file = getattr(module, "__file__", None)
-            if name in seen or self._is_library(name) or not file:
+            if name in files or self._is_library(name) or not file:
                 continue
-            seen.add(name)
+            files[name] = Path(file)
             for value in list(vars(module).values()):
-                imported = value if isinstance(value, ModuleType) else None
-                found = imported.__name__ if imported else getattr(value, "__module__", None)
-                if isinstance(found, str):
-                    waiting.append(found)
-            if Path(file).is_file():
-                contents[name] = Path(file).read_bytes()
-        return (contents[name] for name in sorted(contents))
+                is_module = isinstance(value, ModuleType)
+                found = getattr(value, "__name__" if is_module else "__module__", None)
+                waiting += [found] if isinstance(found, str) else []
+        return (file.read_bytes() for _, file in sorted(files.items()) if file.is_file())
 
     def _parts(self, value: Any, names: frozenset[str]) -> Iterator[bytes]:
         kind = type(value)
         yield kind.__qualname__.encode()
         if isinstance(value, CodeType):
             yield from self._code(value)
-        elif isinstance(value, FunctionType | type):
-            if name := self._library_name(value):
-                yield name.encode()
-            else:
-                yield from self._class(value) if isinstance(value, type) else self._function(value)
+        elif isinstance(value, FunctionType | type) and self._is_of_library(value):
+            yield f"{value.__module__}.{value.__qualname__}".encode()
+        elif isinstance(value, FunctionType):
+            yield from self._function(value)
+        elif isinstance(value, type):
+            yield from self._class(value)
         elif isinstance(value, ModuleType):
             yield from self._module(value, names)
         elif kind in (tuple, list):
@@ -146,14 +151,10 @@ class _Walk:
     def _function(self, function: FunctionType) -> Iterator[bytes]:
         yield self.digest(function.__code__)
         yield self.digest((function.__defaults__, function.__kwdefaults__, vars(function)))
-        for cell, name in zip(
-            function.__closure__ or (), function.__code__.co_freevars, strict=True
-        ):
-            try:
-                content = cell.cell_contents
-            except ValueError:  # not assigned yet
-                continue
-            yield self._called(name, content)
+        free = function.__code__.co_freevars
+        for cell, name in zip(function.__closure__ or (), free, strict=True):
+            if cell != _UNASSIGNED:
+                yield self._called(name, cell.cell_contents)
         home = function.__globals__
         owner = str(home.get("__name__", ""))
         in_module = vars(sys.modules[owner]) is home if owner in sys.modules else False
@@ -161,11 +162,14 @@ class _Walk:
             return
         if in_module:
             self._modules.add(owner)
-        names = frozenset(_names_of(function.__code__))
+        names = frozenset(n for code in _codes_in(function.__code__) for n in code.co_names)
         for name in sorted(_globals_of(function.__code__) & home.keys()):
             yield self._called(name, home[name], names)
         for imported in _imports_of(function.__code__, str(home.get("__package__") or "")):
-            if module := self._user_module(imported):
+            module = None
+            with suppress(Exception):  # an optional import, or it fails in the method, too
+                module = None if self._is_library(imported) else importlib.import_module(imported)
+            if module is not None:
                 yield self._called(imported, module, names)
 
     def _class(self, cls: type) -> Iterator[bytes]:
@@ -205,22 +209,12 @@ class _Walk:
         except NoIdentityError as error:
             raise NoIdentityError(error.kind, error.name or name) from None
 
-    def _library_name(self, value: Any) -> str:
-        """Return the name of a function or class of a library; empty if its content counts."""
-        module, name = str(value.__module__), value.__qualname__
+    def _is_of_library(self, value: FunctionType | type) -> bool:
+        """Return whether the name of a function or class stands for its content."""
         if isinstance(value, type) and not value.__flags__ & _HEAP_TYPE:
-            return f"{module}.{name}"
-        known = self._is_library(module) and _resolved(module, name) is value
-        return f"{module}.{name}" if known else ""
-
-    def _user_module(self, name: str) -> ModuleType | None:
-        """Return a module of the user that a method imports when it runs; import it if it is not yet."""
-        if self._is_library(name):
-            return None
-        try:
-            return importlib.import_module(name)
-        except Exception:  # an optional import, or it fails in the method, too
-            return None
+            return True
+        module = str(value.__module__)
+        return self._is_library(module) and _resolved(module, value.__qualname__) is value
 
     def _is_library(self, name: str) -> bool:
         top = name.partition(".")[0]
@@ -228,16 +222,11 @@ class _Walk:
             return False
         if top in _LIBRARIES:
             return True
-        file = getattr(sys.modules.get(name), "__file__", None) or _file_of(top)
-        return bool({"site-packages", "dist-packages"} & {*Path(file).parts})
-
-
-def _file_of(package: str) -> str:
-    try:
-        spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):  # not importable, or without a specification
-        return ""
-    return (spec.origin or "") if spec else ""
+        file = getattr(sys.modules.get(name), "__file__", None)
+        with suppress(ImportError, ValueError):  # not importable, or without a specification
+            spec = None if file else importlib.util.find_spec(top)
+            file = spec.origin if spec else file
+        return bool({"site-packages", "dist-packages"} & {*Path(file or "").parts})
 
 
 def _hashed(parts: Iterable[bytes]) -> bytes:
@@ -269,10 +258,6 @@ def _codes_in(code: CodeType) -> Iterator[CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _codes_in(constant)
-
-
-def _names_of(code: CodeType) -> set[str]:
-    return {name for each in _codes_in(code) for name in each.co_names}
 
 
 def _globals_of(code: CodeType) -> set[str]:

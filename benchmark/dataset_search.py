@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
-from benchmark.checkpoint import load_method, untrained_method
-from benchmark.checkpoint_files import find_checkpoint, read_header
+from benchmark.checkpoint import find_checkpoint, load_method, read_header, untrained_method
 from benchmark.evaluation.encoding import BATCH
 from benchmark.models.backbone import Backbone
 from benchmark.models.image_batches import Images
@@ -62,7 +61,7 @@ def search(
 ) -> list[Hit]:
     """Return the best `k` records: distinct images for a text, distinct captions for an image.
 
-    Equal scores keep the order of the dataset. There is one parameter for each option of `fdrd search`.
+    Equal scores keep the order of the dataset.
 
     Args:
         data: a dataset (a path, a name or a `fdrd.Dataset`); or loaded splits, to which `split` and `domain`
@@ -90,7 +89,7 @@ def search(
         return _search(method, splits, query, k, progress)
     named = backbone
     if named is None and checkpoint is not None:
-        named = read_header(find_checkpoint(checkpoint)).backbone
+        named = read_header(find_checkpoint(checkpoint)).settings.backbone.name
     tower = cached_backbone(
         named or default_backbone(splits[0].name),
         cache=cache,
@@ -115,15 +114,16 @@ def _search(
     k: int,
     progress: Progress,
 ) -> list[Hit]:
-    of_images = isinstance(query, str)  # what is searched
-    encode = method.encode_text if of_images else method.encode_image
-    features = encode([query])  # type: ignore[list-item]
+    images = isinstance(query, str)  # whether images are searched
+    features = (
+        method.encode_text([query]) if isinstance(query, str) else method.encode_image([query])
+    )
     best: list[tuple[float, RetrievalDataset, int]] = []  # score, split, index of the item
     for view in splits:
-        total = len(view.image_digests) if of_images else len(view.captions)
+        total = len(view.image_digests) if images else len(view.captions)
         for start in range(0, total, BATCH):
             indices = range(start, min(start + BATCH, total))
-            if of_images:
+            if images:
                 items = method.encode_image(Images(view, np.asarray(indices)))
                 scores = method.similarity(items, features)[:, 0]
             else:
@@ -136,7 +136,7 @@ def _search(
             progress(f"search {view.split}", indices.stop, total)
     hits = []
     for rank, (score, view, index) in enumerate(best, start=1):
-        row = int(np.argmax(view.pairs[:, 0 if of_images else 1] == index))
+        row = int(np.argmax(view.pairs[:, 0 if images else 1] == index))
         (record,) = view.records([row])
         hits.append(Hit(rank, score, view.split, record))
     return hits

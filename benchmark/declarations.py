@@ -1,14 +1,11 @@
-"""What a method declares about itself, read from the source of its module.
-
-So its options are checked, and methods are listed, without importing torch, which takes seconds.
-"""
+"""What a method declares about itself, read from the source of its module, because importing torch takes seconds."""
 
 from __future__ import annotations
 
 import ast
 import builtins
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from importlib.util import find_spec
@@ -56,36 +53,28 @@ def declaration(module: str, name: str) -> Declaration | None:
         names = _names(module)
     except (LookupError, SyntaxError, OSError):
         return None
-    for node in names.tree.body:
-        for decorator in getattr(node, "decorator_list", ()):
-            if isinstance(node, ast.FunctionDef) and _registers(decorator, name):
-                return _declared(node, decorator, names)
+    for node in (each for each in names.tree.body if isinstance(each, ast.FunctionDef)):
+        for decorator in node.decorator_list:
+            match decorator:
+                case ast.Call(func=ast.Name(id="method"), args=[ast.Constant(value=value)]):
+                    if value == name:
+                        arguments = {each.arg: each.value for each in decorator.keywords}
+                        return _declared(node, arguments, names)
     return None
 
 
-def _registers(decorator: ast.expr, name: str) -> bool:
-    match decorator:
-        case ast.Call(func=ast.Name(id="method"), args=[ast.Constant(value=value)]):
-            return bool(value == name)
-    return False
-
-
-def _declared(node: ast.FunctionDef, decorator: Any, names: _Names) -> Declaration:
-    arguments = {each.arg: each.value for each in decorator.keywords}
+def _declared(
+    node: ast.FunctionDef, arguments: Mapping[str | None, ast.expr], names: _Names
+) -> Declaration:
     listed, text = node.args, ast.get_docstring(node) or ""
 
     def options() -> dict[str, Option]:
-        lines = documented(text)
-        return {
-            each.arg: Option(
-                each.arg,
-                names.value(each.annotation),
-                names.value(default),
-                lines.get(each.arg, ""),
-            )
-            for each, default in zip(listed.kwonlyargs, listed.kw_defaults, strict=True)
-            if default is not None and each.arg not in RESERVED
-        }
+        found, lines = {}, documented(text)
+        for each, default in zip(listed.kwonlyargs, listed.kw_defaults, strict=True):
+            if default is not None and each.arg not in RESERVED:
+                kind, value = names.value(each.annotation), names.value(default)
+                found[each.arg] = Option(each.arg, kind, value, lines.get(each.arg, ""))
+        return found
 
     return Declaration(
         lambda key: names.value(arguments[key]) if key in arguments else None,
@@ -120,10 +109,9 @@ class _Names(dict[str, Any]):
             case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
                 for target, value in zip(names, values, strict=True):
                     self.read[target.id] = partial(self.value, value)  # type: ignore[attr-defined]
-            case (
-                ast.Assign(targets=[ast.Name(id=name)], value=value)
-                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
-            ):
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                self.read[name] = partial(self.value, value)
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
                 self.read[name] = partial(self.value, value)
             case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
                 self.read[name] = lambda: getattr(importlib.import_module(self.module), name)
@@ -145,6 +133,4 @@ def _imported(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-@cache
-def _names(module: str) -> _Names:
-    return _Names(module)
+_names = cache(_Names)

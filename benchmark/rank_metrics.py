@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import signature
+from itertools import product
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -229,16 +230,12 @@ def pair_metrics(text: Mask, image: Mask) -> MetricValues:
     >>> found["text"], found["group"]
     (1.0, 0.5)
     """
-    values = {name: each.values(text, image) for name, each in PAIR_METRICS.items()}
-    counts = np.ones((len(text), 1))
-    return MetricValues(
-        len(text),
-        {name: float(won.mean()) for name, won in values.items()},
-        {
-            name: score_interval([(won[:, None].astype(np.float64), counts)])
-            for name, won in values.items()
-        },
-    )
+    values, intervals = {}, {}
+    for name, each in PAIR_METRICS.items():
+        won = each.values(text, image)[:, None].astype(np.float64)
+        values[name] = float(won.mean())
+        intervals[name] = score_interval([(won, np.ones_like(won))])
+    return MetricValues(len(text), values, intervals)
 
 
 @dataclass(frozen=True)
@@ -300,65 +297,51 @@ class QueryGroups:
         """Return the image index of each query."""
         return ByDirection(np.arange(len(self.domain_of_image)), self.image_of_row)
 
-    def averaged(self) -> list[tuple[Mask, ...]]:
-        """Return the queries of both directions over which each mean is taken, before the mean over domains."""
-        if self.joint:
-            return [tuple(np.ones(len(each), dtype=bool) for each in self.images())]
-        return self.domains()
-
-    def domains(self) -> list[tuple[Mask, ...]]:
-        """Return which queries of both directions belong to each domain, in the order of their indices."""
-        domain_of_query = [self.domain_of_image[image] for image in self.images()]
-        domains = np.unique(self.domain_of_image)
-        return [tuple(each == domain for each in domain_of_query) for domain in domains]
+    def parts(self, part_of_image: Indices) -> list[tuple[Mask, ...]]:
+        """Return which queries of both directions belong to each part of the images, in the order of their indices."""
+        part_of_query = [part_of_image[image] for image in self.images()]
+        return [tuple(each == n for each in part_of_query) for n in np.unique(part_of_image)]
 
 
 def rank_metrics(
     ranks: Mapping[str, RankArrays], groups: QueryGroups
 ) -> tuple[dict[str, MetricValues], list[dict[str, MetricValues]]]:
     """Return all metrics that these ranks determine, by direction and for both; and those of each domain."""
-    parts = groups.averaged()
-    values = {
-        direction: {
-            name: found
-            for name, each in METRICS.items()
-            if set(each.inputs) <= ranks[direction].keys()
-            and not np.isnan(found := _values(each, ranks[direction])).any()
-        }
-        for direction in DIRECTIONS
-    }
-    clusters = [_clusters(groups.images(), part) for part in parts]
+    parts, images = groups.parts(groups.group_of_image), groups.images()
+    values: dict[tuple[str, str], Values] = {}  # by direction and metric
+    for direction, each in product(DIRECTIONS, METRICS.values()):
+        if set(each.inputs) <= ranks[direction].keys():
+            found = _values(each, ranks[direction])
+            if not np.isnan(found).any():
+                values[direction, each.name] = found
+    clusters = [
+        # of each query of a part, the position of its image among those of the part
+        [np.unique(i[mask], return_inverse=True)[1] for i, mask in zip(images, part, strict=True)]
+        for part in parts
+    ]
 
     def interval(columns: Sequence[tuple[str, str]]) -> Interval:
         """Return the interval of the mean of these metrics, by direction and name, over the domains."""
         tables = []
         for part, cluster in zip(parts, clusters, strict=True):
-            sums, counts = [], []
-            for direction, name in columns:
-                side = DIRECTIONS.index(direction)
-                found = values[direction][name][part[side]]
-                sums.append(np.bincount(cluster[side], found))
-                counts.append(np.bincount(cluster[side]).astype(float))
-            tables.append((np.stack(sums, axis=1).astype(float), np.stack(counts, axis=1)))
+            sides = [DIRECTIONS.index(direction) for direction, _ in columns]
+            pairs = [*zip(sides, columns, strict=True)]
+            sums = [np.bincount(cluster[side], values[key][part[side]]) for side, key in pairs]
+            counts = [np.bincount(cluster[side]) for side in sides]
+            tables.append((np.stack(sums, 1).astype(float), np.stack(counts, 1).astype(float)))
         return score_interval(tables)
 
-    by_direction = {
-        direction: MetricValues(
-            queries=len(groups.images()[side]),
-            values={
-                name: float(np.mean([_reduced(METRICS[name], each[part[side]]) for part in parts]))
-                for name, each in values[direction].items()
-            },
-            intervals={
-                name: interval([(direction, name)])
-                for name in values[direction]
-                if METRICS[name].has_interval
-            },
-        )
-        for side, direction in enumerate(DIRECTIONS)
-    }
+    by_direction = {}
+    for side, direction in enumerate(DIRECTIONS):
+        known = {name: values[key] for name in METRICS if (key := (direction, name)) in values}
+        means = {
+            name: float(np.mean([_reduced(METRICS[name], each[part[side]]) for part in parts]))
+            for name, each in known.items()
+        }
+        intervals = {n: interval([(direction, n)]) for n in known if METRICS[n].has_interval}
+        by_direction[direction] = MetricValues(len(images[side]), means, intervals)
     by_direction[BOTH] = _combined(by_direction, interval)
-    return by_direction, by_part(ranks, groups.domains())
+    return by_direction, by_part(ranks, groups.parts(groups.domain_of_image))
 
 
 def by_part(
@@ -374,21 +357,14 @@ def by_part(
     metrics = [each for each in METRICS.values() if each.inputs == ("strict",)]
     found = []
     for part in parts:
-        if not all(mask.any() for mask in part):
-            raise ValueError("no queries, so no metrics")
-        sides = {
-            direction: {"strict": ranks[direction]["strict"][mask]}
-            for direction, mask in zip(DIRECTIONS, part, strict=True)
-        }
-        found.append(
-            {
-                direction: MetricValues(
-                    len(side["strict"]),
-                    {each.name: _reduced(each, _values(each, side)) for each in metrics},
-                )
-                for direction, side in sides.items()
-            }
-        )
+        sides = {}
+        for direction, mask in zip(DIRECTIONS, part, strict=True):
+            strict = ranks[direction]["strict"][mask]
+            if not len(strict):
+                raise ValueError("no queries, so no metrics")
+            reduced = {each.name: _reduced(each, each.values(strict)) for each in metrics}
+            sides[direction] = MetricValues(len(strict), reduced)
+        found.append(sides)
     return found
 
 
@@ -400,24 +376,16 @@ def _reduced(each: Metric, values: Values) -> float:
     return float(np.median(values) if each.reduce == "median" else np.mean(values))
 
 
-def _clusters(images: ByDirection[Indices], part: Sequence[Mask]) -> list[Indices]:
-    """Return the position of the image of each query of a part among its images, for both directions."""
-    return [
-        np.unique(image[mask], return_inverse=True)[1]
-        for image, mask in zip(images, part, strict=True)
-    ]
-
-
 def _combined(
     sides: Mapping[str, MetricValues], interval: Callable[[Sequence[tuple[str, str]]], Interval]
 ) -> MetricValues:
     values, intervals = {}, {}
     for name, each in COMBINED.items():
         total = sum(sum(sides[direction][part] for part in each.parts) for direction in DIRECTIONS)
-        columns = [(direction, part) for direction in DIRECTIONS for part in each.parts]
+        columns = [*product(DIRECTIONS, each.parts)]
         low, high = interval(columns)
-        values[name] = total if each.total else total / len(columns)
         factor = len(columns) if each.total else 1
+        values[name] = total if each.total else total / len(columns)
         intervals[name] = factor * low, factor * high
     return MetricValues(sum(sides[each].queries for each in DIRECTIONS), values, intervals)
 
@@ -432,18 +400,31 @@ def first_difference(stated: MetricValues, computed: MetricValues, name: str) ->
     'shapes.MRR is 0.99, but the ranks give 0.5839'
     """
     pairs: list[tuple[str, float, float]] = [("queries", stated.queries, computed.queries)]
-    pairs += [
-        (key, stated.values[key], value)
-        for key, value in computed.values.items()
-        if key in stated.values
-    ]
-    pairs += [
-        (f"the interval of {key}", *ends)
-        for key, interval in computed.intervals.items()
-        if key in stated.intervals
-        for ends in zip(stated.intervals[key], interval, strict=True)
-    ]
+    for key, value in computed.values.items():
+        pairs.append((key, stated.values.get(key, value), value))
+    for key, interval in computed.intervals.items():
+        for ends in zip(stated.intervals.get(key, interval), interval, strict=True):
+            pairs.append((f"the interval of {key}", *ends))
     for key, one, other in pairs:
         if not np.isclose(one, other, rtol=1e-9, atol=1e-9):
             return f"{name}.{key} is {one:g}, but the ranks give {other:g}"
     return ""
+
+
+def completed(
+    stated: Mapping[str, MetricValues], computed: Mapping[str, MetricValues], name: str
+) -> dict[str, MetricValues]:
+    """Return the computed metrics of each direction, and those that are only stated.
+
+    Raises:
+        ValueError: they differ.
+    """
+    sides = dict(computed)
+    for way, other in stated.items():
+        if (found := computed.get(way)) is None:
+            continue
+        if difference := first_difference(other, found, f"{name}.{way}"):
+            raise ValueError(difference)
+        intervals = {**other.intervals, **found.intervals}
+        sides[way] = MetricValues(found.queries, {**other.values, **found.values}, intervals)
+    return sides

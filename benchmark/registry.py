@@ -1,4 +1,4 @@
-"""The `Method` protocol, and the registry of methods by name.
+"""The `Method` protocol with the `TrainContext` of its training, and the registry of methods by name.
 
 Decorate the function that builds a method to register it. Its keyword arguments are the options of the
 method, except those that the run fills in: `backbone`, `train` (a `TrainConfig` whose default is the
@@ -22,14 +22,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, wraps
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from benchmark.code_digest import NoIdentityError, code_digest
 from benchmark.declarations import Declaration, declaration
-from benchmark.models.names import APART
+from benchmark.models.encoder_options import APART
 from fdrd.errors import FdrdError
+from fdrd.imports import load_plugin as import_plugin
 from fdrd.options import Option, options_of, read_options, unknown
-from fdrd.plugins import load_plugin as import_plugin
+from fdrd.progress import Progress, silent
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,13 +39,41 @@ if TYPE_CHECKING:
     from benchmark.models.backbone import Features
     from benchmark.models.image_batches import AnyImages
     from benchmark.result import FitLog
-    from benchmark.train_context import TrainContext
     from fdrd.dataset import RetrievalDataset
+
 
 log = logging.getLogger(__name__)
 
 BUILT_IN = ("baselines", "dcar")
 """Packages with methods that need no `load_plugin`, listed in their `METHODS`."""
+
+
+Observer = Callable[[str, int, float], None]
+"""Called with the name of a curve, the step and the value of each point. It may raise to stop the training."""
+
+
+@dataclass(frozen=True)
+class SaveLocation:
+    """Where an unfinished training is saved."""
+
+    path: Path
+    before: Callable[[], None] = lambda: None
+    """called before each write, e.g. to flush what a resumed training needs"""
+
+
+@dataclass(frozen=True)
+class TrainContext:
+    """What `Method.fit` and `learn` get from a run. Nothing of it changes a number.
+
+    Attributes:
+        progress: receives steps.
+        observers: receive the points of all curves.
+        saved: where the unfinished training is saved, so that it resumes; None saves nothing.
+    """
+
+    progress: Progress = silent
+    observers: tuple[Observer, ...] = ()
+    saved: SaveLocation | None = None
 
 
 class Method(Protocol):
@@ -142,23 +172,19 @@ def method(
     Raises:
         ValueError: another factory has the name.
     """
-    arguments = {
-        "ablations": ablations,
-        "options": options,
-        "needs": needs,
-        "role": role,
-        "trains": trains,
-    }
+    arguments = {"ablations": ablations, "options": options, "needs": needs}
+    arguments |= {"role": role, "trains": trains}
+
+    def location(factory: Callable[..., Method]) -> str:
+        return f"{factory.__module__}.{factory.__qualname__}"
 
     def register(factory: Factory) -> Factory:
         module = built_in().get(name) if name not in _METHODS else None
         if module is not None and module != factory.__module__:
             importlib.import_module(module)
-        owner = _METHODS.get(name)
-        if owner is not None and _location(owner.factory) != _location(factory):
-            raise ValueError(
-                f"two methods are called {name!r}: {_location(owner.factory)} and {_location(factory)}"
-            )
+        owner = location(_METHODS[name].factory) if name in _METHODS else location(factory)
+        if owner != location(factory):
+            raise ValueError(f"two methods are called {name!r}: {owner} and {location(factory)}")
         home = inspect.getmodule(factory)
         declared = Declaration(
             arguments.get,
@@ -173,18 +199,21 @@ def method(
     return register
 
 
+def _listed(attribute: str) -> dict[str, str]:
+    packages = map(importlib.import_module, BUILT_IN)
+    return {k: v for each in packages for k, v in getattr(each, attribute, {}).items()}
+
+
 @cache
 def other_names() -> dict[str, str]:
     """Return built-in methods by what others call them."""
-    packages = map(importlib.import_module, BUILT_IN)
-    return {name: ours for each in packages for name, ours in getattr(each, "OTHER", {}).items()}
+    return _listed("OTHER")
 
 
 @cache
 def built_in() -> dict[str, str]:
     """Return the modules of the built-in methods by name, without importing torch."""
-    packages = map(importlib.import_module, BUILT_IN)
-    return {name: module for each in packages for name, module in each.METHODS.items()}
+    return _listed("METHODS")
 
 
 def chosen_methods(
@@ -210,16 +239,16 @@ def chosen_methods(
 def about(name: str) -> Declaration:
     """Return what is known of a method: of a built-in one from its source, so that torch is not imported."""
     chosen_methods([name])
-    return _METHODS[name].declaration if name in _METHODS else _from_source(name)
-
-
-@cache
-def _from_source(name: str) -> Declaration:
-    found = declaration(built_in()[name], name)
-    if found is None:  # e.g. an installation without sources
+    found = None if name in _METHODS else _from_source(name)
+    if found is None:  # registered, or an installation without sources
         get_method(name)
         return _METHODS[name].declaration
     return found
+
+
+@cache
+def _from_source(name: str) -> Declaration | None:
+    return declaration(built_in()[name], name)
 
 
 def _needs(name: str) -> Needs:
@@ -349,24 +378,22 @@ def make_method(name: str, options: Mapping[str, Any], **arguments: Any) -> Meth
 
     Its `encode_text("a red bird")` is one caption, and `encode_image(image)` one image.
     """
+
+    def of_one_or_many(encode: Callable[[Any], Features]) -> Callable[[Any], Features]:
+        @wraps(encode)
+        def called(items: Any) -> Features:
+            from benchmark.models.image_batches import as_batch
+
+            return encode(as_batch(items))
+
+        return called
+
     taken = {argument: value for argument, value in arguments.items() if takes(name, argument)}
     made = get_method(name)(**options, **taken)
     for encode in ("encode_image", "encode_text"):
         with suppress(AttributeError):  # a class with slots
-            setattr(made, encode, _of_one_or_many(getattr(made, encode)))
+            setattr(made, encode, of_one_or_many(getattr(made, encode)))
     return made
-
-
-def _of_one_or_many(encode: Callable[[Any], Features]) -> Callable[[Any], Features]:
-    """Return an encoder that takes a single caption or image, too."""
-
-    @wraps(encode)
-    def called(items: Any) -> Features:
-        from benchmark.models.image_batches import as_batch
-
-        return encode(as_batch(items))
-
-    return called
 
 
 def distribute(names: Sequence[str], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -410,7 +437,3 @@ def source_digest(name: str) -> str | None:
 @cache
 def _warn_once(text: str) -> None:
     log.warning(text)
-
-
-def _location(factory: Callable[..., Method]) -> str:
-    return f"{factory.__module__}.{factory.__qualname__}"

@@ -35,7 +35,7 @@ from benchmark.rank_metrics import (
     MetricValues,
     NonNegative,
     QueryGroups,
-    first_difference,
+    completed,
     pair_metrics,
     rank_metrics,
     require,
@@ -111,7 +111,7 @@ class FitLog:
         return max([-1.0 if self.untrained_mrr is None else self.untrained_mrr, *found])
 
     def after(self, stage: FitLog) -> FitLog:
-        """Return the log of an earlier stage, continued by this one, whose untrained state that stage kept.
+        """Return the log of an earlier stage, continued by this one, whose untrained state the earlier one kept.
 
         >>> first, second = (FitLog([Epoch(1.0, mrr, 1.0, 10)], 1) for mrr in (0.5, 0.6))
         >>> second.after(first).steps, second.after(first).best_step, FitLog().after(first).best_step
@@ -223,42 +223,38 @@ class BenchResult:
         return self.metrics.by_direction[BOTH]["MRR"]
 
     def __getitem__(self, title: str) -> float:
-        for column in columns():
-            value = column.value(self.metrics) if column.title == title else None
-            if value is not None:
-                return value
-        known = [each.title for each in columns() if each.value(self.metrics) is not None]
-        raise KeyError(f"{title}: not measured; choose from {', '.join(known)}")
+        values = {each.title: each.value(self.metrics) for each in columns()}
+        known = {name: value for name, value in values.items() if value is not None}
+        if title not in known:
+            raise KeyError(f"{title}: not measured; choose from {', '.join(known)}")
+        return known[title]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON data, as its file has it.
+        """Return the result as JSON data, as its file has it; a number that is NaN or infinite is a `ValueError`."""
+        return dict(json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False)))
 
-        Raises:
-            ValueError: a number is NaN or infinite.
-        """
-        value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
-        return value
-
-    def _title(self) -> str:
+    def _shown(self) -> tuple[str, dict[str, list[tuple[str, str]]]]:
+        """Return a title, and headings and texts of the main metrics by direction."""
         settings = self.settings
         seed = "" if settings.seed is None else f", seed {settings.seed}"
-        return visible(f"{settings.method} on {settings.data.name}, {settings.split}{seed}")
+        title = f"{settings.method} on {settings.data.name}, {settings.split}{seed}; percent"
+        cells: dict[str, list[tuple[str, str]]] = {name: [] for name in (*DIRECTIONS, BOTH)}
+        for each in main_columns():
+            cells[each.direction].append((each.title, each.text(each.value(self.metrics))))
+        return visible(title), cells
 
     def __repr__(self) -> str:
-        lines = [f"BenchResult: {self._title()}; percent"]
-        for direction in (*DIRECTIONS, BOTH):
-            shown = [each for each in main_columns() if each.direction == direction]
-            cells = (f"{each.title} {each.text(each.value(self.metrics))}" for each in shown)
-            lines.append(f"  {', '.join(cells)}")
-        return "\n".join(lines)
+        title, cells = self._shown()
+        lines = (", ".join(map(" ".join, each)) for each in cells.values())
+        return "\n  ".join([f"BenchResult: {title}", *lines])
 
     def _repr_html_(self) -> str:
         """Return the main metrics as a table, for notebooks."""
-        shown = main_columns()
-        head = "".join(f"<th>{escape(each.title)}</th>" for each in shown)
-        cells = "".join(f"<td>{each.text(each.value(self.metrics))}</td>" for each in shown)
-        caption = f"{escape(self._title())}; percent"
-        return f"<table><caption>{caption}</caption><tr>{head}</tr><tr>{cells}</tr></table>"
+        title, cells = self._shown()
+        shown = [cell for each in cells.values() for cell in each]
+        head = "".join(f"<th>{escape(name)}</th>" for name, _ in shown)
+        row = "".join(f"<td>{text}</td>" for _, text in shown)
+        return f"<table><caption>{escape(title)}</caption><tr>{head}</tr><tr>{row}</tr></table>"
 
 
 def write_result(result: BenchResult, path: Path) -> None:
@@ -372,35 +368,38 @@ def _check_arrays(result: BenchResult) -> None:
     ):
         if not np.array_equal(np.unique(values), np.arange(limit)):
             raise ValueError(f"{name} does not name each of the numbers 0 to {limit - 1}")
-    _check_pairs(result.natural_pairs, len(image))
-    gallery = result.settings.gallery
-    for way, items in zip(DIRECTIONS, _gallery_sizes(groups, gallery), strict=True):
-        for kind in ("strict", "caption"):
-            ranks, name = numbers(getattr(result.ranks[way], kind)), f"ranks.{way}.{kind}"
+    for kind, wins in result.natural_pairs.items():
+        _check_pairs(wins, len(image), f"natural_pairs.{kind}")
+    sizes = _gallery_sizes(groups, result.settings.gallery)
+    for way, items in zip(DIRECTIONS, sizes, strict=True):
+        for name, ranks in _ranks(result, way).items():
+            field_name = f"ranks.{way}.{name}"
             if len(ranks) != len(items):
-                raise ValueError(f"{name} has {len(ranks)} ranks, expected {len(items)}")
+                raise ValueError(f"{field_name} has {len(ranks)} ranks, expected {len(items)}")
             if (ranks > items).any():
                 query = int(np.argmax(ranks > items))
-                raise ValueError(
-                    f"{name} has rank {ranks[query]} of {items[query]} items for query {query}"
-                )
+                rank = f"rank {ranks[query]} of {items[query]} items for query {query}"
+                raise ValueError(f"{field_name} has {rank}")
 
 
-def _check_pairs(wins: Mapping[Kind, PairWins], rows: int) -> None:
-    for kind, each in wins.items():
-        pairs, name = numbers(each.rows), f"natural_pairs.{kind}"
-        for what, count in (("text", len(each.text)), ("image", len(each.image))):
-            if len(pairs) != 2 * count:
-                raise ValueError(f"{name}.{what} has {count} digits for {len(pairs)} rows")
-        if each.caption_of_row and not (
-            len(each.caption_of_row) == len(pairs)
-            and digits(from_digits(each.caption_of_row).reshape(-1, 2).all(axis=1)) == each.text
-        ):
-            raise ValueError(f"{name}.caption_of_row does not agree with {name}.text")
-        if pairs.max() >= rows:
-            raise ValueError(f"{name}.rows has row {pairs.max()} of {rows}")
-        if (pairs[::2] >= pairs[1::2]).any():
-            raise ValueError(f"{name}.rows has a pair that is not in order")
+def _ranks(result: BenchResult, way: str) -> dict[str, Indices]:
+    return {name: numbers(text) for name, text in vars(result.ranks[way]).items()}
+
+
+def _check_pairs(wins: PairWins, rows: int, name: str) -> None:
+    pairs = numbers(wins.rows)
+    for side, count in (("text", len(wins.text)), ("image", len(wins.image))):
+        if len(pairs) != 2 * count:
+            raise ValueError(f"{name}.{side} has {count} digits for {len(pairs)} rows")
+    if wins.caption_of_row and not (
+        len(wins.caption_of_row) == len(pairs)
+        and digits(from_digits(wins.caption_of_row).reshape(-1, 2).all(axis=1)) == wins.text
+    ):
+        raise ValueError(f"{name}.caption_of_row does not agree with {name}.text")
+    if pairs.max() >= rows:
+        raise ValueError(f"{name}.rows has row {pairs.max()} of {rows}")
+    if (pairs[::2] >= pairs[1::2]).any():
+        raise ValueError(f"{name}.rows has a pair that is not in order")
 
 
 def _gallery_sizes(groups: QueryGroups, gallery: Gallery) -> ByDirection[Indices]:
@@ -423,53 +422,28 @@ def _checked_metrics(result: BenchResult) -> RetrievalMetrics:
     Categories, ties and scores of hard negatives are not in the file, so their metrics are checked for
     consistency only.
     """
-    ranks = {
-        way: {kind: numbers(getattr(result.ranks[way], kind)) for kind in ("strict", "caption")}
-        for way in DIRECTIONS
-    }
+    ranks = {way: _ranks(result, way) for way in DIRECTIONS}
     metrics = result.metrics
     computed, by_domain = rank_metrics(ranks, query_groups(result))
     computed |= {PAIRS[kind]: wins.metrics() for kind, wins in result.natural_pairs.items()}
-    completed = dataclasses.replace(
+    metrics = dataclasses.replace(
         metrics,
-        by_direction=_completed(metrics.by_direction, computed, "metrics.by_direction"),
+        by_direction=completed(metrics.by_direction, computed, "metrics.by_direction"),
         by_domain={
-            name: _completed(sides, expected, f"metrics.by_domain.{name!r}")
+            name: completed(sides, expected, f"metrics.by_domain.{name!r}")
             for (name, sides), expected in zip(metrics.by_domain.items(), by_domain, strict=True)
         },
     )
     for way in DIRECTIONS:
-        _check_expected(completed.by_direction[way], way)
+        side = metrics.by_direction[way]
+        for name in RECALLS:
+            if side.values.get(f"expected {name}", 1.0) < side[name] - 1e-9:
+                raise ValueError(f"metrics.by_direction.{way}.expected {name} is below {name}")
         _check_categories(metrics.by_category.values(), ranks[way]["strict"], way)
     rows = len(ranks["text_to_image"]["strict"])
     _check_hard_negatives(metrics.hard_negatives, rows)
     _check_negative_wins(result.negative_wins.split(), metrics.hard_negatives.get("all"), rows)
-    return completed
-
-
-def _completed(
-    stated: Mapping[str, MetricValues], computed: Mapping[str, MetricValues], where: str
-) -> dict[str, MetricValues]:
-    """Return the computed metrics of each direction, and those that are only stated."""
-    sides = {}
-    for way, found in computed.items():
-        if way not in stated:
-            sides[way] = found
-            continue
-        if difference := first_difference(stated[way], found, f"{where}.{way}"):
-            raise ValueError(difference)
-        sides[way] = MetricValues(
-            found.queries,
-            {**stated[way].values, **found.values},
-            {**stated[way].intervals, **found.intervals},
-        )
-    return sides
-
-
-def _check_expected(side: MetricValues, way: str) -> None:
-    for name in RECALLS:
-        if side.values.get(f"expected {name}", 1.0) < side[name] - 1e-9:
-            raise ValueError(f"metrics.by_direction.{way}.expected {name} is below {name}")
+    return metrics
 
 
 def _check_categories(
@@ -496,28 +470,18 @@ def _check_categories(
 
 def _check_hard_negatives(shares: Mapping[str, Share], rows: int) -> None:
     """Raise `ValueError` unless shares can be those of this many rows; `all` covers those of every kind."""
-    whole = shares.get("all")
-    if shares and whole is None:
+    if not shares:
+        return
+    if (whole := shares.get("all")) is None:
         raise ValueError("metrics.hard_negatives lacks `all`")
     for kind, share in shares.items():
         name = f"metrics.hard_negatives.{kind!r}"
-        won = share.accuracy * share.rows
         if share.rows > rows:
             raise ValueError(f"{name} counts more than {rows} rows")
-        if abs(won - round(won)) > 1e-6 * share.rows:
-            raise ValueError(
-                f"{name}.accuracy is {share.accuracy:g}, which is no share of {share.rows} rows"
-            )
-        if whole is not None and (
-            share.rows > whole.rows
-            # A row that wins against all its negatives wins against those of each kind.
-            or won < whole.accuracy * whole.rows - (whole.rows - share.rows) - 1e-6 * rows
-        ):
+        # A row that wins against all its negatives wins against those of each kind.
+        least = whole.won - (whole.rows - share.rows) - 1e-6 * rows
+        if share.rows > whole.rows or share.won < least:
             raise ValueError(f"{name} does not agree with `all`")
-    for kind, share in shares.items():
-        if share.text_only is not None and not _is_text_hard_part(share):
-            name = f"metrics.hard_negatives.{kind!r}"
-            raise ValueError(f"{name} does not agree with the text-only baseline")
 
 
 def _check_negative_wins(wins: Sequence[str], whole: Share | None, rows: int) -> None:
@@ -528,17 +492,5 @@ def _check_negative_wins(wins: Sequence[str], whole: Share | None, rows: int) ->
         raise ValueError(f"negative_wins has {len(wins)} words, expected {rows}")
     known = [each for each in wins if each != "-"]
     won = sum("0" not in each for each in known)
-    if whole is None or whole.rows != len(known) or abs(whole.accuracy * len(known) - won) > 0.5:
+    if whole is None or whole.rows != len(known) or abs(whole.won - won) > 0.5:
         raise ValueError("negative_wins does not agree with metrics.hard_negatives")
-
-
-def _is_text_hard_part(share: Share) -> bool:
-    """Return whether the text-hard rows can be those of all rows that the text-only baseline does not win."""
-    hard, slack = share.text_hard_rows, 1e-6 * share.rows
-    won, won_hard = share.accuracy * share.rows, (share.text_hard or 0) * hard
-    others = share.rows - hard
-    return (
-        abs(others - (share.text_only or 0) * share.rows) <= slack
-        and (share.text_hard is None) == (hard == 0)
-        and won - others - slack <= won_hard <= won + slack
-    )

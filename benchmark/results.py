@@ -11,10 +11,8 @@ from statistics import fmean
 from typing import Any
 
 from benchmark.reporting.comparison import label
-from benchmark.reporting.pages import html_parts, report
-from benchmark.reporting.plots import Plot, inline_svg, write_plots
-from benchmark.reporting.records import to_pandas
-from benchmark.reporting.result_plots import named_plots
+from benchmark.reporting.pages import html_parts, report, to_pandas
+from benchmark.reporting.plots import Plot, inline_svg, named_plots, write_plots
 from benchmark.reporting.significance import SignificanceTests, compare
 from benchmark.reporting.tables import main_parts
 from benchmark.result import BenchResult
@@ -45,7 +43,7 @@ class MethodResults(Sequence[BenchResult]):
     @property
     def method(self) -> str:
         """Registered name of the method."""
-        return self.results[0].settings.method
+        return self.results[0].method
 
     @property
     def backbone(self) -> str:
@@ -134,7 +132,7 @@ class Results(Mapping[str, MethodResults]):
             KeyError: there are none, or several rows of the method.
         """
         rows = self._rows()
-        of_method = [row for row, runs in rows.items() if runs[0].settings.method == name]
+        of_method = [row for row, runs in rows.items() if runs[0].method == name]
         found = [name] if name in rows else of_method
         if len(found) > 1:
             raise KeyError(f"{len(found)} rows are of {name}: {', '.join(found)}")
@@ -152,9 +150,9 @@ class Results(Mapping[str, MethodResults]):
         rows: dict[str, list[BenchResult]] = {}
         for result in self.results:
             rows.setdefault(label(result.settings), []).append(result)
-        methods = Counter(runs[0].settings.method for runs in rows.values())
+        methods = Counter(runs[0].method for runs in rows.values())
         return {
-            method if methods[method := runs[0].settings.method] == 1 else row: runs
+            runs[0].method if methods[runs[0].method] == 1 else row: runs
             for row, runs in rows.items()
         }
 

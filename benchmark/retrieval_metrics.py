@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import product
 
 from benchmark.rank_metrics import (
     BOTH,
@@ -39,6 +40,33 @@ class Share:
     """accuracy over the rows that the baseline loses or ties; None if there are none"""
     text_hard_rows: CountFromZero = 0
     """number of these rows"""
+
+    @property
+    def won(self) -> float:
+        """Number of rows that are won, up to rounding."""
+        return self.accuracy * self.rows
+
+    def __post_init__(self) -> None:
+        slack = 1e-6 * self.rows
+        if abs(self.won - round(self.won)) > slack:
+            raise ValueError(
+                f"accuracy is {self.accuracy:g}, which is no share of {self.rows} rows"
+            )
+        if self.text_only is None:
+            return
+        # The text-hard rows are those that the text-only baseline does not win.
+        others, won_hard = (
+            self.rows - self.text_hard_rows,
+            (self.text_hard or 0) * self.text_hard_rows,
+        )
+        if (
+            abs(others - self.text_only * self.rows) > slack
+            or (self.text_hard is None) != (self.text_hard_rows == 0)
+            or not self.won - others - slack <= won_hard <= self.won + slack
+        ):
+            raise ValueError(
+                "text-hard rows: their number or accuracy does not agree with the text-only baseline"
+            )
 
 
 @dataclass(frozen=True)
@@ -92,13 +120,10 @@ class Column:
 
     def interval(self, metrics: RetrievalMetrics) -> Interval | None:
         """Return the 95 % interval; None if there is none."""
-        known: Collection[str] = PAIR_METRICS
-        if self.direction == BOTH:
-            known = COMBINED
-        elif self.direction in DIRECTIONS:
-            known = METRICS
+        tables: dict[str, Collection[str]] = {BOTH: COMBINED, **dict.fromkeys(DIRECTIONS, METRICS)}
         found = metrics.by_direction.get(self.direction)
-        return found.intervals.get(self.name) if self.name in known and found else None
+        known = self.name in tables.get(self.direction, PAIR_METRICS)
+        return found.intervals.get(self.name) if known and found else None
 
     def text(self, value: float | None, digits: int = 2) -> str:
         """Return a number as tables print it; a dash if it was not measured."""
@@ -114,23 +139,17 @@ HARD_NEGATIVES = Column(
 
 def columns() -> list[Column]:
     """Return a column for every metric: of each direction, of both, and of natural pairs."""
-    return [
-        *(
-            Column(direction, each.name, each.unit, each.better, each.main, each.meaning)
-            for direction in DIRECTIONS
-            for each in METRICS.values()
-        ),
-        *(
-            Column(BOTH, each.name, "%", "higher", each.main, each.meaning)
-            for each in COMBINED.values()
-        ),
-        HARD_NEGATIVES,
-        *(
-            Column(pairs, name, "%", "higher", main=False, meaning=each.meaning)
-            for pairs in PAIRS.values()
-            for name, each in PAIR_METRICS.items()
-        ),
+    found = [
+        Column(direction, each.name, each.unit, each.better, each.main, each.meaning)
+        for direction in DIRECTIONS
+        for each in METRICS.values()
     ]
+    for each in COMBINED.values():
+        found.append(Column(BOTH, each.name, "%", "higher", each.main, each.meaning))
+    found.append(HARD_NEGATIVES)
+    for pairs, (name, metric) in product(PAIRS.values(), PAIR_METRICS.items()):
+        found.append(Column(pairs, name, "%", "higher", main=False, meaning=metric.meaning))
+    return found
 
 
 def main_columns() -> list[Column]:

@@ -1,4 +1,4 @@
-"""Settings of one run: what is trained and measured, and how. Result files and checkpoint names use them."""
+"""Settings of one run: what is trained and measured, and how. Result files and checkpoints hold them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ SCHEMA_VERSION: Literal[4] = 4
 """Version of result files. Raise it when the format changes, or when metrics or defaults change numbers."""
 
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-OptionValue = str | bool | int | float
+Text = Annotated[str, Meta(max_length=4000)]
+OptionValue = Text | bool | int | float
 
 Seed = Annotated[int, Meta(ge=0, le=MOST_SEED)]
 
@@ -44,10 +45,8 @@ Gallery = Literal["domain", "joint"] | Annotated[int, Meta(ge=2)]
 def check_gallery(gallery: Gallery, images: int) -> None:
     """Raise `FdrdError` if galleries of this size cannot be drawn from a domain with this many images."""
     if isinstance(gallery, int) and not 1 < gallery <= images:
-        raise FdrdError(
-            f"a gallery of {gallery} images cannot be drawn from {images}; "
-            f"give `gallery` a number between 2 and {images}, or leave it out"
-        )
+        remedy = f"give `gallery` a number between 2 and {images}, or leave it out"
+        raise FdrdError(f"a gallery of {gallery} images cannot be drawn from {images}; {remedy}")
 
 
 @dataclass(frozen=True)
@@ -188,7 +187,7 @@ NO_BACKBONE = Named("none", "0" * 64)
 class Settings:
     """Everything that determines the numbers of a run, with defaults filled in."""
 
-    method: str
+    method: Text
     code: Digest
     """digest of the source code of the method"""
     options: dict[str, OptionValue]

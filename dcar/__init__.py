@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING
 
-from fdrd.lazy import lazy_exports
+from fdrd.imports import lazy_exports
 
 if TYPE_CHECKING:
     from dcar.category_loss import category_aware_loss

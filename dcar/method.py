@@ -31,8 +31,8 @@ from benchmark.models.backbone import PROMPTS
 from benchmark.models.layers import BlockEncoder
 from benchmark.registry import Needs
 from benchmark.training.closed_form import choose
+from benchmark.training.learners import at_most
 from benchmark.training.losses import contrastive_loss
-from benchmark.training.prompt_learners import at_most
 from benchmark.training.trained_method import TrainedMethod, cosine, side_by_side
 from dcar.candidates import CandidateCaptions
 from dcar.category_loss import category_aware_loss

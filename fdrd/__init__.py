@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from fdrd.lazy import hidden_packages, lazy_exports
+from fdrd.imports import hidden_packages, lazy_exports
 
 if TYPE_CHECKING:
     from fdrd.build_config import BuildConfig

@@ -1,4 +1,4 @@
-"""The command line. Each command is a file in `fdrd/commands/`."""
+"""The command line, whose commands are functions in `fdrd/commands/`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fdrd.commands import app, err, out
 from fdrd.commands.console import shown
 from fdrd.errors import CheckError, FdrdError
 from fdrd.files.atomic import remedy_of
-from fdrd.files.cache import is_of_cache
-from fdrd.lazy import hidden_packages
+from fdrd.files.paths import is_of_cache
+from fdrd.imports import hidden_packages
 
 
 def main() -> None:

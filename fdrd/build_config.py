@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fdrd.errors import FdrdError
-from fdrd.policy import resolve
-from fdrd.reasons import Action
+from fdrd.reasons import Action, resolve
 
 FORMATS = ("arrow", "parquet")
 

@@ -19,33 +19,30 @@ if TYPE_CHECKING:
 
 CATEGORY_NAME = "category_name"
 """A column of Parquet shards, for readers that do not know what the number of a category means."""
-COLUMNS = (
-    "id", "image", "caption", "category", CATEGORY_NAME, "meta_category", "domain", "attributes",
-    "negatives", "natural_pairs", "group", "source", "width", "height",
-)  # fmt: skip
-"""The columns in their order. A shard has one split, and the manifest counts the rules."""
+COLUMNS: tuple[str, ...] = (
+    *f"id image caption category {CATEGORY_NAME} meta_category domain".split(),
+    *"attributes negatives natural_pairs group source width height".split(),
+)
+"""The columns in their order, the name in Parquet only. A shard has one split, and the manifest counts the rules."""
+KNOWN_COLUMNS = frozenset(COLUMNS)
+MEASURED = ("width", "height")
+"""Columns that a build measures: exports leave them out, and readers ignore them."""
 
 _TEXT = {"dtype": "string", "_type": "Value"}
 _INTEGER = {"dtype": "int32", "_type": "Value"}
 
-
 ExtraTypes = Mapping[str, str]
 """The extra columns of a dataset and their types, in the order of the columns; a value may be null."""
-
 EXTRA_TYPES: dict[str, type] = {"string": str, "int64": int, "float64": float, "bool": bool}
 """Types of extra columns, with the Python type of their values."""
 _NO_EXTRA: ExtraTypes = {}
-MAX_COLUMN_NAME = 64
-"""Characters in the name of an extra column."""
+MAX_COLUMN_NAME = 64  # characters in the name of an extra column
 
 
 def features(
     categories: Sequence[str], extra: ExtraTypes = _NO_EXTRA, *, named: bool = False
 ) -> dict[str, Any]:
-    """Return the columns of a dataset with these fine categories, in Parquet with their names.
-
-    The form is that of `datasets.Features.to_dict`.
-    """
+    """Return the columns of a dataset, in Parquet with the names of categories, as `datasets.Features.to_dict` does."""
     columns = {
         **_form(inspect.type_info(Record)),
         "image": {"_type": "Image"},
@@ -54,13 +51,6 @@ def features(
     }
     known = {name: columns[name] for name in COLUMNS if named or name != CATEGORY_NAME}
     return known | {name: {"dtype": dtype, "_type": "Value"} for name, dtype in extra.items()}
-
-
-MEASURED = ("width", "height")
-"""Columns that a build measures: exports leave them out, and readers ignore them."""
-
-KNOWN_COLUMNS = frozenset(COLUMNS)
-"""Columns that every dataset has; `category_name` only in Parquet."""
 
 
 def extra_types(rows: Iterable[Mapping[str, Scalar]]) -> dict[str, str]:
@@ -100,11 +90,7 @@ def extra_of(row: Mapping[str, Any]) -> dict[str, Scalar]:
 
 
 def extra_in_schema(schema: pa.Schema) -> dict[str, str]:
-    """Return the extra columns of a shard.
-
-    Raises:
-        ValueError: one of them has another type than extra columns have, or a name that is no identifier.
-    """
+    """Return the extra columns of a shard; raise `ValueError` if one has a type or name that they cannot have."""
     found = {field.name: field.type for field in schema if field.name not in KNOWN_COLUMNS}
     types = {name: {"double": "float64"}.get(str(kind), str(kind)) for name, kind in found.items()}
     for name, kind in types.items():

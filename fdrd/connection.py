@@ -11,8 +11,7 @@ from typing import Any
 
 from fdrd.errors import FdrdError
 
-PATIENCE = 2.0
-"""Seconds in which the Hub must answer."""
+PATIENCE = 2.0  # seconds in which the Hub must answer
 _NAMES = ("ETag", "X-Linked-Etag", "X-Repo-Commit")
 """Headers that the client uses as names of files in its cache."""
 
@@ -38,10 +37,7 @@ def _refuse_paths(response: Any) -> None:
 
 @contextmanager
 def hub_or_cache() -> Iterator[bool]:
-    """Use the Hub inside the block, or only its local cache if it does not answer within two seconds.
-
-    Yields whether the Hub is used.
-    """
+    """Use the Hub inside the block, or only its cache if it does not answer in time. Yield whether the Hub is used."""
     import datasets
     from huggingface_hub import constants
 

@@ -24,10 +24,16 @@ from fdrd.images.pixels import upright_rgb
 from fdrd.kinds import refuse_other
 from fdrd.progress import Progress, silent
 from fdrd.record import KINDS, SPLITS, Attribute, Kind, Negative, category_name
-from fdrd.storage.checked_shards import DamageError, check_rows, columns_flaw, row_flaws
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.registration import registered_folder, registered_shards
-from fdrd.storage.shard_file import PARQUET, read_schema
+from fdrd.storage.shard_file import (
+    PARQUET,
+    DamageError,
+    check_rows,
+    columns_flaw,
+    read_schema,
+    row_flaws,
+)
 
 if TYPE_CHECKING:
     import datasets
@@ -94,7 +100,6 @@ class RetrievalDataset:
         self._checked = np.zeros(len(self.image_digests), dtype=bool)
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return len(self._rows)
 
     def __repr__(self) -> str:
@@ -119,10 +124,11 @@ class RetrievalDataset:
             FdrdError: as `files`, or an image does not decode.
         """
         indices = list(indices)
-        return [
-            self._decoded(data, index)
-            for data, index in zip(self.files(indices), indices, strict=True)
-        ]
+        images = []
+        for index, content in zip(indices, self.files(indices), strict=True):
+            with opened_image(content, self._origin(index)) as image:
+                images.append(upright_rgb(image))
+        return images
 
     def files(self, indices: Iterable[int]) -> list[bytes]:
         """Return the file bytes of the images with these numbers.
@@ -137,7 +143,7 @@ class RetrievalDataset:
             if self._checked[index]:
                 continue
             if hashlib.sha256(content).hexdigest() != self.image_digests[index]:
-                raise DamageError(self._place(index), "the image does not match its digest")
+                raise DamageError(self._origin(index), "the image does not match its digest")
             self._checked[index] = True
         return contents
 
@@ -169,11 +175,7 @@ class RetrievalDataset:
 
         return self._rows.select_columns("image").cast_column("image", Image(decode=False))
 
-    def _decoded(self, data: bytes, index: int) -> Image:
-        with opened_image(data, self._place(index)) as image:
-            return upright_rgb(image)
-
-    def _place(self, index: int) -> str:
+    def _origin(self, index: int) -> str:
         row = int(self._row_of_image[index])
         return f"{self.name}: {self._rows.select_columns('id')[row]['id']} in {self.split}"
 
@@ -212,13 +214,12 @@ class RetrievalDataset:
     def natural_pairs(self) -> dict[Kind, Indices]:
         """(P, 2) the rows of the natural pairs of each kind; those with only one record in this view are left out."""
         row_of = {id: row for row, id in enumerate(self.ids)}
-        found: dict[Kind, list[tuple[int, int]]] = {kind: [] for kind in KINDS}
+        pairs: dict[Kind, list[tuple[int, int]]] = {kind: [] for kind in KINDS}
         for row, partners in enumerate(self._partners):
             for partner in partners:
-                other = row_of.get(partner["id"], -1)
-                if other > row:
-                    found[partner["kind"]].append((row, other))
-        return {kind: np.array(pairs, np.int64).reshape(-1, 2) for kind, pairs in found.items()}
+                if (other := row_of.get(partner["id"], -1)) > row:
+                    pairs[partner["kind"]].append((row, other))
+        return {kind: np.array(rows, np.int64).reshape(-1, 2) for kind, rows in pairs.items()}
 
     @cached_property
     def attributes(self) -> list[tuple[Attribute, ...]]:
@@ -287,47 +288,23 @@ def rows_digest(rows: Iterable[RowTexts]) -> str:
 
 
 def load_view(name: Name, split: str, domain: str | None = None) -> RetrievalDataset:
-    """Load one split of a dataset, or one domain of it, as distinct images, distinct captions and pairs.
-
-    Raises:
-        FdrdError: there is no such dataset, split or domain, or one of its shards is damaged.
-    """
+    """Load one split of a dataset, or one domain of it, as images, captions and pairs. Raise as `load_rows`."""
     return RetrievalDataset(load_rows(name, split, domain), name=os.fspath(name), split=split)
 
 
 def load_rows(name: Name, split: str | None = None, domain: str | None = None) -> Any:
     """Return rows as `datasets.load_dataset` does, but look on this machine before asking the Hub.
 
-    Returns:
-        A `datasets.Dataset` with the rows of a split, or without `split` a `datasets.DatasetDict`.
-
-    Raises:
-        FdrdError: there is no such dataset, split or domain, or one of its shards is damaged.
+    Without `split` return a `datasets.DatasetDict`. Raise `FdrdError` if there is no such dataset, split or domain, or
+    one of its shards is damaged.
     """
     name = os.fspath(name)
     if split not in (None, *SPLITS):
         raise FdrdError(f"unknown split {split!r}; choose from {', '.join(SPLITS)}")
     shards = _local_shards(name, domain, split)
     if shards is None:
-        with hub_or_cache() as connected:
-            import datasets
-
-            try:
-                found = datasets.load_dataset(name, domain or "default", split=split)
-                _check_hub_rows(found, name)
-                return found
-            except FdrdError:
-                raise
-            except Exception as error:  # the files of a stranger make `datasets` raise anything
-                if split and f"Unknown split {split!r}" in str(error).replace('"', "'"):
-                    raise MissingSplitError(f"{name} has no {split}") from error
-                hub = f"not found on the Hub ({first_line(error)})"
-                raise FdrdError(
-                    f"no dataset {name!r}: not a folder, not built on this machine, and "
-                    f"{hub if connected else 'the Hub cannot be reached'}; build it with "
-                    f"`fdrd build`, or name another"
-                ) from error
-    if not shards.get(split) if split else not shards:
+        return _hub_rows(name, split, domain)
+    if not (shards.get(split) if split else shards):
         part = " of ".join(part for part in (split, domain) if part)
         others = (_local_shards(name, domain, None) or {}) if split else {}
         has = f"choose {' or '.join(others)} with `split`; " if others else ""
@@ -339,6 +316,27 @@ def load_rows(name: Name, split: str | None = None, domain: str | None = None) -
     from datasets import DatasetDict  # slow, so mistakes are found before
 
     return DatasetDict({each: _rows(files) for each, files in shards.items()})
+
+
+def _hub_rows(name: str, split: str | None, domain: str | None) -> Any:
+    with hub_or_cache() as connected:
+        import datasets
+
+        try:
+            found = datasets.load_dataset(name, domain or "default", split=split)
+            _check_hub_rows(found, name)
+            return found
+        except FdrdError:
+            raise
+        except Exception as error:  # the files of a stranger make `datasets` raise anything
+            if split and f"Unknown split {split!r}" in str(error).replace('"', "'"):
+                raise MissingSplitError(f"{name} has no {split}") from error
+            reason = f"not found on the Hub ({first_line(error)})"
+            raise FdrdError(
+                f"no dataset {name!r}: not a folder, not built on this machine, and "
+                f"{reason if connected else 'the Hub cannot be reached'}; build it with `fdrd build`, or "
+                f"name another"
+            ) from error
 
 
 def _check_hub_rows(found: Any, name: str) -> None:
@@ -355,11 +353,7 @@ def _check_hub_rows(found: Any, name: str) -> None:
 
 
 def _local_shards(name: str, domain: str | None, split: str | None) -> dict[str, list[Path]] | None:
-    """Return the shards of each split, or of one, of a folder or a registered name; None if it is neither.
-
-    Raises:
-        DamageError: one of them is missing or damaged.
-    """
+    """Return the checked shards of each split, or of one, of a folder or a registered name; None if it is neither."""
     folder = Path(name)
     shards: dict[str, list[Path]] = {}
     if folder.is_dir():
@@ -400,11 +394,7 @@ def _rows(shards: Sequence[Path]) -> datasets.Dataset:
 def load_splits(
     name: Name, split: str | None = None, domain: str | None = None
 ) -> list[RetrievalDataset]:
-    """Load all splits of a dataset, or only the given one.
-
-    Raises:
-        FdrdError: as `load_view`.
-    """
+    """Load all splits of a dataset, or only one, as `load_view`."""
     if split is not None:
         return [load_view(name, split, domain)]
     splits = load_rows(name, None, domain)
@@ -416,12 +406,6 @@ def load_splits(
 
 def _distinct(values: Sequence[str]) -> tuple[list[str], Indices, Indices]:
     """Return distinct values in order of appearance, the number of each row's value, and first rows."""
-    index: dict[str, int] = {}
-    first: list[int] = []
-    rows = np.empty(len(values), dtype=np.int64)
-    for row, value in enumerate(values):
-        if value not in index:
-            index[value] = len(index)
-            first.append(row)
-        rows[row] = index[value]
-    return list(index), rows, np.asarray(first, dtype=np.int64)
+    index = {value: position for position, value in enumerate(dict.fromkeys(values))}
+    rows = np.array([index[value] for value in values], dtype=np.int64)
+    return list(index), rows, np.unique(rows, return_index=True)[1]

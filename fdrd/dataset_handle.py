@@ -17,8 +17,7 @@ from fdrd.dataset import Name, RetrievalDataset, load_rows, load_view
 from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
 from fdrd.record import SPLITS
-from fdrd.storage.manifest import read_manifest
-from fdrd.storage.manifest_types import Manifest
+from fdrd.storage.manifest import Manifest, read_manifest
 from fdrd.storage.registration import registered_folder
 from fdrd.text.controls import visible
 
@@ -71,7 +70,7 @@ class Dataset:
             return msgspec.json.Decoder(Rejection).decode_lines(file.read_bytes())
         except FileNotFoundError:
             return []
-        except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise FdrdError(f"{file} cannot be read ({error}); build the dataset again") from error
 
     def __getitem__(self, split: str) -> datasets.Dataset:
@@ -116,9 +115,8 @@ class Dataset:
     def _repr_html_(self) -> str:
         head = "<tr><th>split</th><th>image-caption pairs</th></tr>"
         rows = (f"<tr><td>{s}</td><td>{count:,}</td></tr>" for s, count in self.counts.items())
-        return (
-            f"<table><caption>{escape(visible(self.name))}</caption>{head}{''.join(rows)}</table>"
-        )
+        caption = f"<caption>{escape(visible(self.name))}</caption>"
+        return f"<table>{caption}{head}{''.join(rows)}</table>"
 
 
 @overload

@@ -15,15 +15,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 ALIASES = {"lr": "learning_rate"}
 """Other names of options. Result files keep the name that an option has."""
-
-MOST_SEED = 2**53
-"""Largest seed: every reader of JSON keeps it."""
-
-MOST_SEEDS = 10_000
-"""Largest number of seeds of a run or an experiment."""
-
-RESERVED = frozenset({"train", "seed"})
-"""Arguments of a factory that the benchmark run provides."""
+MOST_SEED = 2**53  # largest seed: every reader of JSON keeps it
+MOST_SEEDS = 10_000  # largest number of seeds of a run or an experiment
+RESERVED = frozenset({"train", "seed"})  # arguments of a factory that the benchmark run provides
 
 
 @dataclass(frozen=True)
@@ -63,11 +57,9 @@ def shows_keywords(keywords: type, owner: type) -> Callable[[F], F]:
 
     `keywords` is their `TypedDict`, and `owner` the dataclass that has their defaults.
     """
-    defaults = {each.name: each.default for each in fields(owner) if each.default is not MISSING}
-    defaults |= {
-        each.name: each.default_factory()
+    defaults = {
+        each.name: each.default if each.default_factory is MISSING else each.default_factory()
         for each in fields(owner)
-        if each.default_factory is not MISSING
     }
 
     def decorate(function: F) -> F:
@@ -86,11 +78,7 @@ def shows_keywords(keywords: type, owner: type) -> Callable[[F], F]:
 def read_options(
     options: Mapping[str, Option], assigned: Mapping[str, Any], whose: str
 ) -> dict[str, Any]:
-    """Convert the given options to their annotated types.
-
-    Raises:
-        FdrdError: an option is unknown or given twice, or its value has another type.
-    """
+    """Convert options to their annotated types; raise `FdrdError` if one is unknown, repeated, or of another type."""
     values = {}
     for alias, value in assigned.items():
         name = alias if alias in options else ALIASES.get(alias, alias)
@@ -105,8 +93,7 @@ def read_options(
 def split_assignments(texts: Iterable[str], flag: str) -> dict[str, str]:
     """Parse `name=value` texts, as given after `-M` or `-T`.
 
-    Raises:
-        FdrdError: a text has no `=`, or a name is repeated.
+    Raise `FdrdError` if a text has no `=`, or a name is repeated.
 
     >>> split_assignments(["depth=3", "coop.n_ctx=4"], "-M")
     {'depth': '3', 'coop.n_ctx': '4'}
@@ -176,12 +163,5 @@ def documented(doc: str) -> dict[str, str]:
     {'depth': 'how many layers.', 'n': 'number.'}
     """
     section = re.search(r"^(?:Args|Attributes):\n((?:    .*\n?|\n(?=    ))*)", doc, re.MULTILINE)
-    texts: dict[str, str] = {}
-    name = ""
-    for line in section[1].splitlines() if section else []:
-        if start := re.match(r"    (\w+): (.*)", line):
-            name = start[1]
-            texts[name] = start[2].strip()
-        elif name and line.strip():
-            texts[name] += " " + line.strip()
-    return texts
+    joined = re.sub(r"\s*\n {5,}", " ", section[1] if section else "")
+    return dict(re.findall(r"^ {4}(\w+): (.*)", joined, re.MULTILINE))

@@ -1,16 +1,23 @@
 """All reason codes of rejected records, and all rule codes of records that were fixed.
 
-`rejected.jsonl` and the manifest use these codes, and `fdrd build --reasons` lists them. `fdrd.policy` decides
-what happens for each reason.
+`rejected.jsonl` and the manifest use these codes, and `fdrd build --reasons` lists them. A policy maps all keys of
+`REASONS` to actions: keep and report the record, drop it, or fail the build. A record that is kept in spite of a reason
+has the reason among its `rules`, and the manifest counts it as reported.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Literal, cast, get_args
 
 from msgspec import Struct
 
+from fdrd.errors import FdrdError
+from fdrd.options import closest
+from fdrd.record import Record
+
 Action = Literal["keep", "drop", "fail"]
+Policy = Mapping[str, Action]
 
 REASONS: dict[str, str] = {
     "unreadable_annotations": "the annotation file or line is not in the expected format",
@@ -72,8 +79,7 @@ KEEPABLE: dict[str, Action] = {
 }
 """Reasons that leave a usable record, with the default action. All other reasons drop the record."""
 
-CAPTION_FROM_REVIEW = "caption_from_review"
-"""The rule of a record whose caption a reviewer wrote."""
+CAPTION_FROM_REVIEW = "caption_from_review"  # the rule of a record whose caption a reviewer wrote
 
 RULES: dict[str, str] = {
     CAPTION_FROM_REVIEW: "a reviewer wrote the caption, because the source has none",
@@ -108,19 +114,12 @@ RULES: dict[str, str] = {
 
 
 class Rejection(Struct, frozen=True, gc=False):
-    """A record that was read and rejected.
+    """A record that was read and rejected."""
 
-    Attributes:
-        file: annotation file (or the image if there is none), relative to the source root.
-        key: key or line in the file.
-        reason: a key of `REASONS`.
-        detail: what a reader needs to fix it.
-    """
-
-    file: str
-    key: str
-    reason: str
-    detail: str = ""
+    file: str  # annotation file (or the image if there is none), relative to the source root
+    key: str  # key or line in the file
+    reason: str  # a key of `REASONS` or `REVIEW_REASONS`
+    detail: str = ""  # what a reader needs to fix it
 
     def __post_init__(self) -> None:
         if self.reason not in REASONS and self.reason not in REVIEW_REASONS:
@@ -129,3 +128,64 @@ class Rejection(Struct, frozen=True, gc=False):
     def __str__(self) -> str:
         begin = f"{' '.join(filter(None, (self.file, self.key)))}: "
         return f"{begin}{self.detail.removeprefix(begin)}"
+
+
+def default_action(reason: str) -> Action:
+    """Return the action for a reason unless the user chooses another."""
+    return KEEPABLE.get(reason, "drop")
+
+
+def resolve(chosen: Mapping[str, str]) -> dict[str, Action]:
+    """Return the complete policy: the chosen actions, and the defaults for all other reasons.
+
+    Raise `FdrdError` if the reason or the action is unknown, or a record without a usable image or caption would be
+    kept.
+
+    >>> resolve({"image_in_other_split": "fail"})["image_in_other_split"]
+    'fail'
+    """
+    policy = {reason: default_action(reason) for reason in REASONS}
+    for reason, action in chosen.items():
+        choice = f"`policy` {reason}={action}"
+        if reason not in REASONS:
+            raise FdrdError(f"{choice}: unknown reason {reason!r}{_suggestion(reason, REASONS)}")
+        if action not in get_args(Action):
+            close = _suggestion(action, get_args(Action))
+            raise FdrdError(f"{choice}: the action must be keep, drop or fail{close}")
+        if action == "keep" and reason not in KEEPABLE:
+            raise FdrdError(
+                f"{choice}: such a record cannot be kept ({REASONS[reason]}); choose drop or fail"
+            )
+        policy[reason] = cast(Action, action)
+    return policy
+
+
+def parse(options: Iterable[str]) -> dict[str, Action]:
+    """Return the complete policy for `REASON=ACTION` options; a later option overrides an earlier one.
+
+    Raise `FdrdError` if an option has another form, or `resolve` rejects it.
+
+    >>> parse(["duplicate_pair=keep"])["duplicate_pair"]
+    'keep'
+    """
+    chosen: dict[str, str] = {}
+    for option in options:
+        reason, equals, action = (part.strip() for part in option.partition("="))
+        if not (reason and equals and action):
+            raise FdrdError(
+                f"`policy` {option!r}: give REASON=keep, REASON=drop or REASON=fail, e.g. "
+                "caption_in_other_split=drop; `fdrd build --reasons` lists them"
+            )
+        chosen[reason] = action
+    return resolve(chosen)
+
+
+def reject(record: Record, reason: str, detail: str) -> Rejection:
+    """Return the rejection of a record, located by the annotation that it came from."""
+    file, _, key = record.source.origin.partition(": ")
+    return Rejection(file, key, reason, detail)
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    close = closest(name, known)
+    return f"; did you mean {close}?" if close else "; `fdrd build --reasons` lists them"

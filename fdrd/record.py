@@ -11,14 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from msgspec import Struct, convert, to_builtins
+from msgspec import Struct, convert
 
 Split = Literal["train", "validation", "test", ""]
 Kind = Literal["category", "attribute"]
 KINDS: tuple[Kind, ...] = ("category", "attribute")
 Scalar = str | int | float | bool
-Labels = dict[tuple[str, str], str]
-"""(domain, category) -> name of the class label."""
+Labels = dict[tuple[str, str], str]  # (domain, category) -> name of the class label
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -72,19 +71,12 @@ class ImageRef(Struct, frozen=True, gc=False):
 
 
 class Source(Struct, frozen=True, gc=False):
-    """Provenance of a pair.
+    """Provenance of a pair."""
 
-    Attributes:
-        file: path of the image below the source root.
-        sha256: digest of the image file.
-        license: SPDX identifier, or `unknown`.
-        origin: annotation file of the caption, and the key or line in it.
-    """
-
-    file: str
-    sha256: str = ""
-    license: str = "unknown"
-    origin: str = ""
+    file: str  # path of the image below the source root
+    sha256: str = ""  # digest of the image file
+    license: str = "unknown"  # SPDX identifier
+    origin: str = ""  # annotation file of the caption, and the key or line in it
 
 
 class Record(Struct, frozen=True, gc=False):
@@ -126,15 +118,7 @@ class TaggedCaption(Struct, frozen=True, gc=False):
     meta_category: str = ""
 
 
-def to_json(record: Record) -> dict[str, Any]:
-    """Return the record as JSON (`schemas/record.schema.json`).
-
-    >>> pair = Record("d/1", ImageRef("1.jpg"), "A cat.", "cat", Source("1.jpg"))
-    >>> from_json(to_json(pair)) == pair
-    True
-    """
-    value: dict[str, Any] = to_builtins(record)
-    return value
+Captions = Sequence[Record | TaggedCaption]
 
 
 def id_in_domain(record: Record) -> str:
@@ -146,21 +130,6 @@ def id_in_domain(record: Record) -> str:
     'a/1.jpg'
     """
     return record.id.removeprefix(f"{record.domain}/")
-
-
-def all_texts(record: Record) -> list[str]:
-    """Return all strings of a record."""
-    image, source = record.image, record.source
-    strings = [record.id, image.path, image.member, record.caption, record.category, record.domain]
-    strings += [record.meta_category, record.group, record.split]
-    strings += [source.file, source.sha256, source.license, source.origin]
-    for span in record.attributes:
-        strings += [span.type, span.value]
-    for negative in record.negatives:
-        strings += [negative.caption, negative.category, negative.attribute_type or ""]
-    strings += [partner.id for partner in record.natural_pairs]
-    strings += record.extra
-    return strings + [value for value in record.extra.values() if isinstance(value, str)]
 
 
 def from_json(value: dict[str, Any]) -> Record:

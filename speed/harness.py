@@ -15,12 +15,14 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Run:
-    """One finished process and its children: wall and processor seconds, peak memory (PSS), output."""
+    """One finished process and its children: wall and processor seconds, peak memory (PSS), exit code and output."""
 
     seconds: float
     cpu_seconds: float
     peak_bytes: int
+    code: int
     stdout: str
+    stderr: str
 
 
 def describe_machine() -> str:
@@ -28,14 +30,24 @@ def describe_machine() -> str:
     return f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
 
 
-def run_python(arguments: Sequence[str], cache: str) -> Run:
-    """Run Python with empty caches in `cache` and measure it. Peak memory needs Linux."""
-    environment = {**os.environ, "HF_HOME": cache, "FDRD_CACHE": cache, "HF_HUB_OFFLINE": "1"}
-    before, start = os.times(), time.perf_counter()
+def run_python(
+    arguments: Sequence[str], cache: str, folder: str | None = None, check: bool = True
+) -> Run:
+    """Run Python in a folder, offline, with empty caches in `cache`, and measure it. Peak memory needs Linux.
+
+    With `check`, an exit code above 0 ends this script.
+    """
+    code = str(Path(__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": code, "HF_HOME": cache, "FDRD_CACHE": cache}
+    before, start, peak = os.times(), time.perf_counter(), 0
     with subprocess.Popen(
-        [sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**environment, "HF_HUB_OFFLINE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=None if check else subprocess.PIPE,
+        text=True,
     ) as process:
-        peak = 0
 
         def watch() -> None:
             nonlocal peak
@@ -43,15 +55,14 @@ def run_python(arguments: Sequence[str], cache: str) -> Run:
                 peak = max(peak, proportional_bytes(process.pid))
                 time.sleep(0.5)
 
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        stdout = process.stdout.read() if process.stdout else ""
-        watcher.join()
+        threading.Thread(target=watch, daemon=True).start()
+        stdout, stderr = process.communicate()
     seconds, after = time.perf_counter() - start, os.times()
-    if process.returncode:
+    if check and process.returncode:
         sys.exit(f"{' '.join(arguments)} failed with exit code {process.returncode}")
     used = after.children_user + after.children_system
-    return Run(seconds, used - before.children_user - before.children_system, peak, stdout)
+    used -= before.children_user + before.children_system
+    return Run(seconds, used, peak, process.returncode, stdout, stderr or "")
 
 
 def proportional_bytes(pid: int) -> int:

@@ -1,29 +1,33 @@
-"""Make 60 natural mistakes, and print the answer and the time of each.
+"""Make 60 natural mistakes, and print the answer and the time of each; or time the start of every command.
 
     python speed/mistakes.py [PATTERN]
+    python speed/mistakes.py --starts [ROUNDS]
 
 Each is a process of its own, in a folder with a source, a dataset and results. An answer has one line and the exit
 code 2, and takes at most two processor seconds; the others are marked. PATTERN selects mistakes.
+
+`--starts` times what a user waits for before anything happens: `--help` of each command, beside bare Python. It prints
+the median seconds by the clock, and processor seconds, which other work disturbs less.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
 import sys
 import tempfile
-import time
+from collections import defaultdict
 from pathlib import Path
+from statistics import median
 
-from harness import describe_machine
+from harness import Run, describe_machine, run_python
 
-import fdrd
+from fdrd.commands import COMMANDS
 
 LIMIT = 2.0
 """Processor seconds that an answer may take."""
 
+PYTHON = {"python -c pass": ["-c", "pass"], "python -c 'import typer'": ["-c", "import typer"]}
 MISTAKES = """
 bench
 bench nope -m zero_shot
@@ -110,7 +114,7 @@ def prepare(home: Path) -> None:
         "build raw --workers 1 --backbone embedded",
         "bench data/fdrd random --no-hard-negatives",
     ):
-        start(words, home).check_returncode()
+        fdrd(words, str(home), check=True)
     (home / "raw" / "a.txt").write_text("text")
     (home / "bad.toml").write_text(
         'data = "data/fdrd"\nmethods = [{ method = "coop", options = { nctx = 3 } }]\n'
@@ -119,28 +123,40 @@ def prepare(home: Path) -> None:
 
 def answered(line: str, home: str) -> bool:
     """Make a mistake, print its answer, and return whether it is one line in time."""
-    begun, before = time.perf_counter(), os.times()
-    done = start(line, Path(home))
-    clock, after = time.perf_counter() - begun, os.times()
-    used = after.children_user + after.children_system
-    seconds = used - before.children_user - before.children_system
+    done = fdrd(line, home)
     lines = [each for each in done.stderr.splitlines() if not each.startswith("Dataset: ")]
-    good = done.returncode == 2 and len(lines) == 1 and seconds <= LIMIT
-    print(f"{' ' if good else '!'} {done.returncode} {clock:5.2f} {seconds:5.2f}  {line}")
+    good = done.code == 2 and len(lines) == 1 and done.cpu_seconds <= LIMIT
+    times = f"{done.seconds:5.2f} {done.cpu_seconds:5.2f}"
+    print(f"{' ' if good else '!'} {done.code} {times}  {line}")
     for each in lines:
         print(f"{'':13}{each[:160]}")
     return good
 
 
-def start(line: str, home: Path) -> subprocess.CompletedProcess[str]:
+def fdrd(line: str, home: str, check: bool = False) -> Run:
     """Run a command in a folder, offline, with its caches there."""
-    code, cache = str(Path(fdrd.__file__).parents[1]), str(home / "cache")
-    environment = {**os.environ, "PYTHONPATH": code, "HF_HOME": cache, "FDRD_CACHE": cache}
-    return subprocess.run(
-        [sys.executable, "-m", "fdrd", *shlex.split(line)],
-        cwd=home, env={**environment, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return run_python(["-m", "fdrd", *shlex.split(line)], f"{home}/cache", home, check)
+
+
+def starts(rounds: int = 5) -> None:
+    """Print both times of each program, and the processor time as a multiple of that of bare Python."""
+    names = [name.split(".")[-1] for group in COMMANDS.values() for name in group]
+    lines = ["--version", "--help", *(f"{name} --help" for name in names)]
+    programs = PYTHON | {f"fdrd {line}": ["-m", "fdrd", *line.split()] for line in lines}
+    print(f"{describe_machine()}, {rounds} rounds; clock and processor seconds")
+    taken = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, arguments in rounds * [*programs.items()]:
+            done = run_python(arguments, folder, folder, check=False)
+            taken[name].append((done.seconds, done.cpu_seconds))
+    bare = median(cpu for _, cpu in taken["python -c pass"])
+    for name, times in taken.items():
+        clock, cpu = (median(each) for each in zip(*times, strict=True))
+        print(f"{name:40} {clock:6.2f} {cpu:6.2f}  {cpu / bare:5.1f} times")
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--starts"]:
+        starts(*map(int, sys.argv[2:]))
+    else:
+        main()

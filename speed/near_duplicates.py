@@ -12,8 +12,8 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from itertools import product
+from collections.abc import Callable, Collection, Mapping
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
@@ -27,22 +27,16 @@ SAMPLE, MAX_PIXELS = 300, 50_000_000
 Photo = Image.Image
 
 
-def cropped(image: Photo, left: float, top: float, right: float, bottom: float) -> Photo:
-    """Cut these shares off the sides."""
+def cropped(image: Photo, left: float, others: float) -> Photo:
+    """Cut these shares off the left side, and off each other side."""
     width, height = image.size
-    box = (left * width, top * height, (1 - right) * width, (1 - bottom) * height)
-    left, top, right, bottom = map(round, box)
-    return image.crop((left, top, right, bottom))
+    end = (round((1 - others) * width), round((1 - others) * height))
+    return image.crop((round(left * width), round(others * height), *end))
 
 
 def scaled(image: Photo, x: float, y: float) -> Photo:
     """Resize an image."""
     return image.resize((max(1, round(image.width * x)), max(1, round(image.height * y))))
-
-
-def curved(image: Photo, gamma: float) -> Photo:
-    """Change the gamma."""
-    return image.point([round(255 * (level / 255) ** gamma) for level in range(256)] * 3)
 
 
 def noisy(image: Photo) -> Photo:
@@ -74,11 +68,9 @@ def letters(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(max(8, round(size)))
 
 
-def framed(image: Photo, share: float, color: str) -> Photo:
-    """Add a border; `share` is that of the width and of the height at each side."""
-    return ImageOps.expand(
-        image, (round(share * image.width), round(share * image.height)), fill=color
-    )
+def framed(image: Photo, color: str) -> Photo:
+    """Add a border of 4 % of the width and of the height at each side."""
+    return ImageOps.expand(image, (round(0.04 * image.width), round(0.04 * image.height)), color)
 
 
 QUALITY = {"JPEG of quality 75": 75, "JPEG of quality 30": 30, "JPEG of quality 10": 10}
@@ -96,27 +88,21 @@ CHANGES: dict[str, Callable[[Photo], Photo]] = {
     "contrast x 1.4": lambda image: ImageEnhance.Contrast(image).enhance(1.4),
     "brightness x 0.6": lambda image: ImageEnhance.Brightness(image).enhance(0.6),
     "brightness x 1.4": lambda image: ImageEnhance.Brightness(image).enhance(1.4),
-    "gamma 1.5": lambda image: curved(image, 1.5),
+    "gamma 1.5": lambda image: image.point([round(255 * (n / 255) ** 1.5) for n in range(256)] * 3),
     "watermark across the middle": watermarked,
     "label in a corner": labeled,
-    "cropped by 2 % on all sides": lambda image: cropped(image, 0.02, 0.02, 0.02, 0.02),
-    "cropped by 5 % on all sides": lambda image: cropped(image, 0.05, 0.05, 0.05, 0.05),
-    "cropped by 5 % on the left": lambda image: cropped(image, 0.05, 0, 0, 0),
-    "cropped by 10 % on all sides": lambda image: cropped(image, 0.1, 0.1, 0.1, 0.1),
-    "black border of 4 %": lambda image: framed(image, 0.04, "black"),
-    "white border of 4 %": lambda image: framed(image, 0.04, "white"),
+    "cropped by 2 % on all sides": lambda image: cropped(image, 0.02, 0.02),
+    "cropped by 5 % on all sides": lambda image: cropped(image, 0.05, 0.05),
+    "cropped by 5 % on the left": lambda image: cropped(image, 0.05, 0),
+    "cropped by 10 % on all sides": lambda image: cropped(image, 0.1, 0.1),
+    "black border of 4 %": lambda image: framed(image, "black"),
+    "white border of 4 %": lambda image: framed(image, "white"),
     "rotated by 2 degrees": lambda image: image.rotate(2, Image.Resampling.BICUBIC),
     "rotated by 90 degrees": lambda image: image.transpose(Image.Transpose.ROTATE_90),
     "mirrored": ImageOps.mirror,
-    "mirrored, cropped by 3 %": lambda image: cropped(
-        ImageOps.mirror(image), 0.03, 0.03, 0.03, 0.03
-    ),
+    "mirrored, cropped by 3 %": lambda image: cropped(ImageOps.mirror(image), 0.03, 0.03),
 }
 """Copies are saved as JPEG of quality 90 unless `QUALITY` says otherwise."""
-
-
-Linked = Mapping[str, set[str]]
-"""By image, the images that it is linked with."""
 
 
 def main(folder: Path) -> None:
@@ -155,38 +141,32 @@ def write_copies(files: list[Path], folder: Path) -> dict[str, str]:
     return original
 
 
-def find_links(folder: Path) -> Linked:
-    """Return the links between near duplicates and mirror images."""
+def find_links(folder: Path) -> dict[str, set[str]]:
+    """Return by image the near duplicates and mirror images that it is linked with, in both directions."""
     checks = {
         file.name: check_image_bytes(file.read_bytes(), MAX_PIXELS) for file in folder.iterdir()
     }
-    pairs: list[tuple[str, str]] = []
+    links: dict[str, set[str]] = defaultdict(set)
     for graph in find_near_images({name: check.features for name, check in checks.items()}):
         images = defaultdict(list)
         for name, node in graph.node.items():
             images[node].append(name)
         for node, others in graph.neighbors.items():
-            for other in others:
-                pairs += product(images[node], images[other])
-    return linked(pairs)
-
-
-def linked(pairs: Iterable[tuple[str, str]]) -> Linked:
-    """Return symmetric links."""
-    links: dict[str, set[str]] = defaultdict(set)
-    for one, other in pairs:
-        links[one].add(other)
-        links[other].add(one)
+            for one, another in product(images[node], chain(*(images[each] for each in others))):
+                links[one].add(another)
+                links[another].add(one)
     return links
 
 
-def score(copies: list[str], original: Mapping[str, str], links: Linked) -> str:
+def score(
+    copies: list[str], original: Mapping[str, str], links: Mapping[str, Collection[str]]
+) -> str:
     """Return the recall, and the number of false links."""
     right = sum(original[copy] in links.get(copy, ()) for copy in copies)
     wrong = 0
     for copy in copies:
         family = {original[copy], *links.get(original[copy], ())}
-        wrong += len(links.get(copy, set()) - original.keys() - family)
+        wrong += len({*links.get(copy, ())} - original.keys() - family)
     return f"{100 * right / len(copies):.0f} %, {wrong}"
 
 

@@ -22,8 +22,8 @@ from harness import interleave, median_ratio
 
 from benchmark import FrozenFeatures, Prompts, get_method, info_nce, load_backbone
 from benchmark.models.image_batches import PixelCache
+from benchmark.training.learners import CoupledPrompts
 from benchmark.training.loop import Batch, batches
-from benchmark.training.prompt_learners import CoupledPrompts
 from fdrd.dataset import load_view
 
 

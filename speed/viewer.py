@@ -23,31 +23,25 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pyarrow as pa
+from harness import proportional_bytes
 from msgspec import convert
 
 from fdrd.files.atomic import sha256_of
-from fdrd.storage.manifest import digest_of_shards
-from fdrd.storage.manifest_types import Shard
+from fdrd.storage.manifest import Shard, digest_of_shards
 from fdrd.storage.shard_file import class_names, read_batches
 from fdrd.viewer.index import Index, open_index
 
 KINDS = ("first page", "one filter", "two filters", "search and filter", "later page", "review")
-MEANING = ("by meaning", "by meaning and filter", "map", "points of the map")
 
 
 def main() -> None:
     """Run the clients and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("dataset", type=Path)
-    parser.add_argument("--clients", type=int, default=20)
-    parser.add_argument("--requests", type=int, default=50, help="of each client")
-    parser.add_argument(
-        "--meaning", action="store_true", help="search by meaning, too, once the features are there"
-    )
-    parser.add_argument("--pause", type=float, default=0.0, help="mean seconds between requests")
-    parser.add_argument(
-        "--rows", type=int, default=0, help="repeat the rows, with other ids and categories"
-    )
+    add = parser.add_argument
+    add("dataset", type=Path)
+    add("--clients", type=int, default=20)
+    add("--requests", type=int, default=50, help="of each client")
+    add("--rows", type=int, default=0, help="repeat the rows, with other ids and categories")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=os.environ.get("FDRD_SPEED_DIR")) as folder:
         if options.rows:
@@ -80,11 +74,8 @@ def _repeat(source: Path, folder: Path, rows: int) -> None:
                 columns = {"id": ids, "category": pa.array(codes), "image": image}
                 arrays = [columns.get(name, table[name]) for name in schema.names]
                 stream.write_table(pa.Table.from_arrays(arrays, schema=schema))
-        shard |= {
-            "rows": times * shard["rows"],
-            "bytes": path.stat().st_size,
-            "sha256": sha256_of(path),
-        }
+        shard["rows"] *= times
+        shard |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     manifest["digest"] = digest_of_shards(convert(manifest["shards"], list[Shard]))
     manifest["categories"] = class_names(schema)
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -93,9 +84,8 @@ def _repeat(source: Path, folder: Path, rows: int) -> None:
 def _measure(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     index = open_index(options.dataset)
-    print(
-        f"index of {index.columns.size:,} rows opened (or built) in {time.perf_counter() - started:.1f} s"
-    )
+    seconds = time.perf_counter() - started
+    print(f"index of {index.columns.size:,} rows opened (or built) in {seconds:.1f} s")
     command = [sys.executable, *"-m fdrd view --port 0 --no-browser".split(), str(options.dataset)]
     command += ["--review", "speed"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -113,18 +103,15 @@ def _measure(options: argparse.Namespace) -> None:
 def _run(
     index: Index, port: int, token: str, options: argparse.Namespace
 ) -> dict[str, list[float]]:
-    kinds = KINDS + (MEANING if options.meaning else ())
-    times: dict[str, list[float]] = {kind: [] for kind in kinds}
+    times: dict[str, list[float]] = {kind: [] for kind in KINDS}
 
-    def client(number: int) -> None:
-        chance = random.Random(number)
+    def client(seed: int) -> None:
+        chance = random.Random(seed)
         connection = HTTPConnection("127.0.0.1", port, timeout=60)
         headers = {"Cookie": f"fdrd_view_{port}={token}"}
         for _ in range(options.requests):
-            kind = chance.choice(kinds)
-            page = {"map": "map", "points of the map": "map/points", "review": "review"}.get(
-                kind, ""
-            )
+            kind = chance.choice(KINDS)
+            page = "review" if kind == "review" else ""
             path = f"/{page}?{urlencode(_query(index, kind, chance))}"
             before = time.perf_counter()
             connection.request("GET", path, headers=headers)
@@ -132,12 +119,10 @@ def _run(
             answer.read()
             times[kind].append(time.perf_counter() - before)
             assert answer.status == 200, path
-            time.sleep(chance.expovariate(1 / options.pause) if options.pause else 0)
 
     warm = HTTPConnection("127.0.0.1", port, timeout=60)
     while True:
-        path = "/map" if options.meaning else "/"
-        warm.request("GET", path, headers={"Cookie": f"fdrd_view_{port}={token}"})
+        warm.request("GET", "/", headers={"Cookie": f"fdrd_view_{port}={token}"})
         if b"Reading the images once" not in warm.getresponse().read():
             break
         time.sleep(1)
@@ -163,9 +148,6 @@ def _query(index: Index, kind: str, chance: random.Random) -> list[tuple[str, st
     if kind == "search and filter":
         value = chance.choice(labels["value"] or ["none"]).partition(": ")[2]
         return [("q", value), one("split")]
-    if kind.startswith("by meaning"):
-        word = ("q", chance.choice(labels["value"] or ["none"]).partition(": ")[2])
-        return [word, ("similar", "backbone"), *([one("split")] if "filter" in kind else [])]
     if kind == "review":
         return [one("split"), ("queue", "stratified")]
     if kind == "later page":
@@ -178,17 +160,9 @@ def _report(times: dict[str, list[float]], pid: int) -> None:
     for name, several in (*times.items(), ("all", everything)):
         ordered = sorted(several)
         p50, p95 = (1000 * ordered[int(share * (len(ordered) - 1))] for share in (0.5, 0.95))
-        print(
-            f"{name:18} {len(ordered):6,} requests  median {p50:6.1f} ms  95th percentile {p95:6.1f} ms"
-        )
-    status = Path(f"/proc/{pid}/smaps_rollup")
-    if status.is_file():
-        sizes = {
-            line.split()[0]: int(line.split()[1]) for line in status.read_text().splitlines()[1:]
-        }
-        print(
-            f"memory of the server: {sizes['Pss:'] / 1024:.0f} MiB PSS, {sizes['Rss:'] / 1024:.0f} MiB RSS"
-        )
+        latency = f"median {p50:6.1f} ms  95th percentile {p95:6.1f} ms"
+        print(f"{name:18} {len(ordered):6,} requests  {latency}")
+    print(f"memory of the server: {proportional_bytes(pid) / 2**20:.0f} MiB PSS")
 
 
 if __name__ == "__main__":

@@ -23,15 +23,22 @@ def run_fdrd(*arguments):
     return code, printed.getvalue(), told.getvalue()
 
 
+def run_python(*arguments, **options):
+    """Run Python in a process of its own, which has to end well unless `check=False`; return what it printed."""
+    options = {"check": True, "capture_output": True, "text": True} | options
+    return subprocess.run([sys.executable, *map(str, arguments)], **options)
+
+
 def start_fdrd(folder, *arguments, **variables):
     """Start a command in a folder, with its caches there and without the Hub."""
+    cache = {"HF_HOME": str(folder / "cache"), "FDRD_CACHE": str(folder / "cache" / "fdrd")}
     environment = {
         **os.environ,
-        **{"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        **{"HF_HOME": str(folder / "cache"), "FDRD_CACHE": str(folder / "cache" / "fdrd")},
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        **cache,
         **variables,
     }
-    return subprocess.Popen(
-        [sys.executable, "-m", "fdrd", *map(str, arguments)],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-m", "fdrd", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=folder, env=environment, **output)

@@ -11,7 +11,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: faster for tens
 
 import pytest
 from file_server import server
-from hub_server import WRITER, Hub
+from hub_server import Hub
 
 __all__ = ["server"]
 
@@ -44,6 +44,15 @@ def clip_parts():
     from tests.tiny import clip_model, image_processor, tokenizer
 
     return lambda seed=0: (clip_model(seed), tokenizer(), image_processor())
+
+
+@pytest.fixture(scope="session")
+def saved_clip(tmp_path_factory, clip_parts):
+    """The folder of the tiny CLIP."""
+    folder = tmp_path_factory.mktemp("clip")
+    for part in clip_parts():
+        part.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -97,11 +106,6 @@ def hub(monkeypatch):
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         yield running
         close_session()
-
-
-@pytest.fixture
-def writer_token():
-    return WRITER
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fdrd.curation.near_duplicates import NearImages
-from fdrd.curation.pair_table import pair_table
-from fdrd.curation.source_contents import CheckedImage, SourceWriter
+from fdrd.curation.pair_table import CheckedImage, SourceWriter, pair_table
 from fdrd.files.struct_table import StructWriter
 from fdrd.images.check import ImageCheck
 from fdrd.record import Record
@@ -50,10 +49,7 @@ def curated(function, items, *arguments, checks=None):
             return [by_number(pairs, near) for near in argument]
         return by_number(pairs, argument) if isinstance(argument, NearImages) else argument
 
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        contents_of(items, folder, checks) as contents,
-    ):
+    with tempfile.TemporaryDirectory() as folder, contents_of(items, folder, checks) as contents:
         pairs = pair_table(contents)
         function(pairs, *map(renamed, arguments))
         return outcome(pairs)

@@ -19,13 +19,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from archives import tar
 from PIL import Image, PngImagePlugin
 
 SECRET = "TOP-SECRET-OUTSIDE"  # in files outside the source; must be in no output
 LONG = "A wren sings. " * 750_000  # 10 MB
 DEEP = "[" * 100_000
 
-KEPT = "kept"
+KEPT, UNREADABLE = "kept", "unreadable_annotations"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,12 @@ class Corpus:
         self.write(f"folder/wren/{mark}.{ending}", data)
         self.write(f"folder/wren/{mark}.txt", f"A wren that is called {mark}.")
 
+    def text(self, data, *outcomes):
+        """Write a good image with a bad text."""
+        mark = self.expect(*outcomes)
+        self.write(f"folder/wren/{mark}.png", noise_image(len(self.inputs)))
+        self.write(f"folder/wren/{mark}.txt", data)
+
     def line(self, text, *outcomes, file="folder/metadata.jsonl"):
         """Add a metadata line for a good image; `MARK` in it becomes the mark."""
         mark = self.expect(*outcomes)
@@ -87,23 +94,30 @@ class Corpus:
     def sample(self, text, *outcomes, ending="txt"):
         """Add a good image with a bad text to the archive."""
         mark = self.expect(*outcomes)
-        for name, data in (
-            (f"{mark}.png", noise_image(len(self.inputs))),
-            (f"{mark}.{ending}", text),
-        ):
-            self.members.append((tarfile.TarInfo(f"wren/{name}"), data))
+        image = tarfile.TarInfo(f"wren/{mark}.png")
+        self.members.append((image, noise_image(len(self.inputs))))
+        self.members.append((tarfile.TarInfo(f"wren/{mark}.{ending}"), text))
 
     def file(self, path, data, *outcomes):
-        """Write a file with the mark in its name."""
+        """Write a file with the mark in its name; return the mark."""
         mark = self.expect(*outcomes)
         text = data.replace("MARK", mark) if isinstance(data, str) else data
         self.write(path.replace("MARK", mark), text)
+        return mark
+
+    def table(self, columns, *outcomes):
+        """Write a Parquet file with the mark in its name."""
+        file = io.BytesIO()
+        pq.write_table(pa.table(columns), file, compression="zstd")
+        self.file("rows/MARK.parquet", file.getvalue(), *outcomes)
 
     def link(self, path, to, *outcomes):
-        """Create a symbolic link with the mark in its name."""
-        file = self.root / path.replace("MARK", self.expect(*outcomes))
+        """Create a symbolic link with the mark in its name; return the mark."""
+        mark = self.expect(*outcomes)
+        file = self.root / path.replace("MARK", mark)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.symlink_to(to)
+        file.symlink_to(to.replace("MARK", mark) if isinstance(to, str) else to)
+        return mark
 
 
 def noise_image(seed, form="PNG", size=(32, 24), **options):
@@ -180,31 +194,24 @@ def _bombs(corpus):
     profile = (b"iCCP", b"x\0\0" + zlib.compress(bytes(10**8), 9))
     corpus.image(png(4, 4, bytes(52), profile), KEPT, "image_broken", ending="png")
     gif = b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + b"\xf0\0\0" + bytes(6) + b",\0\0\0\0"
-    corpus.image(gif + struct.pack("<HH", 65_535, 65_535) + b"\0\2\2L\1\0;",
-                 "image_too_large", ending="gif")  # fmt: skip
-    mark = corpus.expect("unreadable_annotations")
-    table = pa.table({"image": pa.array(["x.png"] * 3_000_000).dictionary_encode()})
-    corpus.write(f"rows/{mark}.parquet", b"")
-    pq.write_table(table, corpus.root / f"rows/{mark}.parquet", compression="zstd")
+    gif += struct.pack("<HH", 65_535, 65_535) + b"\0\2\2L\1\0;"
+    corpus.image(gif, "image_too_large", ending="gif")
+    images = pa.array(["x.png"] * 3_000_000).dictionary_encode()
+    corpus.table({"image": images}, UNREADABLE)
 
 
 def _truncated(corpus):
     for form, ending in (("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp"), ("TIFF", "tif")):
         data = noise_image(100 + len(form), form, (200, 150))
         corpus.image(data[: len(data) * 2 // 3], "image_broken", "not_an_image", ending=ending)
-    corpus.line('{"file_name": "wren/MARK.png", "capt', "unreadable_annotations",
-                file="folder/robin/metadata.jsonl")  # fmt: skip
+    line, file = '{"file_name": "wren/MARK.png", "capt', "folder/robin/metadata.jsonl"
+    corpus.line(line, UNREADABLE, file=file)
     file = io.BytesIO()
-    pq.write_table(
-        pa.table({"image": [noise_image(110)], "caption": ["A."], "class": ["wren"]}), file
-    )
-    corpus.file("rows/MARK.parquet", file.getvalue()[:-40], "unreadable_annotations")
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        info = tarfile.TarInfo("wren/1.png")
-        info.size = 5000
-        tar.addfile(info, io.BytesIO(bytes(5000)))
-    corpus.file("tars/MARK.tar", archive.getvalue()[:2000], "unreadable_annotations")
+    columns = {"image": [noise_image(110)], "caption": ["A."], "class": ["wren"]}
+    pq.write_table(pa.table(columns), file)
+    corpus.file("rows/MARK.parquet", file.getvalue()[:-40], UNREADABLE)
+    archive = tar({"wren/1.png": bytes(5000)})
+    corpus.file("tars/MARK.tar", archive[:2000], UNREADABLE)
 
 
 def _wrong_endings(corpus):
@@ -213,8 +220,8 @@ def _wrong_endings(corpus):
     corpus.image(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not_an_image")
     corpus.image(b"\0\0\0\x18ftypmp42" + bytes(99), "not_an_image", "image_broken")
     corpus.image(noise_image(120, "PNG"), KEPT, ending="jpg")
-    corpus.file("rows/MARK.parquet", "image,caption\nx,y\n", "unreadable_annotations")
-    corpus.file("tars/MARK.tar", noise_image(121), "unreadable_annotations")
+    corpus.file("rows/MARK.parquet", "image,caption\nx,y\n", UNREADABLE)
+    corpus.file("tars/MARK.tar", noise_image(121), UNREADABLE)
 
 
 def _polyglots(corpus):
@@ -223,13 +230,13 @@ def _polyglots(corpus):
         zipped.writestr("evil.sh", "rm -rf /")
     corpus.image(noise_image(130, "JPEG") + archive.getvalue(), KEPT)
     corpus.image(archive.getvalue() + noise_image(131, "JPEG"), "not_an_image")
-    corpus.image(b"GIF89a/*" + b"\0" * 20 + b"*/=alert(1)//;", "image_broken", "image_too_large",
-                 "not_an_image", ending="gif")  # fmt: skip
+    gif = b"GIF89a/*" + b"\0" * 20 + b"*/=alert(1)//;"
+    corpus.image(gif, "image_broken", "image_too_large", "not_an_image", ending="gif")
     note = PngImagePlugin.PngInfo()
     note.add_text("Comment", "<?php system($_GET['x']); ?><script>alert(1)</script>")
     corpus.image(noise_image(132, "PNG", pnginfo=note), KEPT, ending="png")
-    corpus.image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n" + noise_image(133),
-                 "not_an_image", ending="png")  # fmt: skip
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
+    corpus.image(script + noise_image(133), "not_an_image", ending="png")
 
 
 def _parents(corpus):
@@ -238,7 +245,8 @@ def _parents(corpus):
     name = "..\\\\..\\\\outside\\\\secret.png MARK"
     corpus.line(f'{{"file_name": "{name}", "caption": "A."}}', "path_outside")
     corpus.line('{"file_name": "/etc/MARK.png", "caption": "A."}', "path_outside")
-    corpus.line("../../outside/MARK.png,A wren.", "path_outside", file="rows/pairs.csv")
+    for folder in ("..", f"{corpus.root}/../outside", f"{corpus.outside}"):
+        corpus.line(f"{folder}/secret.png?MARK,A wren.", "path_outside", file="rows/pairs.csv")
     mark = corpus.expect("path_outside")
     place = {"file_name": "secret.png", "file_path": "../../outside/secret.png"}
     corpus.authors.append((mark, {**place, "class_name": "wren", "positive": "A."}))
@@ -248,24 +256,19 @@ def _parents(corpus):
 
 
 def _links(corpus):
-    corpus.link(
-        "folder/wren/MARK.png", corpus.outside / "secret.png", "caption_missing", "path_outside"
-    )
-    mark = corpus.expect("path_outside")
-    (corpus.root / f"folder/wren/{mark}.png").symlink_to("../../../outside/secret.png")
+    secret = corpus.outside / "secret.png"
+    corpus.link("folder/wren/MARK.png", secret, "caption_missing", "path_outside")
+    mark = corpus.link("folder/wren/MARK.png", "../../../outside/secret.png", "path_outside")
     corpus.write(f"folder/wren/{mark}.txt", f"A wren {mark}.")
-    corpus.file("folder/wren/MARK.png", noise_image(140), "path_outside")
-    mark = corpus.inputs[-1].mark
+    mark = corpus.file("folder/wren/MARK.png", noise_image(140), "path_outside")
     (corpus.root / f"folder/wren/{mark}.txt").symlink_to(corpus.outside / "secret.txt")
     corpus.link("folder/MARK/metadata.jsonl", corpus.outside / "secret.jsonl", "path_outside")
     corpus.link("authors/MARK.json", corpus.outside / "secret.json", "path_outside")
     corpus.link("rows/MARK.jsonl", corpus.outside / "secret.jsonl", "path_outside")
     corpus.link("tars/MARK.tar", "../../outside/secret.png", "path_outside")
-    mark = corpus.expect("read_error")
-    (corpus.root / f"folder/wren/{mark}.png").symlink_to(f"{mark}.png")
+    mark = corpus.link("folder/wren/MARK.png", "MARK.png", "read_error")
     corpus.write(f"folder/wren/{mark}.txt", f"A wren {mark}.")
-    mark = corpus.expect("image_missing")
-    (corpus.root / f"folder/{mark}").symlink_to(corpus.outside / "folder")
+    mark = corpus.link("folder/MARK", corpus.outside / "folder", "image_missing")
     text = {"file_name": f"{mark}/1.png", "caption": "A wren."}
     corpus.lines["folder/metadata.jsonl"].append(json.dumps(text))
 
@@ -304,42 +307,35 @@ def _odd_names(corpus):
 
 
 def _long_captions(corpus):
-    text = json.dumps({"file_name": "wren/MARK.png", "caption": LONG})
-    corpus.line(text, "bad_field")
-    text = json.dumps({"file_name": "wren/MARK.png", "caption": "A.", "negatives": [LONG]})
-    corpus.line(text, "bad_field")
-    text = json.dumps({"file_name": "wren/MARK.png", "caption": "A.", "category": LONG})
-    corpus.line(text, "bad_field")
-    mark = corpus.expect("bad_field")
-    corpus.write(f"folder/wren/{mark}.png", noise_image(170))
-    corpus.write(f"folder/wren/{mark}.txt", LONG)
+    for fields in ({"caption": LONG}, {"negatives": [LONG]}, {"category": LONG}):
+        line = {"file_name": "wren/MARK.png", "caption": "A.", **fields}
+        corpus.line(json.dumps(line), "bad_field")
+    corpus.text(LONG, "bad_field")
     corpus.sample(LONG.encode(), "bad_field")
     mark = corpus.expect("bad_field")
     corpus.authors.append((mark, {"file_name": "x.png", "class_name": "wren", "positive": LONG}))
-    corpus.file("rows/MARK.csv", f"image,caption\nwren/good8.png,{LONG}\n",
-                "unreadable_annotations")  # fmt: skip
-    mark = corpus.expect("bad_field")
+    corpus.file("rows/MARK.csv", f"image,caption\nwren/good8.png,{LONG}\n", UNREADABLE)
     columns = {"image": [noise_image(171)], "caption": [LONG], "class": ["wren"]}
-    pq.write_table(pa.table(columns), corpus.root / f"rows/{mark}.parquet")
+    corpus.table(columns, "bad_field")
 
 
 def _deep(corpus):
     text = '{"file_name": "wren/MARK.png", "caption": ' + DEEP
-    corpus.file("folder/MARK/metadata.jsonl", text + "\n", "unreadable_annotations")
+    corpus.file("folder/MARK/metadata.jsonl", text + "\n", UNREADABLE)
     nested = "[" * 500 + "]" * 500
     text = f'{{"file_name": "wren/MARK.png", "caption": "A.", "attributes": {nested}}}'
     corpus.line(text, "bad_field")
-    corpus.file("authors/MARK.json", '{"a": {"positive": ' + DEEP, "unreadable_annotations")
-    corpus.sample(DEEP.encode(), "unreadable_annotations", ending="json")
-    corpus.file("splits/split_zhou_MARK.json", '{"train": ' + DEEP, "unreadable_annotations")
-    corpus.file("folder/MARK/metadata.jsonl", "9" * 10_000 + "\n", "unreadable_annotations")
+    for text in ('{"a": {"positive": ' + DEEP, '["positive"]'):
+        corpus.file("authors/MARK.json", text, UNREADABLE)
+    corpus.sample(DEEP.encode(), UNREADABLE, ending="json")
+    corpus.file("splits/split_zhou_MARK.json", '{"train": ' + DEEP, UNREADABLE)
+    corpus.file("folder/MARK/metadata.jsonl", "9" * 10_000 + "\n", UNREADABLE)
 
 
 def _twice(corpus):
     text = '{"file_name": "wren/MARK.png", "caption": "A.", "caption": "B."}'
     corpus.file("folder/MARK/metadata.jsonl", text + "\n", "bad_field")
-    corpus.file("rows/MARK.csv", "image,caption,caption\nwren/good8.png,A.,B.\n",
-                "unreadable_annotations")  # fmt: skip
+    corpus.file("rows/MARK.csv", "image,caption,caption\nwren/good8.png,A.,B.\n", UNREADABLE)
     corpus.sample(b'{"caption": "A.", "caption": "B."}', "bad_field", ending="json")
     text = '"k_1": {"file_name": "good6.png", "class_name": "wren", "positive": "Twice %d MARK."}'
     mark = corpus.expect("duplicate_id")
@@ -353,15 +349,12 @@ def _twice(corpus):
 
 def _not_utf8(corpus):
     text = b'{"file_name": "wren/MARK.png", "caption": "A \xff wren."}\n'
-    corpus.file("folder/MARK/metadata.jsonl", text, "unreadable_annotations")
-    corpus.file("rows/MARK.csv", b"image,caption\nwren/good8.png,A \xff wren.\n",
-                "unreadable_annotations")  # fmt: skip
-    mark = corpus.expect("unreadable_annotations")
-    corpus.write(f"folder/wren/{mark}.png", noise_image(180))
-    corpus.write(f"folder/wren/{mark}.txt", b"A \xc3\x28 wren.")
-    corpus.sample(b"A \xff wren.", "unreadable_annotations")
+    corpus.file("folder/MARK/metadata.jsonl", text, UNREADABLE)
+    corpus.file("rows/MARK.csv", b"image,caption\nwren/good8.png,A \xff wren.\n", UNREADABLE)
+    corpus.text(b"A \xc3\x28 wren.", UNREADABLE)
+    corpus.sample(b"A \xff wren.", UNREADABLE)
     text = b'{"a_1": {"positive": "A \xff wren."}}'
-    corpus.file("authors/MARK.json", text, "unreadable_annotations")
+    corpus.file("authors/MARK.json", text, UNREADABLE)
     corpus.line('{"file_name": "wren/MARK.png", "caption": "A \\ud800."}', "bad_field")
 
 
@@ -369,16 +362,13 @@ def _sizes(corpus):
     corpus.image(b"", "not_an_image")
     corpus.sample(b"A wren.", "not_an_image")
     corpus.members[-2] = (corpus.members[-2][0], b"")
-    mark = corpus.expect("not_an_image")
-    columns = {"image": [b""], "caption": ["A wren."], "class": ["wren"]}
-    pq.write_table(pa.table(columns), corpus.root / f"rows/{mark}.parquet")
+    corpus.table({"image": [b""], "caption": ["A wren."], "class": ["wren"]}, "not_an_image")
     corpus.image(png(0, 10), "image_broken", "not_an_image", ending="png")
     corpus.image(png(2**31 - 1, 2**31 - 1), "image_too_large", "image_broken", ending="png")
     head = base64.b64decode("/9j/4AAQSkZJRgABAQAAAQABAAD/wAARCP//AAD//wMBIgACEQEDEQH/2Q==")
     corpus.image(head, "image_too_large", "image_broken", "not_an_image")
-    bmp = b"BM" + struct.pack(
-        "<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 2**30, -(2**30), 1, 24, *[0] * 6
-    )
+    fields = (54, 0, 0, 54, 40, 2**30, -(2**30), 1, 24, *[0] * 6)
+    bmp = b"BM" + struct.pack("<IHHIIiiHHIIiiII", *fields)
     corpus.image(bmp, "image_too_large", "image_broken", ending="bmp")
 
 
@@ -393,7 +383,7 @@ def _no_files(corpus):
     (corpus.root / f"folder/wren/{mark}.png").mkdir()
     text = {"file_name": f"wren/{mark}.png", "caption": "A wren."}
     corpus.lines["folder/metadata.jsonl"].append(json.dumps(text))
-    corpus.file("tars/MARK.tar", b"", "unreadable_annotations")
+    corpus.file("tars/MARK.tar", b"", UNREADABLE)
 
 
 def _exported(corpus):
@@ -418,7 +408,4 @@ def _finish(corpus):
     for file, lines in corpus.lines.items():
         corpus.write(file, "\n".join(lines) + "\n")
     corpus.write("authors/all.json", json.dumps(dict(corpus.authors)))
-    with tarfile.open(corpus.root / "tars/0.tar", "w") as archive:
-        for info, data in corpus.members:
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
+    corpus.write("tars/0.tar", tar(corpus.members))

@@ -250,12 +250,16 @@ class _Handler(BaseHTTPRequestHandler):
             if "blobs" in self.query:
                 siblings[-1] |= {"size": file.size, "blobId": file.oid}
                 siblings[-1] |= {"lfs": _large(file)} if file.sha256 else {}
-        return _json({
-            "_id": commit.oid[:24], "id": name, "author": name.split("/")[0], "sha": commit.oid,
-            "private": repository.private, "gated": False, "disabled": False, "tags": [],
-            "downloads": 0, "likes": 0, "createdAt": DATE, "lastModified": DATE,
-            "cardData": _card_data(card.content.decode()), "siblings": siblings,
-        })  # fmt: skip
+        about = {
+            "_id": commit.oid[:24],
+            "id": name,
+            "author": name.split("/")[0],
+            "sha": commit.oid,
+        }
+        about |= {"private": repository.private, "gated": False, "disabled": False, "tags": []}
+        about |= {"downloads": 0, "likes": 0, "createdAt": DATE, "lastModified": DATE}
+        data = _card_data(card.content.decode())
+        return _json({**about, "cardData": data, "siblings": siblings})
 
     def tree(self, kind, name, revision, folder):
         commit = self._repository(kind, name).resolve(revision)
@@ -310,8 +314,8 @@ class _Handler(BaseHTTPRequestHandler):
         for sent in self._sent()["files"]:
             path, known = sent["path"], files.get(sent["path"])
             large = repository.is_large(path, sent["size"], base64.b64decode(sent["sample"]))
-            told.append({"path": path, "uploadMode": "lfs" if large else "regular",
-                         "shouldIgnore": False})  # fmt: skip
+            mode = "lfs" if large else "regular"
+            told.append({"path": path, "uploadMode": mode, "shouldIgnore": False})
             if known:
                 told[-1]["oid"] = known.sha256 or known.oid
         return _json({"files": told})
@@ -387,16 +391,16 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             file = repository.file(revision, path)
         except RefusedError as error:
-            return _json({"error": error.message}, 404, ("X-Error-Code", error.code),
-                         ("X-Error-Message", error.message), ("X-Repo-Commit", oid))  # fmt: skip
+            headers = {"X-Error-Code": error.code, "X-Error-Message": error.message}
+            headers["X-Repo-Commit"] = oid
+            return _json({"error": error.message}, 404, *headers.items())
         if not file.sha256:
             return self._content(file.content, file.oid, ("X-Repo-Commit", oid))
         path = f"/storage/{repository.kind}/{name}/{file.sha256}/{file.size}"
-        return Reply(302, b"", (
-            ("Location", f"{self.hub.storage}{path}?signature={self.hub.sign('GET', path)}"),
-            ("X-Repo-Commit", oid), ("X-Linked-Size", str(file.size)),
-            ("X-Linked-Etag", f'"{file.sha256}"'), ("ETag", f'"{file.sha256}"'),
-        ))  # fmt: skip
+        address = f"{self.hub.storage}{path}?signature={self.hub.sign('GET', path)}"
+        headers = {"Location": address, "X-Repo-Commit": oid, "X-Linked-Size": str(file.size)}
+        headers |= dict.fromkeys(("X-Linked-Etag", "ETag"), f'"{file.sha256}"')
+        return Reply(302, b"", tuple(headers.items()))
 
     def stored(self, kind, name, sha256, size):
         self._signature("GET")
@@ -412,8 +416,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _content(self, content, etag, *headers):
         """Return the content, or the requested range."""
-        headers = (*headers, ("ETag", f'"{etag}"'), ("Accept-Ranges", "bytes"),
-                   ("Content-Type", "application/octet-stream"))  # fmt: skip
+        kind = ("Content-Type", "application/octet-stream")
+        headers = (*headers, ("ETag", f'"{etag}"'), ("Accept-Ranges", "bytes"), kind)
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "").replace(" ", ""))
         if not asked:
             return Reply(200, content, headers)

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -68,13 +69,11 @@ class Layout:
 LAYOUTS = {}
 
 
-def layout(reader, *has, captions=2, name="", **options):
+def layout(reader, *has, captions=2, **options):
     """Register a writer."""
 
-    def register(
-        write,
-    ):
-        LAYOUTS[name or write.__name__] = Layout(write, reader, frozenset(has), captions, options)
+    def register(write):
+        LAYOUTS[write.__name__] = Layout(write, reader, frozenset(has), captions, options)
         return write
 
     return register
@@ -90,9 +89,16 @@ def put(root, path, data):
 
 
 def put_images(root, pairs, folder):
-    """Write all images into a folder."""
+    """Write all images into a folder, whose name may depend on the category."""
     for pair in pairs:
-        put(root, f"{folder}/{pair.name}.png", pair.data)
+        put(root, f"{folder.format(pair.category)}/{pair.name}.png", pair.data)
+
+
+def put_texts(root, pairs, folder):
+    """Write the captions of each image into a text file."""
+    for pair in pairs:
+        path = f"{folder.format(pair.category)}/{pair.name}.txt"
+        put(root, path, "\n".join(pair.captions))
 
 
 def table(rows, separator=","):
@@ -102,59 +108,63 @@ def table(rows, separator=","):
     return file.getvalue()
 
 
+def caption_rows(pairs, prefix):
+    """Yield (path of the image, caption, pair) of each caption; the prefix may depend on the category."""
+    for pair in pairs:
+        for caption in pair.captions:
+            yield f"{prefix.format(pair.category)}{pair.name}.png", caption, pair
+
+
 @layout("table", "category", "split", "photographer")
 def csv_relative_paths(root, pairs):
     put_images(root, pairs, "img")
-    rows = [
-        [f"img/{p.name}.png", c, p.category, p.split, p.photographer]
-        for p in pairs
-        for c in p.captions
-    ]
+    rows = [[i, c, p.category, p.split, p.photographer] for i, c, p in caption_rows(pairs, "img/")]
     put(root, "pairs.csv", table([["image", "caption", "label", "split", "photographer"], *rows]))
 
 
 @layout("table", "category")
 def csv_absolute_paths(root, pairs):
     put_images(root, pairs, "img")
-    rows = [[str(root / f"img/{p.name}.png"), c, p.category] for p in pairs for c in p.captions]
+    rows = [[i, c, p.category] for i, c, p in caption_rows(pairs, f"{root}/img/")]
     put(root, "pairs.csv", table([["path", "text", "species"], *rows]))
+
+
+def put_open_clip(root, pairs, prefix):
+    """Write a table as open_clip reads it."""
+    rows = [[image, caption] for image, caption, _ in caption_rows(pairs, prefix)]
+    put(root, "cc.csv", table([["filepath", "title"], *rows], "\t"))
 
 
 @layout("table")
 def csv_of_open_clip(root, pairs):
     put_images(root, pairs, "images")
-    rows = [[f"images/{p.name}.png", c] for p in pairs for c in p.captions]
-    put(root, "pairs_tab.csv", table([["filepath", "title"], *rows], "\t"))
+    put_open_clip(root, pairs, "images/")
 
 
 @layout("table", "category")
 def csv_of_open_clip_from_another_machine(root, pairs):
     """Absolute paths, as a script of another machine found the images."""
-    for p in pairs:
-        put(root, f"cc/{p.category}/{p.name}.png", p.data)
-    rows = [[f"/home/ann/data/cc/{p.category}/{p.name}.png", c] for p in pairs for c in p.captions]
-    put(root, "cc.csv", table([["filepath", "title"], *rows], "\t"))
+    put_images(root, pairs, "cc/{}")
+    put_open_clip(root, pairs, "/home/ann/data/cc/{}/")
 
 
 @layout("table", "category")
 def csv_with_paths_from_the_folder_above(root, pairs):
-    for p in pairs:
-        put(root, f"{p.category}/{p.name}.png", p.data)
-    rows = [[f"{root.name}/{p.category}/{p.name}.png", c] for p in pairs for c in p.captions]
-    put(root, "cc.csv", table([["filepath", "title"], *rows], "\t"))
+    put_images(root, pairs, "{}")
+    put_open_clip(root, pairs, f"{root.name}/{{}}/")
 
 
 @layout("table", "category", columns=["image=Bild", "caption=Beschreibung", "category=Art"])
 def csv_semicolons_and_own_names(root, pairs):
     put_images(root, pairs, "img")
-    rows = [[f"img/{p.name}.png", c, p.category] for p in pairs for c in p.captions]
+    rows = [[i, c, p.category] for i, c, p in caption_rows(pairs, "img/")]
     put(root, "liste.csv", table([["Bild", "Beschreibung", "Art"], *rows], ";"))
 
 
 @layout("table")
 def csv_utf_16_of_a_spreadsheet(root, pairs):
     put_images(root, pairs, "img")
-    rows = [[f"{p.name}.png", c] for p in pairs for c in p.captions]
+    rows = [[image, caption] for image, caption, _ in caption_rows(pairs, "")]
     put(root, "list.csv", table([["Image", "Caption"], *rows], "\t").encode("utf-16"))
 
 
@@ -198,9 +208,9 @@ def parquet_conversations(root, pairs):
     pq.write_table(pa.table(rows), root / "0.parquet")
 
 
-@layout("saved_dataset", "split", "photographer")
-def save_to_disk_sentences(root, pairs):
-    from datasets import Dataset, DatasetDict
+@layout("saved_dataset", "category", "split", "photographer")
+def save_to_disk_sentences_and_classes(root, pairs):
+    from datasets import ClassLabel, Dataset, DatasetDict
 
     splits = {}
     for split in ("train", "val", "test"):
@@ -209,30 +219,29 @@ def save_to_disk_sentences(root, pairs):
             "image": [{"bytes": p.data, "path": None} for p in some],
             "photographer": [p.photographer for p in some],
             "sentences": [[{"raw": c, "sentid": 0} for c in p.captions] for p in some],
+            "label": [p.category for p in some],
         }
-        splits[split] = Dataset.from_dict(rows)
-    DatasetDict(splits).save_to_disk(root)
+        classes = ClassLabel(names=["robin", "wren"])
+        splits[split] = Dataset.from_dict(rows).cast_column("label", classes)
+    DatasetDict(splits).save_to_disk(root, num_shards={"train": 2, "val": 1, "test": 1})
 
 
 @layout("image_folder", "category")
 def text_files_in_class_folders(root, pairs):
-    for p in pairs:
-        put(root, f"{p.category}/{p.name}.png", p.data)
-        put(root, f"{p.category}/{p.name}.txt", "\n".join(p.captions))
+    put_images(root, pairs, "{}")
+    put_texts(root, pairs, "{}")
 
 
 @layout("image_folder")
 def text_files_in_a_flat_folder(root, pairs):
-    for p in pairs:
-        put(root, f"{p.name}.png", p.data)
-        put(root, f"{p.name}.txt", "\n".join(p.captions))
+    put_images(root, pairs, ".")
+    put_texts(root, pairs, ".")
 
 
 @layout("nested_folders", "category")
 def text_files_in_nested_class_folders(root, pairs):
-    for p in pairs:
-        put(root, f"animals/birds/{p.category}/{p.name}.png", p.data)
-        put(root, f"animals/birds/{p.category}/{p.name}.txt", "\n".join(p.captions))
+    put_images(root, pairs, "animals/birds/{}")
+    put_texts(root, pairs, "animals/birds/{}")
 
 
 @layout("image_folder", "split", "photographer")
@@ -291,8 +300,7 @@ def numbered_class_folders(root, pairs):
     for number, category in enumerate(("robin", "wren"), 1):
         some = [p for p in pairs if p.category == category]
         put_images(root, some, f"{number:03d}.{category}")
-        for p in some:
-            put(root, f"{number:03d}.{category}/{p.name}.txt", "\n".join(p.captions))
+        put_texts(root, some, f"{number:03d}.{category}")
 
 
 @layout("webdataset", "photographer")
@@ -311,11 +319,12 @@ def coco(root, pairs):
         some = [(n, p) for n, p in enumerate(pairs) if p.split == split]
         put_images(root, [p for _, p in some], f"{split}2017")
         texts = [(n, c) for n, p in some for c in p.captions]
-        put(root, f"annotations/captions_{split}2017.json", {
-            "info": {}, "licenses": [],
-            "images": [{"id": n, "file_name": f"{p.name}.png", "photographer": p.photographer} for n, p in some],
-            "annotations": [{"id": i, "image_id": n, "caption": c} for i, (n, c) in enumerate(texts)],
-        })  # fmt: skip
+        images = [
+            {"id": n, "file_name": f"{p.name}.png", "photographer": p.photographer} for n, p in some
+        ]
+        annotations = [{"id": i, "image_id": n, "caption": c} for i, (n, c) in enumerate(texts)]
+        content = {"info": {}, "licenses": [], "images": images, "annotations": annotations}
+        put(root, f"annotations/captions_{split}2017.json", content)
 
 
 @layout("coco_captions", "category", "split", "photographer")
@@ -323,23 +332,28 @@ def coco_with_instances(root, pairs):
     coco(root, pairs)
     names = ["wren", "robin"]
     for split in ("train", "val", "test"):
-        boxes = [(n, p.category) for n, p in enumerate(pairs) if p.split == split]
-        put(root, f"annotations/instances_{split}2017.json", {
-            "images": [], "categories": [{"id": i, "name": c} for i, c in enumerate(names)],
-            "annotations": [{"image_id": n, "category_id": names.index(c), "area": 9.5} for n, c in boxes]
-            + [{"image_id": n, "category_id": 1 - names.index(c), "area": 2} for n, c in boxes],
-        })  # fmt: skip
+        boxes = [
+            {"image_id": n, "category_id": category, "area": area}
+            for n, p in enumerate(pairs)
+            if p.split == split
+            for category, area in ((names.index(p.category), 9.5), (1 - names.index(p.category), 2))
+        ]
+        categories = [{"id": i, "name": c} for i, c in enumerate(names)]
+        content = {"images": [], "categories": categories, "annotations": boxes}
+        put(root, f"annotations/instances_{split}2017.json", content)
 
 
 @layout("karpathy", "split", "photographer")
 def karpathy(root, pairs):
     put_images(root, pairs, "val2014")
     images = [
-        {"filepath": "val2014", "filename": f"{p.name}.png", "imgid": n, "photographer": p.photographer,
-         "split": "restval" if p.split == "train" else p.split,
-         "sentences": [{"raw": c, "tokens": c.split()} for c in p.captions]}
+        {
+            **{"filepath": "val2014", "filename": f"{p.name}.png", "imgid": n},
+            **{"photographer": p.photographer, "split": p.split.replace("train", "restval")},
+            "sentences": [{"raw": c, "tokens": c.split()} for c in p.captions],
+        }
         for n, p in enumerate(pairs)
-    ]  # fmt: skip
+    ]
     put(root, "dataset_coco.json", {"images": images, "dataset": "coco"})
 
 
@@ -378,14 +392,14 @@ def flickr8k_captions_txt(root, pairs):
 def blip_json_lists(root, pairs):
     put_images(root, pairs, "val2014")
     for split in ("train", "val", "test"):
+        some = [p for p in pairs if p.split == split]
         rows = [
             {
                 "image": f"val2014/{p.name}.png",
-                "caption": list(p.captions),
+                "caption": p.captions,
                 "photographer": p.photographer,
             }
-            for p in pairs
-            if p.split == split
+            for p in some
         ]
         put(root, f"annotations/coco_karpathy_{split}.json", rows)
 
@@ -400,12 +414,8 @@ def json_file_to_captions(root, pairs):
 def llava_conversations(root, pairs):
     put_images(root, pairs, "images")
     rows = [
-        {
-            "id": p.name,
-            "image": f"images/{p.name}.png",
-            "conversations": conversation(p),
-            "photographer": p.photographer,
-        }
+        {"id": p.name, "image": f"images/{p.name}.png", "photographer": p.photographer}
+        | {"conversations": conversation(p)}
         for p in pairs
     ]
     put(root, "blip_laion_cc_sbu.json", rows)
@@ -427,7 +437,7 @@ def cub(root, pairs):
     put(root, "attributes/image_attribute_labels.txt", rows)
 
 
-@layout("cub", "category", name="text_c10_without_lists")
+@layout("cub", "category")
 def text_c10_without_lists(root, pairs):
     cub(root, pairs)
     for path in root.glob("*.txt"):
@@ -436,18 +446,14 @@ def text_c10_without_lists(root, pairs):
 
 @layout("coco_captions", "split", "photographer")
 def zips_of_coco(root, pairs):
-    coco(root / "unpacked", pairs)
-    files = [path for path in sorted((root / "unpacked").rglob("*")) if path.is_file()]
-    for name, method in (("images", zipfile.ZIP_STORED), ("annotations", zipfile.ZIP_DEFLATED)):
-        with zipfile.ZipFile(root / f"{name}.zip", "w", method) as archive:
-            for path in files:
-                if (path.suffix == ".json") == (name == "annotations"):
-                    archive.write(path, path.relative_to(root / "unpacked"))
-    for path in files:
-        path.unlink()
-    for path in sorted((root / "unpacked").rglob("*"), reverse=True):
-        path.rmdir()
-    (root / "unpacked").rmdir()
+    with tempfile.TemporaryDirectory() as folder:
+        coco(Path(folder), pairs)
+        files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+        for name, method in (("images", zipfile.ZIP_STORED), ("annotations", zipfile.ZIP_DEFLATED)):
+            with zipfile.ZipFile(root / f"{name}.zip", "w", method) as archive:
+                for path in files:
+                    if (path.suffix == ".json") == (name == "annotations"):
+                        archive.write(path, path.relative_to(folder))
 
 
 @layout("image_folder", "category")
@@ -460,29 +466,22 @@ def zip_of_a_deflated_folder(root, pairs):
 
 @layout("karpathy", "split", "photographer")
 def tar_of_karpathy(root, pairs):
-    karpathy(root / "x", pairs)
-    with tarfile.open(root / "flickr.tar", "w") as archive:
-        for path in sorted((root / "x").rglob("*"), reverse=True):
-            if path.is_file():
-                archive.add(path, path.relative_to(root / "x").as_posix())
-                path.unlink()
-            else:
-                path.rmdir()
-    (root / "x").rmdir()
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(root / "flickr.tar", "w") as archive:
+        karpathy(Path(folder), pairs)
+        for path in sorted(Path(folder).rglob("*.*")):
+            archive.add(path, path.relative_to(folder).as_posix())
 
 
 @layout("released", "category", "split", "photographer", captions=1)
 def authors_json(root, pairs):
     put_images(root, pairs, "images")
     for split in ("train", "val", "test"):
-        rows = {
-            f"{p.name}.png": {
-                "file_name": f"{p.name}.png", "class_name": p.category, "positive": p.captions[0],
-                "negative": [], "photographer": p.photographer,
-            }
-            for p in pairs
-            if p.split == split
-        }  # fmt: skip
+        rows = {}
+        for p in pairs:
+            if p.split == split:
+                about = {"class_name": p.category, "photographer": p.photographer}
+                about |= {"positive": p.captions[0], "negative": []}
+                rows[f"{p.name}.png"] = {"file_name": f"{p.name}.png", **about}
         put(root, f"birds_{split}.json", rows)
 
 
@@ -496,20 +495,21 @@ def conversation(pair):
 
 def img2dataset_json(pair, number):
     """Return the fields that img2dataset writes about an image."""
-    return {
-        "label": pair.category, "photographer": pair.photographer, "url": f"https://example.org/{pair.name}.png",
-        "caption": pair.captions[0], "key": f"{number:09d}", "status": "success", "error_message": None,
-        "width": 24, "height": 16, "original_width": 24, "original_height": 16, "exif": "{}",
-        "sha256": hashlib.sha256(pair.data).hexdigest(),
-    }  # fmt: skip
+    fields = {"label": pair.category, "photographer": pair.photographer, "key": f"{number:09d}"}
+    fields |= {"url": f"https://example.org/{pair.name}.png", "caption": pair.captions[0]}
+    fields |= {"status": "success", "error_message": None, "exif": "{}", "width": 24, "height": 16}
+    fields |= {"original_width": 24, "original_height": 16}
+    return fields | {"sha256": hashlib.sha256(pair.data).hexdigest()}
 
 
 def img2dataset_reports(root, pairs):
     """Write what img2dataset reports beside a shard: all rows, also those without an image, and counts."""
     rows = [img2dataset_json(p, number) for number, p in enumerate(pairs)]
     failed = dict.fromkeys(rows[0]) | {
-        "url": "https://example.org/gone.png", "caption": "A lost bird.", "key": f"{len(pairs):09d}",
-        "status": "failed_to_download", "error_message": "HTTP Error 404: Not Found",
-    }  # fmt: skip
+        "url": "https://example.org/gone.png",
+        "caption": "A lost bird.",
+    }
+    failed |= {"key": f"{len(pairs):09d}", "status": "failed_to_download"}
+    failed["error_message"] = "HTTP Error 404: Not Found"
     pq.write_table(pa.Table.from_pylist([*rows, failed]), root / "00000.parquet")
     put(root, "00000_stats.json", {"count": len(rows) + 1, "successes": len(rows)})

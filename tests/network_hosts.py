@@ -29,11 +29,20 @@ class Host:
         script = f"""mount -t tmpfs -o size=256m tmpfs /dev/shm &&
             mount --bind '{self.content}' '{self.local}' && exec "$@\""""
         with (folder / "stdout").open("ab") as out, (folder / "stderr").open("ab") as err:
-            return subprocess.Popen(
-                ["ip", "netns", "exec", self.name, "sh", "-c", script, "sh", *map(str, command)],
-                cwd=folder, env={**os.environ, **variables}, stdin=subprocess.DEVNULL,
-                stdout=out, stderr=err,
-            )  # fmt: skip
+            command = [
+                "ip",
+                "netns",
+                "exec",
+                self.name,
+                "sh",
+                "-c",
+                script,
+                "sh",
+                *map(str, command),
+            ]
+            streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err}
+            environment = {**os.environ, **variables}
+            return subprocess.Popen(command, cwd=folder, env=environment, **streams)
 
     def pids(self):
         return _pids(self.name)
@@ -75,8 +84,8 @@ def _namespaces(count):
             name = f"{prefix}-{number}"
             _ip("netns", "add", name)
             names.append(name)
-            _ip("link", "add", "eth0", "netns", name, "type", "veth",
-                "peer", "name", f"port{number}", "netns", switch)  # fmt: skip
+            peer = ("peer", "name", f"port{number}", "netns", switch)
+            _ip("link", "add", "eth0", "netns", name, "type", "veth", *peer)
             _ip("-n", switch, "link", "set", f"port{number}", "master", "bridge", "up")
             _ip("-n", name, "address", "add", f"{NETWORK}.{number}/24", "dev", "eth0")
             for device in ("lo", "eth0"):

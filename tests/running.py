@@ -1,4 +1,4 @@
-"""One run of a method by keywords."""
+"""One run of a method by keywords, and settings of a run that never was."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from benchmark.result import BenchResult
 from benchmark.runner.description import Resources, Run
 from benchmark.runner.runs import execute
+from benchmark.settings import NO_BACKBONE, Named, Settings
 
 _RESOURCES = {field.name for field in fields(Resources)}
 
@@ -25,3 +26,36 @@ def run_method(method: str, data: Any, **arguments: Any) -> BenchResult:
     options = arguments.pop("options", None) or {}
     run = Run(method=method, options=options, train=train, **arguments)
     return execute(run, Resources(data, **read))
+
+
+def made_settings(method: str, backbone: Named = NO_BACKBONE, **fields: Any) -> Settings:
+    """Return settings of a training run with the first seed, e.g. for a checkpoint."""
+    no, rows = "0" * 64, {"train": "0" * 64, "validation": "0" * 64}
+    return Settings(
+        **{
+            **{
+                "method": method,
+                "code": no,
+                "options": {},
+                "options_given": {},
+                "train": None,
+                "train_given": {},
+            },
+            **{
+                "seed": 0,
+                "split": "test",
+                "domain": None,
+                "train_domain": None,
+                "categories": None,
+                "half": None,
+            },
+            **{
+                "shots": None,
+                "gallery": "domain",
+                "data": Named("birds", no),
+                "backbone": backbone,
+            },
+            **{"learned_from": rows, "checkpoint": None, "text_only_from": None},
+            **fields,
+        }
+    )

@@ -1,6 +1,7 @@
-"""Small drawn images, and synthetic ones with large and small shapes, similar to photographs."""
+"""Small drawn images, synthetic ones similar to photographs, and an image folder."""
 
 import io
+import json
 import random
 
 from PIL import Image, ImageDraw
@@ -34,3 +35,18 @@ def image_bytes(seed, size=(24, 16), form="PNG", **options):
     image.putpixel((seed % size[0], seed // size[0] % size[1]), (255, 255, 255))
     image.putpixel((seed * 7 % size[0], seed * 5 % size[1]), (0, 0, 0))  # not a mirror image
     return encoded(image, form, **options)
+
+
+def draw_birds(root):
+    """Write an image folder of two categories with 20 train and 4 test pairs each; one image has two captions."""
+    lines = []
+    for number in range(48):
+        category = ("wren", "robin")[number % 2]
+        path = f"{'test' if number % 6 == 5 else 'train'}/{category}/{number:02d}.png"
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(image_bytes(number))
+        caption = f"A small {category} sits on branch {number} in the green shade."
+        lines.append({"file_name": path, "caption": caption, "license": "CC0-1.0"})
+    lines.append({"file_name": "train/wren/00.png", "caption": "A wren, once more."})
+    (root / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return root

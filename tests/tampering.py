@@ -10,8 +10,7 @@ from msgspec import convert
 from fdrd.build_config import BuildConfig
 from fdrd.files.atomic import sha256_of
 from fdrd.pipeline.builder import build
-from fdrd.storage.manifest import digest_of_shards
-from fdrd.storage.manifest_types import Shard
+from fdrd.storage.manifest import Shard, digest_of_shards
 from tests.command import run_fdrd
 from tests.hostile import png
 from tests.scenes import image_bytes
@@ -27,8 +26,8 @@ def build_small(folder, form="arrow"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(image_bytes(number))
         caption = f"A small brown {category} sits on branch {number}."
-        lines.append({"file_name": path.name, "caption": caption, "category": category, "split": split,
-                      "license": "CC0-1.0"})  # fmt: skip
+        line = {"file_name": path.name, "caption": caption, "category": category, "split": split}
+        lines.append({**line, "license": "CC0-1.0"})
     (folder / "raw/metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
     return build(folder / "raw", folder / "out", config=BuildConfig(format=form), workers=1).out
 
@@ -177,7 +176,9 @@ OF_ROWS = {
     "a natural pair of unknown kind": with_row(
         lambda row: row.update(natural_pairs=[{"kind": "x", "id": "y"}])
     ),
-    "a negative of unknown kind": with_row(lambda row: row["negatives"][0].update(kind="x")),
+    "a negative of unknown kind": with_row(
+        lambda row: row.update(negatives=[{"caption": "A.", "category": "", "kind": "x"}])
+    ),
 }
 OF_IMAGES = {
     "digest of another image": with_row(lambda row: row["source"].update(sha256="0a" * 32)),
@@ -187,22 +188,22 @@ OF_IMAGES = {
 }
 DAMAGES = {**OF_FILES, **OF_ROWS, **OF_IMAGES}
 
+MODEL = " --backbone {backbone}"
 COMMANDS = {
-    "validate": ["validate", "{data}"],
-    "validate --images": ["validate", "{data}", "--images"],
-    "stats": ["stats", "{data}", "--json"],
-    "audit": ["audit", "{data}", "--no-text-only"],
-    "export jsonl": ["export", "{data}", "{out}", "--to", "jsonl"],
-    "export webdataset": ["export", "{data}", "{out}", "--to", "webdataset"],
-    "bench": ["bench", "{data}", "--method", "zero_shot", "--backbone", "{backbone}", "--results", "{out}"],
-    "features": ["export", "{data}", "{out}", "--to", "features", "--backbone", "{backbone}"],
-    "search": ["search", "{data}", "a wren", "--backbone", "{backbone}", "--json"],
-    "push": ["push", "{data}", "--repo-id", "org/x", "--dry-run"],
-}  # fmt: skip
+    "validate": "validate {data}",
+    "validate --images": "validate {data} --images",
+    "stats": "stats {data} --json",
+    "audit": "audit {data} --no-text-only",
+    "export jsonl": "export {data} {out} --to jsonl",
+    "export webdataset": "export {data} {out} --to webdataset",
+    "bench": "bench {data} --method zero_shot --results {out}" + MODEL,
+    "features": "export {data} {out} --to features" + MODEL,
+    "search": "search {data} wren --json" + MODEL,
+    "push": "push {data} --repo-id org/x --dry-run",
+}
 
 
 def run(command, data, out, backbone):
     """Run a command as `main` does; return exit code, stdout and stderr. A traceback is raised."""
-    places = {"data": data, "out": out, "backbone": backbone}
-    arguments = [part.format(**places) for part in COMMANDS[command]]
-    return run_fdrd(*arguments)
+    paths = {"data": data, "out": out, "backbone": backbone}
+    return run_fdrd(*(part.format(**paths) for part in COMMANDS[command].split()))

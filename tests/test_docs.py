@@ -115,7 +115,7 @@ def test_the_table_of_methods_links_their_papers():
 
 
 def test_the_table_of_encoders_says_why_and_with_which_options():
-    found = rows(site_pages.methods_by_encoder())
+    found = rows(site_pages.GENERATED["methods_by_encoder"]())
     assert found["clip_adapter"] == "yes | yes | yes"
     assert found["filip"] == "yes | no: needs token features | no: needs token features"
     assert found["dcar"] == "yes | yes | yes, with `-M depth=0`"

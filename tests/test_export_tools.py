@@ -18,6 +18,7 @@ import fdrd
 from fdrd.images.check import read_image
 from fdrd.record import Record
 from fdrd.sources import find_domains, read_domain
+from tests.folders import caches_in
 
 pytestmark = pytest.mark.slow
 
@@ -92,19 +93,6 @@ download(
 )
 found = None
 """
-FAKE_DATA = """
-import sys
-from pathlib import Path
-from torchvision.datasets import FakeData
-from torchvision.transforms import ToTensor
-from torchvision.utils import save_image
-for number, (image, label) in enumerate(FakeData(6, (3, 24, 32), 2, transform=ToTensor())):
-    path = Path(sys.argv[1], f"class {int(label)}", f"{number}.jpg")
-    path.parent.mkdir(exist_ok=True)
-    save_image(image, path)
-    path.with_suffix(".txt").write_text(f"Noise number {number}.")
-found = None
-"""
 IMAGE_FOLDER = """
 import sys
 from torchvision.datasets import ImageFolder
@@ -149,9 +137,7 @@ def run(script, folder, *modules):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FDRD_CACHE", str(folder / "cache"))
-        patch.setattr("datasets.config.HF_DATASETS_CACHE", str(folder / "datasets"))
+    with caches_in(folder):
         fdrd.sample(folder / "raw", categories=4, pairs=60, size=32, workers=1)
         fdrd.build(folder / "raw", folder / "data", workers=1)
     return folder / "data"
@@ -168,10 +154,7 @@ def expected(data):
 
 @pytest.mark.parametrize(
     ("form", "script", "modules"),
-    [
-        ("coco", COCO, ("torchvision", "pycocotools")),
-        ("fiftyone", FIFTYONE, ("fiftyone",)),
-    ],
+    [("coco", COCO, ("torchvision", "pycocotools")), ("fiftyone", FIFTYONE, ("fiftyone",))],
 )
 def test_a_tool_reads_images_captions_and_categories(data, tmp_path, form, script, modules):
     fdrd.export(data, tmp_path / "out", to=form)
@@ -225,14 +208,7 @@ def read(root):
     (domain,) = find_domains(root)
     items = list(read_domain(root, domain))
     assert all(isinstance(item, Record) for item in items), items
-    return items  # type: ignore[return-value]
-
-
-def test_images_that_torchvision_saved_are_built(tmp_path):
-    run(FAKE_DATA, tmp_path, "torchvision")
-    found = read(tmp_path)
-    assert sorted(item.caption for item in found) == [f"Noise number {n}." for n in range(6)]
-    assert {item.category for item in found} == {"class 0", "class 1"}
+    return items
 
 
 @pytest.mark.parametrize("form", ["webdataset", "files", "parquet"])

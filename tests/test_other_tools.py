@@ -1,5 +1,6 @@
 """`clip_benchmark`, in its own environment, agrees with fdrd on a model of open_clip and on data."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -8,12 +9,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
 
 import fdrd
 from benchmark.models.image_batches import Images
 from benchmark.models.loading import load_backbone
+from fdrd.dataset import load_view
+from tests.command import run_fdrd
+from tests.folders import caches_in
 
 pytestmark = pytest.mark.slow
 
@@ -34,16 +36,10 @@ folder.mkdir()
 save_file(model.state_dict(), folder / "open_clip_model.safetensors")
 (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
 """
-PIXELS = """
-import sys
-from pathlib import Path
-import open_clip, torch
-from PIL import Image
-from safetensors.torch import save_file
 
-_, _, transform = open_clip.create_model_and_transforms("local-dir:gelu")
-save_file({path.stem: transform(Image.open(path)) for path in Path("images").iterdir()}, "pixels.safetensors")
-"""
+
+TASK = "zeroshot_classification"
+MODEL = ("--no_amp", "--model", "local-dir:gelu", "--pretrained", "none")
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +51,8 @@ def tools(tmp_path_factory):
     wanted = ["torch", "torchvision", "open_clip_torch", "clip_benchmark"]
     # clip_benchmark 1.6.2 imports requests without requiring it, and needs an older numpy.
     wanted += ["requests", "numpy<2.4"]
-    done = subprocess.run(
-        [programs / "python", "-m", "pip", "install", "--quiet", *wanted],
-        capture_output=True, text=True,
-    )  # fmt: skip
+    install = [programs / "python", "-m", "pip", "install", "--quiet", *wanted]
+    done = subprocess.run(install, capture_output=True, text=True)
     if "(from versions: none)" in done.stderr:
         pytest.skip("clip_benchmark cannot be installed: no package index can be reached")
     assert done.returncode == 0, done.stderr
@@ -69,10 +63,9 @@ def tools(tmp_path_factory):
     }
 
     def run(program, *arguments):
-        done = subprocess.run(
-            [programs / program, *map(str, arguments)],
-            cwd=folder, env=environment, capture_output=True, text=True,
-        )  # fmt: skip
+        command = [programs / program, *map(str, arguments)]
+        options = {"cwd": folder, "env": environment, "capture_output": True, "text": True}
+        done = subprocess.run(command, **options)
         assert done.returncode == 0, done.stderr
 
     yield SimpleNamespace(folder=folder, run=run)
@@ -117,47 +110,27 @@ def draw(folder):
 def test_clip_benchmark_and_fdrd_bench_report_the_same_recalls(models, byte_pairs, tools, tmp_path):
     """Scores within 1e-6 may rank either way, so each recall must lie between two bounds."""
     draw(tmp_path)
-    environment = {
-        **os.environ,
-        "FDRD_CACHE": str(tmp_path / "cache"),
-        "HF_HOME": str(tmp_path / "home"),
-    }
 
-    def run_fdrd(*arguments):
-        command = [sys.executable, "-m", "fdrd", *map(str, arguments)]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    def fdrd(*arguments):
+        with contextlib.chdir(tmp_path), caches_in(tmp_path):
+            code, out, err = run_fdrd(*arguments)
+        assert code == 0, err
+        return out
 
-    run_fdrd("build", "--source", "raw")
-    output = run_fdrd("export", "data/fdrd", "--to", "webdataset", tools.folder / "wds")
-    run_fdrd("export", models / "gelu", "clip", "--to", "transformers", "--tokenizer", byte_pairs)
+    fdrd("build", "--source", "raw", "--workers", "1")
+    output = fdrd("export", "data/fdrd", "--to", "webdataset", tools.folder / "wds")
+    fdrd("export", models / "gelu", "clip", "--to", "transformers", "--tokenizer", byte_pairs)
     bench = ("bench", "--method", "zero_shot", "--data", "data/fdrd", "--backbone", "clip")
-    (ours,) = json.loads(run_fdrd(*bench, "--json"))
+    (ours,) = json.loads(fdrd(*bench, "--json"))
 
     cutoffs = (1, 2, 5, 10, 20, 40, 80)
     command = output.split("Next:  ")[1].split("--recall_k")[0].split()
     assert command[:2] == ["clip_benchmark", "eval"]
-    tools.run(
-        *command, "--recall_k", *cutoffs, "--no_amp",
-        "--model", "local-dir:gelu", "--pretrained", "none", "--output", "theirs.json",
-    )  # fmt: skip
+    tools.run(*command, "--recall_k", *cutoffs, *MODEL, "--output", "theirs.json")
     theirs = json.loads((tools.folder / "theirs.json").read_text())["metrics"]
 
-    view = fdrd.load(tmp_path / "data/fdrd").view("test")
+    view = load_view(tmp_path / "data/fdrd", "test")
     clip = load_backbone(str(tmp_path / "clip"), device="cpu")
-    (tools.folder / "images").mkdir()
-    shown = view.images(range(len(view.image_digests)))
-    for digest, image in zip(view.image_digests, shown, strict=True):
-        image.save(tools.folder / "images" / f"{digest}.png")
-    tools.run("python", "-c", PIXELS)
-    pixels = clip.image_processor(images=shown, return_tensors="pt")["pixel_values"]
-    same = load_file(tools.folder / "pixels.safetensors")
-    wanted = torch.stack([same[digest] for digest in view.image_digests])
-    assert (pixels - wanted).abs().max() < 1e-6
-
     images, texts = clip.encode_image(Images.of(view)), clip.encode_text(view.captions)
     scores = (texts.pooled.double() @ images.pooled.double().T).numpy()[view.pairs[:, 1]]  # (N, I)
     own = np.zeros(scores.shape, dtype=bool)
@@ -169,9 +142,8 @@ def test_clip_benchmark_and_fdrd_bench_report_the_same_recalls(models, byte_pair
         best = np.where(relevant, table, -2).max(axis=1, keepdims=True)
         above = ((table > best + 1e-6) & ~relevant).sum(axis=1) + 1
         at_most = ((table >= best - 1e-6) & ~relevant).sum(axis=1) + 1
-        assert (
-            above != at_most
-        ).mean() < 0.15  # only the shared captions, else the bounds mean nothing
+        # Only the shared captions, else the bounds mean nothing.
+        assert (above != at_most).mean() < 0.15
         ranks = np.array(ours["ranks"][direction]["strict"].split(), dtype=int)
         for k in cutoffs:
             low, high = (at_most <= k).mean() - 1e-6, (above <= k).mean() + 1e-6
@@ -183,18 +155,12 @@ def test_clip_benchmark_and_fdrd_bench_report_the_same_recalls(models, byte_pair
 
 def test_clip_benchmark_reads_classes(models, tools, tmp_path):
     draw(tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
-        patch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    with caches_in(tmp_path):
         fdrd.build(tmp_path / "raw", tmp_path / "data", workers=1)
-    fdrd.export(
-        tmp_path / "data", tools.folder / "classes", to="webdataset", task="zeroshot_classification"
-    )
-    tools.run(
-        "clip_benchmark", "eval", "--dataset", "wds/birds", "--dataset_root", "classes/birds",
-        "--task", "zeroshot_classification", "--no_amp", "--model", "local-dir:gelu",
-        "--pretrained", "none", "--output", "classes.json", "--dump_classnames",
-    )  # fmt: skip
+    fdrd.export(tmp_path / "data", tools.folder / "classes", to="webdataset", task=TASK)
+    data = ("--dataset", "wds/birds", "--dataset_root", "classes/birds", "--task", TASK)
+    output = ("--output", "classes.json", "--dump_classnames")
+    tools.run("clip_benchmark", "eval", *data, *MODEL, *output)
     said = json.loads((tools.folder / "classes.json").read_text())
     assert said["classnames"] == ["robin", "tit", "wren"]
     assert 0 <= said["metrics"]["acc1"] <= 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import fdrd
+from tests.folders import caches_in
 
 PAGE = (Path(__file__).parent.parent / "docs/other-tools.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```py\n(import (\w+).*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -15,9 +16,7 @@ BLOCKS = re.findall(r"^```py\n(import (\w+).*?)^```", PAGE, re.MULTILINE | re.DO
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tables")
-    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
-        patch.setenv("FDRD_CACHE", str(folder / "cache"))
-        patch.setattr("datasets.config.HF_DATASETS_CACHE", str(folder / "datasets"))
+    with caches_in(folder), contextlib.chdir(folder):
         fdrd.sample("raw", categories=4, pairs=60, size=32, workers=1)
         fdrd.build("raw", "data/fdrd", workers=1)
         fdrd.export("data/fdrd", "tables")

@@ -23,54 +23,44 @@ from fdrd.dataset import RetrievalDataset
 COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "black": (0, 0, 0)}
 SHAPES = ("circle", "square", "triangle")
 PLACES = ("left", "right")
-WORDS = (
-    *("a", "photo", "of", "on", "the", "big", "small", "white", "with", "and", "cat", "dog"),
-    *COLORS,
-    *SHAPES,
-    *PLACES,
-)
+WORDS = [*"a photo of on the big small white with and cat dog".split(), *COLORS, *SHAPES, *PLACES]
+
+
+LETTERS = [letter for letter in "abcdefghijklmnopqrstuvwxyz0123456789.," if letter not in WORDS]
+PIECES = [*LETTERS, *(f"##{letter}" for letter in [*LETTERS, "a"]), *WORDS]
+"""A token per word, letters for other words."""
+
+
+def piece_tokenizer(pieces, before, after, context, normalizer=None, **special):
+    """Return a tokenizer with these tokens; `before` and `after`, which may be empty, surround a caption."""
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    coding = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=40))
+    if normalizer:
+        coding.normalizer = normalizer
+    coding.pre_tokenizer = pre_tokenizers.Whitespace()
+    coding.post_processor = processors.TemplateProcessing(
+        single=" ".join(each for each in (before, "$A", after) if each),
+        special_tokens=[(end, vocabulary[end]) for end in (before, after) if end],
+    )
+    options = {"tokenizer_object": coding, "unk_token": "[UNK]", "model_max_length": context}
+    return PreTrainedTokenizerFast(**options, **special)
 
 
 def tokenizer():
-    """Return a tokenizer with one token per listed word; EOS has the highest id, as in CLIP."""
-    letters = [letter for letter in "abcdefghijklmnopqrstuvwxyz0123456789.," if letter not in WORDS]
-    pieces = [*letters, *(f"##{letter}" for letter in [*letters, "a"]), *WORDS]
-    vocabulary = {
-        piece: number for number, piece in enumerate(["[UNK]", *pieces, "[BOS]", "[EOS]"])
-    }
-    coding = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=40))
-    coding.pre_tokenizer = pre_tokenizers.Whitespace()
-    ends = [(end, vocabulary[end]) for end in ("[BOS]", "[EOS]")]
-    coding.post_processor = processors.TemplateProcessing(
-        single="[BOS] $A [EOS]", special_tokens=ends
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=coding,
-        bos_token="[BOS]",
-        eos_token="[EOS]",
-        pad_token="[EOS]",
-        unk_token="[UNK]",
-        model_max_length=24,
-    )
+    """Return a tokenizer whose EOS has the highest id, as in CLIP."""
+    special = {"bos_token": "[BOS]", "eos_token": "[EOS]", "pad_token": "[EOS]"}
+    return piece_tokenizer(["[UNK]", *PIECES, "[BOS]", "[EOS]"], "[BOS]", "[EOS]", 24, **special)
 
 
 def clip_model(seed=0):
     """Return a CLIP with three layers, and different widths in each tower to detect mix-ups."""
     eos = len(tokenizer()) - 1
     layers = {"num_hidden_layers": 3, "num_attention_heads": 4}
-    text = CLIPTextConfig(
-        vocab_size=eos + 1,
-        hidden_size=32,
-        intermediate_size=64,
-        max_position_embeddings=24,
-        bos_token_id=eos - 1,
-        eos_token_id=eos,
-        pad_token_id=eos,
-        **layers,
-    )
-    vision = CLIPVisionConfig(
-        hidden_size=48, intermediate_size=96, image_size=32, patch_size=16, **layers
-    )
+    tokens = {"bos_token_id": eos - 1, "eos_token_id": eos, "pad_token_id": eos}
+    tokens |= {"vocab_size": eos + 1, "max_position_embeddings": 24}
+    text = CLIPTextConfig(hidden_size=32, intermediate_size=64, **tokens, **layers)
+    size = {"hidden_size": 48, "intermediate_size": 96, "image_size": 32, "patch_size": 16}
+    vision = CLIPVisionConfig(**size, **layers)
     torch.manual_seed(seed)
     return CLIPModel(
         CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=16)
@@ -133,11 +123,8 @@ def row(number, image, caption, category, *, domain="shapes", negatives=(), part
 
 def dataset(rows, split, categories=SHAPES):
     columns = {key: [row[key] for row in rows] for key in rows[0]}
-    return RetrievalDataset(
-        Dataset.from_dict(columns, features=Features.from_dict(features(list(categories)))),
-        name="drawn",
-        split=split,
-    )
+    schema = Features.from_dict(features(list(categories)))
+    return RetrievalDataset(Dataset.from_dict(columns, features=schema), name="drawn", split=split)
 
 
 def drawn(split):
@@ -159,7 +146,6 @@ def drawn(split):
                 partners = [("attribute", number + 6 if number // 6 % 2 == 0 else number - 6)]
                 if number % 6 < 4:
                     partners.insert(0, ("category", number + 2 if number % 6 < 2 else number - 2))
-                rows.append(
-                    row(number, image, caption, shape, negatives=negatives, partners=partners)
-                )
+                more = {"negatives": negatives, "partners": partners}
+                rows.append(row(number, image, caption, shape, **more))
     return dataset(rows, split)

@@ -4,47 +4,22 @@ from __future__ import annotations
 
 import torch
 import transformers as t
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import normalizers
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,"
-WORDS = (
-    "a photo of on the big small white with and cat dog red green blue black circle square triangle "
-    "left right"
-).split()
+from tests.tiny import LETTERS, PIECES, WORDS, piece_tokenizer
 
 
 def tokenizer(before, after, pad, context, **options):
     """A token per word, letters for other words; `before` and `after` surround a caption."""
-    letters = [letter for letter in LETTERS if letter not in WORDS]
     ends = [each for each in dict.fromkeys((pad, after, before)) if each]  # pad gets id 0
-    pieces = [*ends, "[UNK]", *letters, *(f"##{each}" for each in [*letters, "a"]), *WORDS]
-    vocabulary = {piece: number for number, piece in enumerate(pieces)}
-    coding = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=40))
-    coding.normalizer = normalizers.Sequence([normalizers.NFC()])
-    coding.pre_tokenizer = pre_tokenizers.Whitespace()
-    coding.post_processor = processors.TemplateProcessing(
-        single=" ".join(each for each in (before, "$A", after) if each),
-        special_tokens=[(each, vocabulary[each]) for each in ends],
-    )
-    return t.PreTrainedTokenizerFast(
-        tokenizer_object=coding,
-        bos_token=before or None,
-        cls_token=before or None,
-        eos_token=after,
-        sep_token=after,
-        pad_token=pad,
-        unk_token="[UNK]",
-        model_max_length=context,
-        **options,
-    )
+    options |= {"bos_token": before or None, "cls_token": before or None, "pad_token": pad}
+    options |= {"eos_token": after, "sep_token": after}
+    form = normalizers.Sequence([normalizers.NFC()])
+    return piece_tokenizer([*ends, "[UNK]", *PIECES], before, after, context, form, **options)
 
 
-SMALL = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-}
+SMALL = {"hidden_size": 32, "intermediate_size": 48}
+SMALL |= {"num_hidden_layers": 3, "num_attention_heads": 4}
 VISION = {**SMALL, "hidden_size": 48, "image_size": 32, "patch_size": 16}
 SQUARE = {"height": 32, "width": 32}
 
@@ -55,17 +30,16 @@ def clip_processor():
 
 def metaclip_2():
     words = tokenizer("<s>", "</s>", "<pad>", 24)
-    text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 24, "projection_dim": 16,
-            "bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id,
-            "pad_token_id": words.pad_token_id}  # fmt: skip
+    text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 24, "projection_dim": 16}
+    text |= {key: getattr(words, key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
     config = t.MetaClip2Config(text_config=text, vision_config=VISION, projection_dim=16)
     return t.MetaClip2Model(config), words, clip_processor()
 
 
 def _siglip_text(words, context):
-    return {**SMALL, "vocab_size": len(words), "max_position_embeddings": context,
-            "projection_size": 48, "pad_token_id": words.pad_token_id,
-            "eos_token_id": words.eos_token_id, "bos_token_id": None}  # fmt: skip
+    size = {"vocab_size": len(words), "max_position_embeddings": context, "projection_size": 48}
+    ends = {"pad_token_id": words.pad_token_id, "eos_token_id": words.eos_token_id}
+    return {**SMALL, **size, **ends, "bos_token_id": None}
 
 
 def siglip():
@@ -76,7 +50,7 @@ def siglip():
 
 def siglip2():
     """NaFlex, with SigLIP 2's own tokenizer: words begin with a mark, other words are spelled."""
-    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *LETTERS]
+    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", "a", *LETTERS]
     merges = []
     for word in WORDS:
         spelled = "▁"
@@ -86,13 +60,8 @@ def siglip2():
                 pieces.append(spelled + letter)
             spelled += letter
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
-    words = t.Siglip2Tokenizer(
-        vocab=vocabulary,
-        merges=merges,
-        model_max_length=24,
-        padding_side="right",
-        add_eos_token=True,
-    )
+    options = {"model_max_length": 24, "padding_side": "right", "add_eos_token": True}
+    words = t.Siglip2Tokenizer(vocab=vocabulary, merges=merges, **options)
     vision = {**SMALL, "hidden_size": 48, "patch_size": 16, "num_patches": 16}
     config = t.Siglip2Config(text_config=_siglip_text(words, 24), vision_config=vision)
     images = t.Siglip2ImageProcessorPil(patch_size=16, max_num_patches=6)
@@ -103,17 +72,14 @@ def chinese_clip():
     words = tokenizer("[CLS]", "[SEP]", "[PAD]", 24)
     text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 24}
     config = t.ChineseCLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)
-    return (
-        t.ChineseCLIPModel(config),
-        words,
-        t.ChineseCLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=SQUARE),
-    )
+    images = t.ChineseCLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=SQUARE)
+    return t.ChineseCLIPModel(config), words, images
 
 
 def altclip():
     words = tokenizer("<s>", "</s>", "<pad>", 24)
-    text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 26, "project_dim": 24,
-            "pad_token_id": words.pad_token_id}  # fmt: skip
+    text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 26, "project_dim": 24}
+    text["pad_token_id"] = words.pad_token_id
     config = t.AltCLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)
     return t.AltCLIPModel(config), words, clip_processor()
 
@@ -121,16 +87,18 @@ def altclip():
 def align():
     words = tokenizer("[CLS]", "[SEP]", "[PAD]", 24)
     text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 24}
-    vision = {"image_size": 32, "width_coefficient": 1.0, "depth_coefficient": 0.1, "hidden_dim": 16,
-              "kernel_sizes": [3, 3], "in_channels": [32, 16], "out_channels": [16, 16],
-              "depthwise_padding": [], "strides": [1, 2], "num_block_repeats": [1, 1],
-              "expand_ratios": [1, 2]}  # fmt: skip
+    vision = {
+        "image_size": 32,
+        "width_coefficient": 1.0,
+        "depth_coefficient": 0.1,
+        "hidden_dim": 16,
+    }
+    vision |= {"kernel_sizes": [3, 3], "in_channels": [32, 16], "out_channels": [16, 16]}
+    vision |= {"depthwise_padding": [], "strides": [1, 2], "num_block_repeats": [1, 1]}
+    vision["expand_ratios"] = [1, 2]
     config = t.AlignConfig(text_config=text, vision_config=vision, projection_dim=16)
-    return (
-        t.AlignModel(config),
-        words,
-        t.EfficientNetImageProcessorPil(size=SQUARE, crop_size=SQUARE),
-    )
+    images = t.EfficientNetImageProcessorPil(size=SQUARE, crop_size=SQUARE)
+    return t.AlignModel(config), words, images
 
 
 ARCHITECTURES = {

@@ -100,24 +100,19 @@ def differences(name: str, before: dict[str, object], after: dict[str, object]) 
 def main() -> None:
     """Compare two revisions."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("before", help="a revision of git")
-    parser.add_argument("after", help="a revision of git")
-    parser.add_argument(
-        "--source", type=Path, help="a raw source to build in addition to the drawn one"
-    )
-    parser.add_argument("--work", type=Path, default=Path("/tmp/fdrd-revisions"))
+    add = parser.add_argument
+    add("before", help="a revision of git")
+    add("after", help="a revision of git")
+    add("--source", type=Path, help="a raw source to build in addition to the drawn one")
+    add("--work", type=Path, default=Path("/tmp/fdrd-revisions"))
     options = parser.parse_args()
     source = options.source.resolve() if options.source else None
-    old, new = (
-        prepare(commit_of(each), options.work, source) for each in (options.before, options.after)
-    )
-    datasets = ["drawn"] + (["photographs"] if source else [])
-    changed = [
-        differences(f"files of {name}", digests(old / name), digests(new / name))
-        for name in datasets
-    ]
-    changed.append(differences("ranks of every query", ranks(old), ranks(new)))
-    sys.exit(1 if any(changed) else 0)
+    revisions = (options.before, options.after)
+    old, new = (prepare(commit_of(each), options.work, source) for each in revisions)
+    changed = differences("ranks of every query", ranks(old), ranks(new))
+    for name in ("drawn", "photographs")[: 1 + bool(source)]:
+        changed += differences(f"files of {name}", digests(old / name), digests(new / name))
+    sys.exit(1 if changed else 0)
 
 
 if __name__ == "__main__":

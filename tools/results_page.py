@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from fdrd.text.markup import markdown_table
+from fdrd.text.controls import markdown_table
 
 if TYPE_CHECKING:
     from benchmark.reporting.plots import Plot
@@ -45,13 +45,15 @@ def collect(runs: Path, name: str) -> None:
         settings, fit = result.settings, result.fit
         options = ", ".join(f"{k}={v}" for k, v in sorted(settings.options_given.items()))
         label = settings.label or f"{settings.method} {options}".strip()
-        numbers = {metric: _measured(result, metric) for metric in METRICS}
-        rows.append({
-            "method": label, "shots": settings.shots or ALL, "half": settings.half or "", "seed": settings.seed or 0,
-            "parameters": result.learned_parameters, "steps": fit.steps if fit else 0,
-            "pairs seen": fit.pairs if fit else 0,
-            "seconds": f"{result.seconds['fit']:.1f}" if settings.train else "", **numbers,
-        })  # fmt: skip
+        row: dict[str, object] = {
+            "method": label,
+            "shots": settings.shots or ALL,
+            "half": settings.half or "",
+        }
+        row |= {"seed": settings.seed or 0, "parameters": result.learned_parameters}
+        row |= {"steps": fit.steps if fit else 0, "pairs seen": fit.pairs if fit else 0}
+        row["seconds"] = f"{result.seconds['fit']:.1f}" if settings.train else ""
+        rows.append(row | {metric: _measured(result, metric) for metric in METRICS})
     key = ("half", "shots", "method", "seed")
     _write(FOLDER / f"{name}.csv", sorted(rows, key=lambda row: [str(row[name]) for name in key]))
     _write(FOLDER / f"{name}-differences.csv", [*_differences(results)])
@@ -59,8 +61,8 @@ def collect(runs: Path, name: str) -> None:
 
 def _differences(results: Sequence[BenchResult]) -> Iterator[dict[str, object]]:
     """Yield the paired differences to `dcar_plus`, with equally many images per category."""
-    from benchmark.reporting.comparison import label
-    from benchmark.reporting.significance import compare, verdict
+    from benchmark.reporting.comparison import label, verdict
+    from benchmark.reporting.significance import compare
 
     for half, shots in dict.fromkeys((r.settings.half, r.settings.shots) for r in results):
         some = [r for r in results if (r.settings.half, r.settings.shots) == (half, shots)]
@@ -69,11 +71,13 @@ def _differences(results: Sequence[BenchResult]) -> Iterator[dict[str, object]]:
             for row, parts in zip(tested.others, tested.differences, strict=True):
                 found = parts["mean"]
                 low, high = found.over_seeds or found.interval
+                method = row.label.removesuffix(f" (shots={shots})")
+                values = {"difference": found.value, "low": low, "high": high, "p": found.holm}
                 yield {
-                    "method": row.label.removesuffix(f" (shots={shots})"), "shots": shots or ALL, "half": half or "",
-                    "difference": f"{found.value:.4f}", "low": f"{low:.4f}", "high": f"{high:.4f}",
-                    "p": f"{found.holm:.4f}", "verdict": verdict(found),
-                }  # fmt: skip
+                    **{"method": method, "shots": shots or ALL, "half": half or ""},
+                    **{name: f"{value:.4f}" for name, value in values.items()},
+                    "verdict": verdict(found),
+                }
 
 
 def main_table(rows: Rows, shots: str) -> str:
@@ -85,10 +89,8 @@ def main_table(rows: Rows, shots: str) -> str:
         cells = [_thousands(first[name]) for name in ("parameters", "steps", "pairs seen")]
         recalls = [" / ".join(numbers[:3]), " / ".join(numbers[3:6])]
         shown.append([method, *cells, *recalls, _spread(runs), *numbers[6:]])
-    head = (
-        "method", "parameters", "steps", "pairs seen", "I2T R@1 / 5 / 10", "T2I R@1 / 5 / 10", "MRR",
-        "category pairs", "attribute pairs",
-    )  # fmt: skip
+    head = ["method", "parameters", "steps", "pairs seen", "I2T R@1 / 5 / 10", "T2I R@1 / 5 / 10"]
+    head += ["MRR", "category pairs", "attribute pairs"]
     return markdown_table(head, sorted(shown, key=lambda row: -float(row[6].split()[0])), 1)
 
 

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fdrd.text.controls import markdown_table
+
 ROOT = Path(__file__).parent.parent
 MARK = re.compile(r"<!-- generated: (\w+) -->")
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
@@ -123,31 +125,20 @@ def _public_names() -> dict[str, list[str]]:
 
 def reasons() -> str:
     """Return a table of the reasons of rejected records."""
-    from fdrd.policy import default_action
-    from fdrd.reasons import KEEPABLE, REASONS
+    from fdrd.reasons import KEEPABLE, REASONS, default_action
 
     rows = [
         (f"`{code}`", meaning, default_action(code), "yes" if code in KEEPABLE else "no")
         for code, meaning in REASONS.items()
     ]
-    return _table(("reason", "meaning", "default", "can be kept"), rows)
+    return _table(("reason", "meaning", "default", "can be kept"), *rows)
 
 
 def rules() -> str:
     """Return a table of the fixes of kept records."""
     from fdrd.reasons import RULES
 
-    return _table(("rule", "meaning"), [(f"`{code}`", meaning) for code, meaning in RULES.items()])
-
-
-def record_fields() -> str:
-    """Return a table of the fields of a record."""
-    return _fields("record")
-
-
-def manifest_fields() -> str:
-    """Return a table of the fields of a manifest."""
-    return _fields("manifest")
+    return _table(("rule", "meaning"), *((f"`{code}`", text) for code, text in RULES.items()))
 
 
 def methods() -> str:
@@ -159,13 +150,7 @@ def methods() -> str:
         (f"`{name}`", paper.sub(r"[arXiv \1](https://arxiv.org/abs/\1)", about(name).summary))
         for name in method_names()
     ]
-    return _table(("method", "what it does"), rows)
-
-
-def methods_by_encoder() -> str:
-    """Return a table of which methods work on which encoders."""
-    header, *rows = compatibility()
-    return _table(header, rows)
+    return _table(("method", "what it does"), *rows)
 
 
 def compatibility() -> list[tuple[str, ...]]:
@@ -194,11 +179,10 @@ def compatibility() -> list[tuple[str, ...]]:
 
 
 GENERATED = {
-    make.__name__: make
-    for make in (
-        *(command_line, python_api, reasons, rules, record_fields, manifest_fields),
-        *(methods, methods_by_encoder),
-    )
+    **{make.__name__: make for make in (command_line, python_api, reasons, rules, methods)},
+    "record_fields": lambda: _fields("record"),
+    "manifest_fields": lambda: _fields("manifest"),
+    "methods_by_encoder": lambda: _table(*compatibility()),
 }
 
 
@@ -244,18 +228,14 @@ def relink(text: str, source: Path) -> str:
 
     def moved(link: re.Match[str]) -> str:
         path = linked_file(source, link[0])
-        return (
-            Path(os.path.relpath(page_path(path), page_path(source).parent)).as_posix()
-            if path
-            else link[0]
-        )
+        new = path and os.path.relpath(page_path(path), page_path(source).parent)
+        return Path(new).as_posix() if new else link[0]
 
     return LINK.sub(moved, text)
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _table(header: tuple[str, ...], *rows: tuple[str, ...]) -> str:
+    return markdown_table(header, rows)
 
 
 def _fields(schema: str) -> str:
@@ -272,7 +252,7 @@ def _fields(schema: str) -> str:
         kind = kinds if isinstance(kinds, str) else " or ".join(kinds)
         meaning = " ".join(field.get("description", meanings.get(name, "")).split())
         rows.append((f"`{name}`", kind or _values(field), meaning[:1].upper() + meaning[1:]))
-    return _table(("field", "type", "meaning"), rows)
+    return _table(("field", "type", "meaning"), *rows)
 
 
 def _values(field: dict[str, Any]) -> str:

@@ -1,27 +1,42 @@
-"""Encode and rank all images and captions of a split with a method, batch by batch; and score single pairs."""
+"""Encode, rank and measure all images and captions of a split with a method; and score single pairs.
+
+R@K is the share of queries that have a relevant item among the first K, as the field uses the word recall.
+All values are fractions; reports print percent. With several domains, each number is the unweighted mean
+over the domains, each with its own gallery, as in the DCAR paper (arXiv 2508.04028).
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import Protocol
 
+import numpy as np
 import torch
 from PIL.Image import Image
 
-from benchmark.evaluation.galleries import rank_galleries
-from benchmark.evaluation.ranking import Ranks
+from benchmark.evaluation.ranking import Ranks, rank_galleries
 from benchmark.models.backbone import Encoder, Features, concatenate
 from benchmark.models.image_batches import Images
 from benchmark.models.loading import load_backbone
-from benchmark.rank_metrics import ByDirection
+from benchmark.rank_metrics import (
+    DIRECTIONS,
+    PAIRS,
+    ByDirection,
+    QueryGroups,
+    by_part,
+    rank_metrics,
+)
 from benchmark.registry import Method
+from benchmark.result import PairWins
+from benchmark.retrieval_metrics import RetrievalMetrics, Share
 from benchmark.settings import Gallery
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
+from fdrd.record import Kind
 
 BATCH = 64
 ON_ACCELERATOR = 512
@@ -55,29 +70,43 @@ def encoded_in_batches(
     return concatenate(parts)
 
 
-@torch.no_grad()
-def encode_split(
-    method: Method, dataset: RetrievalDataset, progress: Progress = silent
+def encode_both(
+    images: Images,
+    captions: Sequence[str],
+    encode_image: Callable[[Images], Features],
+    encode_text: Callable[[Sequence[str]], Features],
+    device: torch.device | None,
+    progress: Progress = silent,
 ) -> tuple[Features, Features]:
-    """Return features of the I distinct images and of the C distinct captions, each encoded once."""
-    images, captions = Images.of(dataset), dataset.captions
-    backbone: Encoder | None = getattr(method, "backbone", None)
-    size = ON_ACCELERATOR if backbone and backbone.device.type != "cpu" else BATCH
+    """Return features of some images and of some captions, encoded in batches as large as suits the device."""
+    size = BATCH if device is None or device.type == "cpu" else ON_ACCELERATOR
     return (
         encoded_in_batches(
-            "encode images",
-            len(images),
-            size,
-            lambda rows: method.encode_image(images[rows]),
-            progress,
+            "encode images", len(images), size, lambda rows: encode_image(images[rows]), progress
         ),
         encoded_in_batches(
             "encode captions",
             len(captions),
             size,
-            lambda rows: method.encode_text(captions[rows]),
+            lambda rows: encode_text(captions[rows]),
             progress,
         ),
+    )
+
+
+@torch.no_grad()
+def encode_split(
+    method: Method, dataset: RetrievalDataset, progress: Progress = silent
+) -> tuple[Features, Features]:
+    """Return features of the I distinct images and of the C distinct captions, each encoded once."""
+    backbone: Encoder | None = getattr(method, "backbone", None)
+    return encode_both(
+        Images.of(dataset),
+        dataset.captions,
+        method.encode_image,
+        method.encode_text,
+        backbone.device if backbone else None,
+        progress,
     )
 
 
@@ -90,14 +119,33 @@ def rank_split(
     gallery: Gallery = "domain",
 ) -> ByDirection[Ranks]:
     """Return the ranks of all queries of a split under a method's similarity."""
-    return rank_galleries(
-        method.similarity,
-        images,
-        texts,
-        dataset.pairs,
-        dataset.row_category,
-        dataset.image_domain,
-        gallery,
+    rows = dataset.pairs, dataset.row_category, dataset.image_domain
+    return rank_galleries(method.similarity, images, texts, *rows, gallery)
+
+
+def measure(
+    ranks: ByDirection[Ranks],
+    dataset: RetrievalDataset,
+    gallery: Gallery,
+    hard_negatives: dict[str, Share],
+    natural_pairs: Mapping[Kind, PairWins] | None = None,
+) -> RetrievalMetrics:
+    """Return all metrics of a split from the ranks of its queries."""
+    groups = QueryGroups(dataset.pairs[:, 0], dataset.image_domain, gallery == "joint")
+    arrays = {direction: vars(side) for direction, side in zip(DIRECTIONS, ranks, strict=True)}
+    by_direction, by_domain = rank_metrics(arrays, groups)
+    by_pair = {PAIRS[kind]: wins.metrics() for kind, wins in (natural_pairs or {}).items()}
+    categories = [int(each) for each in np.unique(dataset.image_category) if each >= 0]
+    by_category = by_part(
+        arrays,
+        ((dataset.image_category == each, dataset.row_category == each) for each in categories),
+    )
+    names = [dataset.categories[category] for category in categories]
+    return RetrievalMetrics(
+        by_direction=by_direction | by_pair,
+        by_domain=dict(zip(dataset.domains, by_domain, strict=True)),
+        by_category=dict(zip(names, by_category, strict=True)),
+        hard_negatives=hard_negatives,
     )
 
 

@@ -13,7 +13,7 @@ verdicts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,9 +47,7 @@ class Difference:
 
 
 def paired_differences(
-    reference: ByDirection[Floats],
-    others: Sequence[ByDirection[Floats]],
-    groups: QueryGroups,
+    reference: ByDirection[Floats], others: Sequence[ByDirection[Floats]], groups: QueryGroups
 ) -> list[dict[str, Difference]]:
     """Return the difference of each method to the reference, for each of `PARTS`, from 1 / rank of every query.
 
@@ -141,9 +139,8 @@ def _sums(values: ByDirection[Floats], groups: QueryGroups) -> Floats:
 
 def _counts(groups: QueryGroups) -> Floats:
     """Return (I, 2) the number of queries of each image."""
-    images = len(groups.group_of_image)
-    by_row = np.bincount(groups.image_of_row, minlength=images)
-    return np.stack([np.ones(images), by_row], axis=1)
+    one = ByDirection(np.ones(len(groups.group_of_image)), np.ones(len(groups.image_of_row)))
+    return _sums(one, groups)
 
 
 def sign_flip_p(shares: Floats, flips: int = FLIPS) -> Floats:
@@ -162,12 +159,19 @@ def sign_flip_p(shares: Floats, flips: int = FLIPS) -> Floats:
     shares = shares[np.any(shares != 0, axis=1)]  # signs of zeros do not matter
     # Sums of equal numbers in another order may differ in their last bits.
     threshold = np.abs(shares.sum(axis=0)) - 1e-12 * np.abs(shares).sum(axis=0)
-    exact = 2 ** min(len(shares), 62) <= flips
-    patterns = _all_signs(len(shares)) if exact else _random_signs(len(shares), flips)
+    units = len(shares)
+    exact = 2 ** min(units, 62) <= flips
+    generator, block = np.random.default_rng(0), max(1, _BLOCK // max(units, 1))
     extreme = np.zeros(shares.shape[1])
-    for signs in patterns:
+    for start in range(0, 1 if exact else flips, block):
+        if exact:  # all patterns at once
+            heads = np.arange(2**units)[:, None] >> np.arange(units) & 1
+        else:
+            shape = (min(block, flips - start), units)
+            heads = generator.integers(2, size=shape, dtype=np.int8)
+        signs = np.where(heads, -1.0, 1.0)
         extreme += np.count_nonzero(np.abs(signs @ shares) >= threshold, axis=0)
-    p: Floats = extreme / 2 ** len(shares) if exact else (1 + extreme) / (1 + flips)
+    p: Floats = extreme / 2**units if exact else (1 + extreme) / (1 + flips)
     return p
 
 
@@ -196,20 +200,6 @@ def _totals(counts: Floats, group: Indices) -> Floats:
     return totals[index] * len(groups)
 
 
-def _all_signs(units: int) -> Iterator[Floats]:
-    """Yield all patterns of signs at once, (2 ** units, units)."""
-    yield np.where(np.arange(2**units)[:, None] >> np.arange(units) & 1, -1.0, 1.0)
-
-
-def _random_signs(units: int, flips: int) -> Iterator[Floats]:
-    """Yield blocks of random patterns, (flips, units) in total."""
-    generator = np.random.default_rng(0)
-    block = max(1, _BLOCK // units)
-    for start in range(0, flips, block):
-        shape = (min(block, flips - start), units)
-        yield np.where(generator.integers(2, size=shape, dtype=np.int8), -1.0, 1.0)
-
-
 def _bootstrap(sums: Floats, counts: Floats, group: Indices) -> Floats:
     """Return (DRAWS, methods, 2) differences under resampling of the images of each group."""
     means = np.zeros((DRAWS, *sums.shape[1:]))
@@ -217,19 +207,12 @@ def _bootstrap(sums: Floats, counts: Floats, group: Indices) -> Floats:
     groups = np.unique(group)
     for index in groups:
         of_group, queries = sums[group == index], counts[group == index]
-        for start, times in _resampled_counts(generator, len(of_group)):
-            total = times @ of_group.reshape(len(of_group), -1)
-            total = total.reshape(len(times), *of_group.shape[1:])
-            rows = slice(start, start + len(times))
-            means[rows] += total / (times @ queries)[:, None] / len(groups)
+        units = len(of_group)
+        block = max(1, _BLOCK // units)
+        for start in range(0, DRAWS, block):
+            size = min(block, DRAWS - start)
+            drawn = generator.integers(units, size=(size, units)) + units * np.arange(size)[:, None]
+            times = np.bincount(drawn.ravel(), minlength=size * units).reshape(size, units)
+            total = (times @ of_group.reshape(units, -1)).reshape(size, *of_group.shape[1:])
+            means[start : start + size] += total / (times @ queries)[:, None] / len(groups)
     return means
-
-
-def _resampled_counts(generator: np.random.Generator, n: int) -> Iterator[tuple[int, Indices]]:
-    """Yield blocks of draws: the number of the first one, and (block, n) how often each unit is drawn."""
-    block = max(1, _BLOCK // n)
-    for start in range(0, DRAWS, block):
-        size = min(block, DRAWS - start)
-        drawn = generator.integers(n, size=(size, n))
-        drawn += n * np.arange(size)[:, None]
-        yield start, np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)

@@ -1,4 +1,4 @@
-"""Exact ranks in both directions from one pass over the scores.
+"""Exact ranks in both directions from one pass over the scores, within each gallery of a split.
 
 The rank of a query is 1 + the number of irrelevant items that score at least as high as its best relevant
 one. Ties therefore never help (embeddings-benchmark/mteb#5092 shows what happens otherwise): a scorer that
@@ -10,35 +10,38 @@ two kinds of relevance: `strict` (rows of the same image; the row's own image) a
 caption equals one of the image's; images of any row with that caption).
 
 One pass. A rank needs the best relevant score first. All relevant scores lie in few tiles of the score matrix,
-because vectors are ordered so that an image is near its captions. `benchmark.evaluation.score_tiles` reads these
-tiles, then visits every tile and counts in both directions; no row is sorted.
+because vectors are ordered so that an image is near its captions. `ScoreMatrix.cells` reads these tiles, then every
+tile is visited and counted in both directions; no row is sorted. Everything stays on the device of the scores; only
+counts leave it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
-from benchmark.evaluation.score_tiles import (
-    Counts,
-    ScoreMatrix,
-    Scores,
-    Side,
-    Thresholds,
-    count_tiles,
-)
 from benchmark.models.backbone import TENSORS, Features
-from benchmark.rank_metrics import KS, ByDirection, Floats
+from benchmark.rank_metrics import KS, ByDirection, Floats, Mask
+from benchmark.settings import Gallery, check_gallery
 from fdrd.dataset import Indices
 from fdrd.errors import FdrdError
 
 Similarity = Callable[[Features, Features], Tensor]
 """Features of I images and C captions -> (I, C) scores."""
+
+Scores = npt.NDArray[np.float32]
+
+HEIGHT, WIDTH = 2048, 4096
+"""Default size of a tile: 32 MiB of scores."""
+KEPT_BYTES = 256 * 2**20
+"""Tiles kept from the first visit, so that a small gallery is scored once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +62,8 @@ class Ranks:
     ceiling: Indices
     category: Floats
 
-    def __getitem__(self, queries: Indices | npt.NDArray[np.bool_]) -> Ranks:
-        return Ranks(*(getattr(self, field.name)[queries] for field in fields(self)))
+    def __getitem__(self, queries: Indices | Mask) -> Ranks:
+        return Ranks(*(getattr(self, each.name)[queries] for each in fields(self)))
 
 
 def rank(
@@ -93,8 +96,9 @@ def rank(
     ([1, 1, 1], [1, 1, 1])
     """
     image, caption = pairs.T
-    _check_rows("image", image, images)
-    _check_rows("caption", caption, texts)
+    for kind, index, features in (("image", image, images), ("caption", caption, texts)):
+        if len(np.unique(index)) != len(features):
+            raise ValueError(f"{len(features)} {kind}s have features, but not all are in a row")
     held, pair = unique_rows(np.stack([caption, image], axis=1))  # distinct pairs, by caption
     rows_of_pair, rows_with = np.bincount(pair), np.bincount(caption)
     image_category = np.zeros(len(images), dtype=np.int64)
@@ -112,9 +116,10 @@ def rank(
         block,
     )
     score = matrix.cells(image_vector[held[:, 1]], text_vector[held[:, 0]])
+    one = np.ones(len(held), dtype=np.int64)
     image_best = _best(held[:, 1], score, rows_of_pair)
     image_best_caption = _best(held[:, 1], score, rows_with[held[:, 0]])
-    caption_best = _best(held[:, 0], score, np.ones(len(held), dtype=np.int64))
+    caption_best = _best(held[:, 0], score, one)
     to_text = Side(
         query=Thresholds.merge(
             (image_vector, image_best.score), (image_vector, image_best_caption.score)
@@ -129,20 +134,100 @@ def rank(
         item_category=unique_rows(np.stack([image_vector, image_category + 1], axis=1))[0],
         search=np.stack([text_vector[searches[:, 0]], searches[:, 1]], axis=1),
     )
-    text_counts, image_counts = count_tiles(matrix, to_text, to_image)
-    image_ceiling, pair_ceiling = _ceilings(held, rows_of_pair, rows_with, len(images))
-    by_image = _ranks(to_text, text_counts, image_best.ties, image_best_caption.ties, image_ceiling)
-    by_query = _ranks(
-        to_image, image_counts, np.ones(len(held), dtype=np.int64), caption_best.ties, pair_ceiling
+    by_row, by_column = _Counter(to_text), _Counter(to_image)
+    for rows, columns in matrix.tiles():
+        scores = matrix.tile(rows, columns)
+        by_row.add(scores, rows, columns)
+        by_column.add(scores.T, columns, rows)
+
+    # It cannot distinguish equal captions. Of an image's captions, the one in the fewest other rows ranks first;
+    # the images of a shared caption take ranks 1, 2, ...
+    image_ceiling = np.full(len(images), 1 + len(pairs))
+    np.minimum.at(image_ceiling, held[:, 1], 1 + rows_with[held[:, 0]] - rows_of_pair)
+    pair_ceiling = 1 + np.arange(len(held)) - np.searchsorted(held[:, 0], held[:, 0])
+    by_image = by_row.ranks(image_best.ties, image_best_caption.ties, image_ceiling)
+    by_query = by_column.ranks(one, caption_best.ties, pair_ceiling)
+    return ByDirection(
+        by_image,
+        Ranks(
+            strict=by_query.strict[pair],
+            expected=by_query.expected[pair],
+            caption=by_query.caption[caption],
+            ceiling=by_query.ceiling[pair],
+            category=by_query.category[search],
+        ),
     )
-    by_row = Ranks(
-        strict=by_query.strict[pair],
-        expected=by_query.expected[pair],
-        caption=by_query.caption[caption],
-        ceiling=by_query.ceiling[pair],
-        category=by_query.category[search],
-    )
-    return ByDirection(by_image, by_row)
+
+
+def galleries(image_domain: Indices, gallery: Gallery) -> Iterator[tuple[Indices, Indices]]:
+    """Yield the images of each gallery, and those among them that are its queries: one per domain, or one for all.
+
+    Each image is a query once. A number splits every domain into galleries of exactly that size, the same
+    for every method. The last one is filled up with images that were queries before.
+
+    Raises:
+        FdrdError: a domain has fewer images than the number.
+
+    >>> [(len(members), len(queries)) for members, queries in galleries(np.zeros(10, int), 4)]
+    [(4, 4), (4, 4), (4, 2)]
+    """
+    if gallery == "joint":
+        everything = np.arange(len(image_domain))
+        yield everything, everything
+        return
+    for domain in np.unique(image_domain):
+        members = np.flatnonzero(image_domain == domain)
+        if gallery == "domain":
+            yield members, members
+            continue
+        size = int(gallery)
+        check_gallery(size, len(members))
+        order = np.random.default_rng([0, int(domain)]).permutation(members)
+        for start in range(0, len(order), size):
+            queries = order[start : start + size]
+            yield np.concatenate([queries, order[: size - len(queries)]]), queries
+
+
+def rank_galleries(
+    similarity: Similarity,
+    images: Features,
+    texts: Features,
+    pairs: Indices,
+    category: Indices,
+    image_domain: Indices,
+    gallery: Gallery,
+) -> ByDirection[Ranks]:
+    """Call `rank` for every gallery of a split, and combine the ranks by image and by row."""
+    to_text, to_image = _empty(len(images)), _empty(len(pairs))
+    for members, queries in galleries(image_domain, gallery):
+        rows = np.flatnonzero(np.isin(pairs[:, 0], members))
+        gallery_images, image = np.unique(pairs[rows, 0], return_inverse=True)
+        gallery_texts, caption = np.unique(pairs[rows, 1], return_inverse=True)
+        found = rank(
+            similarity,
+            images[gallery_images],
+            texts[gallery_texts],
+            np.stack([image, caption], axis=1),
+            category[rows],
+        )
+        is_query = np.isin(gallery_images, queries)
+        for whole, part, position, chosen in (
+            (to_text, found.image_to_text, gallery_images, is_query),
+            (to_image, found.text_to_image, rows, is_query[image]),
+        ):
+            for each in fields(Ranks):
+                getattr(whole, each.name)[position[chosen]] = getattr(part, each.name)[chosen]
+    return ByDirection(to_text, to_image)
+
+
+def _empty(queries: int) -> Ranks:
+    strict, caption, ceiling = np.zeros((3, queries), dtype=np.int64)
+    return Ranks(strict, np.zeros((queries, len(KS))), caption, ceiling, np.zeros(queries))
+
+
+def mean_mrr(ranks: ByDirection[Ranks]) -> float:
+    """Return the strict MRR averaged over both directions, which selects the best state."""
+    return float(np.mean([np.mean(1 / direction.strict) for direction in ranks]))
 
 
 class _Best(NamedTuple):
@@ -158,21 +243,6 @@ def _best(query: Indices, score: Scores, count: Indices) -> _Best:
     np.maximum.at(best, query, score)
     ties = np.bincount(query, weights=count * (score == best[query]))
     return _Best(best, ties.astype(np.int64))
-
-
-def _ranks(
-    side: Side, counts: Counts, strict_ties: Indices, caption_ties: Indices, ceiling: Indices
-) -> Ranks:
-    """Return the ranks of one direction from the numbers of items at and above each threshold."""
-    of_strict, of_caption = side.query.positions
-    strict = 1 + counts.at_least[of_strict] - strict_ties
-    caption = 1 + counts.at_least[of_caption] - caption_ties
-    if min(strict.min(), caption.min()) < 1:
-        raise FdrdError(
-            "the similarity of the method gives one pair two scores; it must not depend on the batch"
-        )
-    expected = _random_tie_hits(counts.above[of_strict], strict, strict_ties)
-    return Ranks(strict, expected, caption, ceiling, counts.category)
 
 
 def _random_tie_hits(higher: Indices, rank: Indices, relevant: Indices) -> Floats:
@@ -193,31 +263,6 @@ def _random_tie_hits(higher: Indices, rank: Indices, relevant: Indices) -> Float
             left = np.maximum(tied - taken, 0) / np.maximum(tied + relevant - taken, 1)
             missed[:, column] *= np.where(higher + taken < k, left, 1.0)
     return 1 - missed
-
-
-def _check_rows(kind: str, indices: Indices, features: Features) -> None:
-    if len(np.unique(indices)) != len(features):
-        raise ValueError(f"{len(features)} {kind}s have features, but not all are in a row")
-
-
-def _ceilings(
-    held: Indices, rows_of_pair: Indices, rows_with: Indices, n_images: int
-) -> tuple[Indices, Indices]:
-    """Return the strict ranks of images and of distinct pairs under a perfect scorer.
-
-    It cannot distinguish equal captions. Of an image's captions, the one in the fewest other rows ranks first;
-    the images of a shared caption take ranks 1, 2, ...
-
-    Args:
-        held: caption and image of the distinct pairs, by caption.
-        rows_of_pair: rows of each of them.
-        rows_with: rows of each caption.
-        n_images: number of distinct images.
-    """
-    others = np.full(n_images, rows_of_pair.sum())
-    np.minimum.at(others, held[:, 1], rows_with[held[:, 0]] - rows_of_pair)
-    turn = np.arange(len(held)) - np.searchsorted(held[:, 0], held[:, 0])
-    return 1 + others, 1 + turn
 
 
 def distinct(features: Features, order: Indices | None = None) -> tuple[Features, Indices]:
@@ -259,3 +304,175 @@ def unique_rows(table: Indices) -> tuple[Indices, Indices]:
     width = int(table[:, 1].max()) + 1
     keys, position = np.unique(table[:, 0] * width + table[:, 1], return_inverse=True)
     return np.stack([keys // width, keys % width], axis=1), position
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreMatrix:
+    """(n_rows, n_columns) scores of distinct image vectors with distinct text vectors, computed tile by tile."""
+
+    score: Callable[[slice, slice], Tensor]
+    n_rows: int
+    n_columns: int
+    block: int | None = None
+    _kept: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def tiles(self) -> Iterator[tuple[slice, slice]]:
+        """Yield the rows and columns of all tiles."""
+        for rows in _slices(self.n_rows, self.block or HEIGHT):
+            for columns in _slices(self.n_columns, self.block or WIDTH):
+                yield rows, columns
+
+    def tile(self, rows: slice, columns: slice) -> Tensor:
+        """Return the float32 scores of a tile. A tile has the same values whenever it is computed."""
+        key = (rows.start, columns.start)
+        if key in self._kept:
+            return self._kept[key]
+        scores = self.score(rows, columns).detach().to(torch.float32)
+        if bool(scores.amax().isnan()):
+            raise FdrdError(
+                "the scores contain NaN; lower the learning_rate of a trained method, or check the "
+                "weights of the backbone"
+            )
+        if 4 * scores.numel() * (len(self._kept) + 1) <= KEPT_BYTES:
+            self._kept[key] = scores
+        return scores
+
+    def cells(self, row: Indices, column: Indices) -> Scores:
+        """Return the scores of single cells, read from the same tiles that are counted later."""
+        values = np.empty(len(row), dtype=np.float32)
+        height, width = self.block or HEIGHT, self.block or WIDTH
+        tile_of_cell = row // height * -(-self.n_columns // width) + column // width
+        order = np.argsort(tile_of_cell, kind="stable")
+        wanted, start = np.unique(tile_of_cell[order], return_index=True)
+        tiles = list(self.tiles())
+        for tile, cells in zip(wanted.tolist(), np.split(order, start[1:]), strict=True):
+            rows, columns = tiles[tile]
+            scores = self.tile(rows, columns)
+            index = np.stack([row[cells] - rows.start, column[cells] - columns.start])
+            values[cells] = scores[tuple(torch.from_numpy(index).to(scores.device))].cpu().numpy()
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class Thresholds:
+    """Distinct (vector, score) queries: how many items score at least `score` with the vector?
+
+    `vector` ascends. `positions` has, for each merged list, the position of its entries.
+    """
+
+    vector: Indices
+    score: Scores
+    positions: tuple[Indices, ...]
+
+    @classmethod
+    def merge(cls, *lists: tuple[Indices, Scores]) -> Thresholds:
+        """Return the distinct queries of several lists of vectors and scores."""
+        vector = np.concatenate([vectors for vectors, _ in lists])
+        score = np.concatenate([scores for _, scores in lists]) + np.float32(0)  # -0.0 becomes 0.0
+        keys = vector << 32 | score.view(np.uint32).astype(np.int64)
+        _, first, position = np.unique(keys, return_index=True, return_inverse=True)
+        ends = np.cumsum([len(vectors) for vectors, _ in lists])[:-1]
+        return cls(vector[first], score[first], tuple(np.split(position, ends)))
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Queries and items of one direction, by vector.
+
+    Attributes:
+        query: thresholds to count items at, of strict and of caption ranks.
+        weight: (V,) number of items that have each vector of the other side.
+        item_category: (E, 2) distinct vector and category of the items; category 0 means none.
+        search: (S, 2) query vector and category of each category search.
+    """
+
+    query: Thresholds
+    weight: Indices
+    item_category: Indices
+    search: Indices
+
+
+class _Counter:
+    """Sums over tiles for one direction: items by threshold, and the best scores of each category search.
+
+    The queries of a tile are its rows.
+    """
+
+    def __init__(self, side: Side):
+        self.side = side
+        by_category = np.lexsort((side.item_category[:, 0], side.item_category[:, 1]))
+        self.items, self.item_category = side.item_category[by_category].T
+        self.order = np.argsort(side.search[:, 0], kind="stable")
+        self.search, self.category = side.search[self.order].T
+        self.at_least = np.zeros(len(side.query.vector), dtype=np.int64)
+        self.above = np.zeros_like(self.at_least)
+        self.same = np.full(len(self.search), -np.inf, dtype=np.float32)
+        self.other = np.full(len(self.search), -np.inf, dtype=np.float32)
+        self._passes = torch.empty(0)  # comparisons as 0.0 and 1.0, which a product then sums
+
+    def add(self, scores: Tensor, rows: slice, columns: slice) -> None:
+        """Count the items of a tile."""
+        query = self.side.query
+        low, high = np.searchsorted(query.vector, [rows.start, rows.stop])
+        weight = torch.from_numpy(self.side.weight[columns]).to(scores)
+        for part in _slices(high - low, len(scores)):  # several thresholds may read one row
+            span = slice(low + part.start, low + part.stop)
+            values = _take(scores, query.vector[span] - rows.start)
+            limit = torch.from_numpy(query.score[span]).to(scores).unsqueeze(1)
+            passes = self._passes = _like(values, self._passes)
+            for compare, count in ((torch.ge, self.at_least), (torch.gt, self.above)):
+                hits = compare(values, limit, out=passes) @ weight
+                count[span] += hits.cpu().numpy().astype(np.int64)
+        self._add_categories(scores, rows, columns)
+
+    def _add_categories(self, scores: Tensor, rows: slice, columns: slice) -> None:
+        """Raise the best scores of items of the same category, and of all others."""
+        here = (self.items >= columns.start) & (self.items < columns.stop)
+        items, item_category = self.items[here] - columns.start, self.item_category[here]
+        names, start = np.unique(item_category, return_index=True)
+        values = _take(scores.T, items).T
+        parts = [values[:, a:b].amax(dim=1) for a, b in pairwise([*start.tolist(), len(items)])]
+        best = torch.stack(parts, dim=1).cpu().numpy()  # (rows, categories of this tile)
+        low, high = np.searchsorted(self.search, [rows.start, rows.stop])
+        for part in _slices(high - low, len(scores)):
+            span = slice(low + part.start, low + part.stop)
+            searched, category = best[self.search[span] - rows.start], self.category[span]
+            position = np.minimum(np.searchsorted(names, category), len(names) - 1)
+            found = np.flatnonzero(names[position] == category)
+            same = np.full(len(searched), -np.inf, dtype=np.float32)
+            same[found] = searched[found, position[found]]
+            searched[found, position[found]] = -np.inf
+            self.same[span] = np.maximum(self.same[span], same)
+            self.other[span] = np.maximum(self.other[span], searched.max(axis=1))
+
+    def ranks(self, strict_ties: Indices, caption_ties: Indices, ceiling: Indices) -> Ranks:
+        """Return the ranks from the counts; `ties` are relevant items with the best relevant score."""
+        of_strict, of_caption = self.side.query.positions
+        strict = 1 + self.at_least[of_strict] - strict_ties
+        caption = 1 + self.at_least[of_caption] - caption_ties
+        if min(strict.min(), caption.min()) < 1:
+            raise FdrdError(
+                "the similarity of the method gives one pair two scores; it must not depend on the batch"
+            )
+        expected = _random_tie_hits(self.above[of_strict], strict, strict_ties)
+        category = np.empty(len(self.search))
+        category[self.order] = np.where(self.category == 0, np.nan, self.same > self.other)
+        return Ranks(strict, expected, caption, ceiling, category)
+
+
+def _slices(count: int, size: int) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def _take(scores: Tensor, rows: Indices) -> Tensor:
+    """Return some rows of the scores, without a copy if they are all rows in order."""
+    if len(rows) == len(scores) and np.array_equal(rows, np.arange(len(rows))):
+        return scores
+    return scores[torch.from_numpy(rows).to(scores.device)]
+
+
+def _like(values: Tensor, earlier: Tensor) -> Tensor:
+    """Return memory in the layout of a tensor: that of an earlier one, because new pages take time."""
+    layout, known = ((t.shape, t.stride(), t.device) for t in (values, earlier))
+    return earlier if layout == known else torch.empty_like(values)

@@ -6,13 +6,15 @@ the same experiment: a process skips what another one is running, and reads its 
 
 from __future__ import annotations
 
-import dataclasses
+import _thread
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,20 +22,25 @@ from typing import Any
 import msgspec
 from filelock import FileLock, Timeout
 
-from benchmark.experiments import presets
-from benchmark.experiments.plan import Experiment, brief, read_experiment
-from benchmark.experiments.presets import read_preset
+from benchmark.experiments.plan import (
+    Experiment,
+    brief,
+    describe_domains,
+    paper_data,
+    paper_run,
+    read_experiment,
+    read_preset,
+)
 from benchmark.experiments.tuning import tuned_run
 from benchmark.models.backbone import Backbone
 from benchmark.models.loading import default_backbone, refuse_function
-from benchmark.registry import load_plugin, takes
+from benchmark.registry import Observer, load_plugin, takes
 from benchmark.result import BenchResult, read_results, write_result
 from benchmark.results import Results
 from benchmark.runner.description import Resources, Run
 from benchmark.runner.plan import open_backbone
 from benchmark.runner.runs import answering, execute
 from benchmark.settings import HALVES
-from benchmark.train_context import Observer
 from benchmark.training.row_selection import Data, split_of
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
@@ -75,27 +82,31 @@ def run_experiment(
     plan = experiment if isinstance(experiment, Experiment) else read_experiment(experiment)
     if jobs > 1 and (data or backbones):
         raise FdrdError("several jobs load data and backbones by name; give names, or jobs=1")
-    cells = plan.cells(data)
+    splits, towers, folder = data or {}, backbones or {}, Path(plan.results)
+    cells = plan.cells(splits)
     for name, split, domain in {(cell.data, cell.split, cell.domain) for cell in cells}:
-        split_of((data or {}).get(name, name), split, domain)
-    for backbone in {
-        str(cell.backbone) for cell in cells if cell.backbone not in (backbones or {})
-    }:
+        split_of(splits.get(name, name), split, domain)
+    for backbone in {str(cell.backbone) for cell in cells if cell.backbone not in towers}:
         refuse_function(backbone, allow_code)
-    for line in presets.describe_domains(plan, data or {}):
+    for line in describe_domains(plan, splits):
         progress(line, 1, 1)
     job = Job(plan, [*plugins], device, track, allow_code)
-    opened = _Opened(job, data or {}, backbones or {})
+    opened = _Opened(job, splits, towers)
     results: dict[str, BenchResult] = {}
     failed: dict[str, FdrdError] = {}
     with _other_jobs(jobs - 1, job):
-        for cell in _free_first(cells, Path(plan.results)):
+        for cell in _free_first(cells, folder):
+            name = brief(cell, cells)
+
+            def report(stage: str, done: int, total: int, name: str = name) -> None:
+                progress(f"{name}: {stage}", done, total)
+
             try:
-                result = _run(cell, plan, opened, _prefixed(progress, brief(cell, cells)))
+                result = _run(cell, opened, report)
                 results[result.settings.file_name()] = result
             except FdrdError as error:
-                failed[brief(cell, cells)] = error
-    return Results(list(results.values()), failed, Path(plan.results))
+                failed[name] = error
+    return Results(list(results.values()), failed, folder)
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -118,21 +129,17 @@ class _Opened:
     last: dict[tuple[str, str | None], Backbone] = field(default_factory=dict)
     joined: dict[str, Data] = field(default_factory=dict)
 
-    def resources(self, cell: Run, results: Path) -> Resources:
-        """Return what a run uses, without progress and observers."""
-        backbone = self.backbone(cell) if takes(cell.method, "backbone") else None
-        return Resources(self.data(cell), backbone, results, self.job.track)
-
-    def data(self, cell: Run) -> Data:
+    def resources(self, cell: Run, results: Path, progress: Progress) -> Resources:
+        backbone = self._backbone(cell) if takes(cell.method, "backbone") else None
         data = self.splits.get(cell.data, cell.data)
-        if cell.preset is None:
-            return data
-        if cell.data not in self.joined:
-            self.joined.clear()
-            self.joined[cell.data] = presets.paper_data(data)
-        return self.joined[cell.data]
+        if cell.preset is not None:
+            if cell.data not in self.joined:
+                self.joined.clear()
+                self.joined[cell.data] = paper_data(data)
+            data = self.joined[cell.data]
+        return Resources(data, backbone, results, self.job.track, progress=progress)
 
-    def backbone(self, cell: Run) -> Backbone:
+    def _backbone(self, cell: Run) -> Backbone:
         if cell.backbone is not None and cell.backbone in self.backbones:
             return self.backbones[cell.backbone]
         key = (cell.data if cell.backbone is None else "", cell.backbone)
@@ -147,34 +154,29 @@ class _Opened:
         return self.last[key]
 
 
-def _run(cell: Run, plan: Experiment, opened: _Opened, progress: Progress) -> BenchResult:
+def _run(cell: Run, opened: _Opened, progress: Progress) -> BenchResult:
     """Run one cell, and record its identity, its label and its tuning in the result file."""
+    plan = opened.job.experiment
     results, log, run = Path(plan.results), None, cell
     if cell.search and (tuning := plan.tuning):
         trial = cell.changed(split="validation", gallery="domain", seed=tuning.seed, half=HALVES[0])
 
         def run_trial(drawn: Run, folder: Path, observer: Observer) -> BenchResult:
-            resources = opened.resources(drawn, folder)
-            return execute(
-                drawn, dataclasses.replace(resources, progress=progress, observers=(observer,))
-            )
+            resources = opened.resources(drawn, folder, progress)
+            return execute(drawn, replace(resources, observers=(observer,)))
 
         tuned, log = tuned_run(trial, tuning, results / "tuning", run_trial)
         run = cell.changed(options=tuned.options, train=tuned.train, search=None)
-    resources = dataclasses.replace(opened.resources(run, results), progress=progress)
-    result = execute(presets.paper_run(run) if cell.preset else run, resources)
+    resources = opened.resources(run, results, progress)
+    result = execute(paper_run(run) if cell.preset else run, resources)
     recorded: dict[str, Any] = {"label": cell.label}
     if cell.preset and result.settings.train:
-        remarks = result.settings.remarks | {presets.TAG: read_preset().remark}
+        remarks = result.settings.remarks | {cell.preset: read_preset().remark}
         recorded |= {"options_given": run.options, "train_given": run.train, "remarks": remarks}
     if result.tuning != log:
-        result = dataclasses.replace(result, tuning=log)
+        result = replace(result, tuning=log)
         write_result(result, results / result.settings.file_name())
     return answering(result, [identity(cell)], results, **recorded)
-
-
-def _prefixed(progress: Progress, name: str) -> Progress:
-    return lambda stage, done, total: progress(f"{name}: {stage}", done, total)
 
 
 def _free_first(cells: Sequence[Run], results: Path) -> Iterator[Run]:
@@ -199,7 +201,7 @@ def _other_jobs(count: int, job: Job) -> Iterator[None]:
     threads = str(max(1, (os.cpu_count() or 1) // (count + 1)))
     workers = [
         subprocess.Popen(
-            [sys.executable, "-m", "benchmark.experiments.worker"],
+            [sys.executable, "-c", f"from {__name__} import work; work()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -222,9 +224,25 @@ def _other_jobs(count: int, job: Job) -> Iterator[None]:
             worker.wait()
 
 
-def states(
-    experiment: Experiment, given: Mapping[str, Data] | None = None
-) -> list[tuple[Run, str]]:
+def work() -> None:
+    """Run the experiment of the job on the first line of stdin, until it is finished or stdin ends.
+
+    The end of stdin asks this process to stop, even if its parent was killed. It saves its training first.
+    """
+    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        _thread.interrupt_main()
+
+    # A shell starts background jobs with SIGINT ignored, and then `interrupt_main` does nothing.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=watch, daemon=True).start()
+    with suppress(KeyboardInterrupt):
+        run_experiment(**msgspec.structs.asdict(job))
+
+
+def states(experiment: Experiment, data: Mapping[str, Data] | None = None) -> list[tuple[Run, str]]:
     """Return `finished` or `to do` for each run, without loading a backbone.
 
     Names are compared, not contents: a run whose data, backbone or code has changed since runs again although it
@@ -238,7 +256,7 @@ def states(
         asked = identity(cell)  # a result without a seed answers every seed
         return "finished" if {(asked, cell.seed), (asked, None)} & answered else "to do"
 
-    return [(cell, state(cell)) for cell in experiment.cells(given)]
+    return [(cell, state(cell)) for cell in experiment.cells(data)]
 
 
 def identity(cell: Run) -> str:

@@ -13,14 +13,18 @@
     shots = [1, 4, 16, "all"]
 
 An experiment file runs no code: it names no plugin, and its backbones may not be functions.
+
+The preset `paper` is the protocol of DCAR (arXiv 2508.04028), as far as its results page describes it: one model per
+domain learns from the train and validation splits, and its last step is measured on the whole test split. `paper.toml`
+holds what it decides about methods and training. This module imports no torch.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain, islice, product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,7 +32,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from benchmark.evaluation.base_to_new import read_categories
+from benchmark.models.loading import DEFAULT_BACKBONE
 from benchmark.registry import chosen_methods, method_options, takes
 from benchmark.runner.description import Preset, Run, Search, Space
 from benchmark.settings import (
@@ -39,7 +43,15 @@ from benchmark.settings import (
     TrainConfig,
     training_options,
 )
-from benchmark.training.row_selection import Data, pairs_by_domain, split_of, training_domain
+from benchmark.training.row_selection import (
+    Data,
+    pairs_by_domain,
+    read_categories,
+    split_of,
+    splits_of,
+    training_domain,
+)
+from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 from fdrd.kinds import refuse_other
 from fdrd.options import ALIASES, MOST_SEEDS, read_options
@@ -48,6 +60,9 @@ MOST_CELLS = 100_000
 """Largest number of combinations in an experiment."""
 
 Count = Annotated[int, Meta(ge=1)]
+_ROW = ("method", "label", "options", "train", "search")
+"""Fields of `Run` that a row of an experiment file may have."""
+
 Split = Literal["train", "validation", "test"]
 Shots = Count | Literal["all"]
 Options = dict[str, OptionValue]
@@ -78,7 +93,7 @@ class Protocols(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         train_domain: domain to train on instead, or `all`.
         categories: file with one base category per line; base and new categories are both measured.
         hard_negatives: measure the accuracy on hard negatives, which has several times as many captions to encode.
-        preset: `paper` trains as `benchmark.experiments.presets` says.
+        preset: `paper` trains as the docstring of this module says.
     """
 
     split: Split | list[Split] = "test"
@@ -128,71 +143,68 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tuning: Tuning | None = None
     results: str = "runs"
 
+    @property
+    def datasets(self) -> list[str]:
+        """The data as a list."""
+        return [self.data] if isinstance(self.data, str) else self.data
+
     def rows(self) -> list[Run]:
         """Return the rows with all options checked and converted, shared training options included.
 
         Raises:
             FdrdError: a method or option is unknown, or two rows are equal; the message names the key.
         """
-        listed = [Run(method=each) if isinstance(each, str) else each for each in self.methods]
-        for index, row in enumerate(listed):  # names first, because options need torch
-            with _in_place(f"methods[{index}]"):
-                chosen_methods([row.method])
         rows: list[Run] = []
-        for index, row in enumerate(listed):
-            with _in_place(f"methods[{index}]"):
-                row = _checked(row, self.train)
+        for index, each in enumerate(self.methods):
+            try:
+                row = _checked(Run(method=each) if isinstance(each, str) else each, self.train)
+                space = f"{row.label} has a search space"
                 if row.search and not self.tuning:
-                    raise FdrdError(
-                        f"{row.label} has a search space; add a [tuning] table with steps"
-                    )
+                    raise FdrdError(f"{space}; add a [tuning] table with steps")
                 if row.search and any(each.preset for each in self.protocols):
-                    raise FdrdError(
-                        f"{row.label} has a search space, but the preset trains on the validation "
-                        "rows; choose options without the preset"
-                    )
+                    seen = "the preset trains on the validation rows"
+                    raise FdrdError(f"{space}, but {seen}; choose options without the preset")
                 if row.label in (other.label for other in rows):
                     raise FdrdError(f"{row.label!r} appears twice; give each a label")
-                rows.append(row)
+            except FdrdError as error:
+                raise FdrdError(f"methods[{index}]: {error}") from error
+            rows.append(row)
         return rows
 
-    def cells(self, given: Mapping[str, Data] | None = None) -> list[Run]:
+    def cells(self, loaded: Mapping[str, Data] | None = None) -> list[Run]:
         """Return one run per result file, those that share a training side by side.
 
         Args:
-            given: splits by a name in `data`; others are loaded if a protocol needs to know their domains.
+            loaded: splits by a name in `data`; others are loaded if a protocol needs to know their domains.
 
         Raises:
             FdrdError: as of `rows`, or there are no cells, or more than `MOST_CELLS`.
         """
         rows = self.rows()
-        backbones: list[str | None] = [*self.backbones]
+        backbones: list[str | None] = [*self.backbones] or [None]
         seeds = self.seeds if isinstance(self.seeds, list) else range(self.seeds)
         found: dict[str, list[Run]] = {}
         count = 0
-        for data in [self.data] if isinstance(self.data, str) else self.data:
-            splits = (given or {}).get(data, data)
+        for data in self.datasets:
+            splits = (loaded or {}).get(data, data)
             every = (p.fields(splits) for p in self.protocols or [Protocols()])
             protocols = list(islice(chain.from_iterable(every), MOST_CELLS + 1))
-            untrained: set[str] = set()  # `presets.describe_domains` names them
+            untrained: set[str] = set()  # `describe_domains` names them
             if any(p.preset and p.domain == "each" for p in self.protocols):
                 pairs = pairs_by_domain(splits)
-                untrained = {*pairs.get("test", ())}.difference(
-                    pairs.get("train", ()), pairs.get("validation", ())
-                )
-            count += len(protocols) * len(backbones or [None]) * len(rows) * len(seeds)
+                learned = (pairs.get(name, ()) for name in ("train", "validation"))
+                untrained = {*pairs.get("test", ())}.difference(*learned)
+            count += len(protocols) * len(backbones) * len(rows) * len(seeds)
             if count > MOST_CELLS:
                 raise FdrdError(
                     f"more than {MOST_CELLS:,} combinations of data, backbones, protocols, methods "
                     f"and seeds; shorten a list, or write several files"
                 )
-            for backbone, row, protocol, seed in product(
-                backbones or [None], rows, protocols, seeds
-            ):
+            for backbone, row, protocol, seed in product(backbones, rows, protocols, seeds):
                 if seed != seeds[0] and protocol["shots"] is None and not takes(row.method, "seed"):
                     continue  # the numbers would be the same
-                learned = training_domain(protocol["domain"], protocol["train_domain"])
-                if protocol["preset"] and learned in untrained and takes(row.method, "train"):
+                source = training_domain(protocol["domain"], protocol["train_domain"])
+                if protocol["preset"] and source in untrained and takes(row.method, "train"):
                     continue
                 cell = row.changed(data=data, backbone=backbone, seed=seed, **protocol)
                 found.setdefault(cell.training(), []).append(cell)
@@ -205,13 +217,9 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def brief(cell: Run, cells: Sequence[Run]) -> str:
     """Return the row and the seed of a run, and what sets it apart from other runs of its experiment."""
-    aspects: tuple[Callable[[Run], str], ...] = (
-        lambda each: each.data,
-        lambda each: each.backbone or "",
-        lambda each: each.measurement,
-        lambda each: each.half,
-    )
-    words = [aspect(cell) for aspect in aspects if len({aspect(each) for each in cells}) > 1]
+    names = ("data", "backbone", "measurement", "half")
+    apart = [name for name in names if len({getattr(each, name) for each in cells}) > 1]
+    words = [str(getattr(cell, name) or "") for name in apart]
     return " ".join([cell.label, *words, f"seed {cell.seed}"])
 
 
@@ -240,20 +248,22 @@ def to_experiment(content: Mapping[str, Any]) -> Experiment:
         raise FdrdError(_plain(error)) from error
     for index, row in enumerate(content.get("methods", ())):
         if isinstance(row, Mapping) and (others := row.keys() - set(_ROW)):
-            raise FdrdError(f"methods[{index}]: {_unknown_key(min(others))}")
+            raise FdrdError(f"methods[{index}]: {_unknown_key(min(others), _ROW)}")
     experiment.rows()
     return experiment
 
 
-def _unknown_key(name: str) -> str:
-    return f"unknown key `{name}`; allowed: {', '.join(_ROW)}"
+def _unknown_key(name: str, allowed: Iterable[str]) -> str:
+    return f"unknown key `{name}`; allowed: {', '.join(allowed)}"
 
 
 def _checked(row: Run, shared: Options) -> Run:
+    """Return a row with its options checked and converted, and with the shared options of the training."""
+    chosen_methods([row.method])
     default = Run(method=row.method)
     for name in row.__struct_fields__:
         if name not in _ROW and getattr(row, name) != getattr(default, name):
-            raise FdrdError(_unknown_key(name))
+            raise FdrdError(_unknown_key(name, _ROW))
     known = method_options(row.method)
     options = read_options(known, row.options, row.method)
     search = row.search
@@ -263,11 +273,10 @@ def _checked(row: Run, shared: Options) -> Run:
     tuned = search.train if search else {}
     train: Options = {}
     if takes(row.method, "train"):
-        of_row = training_options(row.train)
-        # A row has its own length of training.
-        left_out = _LENGTHS if _LENGTHS & {*of_row, *tuned} else ()
-        kept = {name: v for name, v in training_options(shared).items() if name not in left_out}
-        train = kept | of_row
+        train, of_row = training_options(shared), training_options(row.train)
+        if {"epochs", "steps"} & {*of_row, *tuned}:  # a row has its own length of training
+            train = {name: v for name, v in train.items() if name not in ("epochs", "steps")}
+        train |= of_row
         TrainConfig().changed(train)
     elif row.train or tuned:
         raise FdrdError(f"{row.method} trains nothing; leave out train")
@@ -276,21 +285,6 @@ def _checked(row: Run, shared: Options) -> Run:
         _check_space(tuned, lambda values: TrainConfig().changed(train | values))
     label = row.changed(options=row.options | row.train).row
     return row.changed(label=label, options=options, train=train, search=search)
-
-
-@contextmanager
-def _in_place(key: str) -> Iterator[None]:
-    """Put a key of the file in front of an error."""
-    try:
-        yield
-    except FdrdError as error:
-        raise FdrdError(f"{key}: {error}") from error
-
-
-_ROW = ("method", "label", "options", "train", "search")
-"""Fields of `Run` that a row of an experiment file may have."""
-
-_LENGTHS = {"epochs", "steps"}
 
 
 def _check_space(space: Space, check: Callable[[Options], object]) -> None:
@@ -317,5 +311,95 @@ def _plain(error: msgspec.ValidationError) -> str:
     path = path.rstrip("`").removeprefix("$").removeprefix(".")
     if unknown := re.search(r"unknown field `(.*)`", text):
         allowed = _KEYS.get(re.sub(r"\[.*?\]", "", path), Experiment.__struct_fields__)
-        text = f"unknown key `{unknown[1]}`; allowed: {', '.join(allowed)}"
+        text = _unknown_key(unknown[1], allowed)
     return f"{path}: {text[0].lower()}{text[1:]}" if path else text
+
+
+class PresetFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of `paper.toml`."""
+
+    methods: list[str]
+    """methods that run if none is named"""
+    remark: str
+    """sentence that is printed with the numbers"""
+    train: Options
+    options: dict[str, Options]
+    """options by method, for those that have them"""
+
+
+@cache
+def read_preset() -> PresetFile:
+    """Return what the preset decides."""
+    content = Path(__file__).with_name("paper.toml").read_bytes()
+    return msgspec.toml.decode(content, type=PresetFile)
+
+
+def paper_run(run: Run) -> Run:
+    """Return a run with the options of the paper's protocol; its own options win."""
+    preset, known = read_preset(), method_options(run.method)
+    decided = {k: v for k, v in preset.options.get(run.method, {}).items() if k in known}
+    run = run.changed(options={**decided, **run.options})
+    return run.changed(train={**preset.train, **run.train}) if takes(run.method, "train") else run
+
+
+def paper_data(data: Data) -> dict[str, RetrievalDataset]:
+    """Return the splits, with the validation rows among the training rows.
+
+    The one evaluation of a domain without validation rows is on its training rows; nothing is selected by it.
+    """
+    splits = splits_of(data)
+    learned = [splits[name] for name in ("train", "validation") if name in splits]
+    if not learned:
+        return splits
+    train = learned[0].joined(learned[1]) if len(learned) > 1 else learned[0]
+    validation = splits.get("validation", train)
+    for domain in sorted({*train.domains} - {*validation.domains}):
+        validation = validation.joined(train.of_domain(domain))
+    return {**splits, "train": train, "validation": validation}
+
+
+def describe_domains(plan: Experiment, splits_by_name: Mapping[str, Data]) -> list[str]:
+    """Return a line per domain of the runs with the preset: its splits, or why it is left out or not trained on."""
+    chosen = {each.domain for each in plan.protocols if each.preset}
+    if not chosen:
+        return []
+    lines = []
+    trained = [row.label for row in plan.rows() if takes(row.method, "train")]
+    for data in plan.datasets:
+        pairs = pairs_by_domain(splits_by_name.get(data, data))
+        for domain in sorted(set().union(*pairs.values())):
+            if not chosen & {None, "each", domain}:
+                continue
+            count = {name: each[domain] for name, each in pairs.items()}
+            learned, test = count.get("train", 0) + count.get("validation", 0), count.get("test", 0)
+            gallery = f"{test:,} test pairs as gallery"
+            if not test:
+                lines.append(f"{domain} is left out: it has no test split")
+            elif trained and "each" in chosen and not learned:
+                without = f"no training split, so it is left out of {', '.join(trained)}"
+                lines.append(f"{domain} has {without}; {gallery}")
+            else:
+                lines.append(f"{domain} has {learned:,} pairs to train on, {gallery}")
+    return lines
+
+
+def paper_experiment(
+    data: str,
+    rows: Sequence[str | Run],
+    *,
+    backbone: str | None = None,
+    domain: str | None = None,
+    seeds: Sequence[int],
+    train: Options | None = None,
+    results: str,
+) -> Experiment:
+    """Return the experiment of `fdrd bench --preset paper`; by default of every domain, with CLIP ViT-B/32."""
+    return Experiment(
+        data=data,
+        methods=[*rows],
+        backbones=[backbone or DEFAULT_BACKBONE],
+        protocols=[Protocols(preset="paper", domain=domain or "each")],
+        seeds=[*seeds],
+        train=train or {},
+        results=results,
+    )

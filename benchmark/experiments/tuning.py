@@ -11,15 +11,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from benchmark.experiments.plan import Tuning
+from benchmark.registry import Observer
 from benchmark.result import BenchResult, TuningLog
 from benchmark.runner.description import Range, Run
 from benchmark.settings import OptionValue
-from benchmark.train_context import Observer
 from fdrd.errors import FdrdError, first_line
 
 if TYPE_CHECKING:
@@ -45,24 +45,23 @@ def tuned_run(run: Run, tuning: Tuning, folder: Path, run_trial: RunTrial) -> tu
     Raises:
         FdrdError: Optuna is not installed, or no trial finished.
     """
-    home = folder / _study_name(run, tuning)
+    # The search does not depend on hard negatives.
+    content = msgspec.json.encode([run.changed(hard_negatives=True), tuning], order="deterministic")
+    home = folder / f"{run.method}-{hashlib.sha256(content).hexdigest()[:16]}"
     home.mkdir(parents=True, exist_ok=True)
     study = _study(home, tuning)
     import optuna
 
     if not study.trials:
-        study.enqueue_trial(_given(run))
-
+        study.enqueue_trial(_own_values(run))
     without_steps = 0
     while (left := tuning.steps - _spent(study)) > 0 and without_steps < _EXHAUSTED:
         # The sampler's state is not in the journal, so each trial has a seed of its own.
-        ended = sum("steps" in each.user_attrs for each in study.trials)
-        study.sampler = optuna.samplers.TPESampler(seed=(tuning.seed + ended) % 2**32)
+        ended = [each.params for each in study.trials if "steps" in each.user_attrs]
+        study.sampler = optuna.samplers.TPESampler(seed=(tuning.seed + len(ended)) % 2**32)
         trial = study.ask()
-        drawn = _drawn(run, trial)
-        meter = _Meter(trial, left)
-        value = None
-        if not _tried_before(study, trial):
+        drawn, meter, value = _drawn(run, trial), _Meter(trial, left), None
+        if trial.params not in ended:
             try:
                 meter.replay(study)
                 result = run_trial(drawn, home, meter)
@@ -73,9 +72,7 @@ def tuned_run(run: Run, tuning: Tuning, folder: Path, run_trial: RunTrial) -> tu
             except FdrdError as error:
                 trial.set_user_attr("error", first_line(error))
         trial.set_user_attr("steps", meter.steps)
-        study.tell(
-            trial, value, state=None if value is not None else optuna.trial.TrialState.PRUNED
-        )
+        study.tell(trial, value, state=optuna.trial.TrialState.PRUNED if value is None else None)
         for path in home.glob("*.safetensors"):  # the chosen options are trained again
             path.unlink()
         without_steps = 0 if meter.steps else without_steps + 1
@@ -115,9 +112,8 @@ class _Meter:
     def replay(self, study: optuna.Study) -> None:
         """Repeat the reports of this trial before it was killed; a training that resumes has them behind it."""
         killed = study.user_attrs.get(_KILLED, {})
-        for step, value in (
-            killed.get("reports", []) if killed.get("params") == self._trial.params else []
-        ):
+        reports = killed.get("reports", []) if killed.get("params") == self._trial.params else []
+        for step, value in reports:
             self._step = step
             self._report(step, value)
 
@@ -125,12 +121,6 @@ class _Meter:
         """Count the steps of a training that had ended before the search was killed."""
         if result.fit is not None:
             self._step = max(self._step, result.fit.steps - self._earlier)
-
-
-def _study_name(run: Run, tuning: Tuning) -> str:
-    asked = run.changed(hard_negatives=True)  # the search does not depend on it
-    content = msgspec.json.encode([asked, tuning], order="deterministic")
-    return f"{run.method}-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 def _study(home: Path, tuning: Tuning) -> optuna.Study:
@@ -160,35 +150,32 @@ def _study(home: Path, tuning: Tuning) -> optuna.Study:
         again.unlink(missing_ok=True)
         copy = opened(again)
         copy.add_trials(study.get_trials(states=[states.COMPLETE, states.PRUNED]))
-        copy.set_user_attr(_KILLED, _reports(killed[-1], study.user_attrs.get(_KILLED, {})))
+        # Its reports, with those that it had when it was killed before.
+        last, earlier = killed[-1], study.user_attrs.get(_KILLED, {})
+        before = earlier["reports"] if earlier.get("params") == last.params else []
+        reports = sorted({**dict(before), **last.intermediate_values}.items())
+        copy.set_user_attr(_KILLED, {"params": last.params, "reports": reports})
         again.replace(home / "journal.log")
         study = opened(home / "journal.log")
     return study
 
 
-def _reports(killed: optuna.trial.FrozenTrial, earlier: dict[str, Any]) -> dict[str, Any]:
-    """Return options and reports of a killed trial, with those that it had when it was killed before."""
-    before = earlier["reports"] if earlier.get("params") == killed.params else []
-    reports = dict(before) | killed.intermediate_values
-    return {"params": killed.params, "reports": sorted(reports.items())}
-
-
-def _given(run: Run) -> dict[str, OptionValue]:
+def _own_values(run: Run) -> dict[str, OptionValue]:
     """Return the values of the run itself that lie in its search space; the first trial has them."""
     assert run.search is not None
+
+    def contains(space: list[OptionValue] | Range, value: OptionValue) -> bool:
+        if isinstance(space, list):
+            return value in space
+        return isinstance(value, int | float) and space.low <= value <= space.high
+
     spaces = [("-M", run.options, run.search.options), ("-T", run.train, run.search.train)]
     return {
-        f"{flag} {name}": given[name]
-        for flag, given, searched in spaces
+        f"{flag} {name}": values[name]
+        for flag, values, searched in spaces
         for name, space in searched.items()
-        if name in given and _contains(space, given[name])
+        if name in values and contains(space, values[name])
     }
-
-
-def _contains(space: list[OptionValue] | Range, value: OptionValue) -> bool:
-    if isinstance(space, list):
-        return value in space
-    return isinstance(value, int | float) and space.low <= value <= space.high
 
 
 def _drawn(run: Run, trial: optuna.Trial) -> Run:
@@ -209,12 +196,6 @@ def _drawn(run: Run, trial: optuna.Trial) -> Run:
     )
 
 
-def _tried_before(study: optuna.Study, trial: optuna.Trial) -> bool:
-    return any(
-        each.params == trial.params and "steps" in each.user_attrs for each in study.trials[:-1]
-    )
-
-
 def _spent(study: optuna.Study) -> int:
     return sum(each.user_attrs.get("steps", 0) for each in study.trials)
 
@@ -230,12 +211,6 @@ def _chosen(run: Run, study: optuna.Study) -> tuple[Run, TuningLog]:
             f"tuning {run.label}: none of {len(study.trials)} trials finished; give more steps, "
             f"or shorter trainings" + (f"; the last error: {errors[-1]}" if errors else "")
         )
-    best = study.best_trial
-    log = TuningLog(
-        trials=len(counted),
-        finished=len(finished),
-        steps=_spent(study),
-        validation_mrr=study.best_value,
-        chosen=best.params,
-    )
-    return _drawn(run, optuna.trial.FixedTrial(best.params)), log  # type: ignore[arg-type]
+    best = study.best_trial.params
+    log = TuningLog(len(counted), len(finished), _spent(study), study.best_value, chosen=best)
+    return _drawn(run, optuna.trial.FixedTrial(best)), log  # type: ignore[arg-type]

@@ -11,13 +11,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, Protocol, Required, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from benchmark.models.encoder_options import ALL as ALL
+from benchmark.models.encoder_options import LAYERS as LAYERS
+from benchmark.models.encoder_options import PROMPTS as PROMPTS
+from benchmark.models.encoder_options import TOKENS as TOKENS
+from benchmark.models.encoder_options import WEIGHTS as WEIGHTS
+from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages
 from fdrd.dataset import Indices
@@ -43,6 +49,11 @@ class Prompts:
     vision: Sequence[Tensor] = ()
     token_weights: Tensor | None = None
     readout: Tensor | None = None
+
+    @property
+    def in_text(self) -> bool:
+        """Whether they change the text tower."""
+        return len(self.text) > 0 or self.token_weights is not None
 
     def __getitem__(self, rows: slice | Tensor) -> Prompts:
         """Return the prompts of some rows of the batch; prompts shared by all rows stay."""
@@ -87,7 +98,7 @@ class Features:
     def __getitem__(self, rows: slice | Tensor | Indices) -> Features:
         if isinstance(rows, np.ndarray):
             rows = torch.from_numpy(rows)
-        chosen = self._map(lambda value: value[rows])
+        chosen = self.map(lambda value: value[rows])
         if self.captions is None:
             return chosen
         indices = torch.arange(len(self))[rows.cpu() if isinstance(rows, Tensor) else rows]
@@ -95,9 +106,10 @@ class Features:
 
     def to(self, device: torch.device | str) -> Features:
         """Return the same features on another device."""
-        return self._map(lambda value: value.to(device))
+        return self.map(lambda value: value.to(device))
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Features:
+    def map(self, change: Callable[[Tensor], Tensor]) -> Features:
+        """Return the features with each tensor changed."""
         changed: dict[str, Any] = {}
         for name in TENSORS:
             value = getattr(self, name)
@@ -126,12 +138,6 @@ def concatenate(parts: Sequence[Features]) -> Features:
         joined[name] = torch.cat(values) if values else None
     captions = [part.captions for part in parts if part.captions is not None]
     return Features(**joined, captions=tuple(chain.from_iterable(captions)) if captions else None)
-
-
-PROMPTS, TOKENS, WEIGHTS, LAYERS = "prompts", "token features", "trainable weights", "layers"
-"""What a backbone may offer beyond pooled features."""
-
-ALL = frozenset({PROMPTS, TOKENS, WEIGHTS, LAYERS})
 
 
 class Encoder(Protocol):
@@ -205,8 +211,27 @@ class Backbone(Encoder, Protocol):
         """Return (n, text_width) input embeddings of the tokens of some words."""
 
 
+class EncoderSetup(TypedDict, total=False):
+    """What every kind of encoder is made with; the function `load` of a kind hands it on."""
+
+    name: Required[str]
+    """name that the user gave"""
+    device: Required[torch.device | str]
+    """where the model runs and features are returned"""
+    frozen: FrozenFeatures | None
+    """cache of features"""
+    options: Required[EncoderOptions]
+    """how it runs"""
+
+
 Write = Callable[[Tensor, Tensor], Tensor]
 """(hidden states (B, S, width), prompts) -> hidden states with the prompts in them."""
+
+
+def _insert(hidden: Tensor, prompt: Tensor, start: int, cut: int = 0) -> Tensor:
+    """Return hidden states with a prompt, (n, width) or (B, n, width), at `start` in place of `cut` states."""
+    rows = prompt.to(hidden.dtype).expand(len(hidden), -1, -1)
+    return torch.cat([hidden[:, :start], rows, hidden[:, start + cut :]], dim=1)
 
 
 @contextmanager
@@ -214,12 +239,12 @@ def vision_prompts(tower: Any, prompts: Prompts, n_vis: int) -> Iterator[None]:
     """Insert visual tokens behind the patches of a vision tower while it runs."""
 
     def enter(hidden: Tensor, prompt: Tensor) -> Tensor:
-        return torch.cat([hidden, _rows_of(prompt, hidden)], dim=1)
+        return _insert(hidden, prompt, hidden.shape[1])
 
-    def replace(hidden: Tensor, prompt: Tensor) -> Tensor:
-        return enter(hidden[:, : hidden.shape[1] - n_vis], prompt)
+    def overwrite(hidden: Tensor, prompt: Tensor) -> Tensor:
+        return _insert(hidden, prompt, hidden.shape[1] - n_vis, n_vis)
 
-    with inject(tower.embeddings, tower.encoder.layers, prompts.vision, enter, replace):
+    with inject(tower.embeddings, tower.encoder.layers, prompts.vision, enter, overwrite):
         yield
 
 
@@ -230,28 +255,47 @@ def text_prompts(
     """Insert context vectors into a text tower at position `start` while it runs, and weigh its tokens."""
 
     def write(hidden: Tensor, prompt: Tensor) -> Tensor:
-        slots = _rows_of(prompt, hidden)
-        return torch.cat([hidden[:, :start], slots, hidden[:, start + n_ctx :]], dim=1)
+        return _insert(hidden, prompt, start, n_ctx)
 
     embed, layers, text = tower.embeddings.token_embedding, tower.encoder.layers, prompts.text
-    late = first_layer(text) > 0
-    with (
-        weigh_tokens(embed, prompts.token_weights, n_ctx, start=start),
-        join(layers, tower.final_layer_norm, text, start, causal=causal)
-        if late
-        else inject(embed, layers, text, write, write),
-    ):
+    with ExitStack() as hooks:
+        if (
+            prompts.token_weights is not None
+        ):  # first, because hooks run in the order of registration
+            weigh = _weigher(prompts.token_weights, n_ctx, start)
+            hooks.enter_context(embed.register_forward_hook(weigh))
+        hooks.enter_context(
+            join(layers, tower.final_layer_norm, text, start, causal=causal)
+            if first_layer(text)
+            else inject(embed, layers, text, write, write)
+        )
         yield
 
 
-def _rows_of(prompt: Tensor, hidden: Tensor) -> Tensor:
-    """Return the prompt of each row: (n, width) or (B, n, width) -> (B, n, width)."""
-    return prompt.to(hidden.dtype).expand(len(hidden), -1, -1)
+def _weigher(weights: Tensor, n_ctx: int, start: int) -> Callable[[nn.Module, Any, Tensor], Tensor]:
+    """Return the hook that multiplies the embeddings of all tokens but the `n_ctx` slots by their weights."""
+
+    def scale(_module: nn.Module, _args: Any, embedded: Tensor) -> Tensor:
+        length = embedded.shape[1] - n_ctx
+        if length != weights.shape[1]:
+            raise ValueError(
+                f"weights of {weights.shape[1]} tokens, but the captions have {length}; use those of "
+                f"encode_text(..., reserve={n_ctx})"
+            )
+        slots = weights.new_ones(len(weights), n_ctx)
+        factors = torch.cat([weights[:, :start], slots, weights[:, start:]], dim=1)
+        return embedded * factors.unsqueeze(-1)
+
+    return scale
 
 
 @contextmanager
 def inject(
-    embed: nn.Module, layers: nn.ModuleList, prompts: Sequence[Tensor], enter: Write, replace: Write
+    embed: nn.Module,
+    layers: nn.ModuleList,
+    prompts: Sequence[Tensor],
+    enter: Write,
+    overwrite: Write,
 ) -> Iterator[None]:
     """Insert `prompts[0]` after `embed`, and replace it with `prompts[l]` before `layers[l]`.
 
@@ -277,8 +321,8 @@ def inject(
             hooks.enter_context(embed.register_forward_hook(enters))
         for index, (layer, prompt) in enumerate(zip(layers, prompts, strict=False)):
             if index and prompt.shape[-2]:
-                write = enter if index == first else replace
-                hooks.enter_context(layer.register_forward_pre_hook(writes(write, prompt)))
+                write = writes(enter if index == first else overwrite, prompt)
+                hooks.enter_context(layer.register_forward_pre_hook(write))
         yield
 
 
@@ -293,14 +337,8 @@ def join(
 ) -> Iterator[None]:
     """Insert tokens at `position` before the first layer that has some, and drop them before the module `last`.
 
-    A text tower computes its mask for the tokens of the caption, so it is widened here.
-
-    Args:
-        layers: layers of a tower, called with hidden states and a mask (..., T, T).
-        last: follows the layers.
-        prompts: as in `Prompts.text`; the first entry is empty.
-        position: position of the first inserted token.
-        causal: a token attends to those up to itself.
+    A text tower computes its mask for the tokens of the caption, so it is widened here. The first entry of the prompts
+    is empty.
 
     Raises:
         ValueError: more prompts than layers.
@@ -313,10 +351,7 @@ def join(
         def hook(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             hidden, mask, *rest = args
             if prompt.shape[-2]:
-                tokens = prompt.to(hidden.dtype).expand(len(hidden), -1, -1)
-                hidden = torch.cat(
-                    [hidden[:, :position], tokens, hidden[:, position + cut :]], dim=1
-                )
+                hidden = _insert(hidden, prompt, position, cut)
             return hidden, widened(mask, position, count, causal=causal), *rest
 
         return hook
@@ -324,13 +359,12 @@ def join(
     def drop(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return torch.cat([args[0][:, :position], args[0][:, position + count :]], dim=1), *args[1:]
 
-    entries = [*prompts, *[prompts[first][..., :0, :]] * (len(layers) - len(prompts))]
     with ExitStack() as hooks:
         hooks.enter_context(last.register_forward_pre_hook(drop))
-        for index, (layer, prompt) in enumerate(zip(layers, entries, strict=True)):
-            if index >= first:
-                hook = write(prompt, cut=count if index > first else 0)
-                hooks.enter_context(layer.register_forward_pre_hook(hook))
+        for index, layer in enumerate(layers[first:], first):
+            prompt = prompts[index] if index < len(prompts) else prompts[0]
+            hook = write(prompt, cut=count if index > first else 0)
+            hooks.enter_context(layer.register_forward_pre_hook(hook))
         yield
 
 
@@ -342,16 +376,14 @@ def widened(mask: Tensor | None, position: int, count: int, *, causal: bool) -> 
     """
     if mask is None:  # the attention is full, or causal by a flag
         return None
-    length = mask.shape[-1]
-    kept = torch.arange(length, device=mask.device)
+    kept = torch.arange(mask.shape[-1], device=mask.device)
     seen_as = torch.cat([kept[:position], kept.new_zeros(count), kept[position:]])
     mask = mask[..., seen_as, :][..., seen_as]
     if not causal:
         return mask
     later = torch.ones_like(mask, dtype=torch.bool).triu(1)
-    return mask.masked_fill(
-        later, False if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
-    )
+    lowest = False if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
+    return mask.masked_fill(later, lowest)
 
 
 def first_layer(prompts: Sequence[Tensor]) -> int:
@@ -365,30 +397,3 @@ def check_depth(prompts: Sequence[Tensor], layers: nn.ModuleList) -> None:
         raise ValueError(
             f"{len(prompts)} layers of prompts for a tower of {len(layers)} layers; lower the depth"
         )
-
-
-@contextmanager
-def weigh_tokens(
-    embed: nn.Module, weights: Tensor | None, n_ctx: int, *, start: int
-) -> Iterator[None]:
-    """Multiply the embeddings of all tokens but the `n_ctx` slots from position `start` by their weights.
-
-    Open it before `inject`, because hooks run in the order of registration.
-    """
-    if weights is None:
-        yield
-        return
-
-    def scale(_module: nn.Module, _args: Any, embedded: Tensor) -> Tensor:
-        length = embedded.shape[1] - n_ctx
-        if length != weights.shape[1]:
-            raise ValueError(
-                f"weights of {weights.shape[1]} tokens, but the captions have {length}; use those of "
-                f"encode_text(..., reserve={n_ctx})"
-            )
-        slots = weights.new_ones(len(weights), n_ctx)
-        factors = torch.cat([weights[:, :start], slots, weights[:, start:]], dim=1)
-        return embedded * factors.unsqueeze(-1)
-
-    with embed.register_forward_hook(scale):
-        yield

@@ -1,4 +1,4 @@
-"""The `Backbone` around an unmodified model of CLIP or MetaCLIP 2.
+"""The `Backbone` around an unmodified model of CLIP or MetaCLIP 2, and batches of rows for training its model.
 
 Towers and projections are called one by one instead of `get_text_features`, whose return type changed between
 releases of `transformers`.
@@ -6,15 +6,18 @@ releases of `transformers`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from benchmark.models.backbone import Features, Prompts, text_prompts, vision_prompts
-from benchmark.models.promptable import PromptableBackbone, fingerprint, unit
+from benchmark.models.promptable import PromptableBackbone, fingerprint, read_out, unit
 from fdrd.errors import FdrdError
+from fdrd.images.pixels import upright_rgb
 
 _PREPROCESSING = (
     *("do_convert_rgb", "do_resize", "size", "resample", "do_center_crop", "crop_size"),
@@ -43,9 +46,7 @@ class CLIPBackbone(PromptableBackbone):
         pooled = unit(self.model.visual_projection(out.pooler_output))
         if prompts.readout is not None:
             states = tower.post_layernorm(out.last_hidden_state[:, -n_vis:])
-            return Features(
-                pooled, unit(states.float().mean(dim=1, keepdim=True) @ prompts.readout)
-            )
+            return read_out(pooled, states, prompts.readout)
         if not tokens:
             return Features(pooled)
         hidden = out.last_hidden_state  # (B, 1 + P + n_vis, vision_width)
@@ -99,3 +100,75 @@ def _ends(model: Any, tokenizer: Any, name: str) -> tuple[int, int]:
             f"EOS (id {expected}); give the tokenizer that the model was trained with"
         )
     return ids[0], ids[-1]
+
+
+@dataclass(frozen=True)
+class ClipCollator:
+    """A `collate_fn` for a `DataLoader` over rows, streamed or not, with PIL images or tensors.
+
+    It gives what `CLIPModel` takes, with hard negatives on request:
+
+        collate = ClipCollator.of(load_backbone("embedded"))
+        for batch in DataLoader(load_dataset("fdrd", split="train"), 32, collate_fn=collate):
+            loss = model(**batch, return_loss=True).loss
+
+    Attributes:
+        tokenizer: tokenizer of the CLIP; captions longer than `context` are truncated before EOS.
+        image_processor: image processor of the CLIP.
+        context: tokens that the text tower takes.
+        negatives: hard negatives per row to include, K.
+    """
+
+    tokenizer: Any
+    image_processor: Any
+    context: int
+    negatives: int = 0
+
+    @classmethod
+    def of(cls, backbone: CLIPBackbone, *, negatives: int = 0) -> ClipCollator:
+        """Return a collator with the tokenizer and the preprocessing of a backbone."""
+        return cls(backbone.tokenizer, backbone.image_processor, backbone.context, negatives)
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Return a batch of B rows.
+
+        Returns:
+            `pixel_values` (B, 3, H, W), `input_ids` and `attention_mask` (B, T). With K negatives also
+            `negative_input_ids` and `negative_attention_mask` (B, K, T'), and `negative_valid` (B, K),
+            which is False if a row has fewer.
+        """
+        images = [_rgb(row["image"]) for row in rows]
+        pixels = self.image_processor(images=images, return_tensors="pt")["pixel_values"]
+        ids, mask = self._tokens([row["caption"] for row in rows])
+        batch = {"pixel_values": pixels, "input_ids": ids, "attention_mask": mask}
+        if not self.negatives:
+            return batch
+        padded: list[str] = []
+        valid: list[list[bool]] = []
+        for row in rows:
+            captions = [negative["caption"] for negative in row["negatives"][: self.negatives]]
+            missing = self.negatives - len(captions)
+            padded += captions + [""] * missing
+            valid.append([True] * len(captions) + [False] * missing)
+        ids, mask = self._tokens(padded)
+        shape = (len(rows), self.negatives, -1)
+        return {
+            **batch,
+            "negative_input_ids": ids.reshape(shape),
+            "negative_attention_mask": mask.reshape(shape),
+            "negative_valid": torch.tensor(valid),
+        }
+
+    def _tokens(self, captions: list[str]) -> tuple[Tensor, Tensor]:
+        """Return ids and mask (B, T), as long as the longest caption."""
+        coded = self.tokenizer(
+            captions, truncation=True, max_length=self.context, padding=True, return_tensors="pt"
+        )
+        return coded["input_ids"], coded["attention_mask"]
+
+
+def _rgb(image: Image.Image | Tensor) -> Image.Image:
+    """Return the image as the benchmark sees it; `datasets` in torch format gives (C, H, W) tensors."""
+    if isinstance(image, Tensor):
+        image = Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy())
+    return upright_rgb(image)

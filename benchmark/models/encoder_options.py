@@ -1,17 +1,23 @@
-"""Options of an encoder, which follow its name: `NAME#precision=bfloat16,compile=yes`."""
+"""What an encoder may offer, and the options that follow its name: `NAME#precision=bfloat16,compile=yes`."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, fields
-from typing import Literal, Required, TypedDict
+from typing import Literal
 
-import torch
-
-from benchmark.models.frozen_features import FrozenFeatures
-from benchmark.models.step_numerics import Precision
 from fdrd.errors import FdrdError
 from fdrd.options import options_of, read_options, split_assignments
+
+PROMPTS, TOKENS, WEIGHTS, LAYERS = "prompts", "token features", "trainable weights", "layers"
+"""What a backbone may offer beyond pooled features."""
+
+ALL = frozenset({PROMPTS, TOKENS, WEIGHTS, LAYERS})
+
+APART = "separate spaces"
+"""In `Encoder.can` if images and captions have features of two spaces, which a method must join."""
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -45,19 +51,6 @@ class EncoderOptions:
         return hashlib.sha256(f"{digest} {self.precision}".encode()).hexdigest()
 
 
-class EncoderSetup(TypedDict, total=False):
-    """What every kind of encoder is made with; the function `load` of a kind hands it on."""
-
-    name: Required[str]
-    """name that the user gave"""
-    device: Required[torch.device | str]
-    """where the model runs and features are returned"""
-    frozen: FrozenFeatures | None
-    """cache of features"""
-    options: Required[EncoderOptions]
-    """how it runs"""
-
-
 def split_options(spec: str) -> tuple[str, EncoderOptions]:
     """Return the name of an encoder and its options.
 
@@ -65,5 +58,5 @@ def split_options(spec: str) -> tuple[str, EncoderOptions]:
     ('bfloat16', 'org/name')
     """
     name, _, text = spec.partition("#")
-    given = split_assignments(text.split(",") if text else (), f"backbone {name}#")
-    return name, EncoderOptions(**read_options(options_of(EncoderOptions), given, "backbone"))
+    values = split_assignments(text.split(",") if text else (), f"backbone {name}#")
+    return name, EncoderOptions(**read_options(options_of(EncoderOptions), values, "backbone"))

@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -32,7 +31,7 @@ from torch import Tensor
 
 from benchmark.models.processes import all_agree
 from fdrd.files.atomic import atomic_write, sha256_of
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 
 Vectors = npt.NDArray[np.float32]
 log = logging.getLogger(__name__)
@@ -41,6 +40,16 @@ log = logging.getLogger(__name__)
 def default_cache() -> Path:
     """Return the folder of cached features below `$FDRD_CACHE` or `~/.cache/fdrd`."""
     return cache_folder() / "features"
+
+
+class _Description(msgspec.Struct):
+    """What is written about a file of vectors, and makes it valid."""
+
+    backbone: str
+    shape: tuple[int, int]
+    sha256: str
+    versions: dict[str, str]
+    keys: list[str]
 
 
 @dataclass
@@ -112,27 +121,21 @@ class FrozenFeatures:
         return tower
 
 
-def _read(description: Path, fingerprint: str) -> dict[str, Vectors]:
+def _read(path: Path, fingerprint: str) -> dict[str, Vectors]:
     """Return the vectors of one file by key; none, with a warning, if anything about it is wrong."""
-    data = description.with_suffix(".npy")
+    data = path.with_suffix(".npy")
     try:
-        stated: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
+        stated = msgspec.json.decode(path.read_bytes(), type=_Description)
         digest = sha256_of(data)
         vectors = np.load(data, mmap_mode="r", allow_pickle=False)
-        valid = (
-            stated["backbone"] == fingerprint
-            and stated["sha256"] == digest
-            and vectors.dtype == np.float32
-            and list(vectors.shape) == stated["shape"]
-            and len(stated["keys"]) == len(vectors)
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         log.warning("cached features %s are not readable (%s); computing them again", data, error)
         return {}
-    if not valid:
+    same = (stated.backbone, stated.sha256, stated.shape) == (fingerprint, digest, vectors.shape)
+    if not same or vectors.dtype != np.float32 or len(stated.keys) != len(vectors):
         log.warning("cached features %s do not match their description; computing them again", data)
         return {}
-    return dict(zip(stated["keys"], vectors.view(np.ndarray), strict=True))
+    return dict(zip(stated.keys, vectors.view(np.ndarray), strict=True))
 
 
 def _write(tower: _Tower, fingerprint: str) -> None:
@@ -142,17 +145,13 @@ def _write(tower: _Tower, fingerprint: str) -> None:
     name = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:32]
     data = io.BytesIO()
     np.save(data, vectors)
-    stated = {
-        "backbone": fingerprint,
-        "shape": list(vectors.shape),
-        "sha256": hashlib.sha256(data.getbuffer()).hexdigest(),
-        "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
-        "keys": keys,
-    }
+    digest = hashlib.sha256(data.getbuffer()).hexdigest()
+    versions = {package: version(package) for package in ("torch", "transformers", "numpy")}
+    stated = _Description(fingerprint, vectors.shape, digest, versions, keys)
     try:
         with atomic_write(tower.folder / f"{name}.npy") as file:
             file.write(data.getbuffer())
         with atomic_write(tower.folder / f"{name}.json") as file:
-            file.write(json.dumps(stated).encode())
+            file.write(msgspec.json.encode(stated))
     except OSError as error:
         log.warning("features are not cached: %s: %s", error.filename, error.strerror)

@@ -102,7 +102,8 @@ class PixelCache:
             return torch.stack([self._kept[key] for key in keys])
         pixels = self._processed(select_images(images, new))
         made = {keys[row]: image for row, image in zip(new, pixels, strict=True)}
-        found = torch.stack([made[key] if key in made else self._kept[key] for key in keys])
+        known = self._kept | made
+        found = torch.stack([known[key] for key in keys])
         capacity = self._max_bytes // (pixels[0].numel() * pixels.element_size())
         if len(self._kept) + len(made) > capacity:
             self._kept.clear()

@@ -6,8 +6,8 @@ the tokens or patches after an early layer. Layer 0 are the embeddings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from benchmark.models.backbone import LAYERS, Encoder, Features
+from benchmark.models.encoder_options import APART
 from benchmark.models.image_batches import AnyImages
-from benchmark.models.names import APART
 from fdrd.errors import FdrdError
 
 Tower = Literal["image", "text"]
@@ -36,13 +36,16 @@ OFFERING = (
 
 def depth(encoder: Encoder, tower: Tower) -> int:
     """Return the number of the last layer of a tower; 0 if the encoder offers no layers."""
-    if LAYERS not in encoder.can:
-        return 0
-    return int(getattr(encoder, "vision_layers" if tower == "image" else "text_layers"))
+    layers = getattr(encoder, "vision_layers" if tower == "image" else "text_layers", 0)
+    return int(layers) if LAYERS in encoder.can else 0
 
 
-def check_layers(encoder: Encoder, tower: Tower, layers: Sequence[int]) -> None:
+def check_layers(
+    encoder: Encoder, tower: Tower, layers: Sequence[int], *, prompted: bool = False
+) -> None:
     """Check that an encoder offers these layers."""
+    if layers and prompted:
+        raise ValueError("layers are read from a tower without prompts")
     if layers and LAYERS not in encoder.can:
         raise FdrdError(
             f"backbone {encoder.name!r} offers the joint space only; leave out `layers`, or choose "
@@ -57,9 +60,22 @@ def check_layers(encoder: Encoder, tower: Tower, layers: Sequence[int]) -> None:
             )
 
 
-@contextmanager
-def states_after(modules: nn.ModuleList, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
-    """Collect the hidden states (B, S, width) after some layers of a tower while it runs; 0 is what enters it."""
+def with_layers(
+    modules: nn.ModuleList,
+    layers: Sequence[int],
+    encode: Callable[[], Features],
+    selected: Callable[[int], Tensor],
+) -> Features:
+    """Return the features of a tower with the means of some of its layers; 0 is what enters the first module.
+
+    Args:
+        modules: layers of the tower.
+        layers: numbers of layers, 0 for the embeddings.
+        encode: runs the tower.
+        selected: (B, S) true at the states to average, for S states.
+    """
+    if not layers:
+        return encode()
     states: dict[int, Tensor] = {}
 
     def enters(_module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -72,32 +88,10 @@ def states_after(modules: nn.ModuleList, layers: Sequence[int]) -> Iterator[dict
         return hook
 
     with ExitStack() as hooks:
-        for layer in layers:
-            hooks.enter_context(
-                modules[layer - 1].register_forward_hook(leaves(layer))
-                if layer
-                else modules[0].register_forward_pre_hook(enters)
-            )
-        yield states
-
-
-def with_layers(
-    modules: nn.ModuleList,
-    layers: Sequence[int],
-    encode: Callable[[], Features],
-    selected: Callable[[int], Tensor],
-) -> Features:
-    """Return the features of a tower with the means of some of its layers.
-
-    Args:
-        modules: layers of the tower.
-        layers: numbers of layers, 0 for the embeddings.
-        encode: runs the tower.
-        selected: (B, S) true at the states to average, for S states.
-    """
-    if not layers:
-        return encode()
-    with states_after(modules, layers) as states:
+        if 0 in layers:
+            hooks.enter_context(modules[0].register_forward_pre_hook(enters))
+        for layer in filter(None, layers):
+            hooks.enter_context(modules[layer - 1].register_forward_hook(leaves(layer)))
         features = encode()
     means = [mean_state(states[layer], selected(states[layer].shape[1])) for layer in layers]
     return replace(features, layers=torch.stack(means, dim=1))

@@ -11,28 +11,17 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from benchmark.models.backbone import LAYERS, Features, Prompts
-from benchmark.models.encoder_options import EncoderOptions
+from benchmark.models.encoder_options import APART, EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, as_batch, digests, select_images
 from benchmark.models.layers import Tower, cached_features, check_layers
-from benchmark.models.names import APART
-from benchmark.models.processes import shared
-from benchmark.models.step_numerics import step_numerics, tower_autocast
+from benchmark.models.processes import shared, step_numerics, tower_autocast
 from fdrd.errors import FdrdError
 
 
 @dataclass(frozen=True)
 class LayerFunctions:
-    """Two functions to features with layers, and the sizes of the towers.
-
-    Attributes:
-        images: (B, d) pooled features and (B, n, vision_width) layers, of B images and n layers by number.
-        texts: (B, d) pooled features and (B, n, text_width) layers of B captions.
-        vision_layers: number of the last layer of the image tower.
-        text_layers: number of the last layer of the text tower.
-        vision_width: width of its layers.
-        text_width: width of its layers.
-    """
+    """Functions to (B, d) pooled features and (B, n, width) layers by number; last layer and width of each tower."""
 
     images: Callable[[AnyImages, Sequence[int]], Features]
     texts: Callable[[Sequence[str], Sequence[int]], Features]
@@ -84,11 +73,6 @@ class PlainEncoder:
         options: EncoderOptions = EncoderOptions(),
         layers: LayerFunctions | None = None,
     ):
-        """Make an encoder.
-
-        Note:
-            One parameter for each attribute of `Encoder`, so that any model is described in one call.
-        """
         self._encode_images = encode_images
         self._encode_texts = encode_texts
         self.name = name
@@ -105,7 +89,7 @@ class PlainEncoder:
         self.frozen = frozen
         self.device = torch.device(device)
         self._layers = layers
-        if layers is not None:
+        if layers:
             self.can = self.can | {LAYERS}
             self.vision_layers, self.text_layers = layers.vision_layers, layers.text_layers
             self.vision_width, self.text_width = layers.vision_width, layers.text_width
@@ -124,11 +108,11 @@ class PlainEncoder:
 
         def encode(rows: list[int]) -> Features:
             some = select_images(images, rows)
-            if self._layers is not None and layers:
+            if self._layers and layers:
                 return self._layers.images(some, layers)
             return Features(self._encode_images(some))
 
-        keys = digests(images) if self.frozen else range(len(images))
+        keys = digests(images) if self.frozen else [""] * len(images)
         return self._features("image", keys, layers, encode)
 
     def encode_text(
@@ -142,12 +126,11 @@ class PlainEncoder:
     ) -> Features:
         """Return features of B captions; `reserve` must be 0."""
         captions = as_batch(captions)
-        prompted = len(prompts.text) > 0 or prompts.token_weights is not None
-        self._refuse(tokens or prompted or reserve > 0)
+        self._refuse(tokens or prompts.in_text or reserve > 0)
 
         def encode(rows: list[int]) -> Features:
             some = [captions[row] for row in rows]
-            if self._layers is not None and layers:
+            if self._layers and layers:
                 return self._layers.texts(some, layers)
             return Features(self._encode_texts(some))
 
@@ -161,14 +144,14 @@ class PlainEncoder:
     def _features(
         self,
         tower: Tower,
-        keys: Sequence[str] | range,
+        keys: Sequence[str],
         layers: Sequence[int],
         encode: Callable[[list[int]], Features],
     ) -> Features:
         check_layers(self, tower, layers)
 
-        def computed(rows: Sequence[int]) -> Features:
-            features = encode(list(rows))
+        def computed(rows: list[int]) -> Features:
+            features = encode(rows)
             pooled, means = features.pooled.detach().float(), features.layers
             width = self.dim if tower == "image" else self.text_dim
             if pooled.shape != (len(rows), width):
@@ -182,9 +165,9 @@ class PlainEncoder:
 
         with torch.no_grad(), step_numerics(), tower_autocast(self.device, self._precision):
             if self.frozen is None:
-                whole = range(len(keys))
-                return shared(len(keys), lambda rows: computed(whole[rows]).to(self.device))
-            return cached_features(self, tower, list(map(str, keys)), layers, computed)
+                every = list(range(len(keys)))
+                return shared(len(keys), lambda rows: computed(every[rows]).to(self.device))
+            return cached_features(self, tower, keys, layers, computed)
 
     def _refuse(self, asked: bool) -> None:
         if asked:

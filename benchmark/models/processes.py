@@ -1,29 +1,47 @@
-"""Several processes on one run, started by `torchrun` or `accelerate launch`.
+"""How towers run: on which device, in several processes, in which precision, and in which chunks of a batch.
 
-All processes run the same program on the same batches and share only the work of the towers. Each encodes some
-rows of every call, and `shared` gives every process the features of all rows. A loss therefore sees the whole
-batch, and a method does not need to know the number of processes.
+Several processes are started by `torchrun` or `accelerate launch`. All run the same program on the same batches and
+share only the work of the towers. Each encodes some rows of every call, and `shared` gives every process the features
+of all rows. A loss therefore sees the whole batch, and a method does not need to know the number of processes.
+
+In a training step, towers may run in a lower precision, and encode a batch in chunks. One loss uses the features of the
+whole batch. Its gradient with respect to them is then propagated through one chunk after another, each encoded again
+(GradCache, arXiv 2101.06983). Memory is that of a chunk, the gradient that of the whole batch. Gradient accumulation is
+not offered: a contrastive loss compares all pairs of a batch, so summed gradients of smaller batches belong to another
+loss. Similarities and losses always use float32. The loop sets both for the step, like `torch.autocast` and
+`torch.no_grad`, so that a method does not hand them on: its `encode_image` and `encode_text` serve training and
+measurement alike.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import pad
+from torch.utils.checkpoint import checkpoint
 
+from benchmark.models.encoder_options import Precision
 from fdrd.errors import FdrdError, first_line
 
-if TYPE_CHECKING:
-    from benchmark.models.backbone import Features
+
+class Rows(Protocol):
+    """Tensors with a row for each item, such as `Features`."""
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Return them with each tensor changed."""
+
+
+Part = TypeVar("Part", bound=Rows)
 
 
 @cache
@@ -68,16 +86,28 @@ def chosen_device(name: str | None) -> torch.device:
     return device
 
 
-def shared(count: int, encode: Callable[[slice], Features]) -> Features:
-    """Return features of `count` rows, of which each process encodes its share."""
+def shared(count: int, encode: Callable[[slice], Part]) -> Part:
+    """Return features of `count` rows, of which each process encodes its share.
+
+    Backward gives each process the *sum* over the processes of the gradient of its own rows. A loss that all of
+    them compute is counted once per process, which `average_gradients` corrects. The same holds for terms
+    computed directly from parameters.
+    """
     if _state() is None or count < _state().num_processes:
         return encode(slice(0, count))
+    from torch.distributed.nn.functional import all_gather  # some builds of torch lack it
+
     rank, size = _state().process_index, _state().num_processes
     bounds = [count * index // size for index in range(size + 1)]
-    part = encode(slice(bounds[rank], bounds[rank + 1]))
-    tokens = None if part.tokens is None else _gathered(part.tokens, bounds)
-    layers = None if part.layers is None else _gathered(part.layers, bounds)
-    return replace(part, pooled=_gathered(part.pooled, bounds), tokens=tokens, layers=layers)
+    sizes = [after - before for before, after in pairwise(bounds)]
+
+    def gathered(part: Tensor) -> Tensor:
+        missing = max(sizes) - len(part)  # all processes must send the same number of rows
+        padded = pad(part, [0, 0] * (part.dim() - 1) + [0, missing])
+        parts: tuple[Tensor, ...] = all_gather(padded)  # type: ignore[no-untyped-call]
+        return torch.cat([rows[:size] for rows, size in zip(parts, sizes, strict=True)])
+
+    return encode(slice(bounds[rank], bounds[rank + 1])).map(gathered)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -110,17 +140,36 @@ def all_agree(value: object) -> bool:
     return bool(least == most)
 
 
-def _gathered(part: Tensor, bounds: list[int]) -> Tensor:
-    """Return the rows of all processes in order.
+_STEP: ContextVar[tuple[Precision, int]] = ContextVar("_STEP", default=("float32", 0))
 
-    Backward gives each process the *sum* over the processes of the gradient of its own rows. A loss that all of
-    them compute is counted once per process, which `average_gradients` corrects. The same holds for terms
-    computed directly from parameters.
+
+@contextmanager
+def step_numerics(precision: Precision = "float32", chunk_size: int = 0) -> Iterator[None]:
+    """Make towers multiply in this precision, and encode in chunks where they take gradients.
+
+    Args:
+        precision: precision of the matrix products; features stay float32.
+        chunk_size: rows that are encoded at a time; 0 is all at once.
     """
-    from torch.distributed.nn.functional import all_gather  # some builds of torch lack it
+    token = _STEP.set((precision, chunk_size))
+    try:
+        yield
+    finally:
+        _STEP.reset(token)
 
-    sizes = [after - before for before, after in pairwise(bounds)]
-    missing = max(sizes) - len(part)  # all processes must send the same number of rows
-    padded = pad(part, [0, 0] * (part.dim() - 1) + [0, missing])
-    parts: tuple[Tensor, ...] = all_gather(padded)  # type: ignore[no-untyped-call]
-    return torch.cat([gathered[:size] for gathered, size in zip(parts, sizes, strict=True)])
+
+def tower_autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Return the context in which a tower runs; made within the step, it may be entered after it."""
+    lower = "bfloat16" in (precision, _STEP.get()[0])
+    return torch.autocast(device.type, torch.bfloat16, enabled=lower)
+
+
+def in_chunks(
+    count: int, encode: Callable[[slice], Part], join: Callable[[Sequence[Part]], Part]
+) -> Part:
+    """Return features of `count` rows, encoded in chunks of the size that the step sets."""
+    size = _STEP.get()[1]
+    if not torch.is_grad_enabled() or not 0 < size < count:
+        return encode(slice(0, count))
+    parts = (slice(start, min(start + size, count)) for start in range(0, count, size))
+    return join([checkpoint(encode, part, use_reentrant=False) for part in parts])

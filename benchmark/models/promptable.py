@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from benchmark.models.backbone import ALL, Features, Prompts, concatenate, first_layer
@@ -22,16 +22,16 @@ from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, PixelCache, as_batch, digests, select_images
 from benchmark.models.layers import cached_features, check_layers, with_layers
-from benchmark.models.processes import shared
-from benchmark.models.step_numerics import in_chunks, step_numerics, tower_autocast
-from benchmark.models.tensor_files import add_tensors, with_own_weights
-from benchmark.models.tokenizer import token_counts
+from benchmark.models.processes import in_chunks, shared, step_numerics, tower_autocast
+from benchmark.models.tensor_files import add_tensors
 from fdrd.errors import FdrdError
 
 CPU_ROWS = 16
 """Rows that a tower encodes at a time on a CPU; the activations of more exceed its caches."""
 
 PLAIN = Prompts()
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class PromptableBackbone:
@@ -118,7 +118,7 @@ class PromptableBackbone:
             self.image_processor,
             name=self.name,
             device=self.device,
-            options=dataclasses.replace(self.options, compile=False),
+            options=replace(self.options, compile=False),
         )
         copied.model.requires_grad_(True)
         return copied
@@ -133,14 +133,12 @@ class PromptableBackbone:
     ) -> Features:
         """Return features of B images, or of one; layers only of the tower without prompts."""
         images = as_batch(images)
-        check_layers(self, "image", layers)
-        if layers and prompts.vision:
-            raise ValueError("layers are read from a tower without prompts")
+        check_layers(self, "image", layers, prompted=len(prompts.vision) > 0)
 
         def encode(rows: list[int] | slice) -> Features:
-            some = images[rows] if isinstance(rows, slice) else select_images(images, rows)
-            shown = prompts[rows] if isinstance(rows, slice) else prompts
-            return self._encode_images(some, shown, tokens, layers)
+            if isinstance(rows, slice):
+                return self._encode_images(images[rows], prompts[rows], tokens, layers)
+            return self._encode_images(select_images(images, rows), prompts, tokens, layers)
 
         if self.frozen is None or prompts.vision or tokens:
             return shared(len(images), encode)
@@ -158,22 +156,19 @@ class PromptableBackbone:
     ) -> Features:
         """Return features of B captions, truncated so that `reserve` context slots stay free."""
         captions = as_batch(captions)
-        prompted = len(prompts.text) > 0 or prompts.token_weights is not None
-        check_layers(self, "text", layers)
-        if layers and prompted:
-            raise ValueError("layers are read from a tower without prompts")
-        room = self.context - max(self._slots(prompts), reserve)
+        check_layers(self, "text", layers, prompted=prompts.in_text)
+        longest = self.context - max(self._slots(prompts), reserve)
+        whole = self.frozen is None or prompts.in_text or tokens
 
         def encode(captions: Sequence[str]) -> Features:
-            ids, valid = self._tokenize(captions, room)  # (B, T) each
+            ids, valid = self._tokenize(captions, longest)  # (B, T) each
 
             def encode_rows(rows: slice) -> Features:
                 return self._encode_ids(ids[rows], valid[rows], prompts[rows], tokens, layers)
 
             features = shared(len(ids), encode_rows) if whole else encode_rows(slice(None))
-            return dataclasses.replace(features, valid=valid if tokens else None)
+            return replace(features, valid=valid if tokens else None)
 
-        whole = self.frozen is None or prompted or tokens
         if whole:
             return encode(captions)
         keys = [hashlib.sha256(f"{reserve}\n{text}".encode()).hexdigest() for text in captions]
@@ -200,7 +195,7 @@ class PromptableBackbone:
             part.save_pretrained(folder)
 
     def _encode_images(
-        self, images: AnyImages, prompts: Prompts, tokens: bool, layers: Sequence[int] = ()
+        self, images: AnyImages, prompts: Prompts, tokens: bool, layers: Sequence[int]
     ) -> Features:
         pixels = self._pixels.of(images)
         n_vis = _length(prompts.vision, self.vision_width, "vision")
@@ -218,27 +213,20 @@ class PromptableBackbone:
         def encode(rows: slice) -> Features:
             some, some_prompts = pixels[rows], prompts[rows]
             with precision:
-                return concatenate(
-                    [
-                        encode_part(some[part].to(self.device), some_prompts[part])
-                        for part in self._parts(len(some))
-                    ]
-                )
+                parts = [
+                    encode_part(some[part].to(self.device), some_prompts[part])
+                    for part in self._parts(len(some))
+                ]
+                return concatenate(parts)
 
-        return in_chunks(len(pixels), encode)
+        return in_chunks(len(pixels), encode, concatenate)
 
     def _encode_ids(
-        self,
-        ids: Tensor,
-        valid: Tensor,
-        prompts: Prompts,
-        tokens: bool,
-        layers: Sequence[int] = (),
+        self, ids: Tensor, valid: Tensor, prompts: Prompts, tokens: bool, layers: Sequence[int]
     ) -> Features:
         n_ctx = self._slots(prompts)
         precision = tower_autocast(self.device, self.options.precision)
-        prompted = len(prompts.text) > 0 or prompts.token_weights is not None
-        towers = self._chosen(hooked=prompted or tokens or len(layers) > 0)
+        towers = self._chosen(hooked=prompts.in_text or tokens or len(layers) > 0)
 
         def encode_part(ids: Tensor, valid: Tensor, prompts: Prompts) -> Features:
             return with_layers(
@@ -250,32 +238,33 @@ class PromptableBackbone:
 
         def encode(rows: slice) -> Features:
             with precision:
-                if tokens:
-                    return encode_part(ids[rows], valid[rows], prompts[rows])
-                return self._by_length(encode_part, ids[rows], valid[rows], prompts[rows])
+                run = encode_part if tokens else self._by_length(encode_part)
+                return run(ids[rows], valid[rows], prompts[rows])
 
-        return in_chunks(len(ids), encode)
+        return in_chunks(len(ids), encode, concatenate)
 
     def _by_length(
-        self,
-        encode: Callable[[Tensor, Tensor, Prompts], Features],
-        ids: Tensor,
-        valid: Tensor,
-        prompts: Prompts,
-    ) -> Features:
+        self, encode: Callable[[Tensor, Tensor, Prompts], Features]
+    ) -> Callable[[Tensor, Tensor, Prompts], Features]:
         """Encode captions of similar length together, so that few are padded."""
-        length = self.lengths(ids)
-        order = length.argsort(stable=True)
-        parts = []
-        for part in self._parts(len(ids)):
-            rows = order[part]
-            width = ids.shape[1] if self.fixed_length else int(length[rows].max())
-            some = prompts[rows]
-            weights = some.token_weights
-            if weights is not None and weights.shape[1] == ids.shape[1]:  # others are refused later
-                some = dataclasses.replace(some, token_weights=weights[:, :width])
-            parts.append(encode(ids[rows, :width], valid[rows, :width], some))
-        return concatenate(parts)[order.argsort()]
+
+        def run(ids: Tensor, valid: Tensor, prompts: Prompts) -> Features:
+            length = self.lengths(ids)
+            order = length.argsort(stable=True)
+            parts = []
+            for part in self._parts(len(ids)):
+                rows = order[part]
+                width = ids.shape[1] if self.fixed_length else int(length[rows].max())
+                some = prompts[rows]
+                weights = some.token_weights
+                if (
+                    weights is not None and weights.shape[1] == ids.shape[1]
+                ):  # others are refused later
+                    some = replace(some, token_weights=weights[:, :width])
+                parts.append(encode(ids[rows, :width], valid[rows, :width], some))
+            return concatenate(parts)[order.argsort()]
+
+        return run
 
     def _chosen(self, *, hooked: bool) -> PromptableBackbone:
         """Return the backbone with compiled towers where nothing hooks into them or needs a gradient."""
@@ -295,7 +284,7 @@ class PromptableBackbone:
         self._compiled = copy.copy(self)
         self._compiled.model = model
         try:
-            self._encode_ids(*self._tokenize(["a"], self.context), PLAIN, False)
+            self._encode_ids(*self._tokenize(["a"], self.context), PLAIN, False, ())
         except Exception as error:  # torch raises many kinds, e.g. without a C++ compiler
             reason = " ".join(str(error).split())[:200]
             raise FdrdError(
@@ -320,9 +309,22 @@ class PromptableBackbone:
         return ids.to(self.device), valid.to(self.device)
 
 
+def _length(prompts: Sequence[Tensor], width: int, tower: str) -> int:
+    """Return the number of prompt tokens per layer; all layers must agree, and fit the tower."""
+    sizes = {tuple(prompt.shape[-2:]) for prompt in prompts if prompt.shape[-2]}
+    if len(sizes) > 1 or any(size[1] != width for size in sizes):
+        raise ValueError(f"{tower} prompts are {sorted(sizes)}; they must all be (n, {width})")
+    return next(iter(sizes))[0] if sizes else 0
+
+
 def unit(features: Tensor) -> Tensor:
     """Return float32 features of unit length."""
     return normalize(features.float(), dim=-1)
+
+
+def read_out(pooled: Tensor, states: Tensor, readout: Tensor) -> Features:
+    """Return the features of an image with the one token that `Prompts.readout` makes of its visual tokens."""
+    return Features(pooled, unit(states.float().mean(dim=1, keepdim=True) @ readout))
 
 
 def fingerprint(
@@ -350,9 +352,13 @@ def tokenizer_rules(tokenizer: Any) -> dict[str, Any]:
     if backend is None:  # written in Python
         return {"class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
     rules: dict[str, Any] = json.loads(backend.to_str())
-    for transient in ("truncation", "padding"):  # set by every call
-        rules.pop(transient, None)
-    return rules
+    transient = ("truncation", "padding")  # set by every call
+    return {name: rule for name, rule in rules.items() if name not in transient}
+
+
+def token_counts(tokenizer: Any, captions: Sequence[str]) -> list[int]:
+    """Return the tokens of each caption, including special ones, without truncation."""
+    return [len(ids) for ids in tokenizer(list(captions), verbose=False)["input_ids"]]
 
 
 def _plain(value: Any) -> Any:
@@ -360,11 +366,40 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, int) else dict(value)
 
 
-def _length(prompts: Sequence[Tensor], width: int, tower: str) -> int:
-    """Return the number of prompt tokens per layer; all layers must agree, and fit the tower."""
-    sizes = {tuple(prompt.shape[-2:]) for prompt in prompts if prompt.shape[-2]}
-    if not sizes:
-        return 0
-    if len(sizes) > 1 or next(iter(sizes))[1] != width:
-        raise ValueError(f"{tower} prompts are {sorted(sizes)}; they must all be (n, {width})")
-    return next(iter(sizes))[0]
+def with_own_weights(model: Model) -> Model:
+    """Return a deep copy that shares with `model` only uncopyable objects without weights, e.g. a session of ONNX.
+
+    Raises:
+        TypeError: an object that holds tensors or modules refuses to be copied.
+
+    >>> import threading
+    >>> layer = nn.Linear(1, 1)
+    >>> layer.lock = threading.Lock()
+    >>> copied = with_own_weights(layer)
+    >>> copied.weight is layer.weight, copied.lock is layer.lock
+    (False, True)
+    """
+    of_module = vars(nn.Module())  # parameters, buffers, submodules, hooks
+    values = [
+        value
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if name not in of_module and not _holds_weights(value) and not _can_be_copied(value)
+    ]
+    return copy.deepcopy(model, {id(value): value for value in values})
+
+
+def _holds_weights(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_weights, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_holds_weights, value))
+    return isinstance(value, Tensor | nn.Module)
+
+
+def _can_be_copied(value: Any) -> bool:
+    try:
+        copy.deepcopy(value)
+    except Exception:  # third-party objects may raise anything
+        return False
+    return True

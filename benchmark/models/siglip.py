@@ -17,14 +17,14 @@ from torch import Tensor
 
 from benchmark.models.backbone import (
     TOKENS,
+    EncoderSetup,
     Features,
     Prompts,
     first_layer,
     text_prompts,
     vision_prompts,
 )
-from benchmark.models.encoder_options import EncoderSetup
-from benchmark.models.promptable import PromptableBackbone, fingerprint, unit
+from benchmark.models.promptable import PromptableBackbone, fingerprint, read_out, unit
 from fdrd.errors import FdrdError
 
 _PREPROCESSING = (
@@ -88,10 +88,7 @@ class SiglipBackbone(PromptableBackbone):
             out = tower(**inputs)
         pooled = unit(out.pooler_output)
         if prompts.readout is not None:
-            states = out.last_hidden_state[:, -n_vis:]
-            return Features(
-                pooled, unit(states.float().mean(dim=1, keepdim=True) @ prompts.readout)
-            )
+            return read_out(pooled, out.last_hidden_state[:, -n_vis:], prompts.readout)
         if not tokens:
             return Features(pooled)
         hidden = out.last_hidden_state[:, : out.last_hidden_state.shape[1] - n_vis]
@@ -102,7 +99,6 @@ class SiglipBackbone(PromptableBackbone):
         """Return features of tokenized captions; context vectors come first."""
         tower = self.model.text_model
         slots = ids[:, :1].expand(-1, n_ctx)  # any id, the hook overwrites it
-
         every = torch.cat([slots, ids], dim=1)
         mask = None
         if self._masked:

@@ -1,4 +1,4 @@
-"""Tensors: read from a file that may hold more, without executing any of it; written; digested; copied.
+"""Tensors: read from a file that may hold more, without executing any of it; written; digested.
 
 A `.pt` file is a pickle, which is a program. PyTorch's restricted unpickler accepts tensors and plain
 containers and stops at anything else.
@@ -6,14 +6,13 @@ containers and stops at anything else.
 
 from __future__ import annotations
 
-import copy
 import pickle
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -22,7 +21,6 @@ from torch import Tensor, nn
 
 from fdrd.errors import FdrdError, first_line
 
-Model = TypeVar("Model", bound=nn.Module)
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIX = re.compile(r"^(?:module\.|_orig_mod\.)+")
 _OPENAI_SIZES = {"input_resolution", "context_length", "vocab_size"}
@@ -116,42 +114,3 @@ def _is_torchscript(path: Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def with_own_weights(model: Model) -> Model:
-    """Return a deep copy that shares with `model` only uncopyable objects without weights, e.g. a session of ONNX.
-
-    Raises:
-        TypeError: an object that holds tensors or modules refuses to be copied.
-
-    >>> import threading
-    >>> layer = nn.Linear(1, 1)
-    >>> layer.lock = threading.Lock()
-    >>> copied = with_own_weights(layer)
-    >>> copied.weight is layer.weight, copied.lock is layer.lock
-    (False, True)
-    """
-    of_module = vars(nn.Module())  # parameters, buffers, submodules, hooks
-    values = [
-        value
-        for module in model.modules()
-        for name, value in vars(module).items()
-        if name not in of_module and not _holds_weights(value) and not _can_be_copied(value)
-    ]
-    return copy.deepcopy(model, {id(value): value for value in values})
-
-
-def _holds_weights(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_holds_weights, value.values()))
-    if isinstance(value, list | tuple | set | frozenset):
-        return any(map(_holds_weights, value))
-    return isinstance(value, Tensor | nn.Module)
-
-
-def _can_be_copied(value: Any) -> bool:
-    try:
-        copy.deepcopy(value)
-    except Exception:  # third-party objects may raise anything
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""Group results that are comparable, and average them over seeds."""
+"""Group results that are comparable, average them over seeds, and test methods against one of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from statistics import fmean, stdev
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +22,8 @@ from benchmark.rank_metrics import BOTH, DIRECTIONS, ByDirection, Floats, Indice
 from benchmark.registry import role_of
 from benchmark.result import BenchResult, numbers, query_groups
 from benchmark.retrieval_metrics import Column
-from benchmark.settings import NO_BACKBONE, Settings
+from benchmark.settings import HALVES, NO_BACKBONE, Settings
+from fdrd.errors import FdrdError
 
 LEVEL = 0.05
 """Significance level of corrected p values."""
@@ -70,8 +73,7 @@ class Row:
 
     def mean_ranks(self, direction: str) -> Floats:
         """Return the strict rank of every query, averaged over seeds."""
-        mean: Floats = np.mean(self.ranks(direction), axis=0)
-        return mean
+        return np.asarray(np.mean(self.ranks(direction), axis=0))
 
     def reciprocals(self) -> ByDirection[Floats]:
         """Return 1 / rank of each query, averaged over seeds."""
@@ -83,6 +85,12 @@ class Row:
             ByDirection(*(1 / ranks for ranks in pair))
             for pair in zip(*map(self.ranks, DIRECTIONS), strict=True)
         ]
+
+    def sorted_seeds(self) -> tuple[list[int], list[ByDirection[Floats]]]:
+        """Return the seeds in order, and 1 / rank of each query for each of them."""
+        seeds, by_seed = [each.settings.seed or 0 for each in self.results], self.by_seed()
+        order = sorted(range(len(seeds)), key=seeds.__getitem__)
+        return [seeds[index] for index in order], [by_seed[index] for index in order]
 
 
 @dataclass(frozen=True)
@@ -166,31 +174,24 @@ def differences(reference: Row, others: Sequence[Row]) -> list[dict[str, Differe
     return paired_differences(reference.reciprocals(), rows, query_groups(reference.results[0]))
 
 
-def _by_sorted_seed(row: Row) -> tuple[list[int], list[ByDirection[Floats]]]:
-    """Return the seeds of a row in order, and 1 / rank of each query for each of them."""
-    seeds = [result.settings.seed or 0 for result in row.results]
-    order = sorted(range(len(seeds)), key=seeds.__getitem__)
-    by_seed = row.by_seed()
-    return [seeds[index] for index in order], [by_seed[index] for index in order]
-
-
 def all_intervals(reference: Row, others: Sequence[Row]) -> list[dict[str, Difference]]:
     """Return `differences` with their intervals over seeds and over categories, where these exist."""
-    found = differences(reference, others)
-    over_categories = _over_categories(reference, others)
-    for index, (row, parts) in enumerate(zip(others, found, strict=True)):
-        several = len(row.results) > 1 or len(reference.results) > 1
-        (seeds, ours), (others_seeds, theirs) = map(_by_sorted_seed, (reference, row))
-        same, groups = seeds == others_seeds, query_groups(reference.results[0])
-        over_seeds = seed_intervals(ours, theirs, groups, paired=same) if several else {}
-        found[index] = {
-            part: replace(
-                difference,
-                over_seeds=over_seeds.get(part),
-                over_categories=over_categories[index][part] if over_categories else None,
-            )
-            for part, difference in parts.items()
-        }
+    found = []
+    groups = query_groups(reference.results[0])
+    over_categories = _over_categories(reference, others) or [{}] * len(others)
+    tested = differences(reference, others)
+    for row, parts, categories in zip(others, tested, over_categories, strict=True):
+        (seeds, ours), (other_seeds, theirs) = reference.sorted_seeds(), row.sorted_seeds()
+        paired, several = seeds == other_seeds, max(len(seeds), len(other_seeds)) > 1
+        by_part = seed_intervals(ours, theirs, groups, paired=paired) if several else {}
+        found.append(
+            {
+                part: replace(
+                    each, over_seeds=by_part.get(part), over_categories=categories.get(part)
+                )
+                for part, each in parts.items()
+            }
+        )
     return found
 
 
@@ -214,11 +215,61 @@ def _over_categories(reference: Row, others: Sequence[Row]) -> list[dict[str, In
             [[r.metrics.by_category[name][way]["MRR"] for way in DIRECTIONS] for name in tables]
             for r in row.results
         ]
-        mean: Floats = np.mean(by_seed, axis=0)
-        return mean
+        return np.asarray(np.mean(by_seed, axis=0))
 
     sums = np.stack([(mrr(row) - mrr(reference)) * counts for row in others], axis=1)
     return unit_intervals(sums, counts.astype(float), np.zeros(len(tables), dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """The methods of a comparison, each tested against a reference method."""
+
+    settings: Settings
+    against: Row
+    others: list[Row]
+    differences: list[dict[str, Difference]]
+    """of each other method to `against`, for each of `PARTS`"""
+
+
+def paired_with(comparison: Comparison, against: str | None) -> PairedComparison:
+    """Test the methods of a comparison against one of them: a method or the label of a row, by default the reference.
+
+    Raises:
+        FdrdError: `against` does not name a single row.
+    """
+    reference = _reference(comparison, against)
+    others = [row for row in comparison.rows if row is not reference]
+    found = all_intervals(reference, others)
+    return PairedComparison(comparison.settings, reference, others, found)
+
+
+def _reference(comparison: Comparison, against: str | None) -> Row:
+    rows = comparison.rows
+    if against is None:
+        return comparison.reference or rows[0]
+    exact = [row for row in rows if row.label == against]
+    named = [row for row in rows if against in (row.method, row.results[0].settings.label)]
+    same = exact or named
+    if len(same) == 1:
+        return same[0]
+    labels = ", ".join(repr(row.label) for row in same or rows)
+    if same:
+        raise FdrdError(f"{len(same)} rows are of {against}; give `against` one of {labels}")
+    raise FdrdError(
+        f"`against` {against}: not measured on {heading(comparison.settings)}; choose from {labels}"
+    )
+
+
+def verdict(difference: Difference) -> str:
+    """Return the verdict on a method compared with the reference, from the corrected p.
+
+    >>> verdict(Difference(0.02, (0.01, 0.03), 0.001, 0.004))
+    'better'
+    """
+    if difference.holm >= LEVEL:
+        return "no difference shown"
+    return "better" if difference.value > 0 else "worse"
 
 
 def base_to_new(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Comparison]]:
@@ -229,13 +280,8 @@ def base_to_new(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Com
         fields = {**measured(settings), "name": settings.data.name, "domain": settings.domain}
         return {key: value for key, value in fields.items() if key not in ("data", "half")}
 
-    return [
-        (base, new)
-        for base in comparisons
-        for new in comparisons
-        if (base.settings.half, new.settings.half) == ("base", "new")
-        and shared(base) == shared(new)
-    ]
+    bases, news = ([c for c in comparisons if c.settings.half == half] for half in HALVES)
+    return [(base, new) for base, new in product(bases, news) if shared(base) == shared(new)]
 
 
 def across_domains(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
@@ -258,12 +304,8 @@ def label(settings: Settings) -> str:
     if settings.checkpoint is not None:
         options = {"checkpoint": settings.checkpoint[:8]}
     words = ", ".join(f"{name}={value}" for name, value in sorted(options.items()))
-    name = settings.label or settings.method
-    return name + (f" ({words})" if words else "") + _tags(settings)
-
-
-def _tags(settings: Settings) -> str:
-    return "".join(f" [{tag}]" for tag in settings.remarks)
+    tags = "".join(f" [{tag}]" for tag in settings.remarks)
+    return (settings.label or settings.method) + (f" ({words})" if words else "") + tags
 
 
 def _rows(results: Sequence[BenchResult]) -> list[Row]:
@@ -278,9 +320,8 @@ def _rows(results: Sequence[BenchResult]) -> list[Row]:
         # A few-shot draw has other rows for every seed. What is measured is the same for all.
         shared = {} if settings.shots is not None else settings.learned_from
         # Another text-only baseline does not make another method; the table shows none if they differ.
-        kind = replace(
-            settings, seed=None, domain=None, learned_from=shared, text_only_from=None
-        ).identity()
+        unset: dict[str, Any] = dict.fromkeys(("seed", "domain", "text_only_from"))
+        kind = replace(settings, learned_from=shared, **unset).identity()
         kinds[label(settings)][kind][settings.seed, source] = result
     rows = [
         Row(name if len(same) == 1 else f"{name} #{kind[:8]}", list(found.values()))

@@ -55,11 +55,9 @@ class Published:
     def values(self, domain: str, method: str) -> Values | None:
         """Return the numbers of a method in a domain, by our names; None if there are none."""
         table = self.domains.get(self.name(domain, self.domains), {})
-        values = []
-        for direction, cutoff in COLUMNS:
-            numbers = table.get(cutoff, {}).get(direction, {})
-            values.append(numbers.get(self.name(method, numbers)))
-        return None if None in values else values  # type: ignore[return-value]
+        columns = [table.get(cutoff, {}).get(direction, {}) for direction, cutoff in COLUMNS]
+        names = [self.name(method, column) for column in columns]
+        return [*map(dict.__getitem__, columns, names)] if all(names) else None
 
     def gallery(self, domain: str, images: int, pairs: int) -> str:
         """Return a sentence about the gallery of a domain, by our name, next to the published test split."""
@@ -146,16 +144,15 @@ def _means(
 ) -> list[Table]:
     """Return a table of means for each set of domains that a row covers, with all rows that cover it."""
     domains_of = {label: tuple(d for d in sorted(both) if label in both[d]) for label in labels}
+    several = {domains for domains in domains_of.values() if len(domains) > 1}
     tables = []
-    for domains in sorted(set(domains_of.values()), key=lambda each: (-len(each), each)):
+    for domains in sorted(several, key=lambda each: (-len(each), each)):
         rows = {}
-        for label in labels if len(domains) > 1 else ():
-            if {*domains} <= {*domains_of[label]}:
-                sides = zip(*(both[domain][label] for domain in domains), strict=True)
-                ours, theirs = ([fmean(v) for v in zip(*side, strict=True)] for side in sides)
-                rows[label] = ours, theirs
-        if rows:
-            tables.append(_table(f"Mean over {', '.join(domains)}", rows))
+        for label in (each for each in labels if {*domains} <= {*domains_of[each]}):
+            sides = zip(*(both[domain][label] for domain in domains), strict=True)
+            ours, theirs = ([fmean(v) for v in zip(*side, strict=True)] for side in sides)
+            rows[label] = ours, theirs
+        tables.append(_table(f"Mean over {', '.join(domains)}", rows))
     return tables
 
 
@@ -168,9 +165,8 @@ def _table(title: str, rows: dict[str, tuple[Values, Values]]) -> Table:
             ["", "published", *(f"{value:.2f}" for value in theirs)],
             ["", "difference", *(f"{value:+.2f}" for value in gaps)],
         ]
-    return Table(
-        title, ["method", "", *(f"{SHORT[way]} {k}" for way, k in COLUMNS)], lines, text_columns=2
-    )
+    head = ["method", "", *(f"{SHORT[way]} {k}" for way, k in COLUMNS)]
+    return Table(title, head, lines, text_columns=2)
 
 
 def _differences(row: Row) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from typing import Literal
 
 from benchmark.rank_metrics import DIRECTIONS
 from benchmark.reporting.comparison import LEVEL, Comparison, Row
@@ -13,6 +14,11 @@ from benchmark.settings import NO_BACKBONE, Settings
 
 BEST = "*"
 BELOW = "▼"
+DEFINITIONS = (
+    "R@K is the share of queries with a relevant item among the first K. An item is relevant if it belongs to the "
+    "same image. A tie with an irrelevant item counts against the method."
+)
+
 NEGATIVES = (
     "Hard negatives: the true caption scores above all its negatives; a tie is a loss. The text-only "
     "baseline sees captions only and learned from those of the training split; its accuracy needs no image. "
@@ -36,16 +42,10 @@ PAIRED = (
 )
 
 
-def steps(row: Row) -> str:
-    """Return the optimizer steps of a training, the most of the seeds; a dash without training."""
-    most = max((result.fit.steps for result in row.results if result.fit), default=0)
-    return f"{most:,}" if most else "–"
-
-
-def pairs_seen(row: Row) -> str:
-    """Return the pairs in the batches of a training, the most of the seeds; a dash without training."""
-    most = max((result.fit.pairs for result in row.results if result.fit), default=0)
-    return f"{most:,}" if most else "–"
+def most(row: Row, name: Literal["steps", "pairs"]) -> str:
+    """Return the optimizer steps of a training, or the pairs in its batches, the most of the seeds; else a dash."""
+    count = max((getattr(each.fit, name) for each in row.results if each.fit), default=0)
+    return f"{count:,}" if count else "–"
 
 
 def command(settings: Settings) -> str:
@@ -91,20 +91,12 @@ def sizes_text(comparison: Comparison) -> str:
         where = "one gallery of all"
     else:
         where = f"one gallery per domain ({len(sizes)} of {min(sizes):,} to {max(sizes):,} images), mean over them"
-    trained = {s for row in comparison.rows if (s := steps(row)) != "–"}
+    trained = {s for row in comparison.rows if (s := most(row, "steps")) != "–"}
     same = f"; {', '.join(sorted(trained))} training steps" if len(trained) == 1 else ""
     unequal = "; the methods trained for different numbers of steps" if len(trained) > 1 else ""
     seeds = max(len(row.results) for row in comparison.rows)
     counted = f"; {seeds} seeds" if seeds > 1 else ""
     return f"n = {images:,} images, {captions:,} captions; {where}{counted}{same}{unequal}."
-
-
-def definitions() -> str:
-    """Return how recall and relevance are defined."""
-    return (
-        "R@K is the share of queries with a relevant item among the first K. An item is relevant if it belongs to the "
-        "same image. A tie with an irrelevant item counts against the method."
-    )
 
 
 def legend(comparison: Comparison) -> str:
@@ -115,20 +107,20 @@ def legend(comparison: Comparison) -> str:
         for column in main_columns()
         if (cell := comparison.cell(row, column))
     ]
-    text = "Percent."
+    parts = ["Percent."]
     if any(cell.deviation is not None for cell in cells):
-        text += " Mean ± standard deviation over seeds."
+        parts.append("Mean ± standard deviation over seeds.")
     if len(comparison.rows) > 1:
-        text += (
-            f" {BEST} the best MRR, and every MRR that does not differ significantly from it (paired randomization "
+        parts.append(
+            f"{BEST} the best MRR, and every MRR that does not differ significantly from it (paired randomization "
             f"test over images, Holm correction over methods, p ≥ {LEVEL})."
         )
     if comparison.reference is not None and any(cell.worse for cell in cells):
-        text += f" {BELOW} worse than {comparison.reference.label}."
-    text += " Ceiling: a perfect method, given that images share captions."
+        parts.append(f"{BELOW} worse than {comparison.reference.label}.")
+    parts.append("Ceiling: a perfect method, given that images share captions.")
     results = [result for row in comparison.rows for result in row.results]
     remarks = {tag: remark for each in results for tag, remark in each.settings.remarks.items()}
-    return " ".join([text, *(f"[{tag}]: {remark}" for tag, remark in sorted(remarks.items()))])
+    return " ".join([*parts, *(f"[{tag}]: {remark}" for tag, remark in sorted(remarks.items()))])
 
 
 def measured_on(results: Sequence[BenchResult]) -> str:

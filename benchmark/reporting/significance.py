@@ -7,31 +7,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.evaluation.paired_tests import PARTS, Difference
+from rich.console import Group
+
+from benchmark.evaluation.paired_tests import PARTS
+from benchmark.reporting import sentences
 from benchmark.reporting.comparison import (
-    LEVEL,
     Comparison,
-    Row,
-    all_intervals,
+    PairedComparison,
     group_results,
     heading,
     label,
     measured,
+    paired_with,
+    verdict,
 )
+from benchmark.reporting.pages import html_parts, rendered
+from benchmark.reporting.tables import Table, paired_interval_table, paired_table, pairs_parts
 from benchmark.result import BenchResult, open_results
 from benchmark.settings import Settings
 from fdrd.errors import FdrdError
-
-
-@dataclass(frozen=True)
-class PairedComparison:
-    """The methods of a comparison, each tested against a reference method."""
-
-    settings: Settings
-    against: Row
-    others: list[Row]
-    differences: list[dict[str, Difference]]
-    """of each other method to `against`, for each of `PARTS`"""
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,23 +62,38 @@ class SignificanceTests:
                 }
                 for each in self.comparisons
             ],
-            "left_out": [left_out(each) for each in self.left_out],
+            "left_out": self._left_out(),
         }
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame with a row per method and direction; MRR and differences are fractions."""
         import pandas
 
-        rows = []
-        for tests in self.to_json()["comparisons"]:
-            for row in tests["methods"]:
-                shared = {
-                    "name": tests["name"],
-                    "against": tests["against"],
-                    "method": row["method"],
-                }
-                rows += [{**shared, "direction": part, **row[part]} for part in PARTS]
+        rows = [
+            {
+                **{name: tests[name] for name in ("name", "against")},
+                **{"method": row["method"], "direction": part, **row[part]},
+            }
+            for tests in self.to_json()["comparisons"]
+            for row in tests["methods"]
+            for part in PARTS
+        ]
         return pandas.DataFrame.from_records(rows)
+
+    def parts(self) -> list[Table | str]:
+        """Return the tables of the tests, what was measured, natural pairs, and what the tests mean."""
+        parts: list[Table | str] = []
+        for tested in self.comparisons:
+            compared = Comparison(tested.settings, [tested.against, *tested.others])
+            parts += [paired_table(tested), *paired_interval_table(tested)]
+            parts += [sentences.sizes_text(compared), *pairs_parts(compared)]
+        return [*parts, sentences.PAIRED, *(f"Left out: {each}" for each in self._left_out())]
+
+    def _left_out(self) -> list[str]:
+        return [
+            f"{each.rows[0].label}, the only method measured on {heading(each.settings)}"
+            for each in self.left_out
+        ]
 
     def __repr__(self) -> str:
         lines = []
@@ -96,10 +105,7 @@ class SignificanceTests:
         return "\n".join([*lines[:9], f"and {len(lines) - 9} more"] if len(lines) > 10 else lines)
 
     def _repr_html_(self) -> str:
-        from benchmark.reporting.pages import html_parts
-        from benchmark.reporting.tables import significance_parts
-
-        return html_parts(significance_parts(self))
+        return html_parts(self.parts())
 
 
 def compare(
@@ -133,59 +139,16 @@ def compare(
 
 
 def ablation(results: Sequence[BenchResult], full: Mapping[str, Any]) -> SignificanceTests:
-    """Test the variants of a method against the full method.
-
-    Args:
-        results: results of the variants.
-        full: options of the full method; without a result of it nothing is tested.
-    """
+    """Test the variants of a method against the full method, the one with these options, if it was measured."""
     labels = {label(r.settings): r.settings.options_given for r in results}
     against = next((row for row, options in labels.items() if options == full), None)
     pairs = [each for each in group_results(results) if len(each.rows) > 1] if against else []
     return SignificanceTests([paired_with(each, against) for each in pairs], [])
 
 
-def verdict(difference: Difference) -> str:
-    """Return the verdict on a method compared with the reference, from the corrected p.
-
-    >>> verdict(Difference(0.02, (0.01, 0.03), 0.001, 0.004))
-    'better'
-    """
-    if difference.holm >= LEVEL:
-        return "no difference shown"
-    return "better" if difference.value > 0 else "worse"
-
-
-def left_out(comparison: Comparison) -> str:
-    """Return why a comparison of a single method is left out."""
-    (row,) = comparison.rows
-    return f"{row.label}, the only method measured on {heading(comparison.settings)}"
-
-
-def paired_with(comparison: Comparison, against: str | None) -> PairedComparison:
-    """Test the methods of a comparison against one of them, see `compare`."""
-    reference = _reference(comparison, against)
-    others = [row for row in comparison.rows if row is not reference]
-    return PairedComparison(
-        comparison.settings, reference, others, all_intervals(reference, others)
-    )
-
-
-def _reference(comparison: Comparison, against: str | None) -> Row:
-    rows = comparison.rows
-    if against is None:
-        return comparison.reference or rows[0]
-    exact = [row for row in rows if row.label == against]
-    named = [row for row in rows if against in (row.method, row.results[0].settings.label)]
-    same = exact or named
-    if len(same) == 1:
-        return same[0]
-    labels = ", ".join(repr(row.label) for row in same or rows)
-    if same:
-        raise FdrdError(f"{len(same)} rows are of {against}; give `against` one of {labels}")
-    raise FdrdError(
-        f"`against` {against}: not measured on {heading(comparison.settings)}; choose from {labels}"
-    )
+def significance_table(tests: SignificanceTests) -> Group:
+    """Return significance tests for `rich`."""
+    return rendered(tests.parts())
 
 
 def _mismatch(*comparisons: Comparison) -> str:

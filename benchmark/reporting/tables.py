@@ -5,26 +5,22 @@ Columns come from the registry of metrics. Printed numbers are percent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean
-from typing import Literal, TypeVar
+from statistics import fmean, harmonic_mean
+from typing import Literal
 
 from benchmark.evaluation.paired_tests import PARTS
 from benchmark.rank_metrics import BOTH, DIRECTIONS, METRICS, PAIR_METRICS, PAIRS, Interval
 from benchmark.reporting import sentences
 from benchmark.reporting.comparison import (
     Comparison,
+    PairedComparison,
     Row,
     across_domains,
     base_to_new,
     group_results,
     heading,
-)
-from benchmark.reporting.significance import (
-    PairedComparison,
-    SignificanceTests,
-    left_out,
     paired_with,
     verdict,
 )
@@ -37,8 +33,6 @@ LEAST = 20
 
 _HALVES = ("R@1", "MRR")
 """Metrics of the table of base and new categories."""
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -70,11 +64,6 @@ class Table:
         return [f"{group} {name}".strip() for group, name in zip(groups, self.head, strict=True)]
 
 
-def _table(title: str, items: Iterable[Item], cells: Mapping[str, Callable[[Item], str]]) -> Table:
-    """Return a table with a row per item, from a function per column."""
-    return Table(title, [*cells], [[cell(item) for cell in cells.values()] for item in items])
-
-
 def _shown_columns(rows: Sequence[Row]) -> list[Column]:
     """Return the columns of the main tables that were measured: MRR, others of both directions, then each direction."""
     known = (c for c in main_columns() if any(row.mean(c) is not None for row in rows))
@@ -83,10 +72,8 @@ def _shown_columns(rows: Sequence[Row]) -> list[Column]:
 
 def _heads(shown: Sequence[Column]) -> tuple[list[str], tuple[str, ...]]:
     """Return the headings of columns, and the direction above each."""
-    groups = tuple(SHORT.get(column.direction, "") for column in shown)
-    return [
-        column.title.removeprefix(f"{group} ") for column, group in zip(shown, groups, strict=True)
-    ], groups
+    names = [each.name if each.direction in SHORT else each.title for each in shown]
+    return names, tuple(SHORT.get(each.direction, "") for each in shown)
 
 
 def main_table(comparison: Comparison) -> Table:
@@ -95,13 +82,12 @@ def main_table(comparison: Comparison) -> Table:
     shown, digits = _shown_columns(rows), _digits(comparison.queries(DIRECTIONS[0]))
     top = comparison.top if len(rows) > 1 else set()
 
-    def number(row: Row, column: Column) -> str:
+    def text(row: Row, column: Column) -> str:
         cell = comparison.cell(row, column)
         if cell is None:
             return "–"
-        signs = sentences.BELOW * cell.worse + sentences.BEST * (
-            column.title == "MRR" and row.label in top
-        )
+        best = column.title == "MRR" and row.label in top
+        signs = sentences.BELOW * cell.worse + sentences.BEST * best
         spread = "" if cell.deviation is None else f" ±{column.text(cell.deviation, digits)}"
         return f"{column.text(cell.mean, digits)}{signs}{spread}"
 
@@ -113,39 +99,29 @@ def main_table(comparison: Comparison) -> Table:
     head, groups = _heads(shown)
     both = groups.count("")  # steps and seeds follow the numbers of both directions
 
-    def with_training(cells: Sequence[str], *training: str) -> list[str]:
-        return [*cells[:both], *training, *cells[both:]]
+    def line(first: str, cells: Sequence[str], training: Sequence[str] = ("", "", "")) -> list[str]:
+        return [first, *cells[:both], *training, *cells[both:]]
+
+    def training(row: Row) -> list[str]:
+        seeds = "–" if row.results[0].settings.seed is None else str(len(row.results))
+        return [sentences.most(row, "steps"), sentences.most(row, "pairs"), seeds]
 
     return Table(
         "",
-        ["method", *with_training(head, "steps", "pairs seen", "seeds")],
-        [
-            [
-                r.label,
-                *with_training(
-                    [number(r, each) for each in shown],
-                    sentences.steps(r),
-                    sentences.pairs_seen(r),
-                    _seeds(r),
-                ),
-            ]
-            for r in rows
-        ],
-        [["ceiling", *with_training([ceiling(each) for each in shown], "", "", "")]],
+        line("method", head, ("steps", "pairs seen", "seeds")),
+        [line(row.label, [text(row, each) for each in shown], training(row)) for row in rows],
+        [line("ceiling", [ceiling(each) for each in shown])],
         best=frozenset((n, c) for n, r in enumerate(rows) if r.label in top for c in (0, 1)),
-        groups=("", *with_training(groups, "", "", "")),
+        groups=tuple(line("", groups)),
     )
-
-
-def _seeds(row: Row) -> str:
-    return "–" if row.results[0].settings.seed is None else str(len(row.results))
 
 
 def main_parts(results: Sequence[BenchResult], *, tests: bool = False) -> list[Table | str]:
     """Return the main table of each comparison, hard negatives and natural pairs; and the means over domains."""
-
-    def parts(comparison: Comparison) -> list[Table | str]:
-        return [
+    comparisons = group_results(results)
+    parts: list[Table | str] = []
+    for comparison in comparisons:
+        parts += [
             replace(main_table(comparison), title=heading(comparison.settings)),
             sentences.sizes_text(comparison),
             sentences.legend(comparison),
@@ -153,8 +129,7 @@ def main_parts(results: Sequence[BenchResult], *, tests: bool = False) -> list[T
             *negatives_parts(comparison),
             *pairs_parts(comparison),
         ]
-
-    return summary(group_results(results), parts)
+    return parts + summary(comparisons)
 
 
 def significance(comparison: Comparison) -> list[Table | str]:
@@ -164,12 +139,9 @@ def significance(comparison: Comparison) -> list[Table | str]:
     return [paired_table(paired_with(comparison, None)), sentences.PAIRED]
 
 
-def summary(
-    comparisons: Sequence[Comparison], parts_of: Callable[[Comparison], list[Table | str]]
-) -> list[Table | str]:
-    """Return the parts of each comparison, then means over domains, and base-to-new results."""
-    parts = [part for comparison in comparisons for part in parts_of(comparison)]
-    parts += [mean_table(group) for group in across_domains(comparisons)]
+def summary(comparisons: Sequence[Comparison]) -> list[Table | str]:
+    """Return means over domains, and base-to-new results."""
+    parts: list[Table | str] = [mean_table(group) for group in across_domains(comparisons)]
     for base, new in base_to_new(comparisons):
         parts += [halves_table(base, new), sentences.HARMONIC]
     return parts
@@ -199,17 +171,11 @@ def interval_table(comparison: Comparison) -> Table:
     results = [(row.label, result) for row in comparison.ranked for result in row.results]
     shown = _shown_columns(comparison.rows)
     shown = [c for c in shown if any(c.interval(r.metrics) for _, r in results)]
-    rows = [
-        [
-            label,
-            "" if result.settings.seed is None else str(result.settings.seed),
-            *(
-                _ends(found, ".1f") if (found := column.interval(result.metrics)) else "–"
-                for column in shown
-            ),
-        ]
-        for label, result in results
-    ]
+    rows = []
+    for label, result in results:
+        seed = result.settings.seed
+        cells = [_ends(column.interval(result.metrics), ".1f") for column in shown]
+        rows.append([label, "" if seed is None else str(seed), *cells])
     head, groups = _heads(shown)
     title = "95 % intervals over images, by seed"
     return Table(title, ["method", "seed", *head], rows, groups=("", "", *groups))
@@ -307,18 +273,15 @@ def negatives_parts(comparison: Comparison) -> list[Table | str]:
     rows += [[f"{kind}, text-hard", *rest] for kind, *rest in _breakdown(hard, text_hard, least=0)]
     rows += _breakdown(types, shown)
     table = Table("Accuracy on hard negatives", ["kind", "rows", *shown], rows)
-    return [table, sentences.NEGATIVES, *_text_alone(known, text_only)]
-
-
-def _text_alone(
-    shares: Mapping[str, Sequence[Share]], text_only: Mapping[str, float | None]
-) -> Iterator[str]:
-    """Yield a sentence for each kind of negatives on which the text-only baseline is above every method."""
-    for kind in ("all", *KINDS):
-        alone = text_only.get(kind)
-        if alone is not None and alone > max(share.accuracy for share in shares[kind]):
+    parts: list[Table | str] = [table, sentences.NEGATIVES]
+    for kind in kinds:
+        alone = text_only[kind]
+        if alone is not None and alone > max(share.accuracy for share in known[kind]):
             which = "these negatives" if kind == "all" else f"{kind} swaps"
-            yield f"Text alone reaches {100 * alone:.0f} %: {which} say little about vision."
+            parts.append(
+                f"Text alone reaches {100 * alone:.0f} %: {which} say little about vision."
+            )
+    return parts
 
 
 def pairs_parts(comparison: Comparison) -> list[Table | str]:
@@ -334,16 +297,15 @@ def pairs_parts(comparison: Comparison) -> list[Table | str]:
         size = sizes[column.direction]
         cells = [row.mean(column) for row in comparison.ranked]
         cells += [0.0, PAIR_METRICS[column.name].chance]  # text alone wins none
-        rows.append(
-            [column.title, f"{size:,}", *(column.text(cell, _digits(size)) for cell in cells)]
-        )
+        texts = (column.text(cell, _digits(size)) for cell in cells)
+        rows.append([column.title, f"{size:,}", *texts])
     labels = [row.label for row in comparison.ranked]
     head = ["metric", "pairs", *labels, "text-only baseline", "guessing"]
     return [Table("Natural pairs", head, rows), sentences.NATURAL_PAIRS] if rows else []
 
 
-def mrr_table(kind: Literal["domain", "category"], comparison: Comparison) -> Table | None:
-    """Return the MRR of each domain or category, the mean of both directions; None if there is only one."""
+def mrr_table(kind: Literal["domain", "category"], comparison: Comparison) -> list[Table]:
+    """Return the MRR of each domain or category, the mean of both directions; nothing if there is only one."""
 
     def mrr(row: Row) -> Callable[[str], float | None]:
         parts = [getattr(result.metrics, f"by_{kind}") for result in row.results]
@@ -354,59 +316,42 @@ def mrr_table(kind: Literal["domain", "category"], comparison: Comparison) -> Ta
     first = getattr(comparison.rows[0].results[0].metrics, f"by_{kind}")
     sizes = {name: first[name][DIRECTIONS[0]].queries for name in sorted(first)}
     rows = _breakdown(sizes, {row.label: mrr(row) for row in comparison.ranked})
-    if len(rows) < 2:
-        return None
     head = [kind, "images", *(row.label for row in comparison.ranked)]
-    return Table(f"MRR by {kind}, mean of both directions", head, rows)
+    table = Table(f"MRR by {kind}, mean of both directions", head, rows)
+    return [table] if len(rows) > 1 else []
 
 
 def settings_table(comparison: Comparison) -> Table:
     """Return options and seeds."""
-
-    def options(row: Row) -> str:
+    rows = []
+    for row in comparison.ranked:
         settings = row.results[0].settings
         train = vars(settings.train) if settings.train else {}
-        parts = (settings.options, train)
-        return ", ".join(f"{k}={v}" for part in parts for k, v in part.items()) or "–"
-
-    def seeds(row: Row) -> str:
-        known = [str(r.settings.seed) for r in row.results if r.settings.seed is not None]
-        return ", ".join(known) or "–"
-
-    cells = {"method": lambda row: row.label, "settings": options, "seeds": seeds}
-    return _table("Settings, defaults included", comparison.ranked, cells)
+        named = [*settings.options.items(), *train.items()]
+        options = ", ".join(f"{name}={value}" for name, value in named)
+        seeds = [str(r.settings.seed) for r in row.results if r.settings.seed is not None]
+        rows.append([row.label, options or "–", ", ".join(seeds) or "–"])
+    return Table("Settings, defaults included", ["method", "settings", "seeds"], rows)
 
 
 def cost_table(comparison: Comparison) -> Table:
     """Return what was trained, for how long, and the time and memory of it."""
-
-    def by_seed(name: str) -> Callable[[Row], str]:
-        def cell(row: Row) -> str:
-            fits = [r.fit for r in row.results if r.fit is not None and r.fit.epochs]
-            return ", ".join(f"{getattr(f, name):,}" if f.steps else "–" for f in fits) or "–"
-
-        return cell
-
-    def peak(row: Row) -> str:
-        peaks = [r.peak_megabytes for r in row.results if r.peak_megabytes]
-        return f"{max(peaks):,.0f}" if peaks else "–"
-
-    def tuning(row: Row) -> str:
-        log = row.results[0].tuning
-        return f"{log.steps:,} in {log.trials}" if log else "–"
-
-    cells = {
-        "method": lambda row: row.label,
-        "learned parameters": lambda row: f"{row.results[0].learned_parameters:,}",
-        "optimizer steps": by_seed("steps"),
-        "pairs seen": by_seed("pairs"),
-        "best step": by_seed("best_step"),
-        "seconds": lambda row: f"{fmean(sum(r.seconds.values()) for r in row.results):.1f}",
-        "peak MB": peak,
-        "tuning steps in trials": tuning,
-    }
-    title = "Cost of training and measuring, by seed or as a mean"
-    return _table(title, comparison.ranked, cells)
+    rows = []
+    for row in comparison.ranked:
+        fits = [r.fit for r in row.results if r.fit is not None and r.fit.epochs]
+        by_seed = [
+            ", ".join(f"{getattr(fit, name):,}" if fit.steps else "–" for fit in fits) or "–"
+            for name in ("steps", "pairs", "best_step")
+        ]
+        seconds = fmean(sum(each.seconds.values()) for each in row.results)
+        peak = max((each.peak_megabytes or 0 for each in row.results), default=0)
+        first = row.results[0]
+        tuning = f"{first.tuning.steps:,} in {first.tuning.trials}" if first.tuning else "–"
+        cells = [f"{first.learned_parameters:,}", *by_seed, f"{seconds:.1f}"]
+        rows.append([row.label, *cells, f"{peak:,.0f}" if peak else "–", tuning])
+    trained = ["learned parameters", "optimizer steps", "pairs seen", "best step"]
+    head = ["method", *trained, "seconds", "peak MB", "tuning steps in trials"]
+    return Table("Cost of training and measuring, by seed or as a mean", head, rows)
 
 
 def halves_table(base: Comparison, new: Comparison) -> Table:
@@ -416,21 +361,19 @@ def halves_table(base: Comparison, new: Comparison) -> Table:
     rows = []
     for row in base.rows:
         for way in DIRECTIONS if row.label in by_label else ():
-            printed = [row.label, SHORT[way]]
+            cells = []
             for name in _HALVES:
                 one, other = (
                     fmean(r.metrics.by_direction[way][name] for r in half.results)
                     for half in (row, by_label[row.label])
                 )
-                printed += [f"{100 * n:.{digits}f}" for n in (one, other, harmonic(one, other))]
-            rows.append(printed)
-    return Table(
-        f"{heading(base.settings)} to new",
-        ["method", "", *(["base", "new", "H"] * len(_HALVES))],
-        rows,
-        text_columns=2,
-        groups=("", "", *(name for name in _HALVES for _ in range(3))),
-    )
+                both = (one, other, harmonic_mean((one, other)))
+                cells += [f"{100 * value:.{digits}f}" for value in both]
+            rows.append([row.label, SHORT[way], *cells])
+    head = ["method", "", *(["base", "new", "H"] * len(_HALVES))]
+    groups = ("", "", *(name for name in _HALVES for _ in range(3)))
+    title = f"{heading(base.settings)} to new"
+    return Table(title, head, rows, text_columns=2, groups=groups)
 
 
 def paired_table(tested: PairedComparison) -> Table:
@@ -438,37 +381,20 @@ def paired_table(tested: PairedComparison) -> Table:
     against, rows = tested.against, []
     found = zip(tested.others, tested.differences, strict=True)
     for row, differences in sorted(found, key=lambda each: -each[0].mrr("mean")):
-        for part, tests in ((part, differences[part]) for part in PARTS):
-            rows.append(
-                [
-                    row.label if part == PARTS[0] else "",
-                    SHORT.get(part, part),
-                    f"{100 * row.mrr(part):.1f}",
-                    f"{100 * tests.value:+.1f}",
-                    _ends(tests.interval, "+.1f"),
-                    "< 0.0001" if tests.holm < 0.0001 else f"{tests.holm:.4f}",
-                    verdict(tests),
-                ]
-            )
+        for part in PARTS:
+            tests, name = differences[part], row.label if part == PARTS[0] else ""
+            numbers = [f"{100 * row.mrr(part):.1f}", f"{100 * tests.value:+.1f}"]
+            p = "< 0.0001" if tests.holm < 0.0001 else f"{tests.holm:.4f}"
+            interval = _ends(tests.interval, "+.1f")
+            rows.append([name, SHORT.get(part, part), *numbers, interval, p, verdict(tests)])
     head = ["method", "", "MRR", "difference", "95 % interval", "Holm p", "verdict"]
     parts = ", ".join(f"{100 * against.mrr(p):.1f} {SHORT.get(p, p)}" for p in PARTS)
     title = f"{heading(tested.settings)}: MRR against {against.label} ({parts})"
     return Table(title, head, rows, text_columns=2)
 
 
-def significance_parts(tests: SignificanceTests) -> list[Table | str]:
-    """Return the tables of significance tests, what was measured, natural pairs, and what the tests mean."""
-    parts: list[Table | str] = []
-    for tested in tests.comparisons:
-        rows = [tested.against, *tested.others]
-        parts += [paired_table(tested), *filter(None, [paired_interval_table(tested)])]
-        compared = Comparison(tested.settings, rows)
-        parts += [sentences.sizes_text(compared), *pairs_parts(compared)]
-    return [*parts, sentences.PAIRED, *(f"Left out: {left_out(each)}" for each in tests.left_out)]
-
-
-def paired_interval_table(tested: PairedComparison) -> Table | None:
-    """Return intervals of the mean of both directions over images, seeds and categories; None if only images."""
+def paired_interval_table(tested: PairedComparison) -> list[Table]:
+    """Return intervals of the mean of both directions over images, seeds and categories; nothing if only images."""
     means = [parts["mean"] for parts in tested.differences]
     intervals: dict[str, list[Interval | None]] = {
         "over images": [each.interval for each in means],
@@ -476,27 +402,12 @@ def paired_interval_table(tested: PairedComparison) -> Table | None:
         "over categories": [each.over_categories for each in means],
     }
     known = {name: found for name, found in intervals.items() if any(found)}
-    if len(known) < 2:
-        return None
     rows = [
-        [
-            row.label,
-            f"{100 * mean.value:+.1f}",
-            *(_ends(each, "+.1f") if each else "–" for each in found),
-        ]
+        [row.label, f"{100 * mean.value:+.1f}", *(_ends(each, "+.1f") for each in found)]
         for row, mean, *found in zip(tested.others, means, *known.values(), strict=True)
     ]
-    head = ["method", "difference", *known]
-    return Table(f"95 % intervals of the mean difference to {tested.against.label}", head, rows)
-
-
-def harmonic(base: float, new: float) -> float:
-    """Return the harmonic mean, which is high only if both are.
-
-    >>> round(harmonic(0.6, 0.3), 3), harmonic(0.0, 0.5)
-    (0.4, 0.0)
-    """
-    return 2 * base * new / (base + new) if base + new else 0.0
+    title = f"95 % intervals of the mean difference to {tested.against.label}"
+    return [Table(title, ["method", "difference", *known], rows)] if len(known) > 1 else []
 
 
 def _mean(values: Iterable[float]) -> float | None:
@@ -514,5 +425,5 @@ def _digits(queries: int) -> int:
     return 0 if queries < 100 else 1 if queries < 10_000 else 2
 
 
-def _ends(interval: Sequence[float], form: str) -> str:
-    return f"[{', '.join(f'{100 * end:{form}}' for end in interval)}]"
+def _ends(interval: Interval | None, form: str) -> str:
+    return f"[{', '.join(f'{100 * end:{form}}' for end in interval)}]" if interval else "–"

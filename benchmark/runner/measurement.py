@@ -1,4 +1,4 @@
-"""Encode, rank and measure the split of a plan with its trained method."""
+"""Train the method of a plan, or load what an equal training has learned; then encode, rank and measure its split."""
 
 from __future__ import annotations
 
@@ -7,25 +7,88 @@ import re
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
-from benchmark.checkpoint import tensors_digest
-from benchmark.evaluation.encoding import encode_split, rank_split
-from benchmark.evaluation.hard_negatives import hard_negative_shares, hard_negative_wins
-from benchmark.evaluation.metrics import measure
-from benchmark.evaluation.natural_pairs import natural_pair_wins
-from benchmark.evaluation.text_only import text_only_baseline
+from benchmark.checkpoint import load_checkpoint, read_header, tensors_digest
+from benchmark.evaluation.encoding import encode_split, measure, rank_split
+from benchmark.evaluation.hard_negatives import (
+    hard_negative_shares,
+    hard_negative_wins,
+    natural_pair_wins,
+    text_only_baseline,
+)
+from benchmark.models import processes
 from benchmark.models.backbone import Features
 from benchmark.rank_metrics import DIRECTIONS, Mask
-from benchmark.result import BenchResult, Queries, QueryRanks, digits
+from benchmark.registry import TrainContext
+from benchmark.result import BenchResult, FitLog, Queries, QueryRanks, digits, read_result
 from benchmark.retrieval_metrics import Share
 from benchmark.runner.plan import Plan
-from benchmark.runner.training import Trained
-from benchmark.settings import SCHEMA_VERSION
+from benchmark.settings import SCHEMA_VERSION, Settings
+from fdrd.errors import FdrdError
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Log, seconds and peak memory of a training."""
+
+    fit: FitLog | None = None
+    seconds: float = 0.0
+    peak_megabytes: float | None = None
+
+
+def train(plan: Plan, context: TrainContext) -> Trained:
+    """Train, or load what was trained before."""
+    method, settings, resources = plan.method, plan.settings, plan.resources
+    fingerprint = settings.backbone.fingerprint
+    if plan.checkpoint is not None and method.learner is not None:
+        load_checkpoint(plan.checkpoint, method.learner, fingerprint)
+    if not plan.rows:
+        return Trained()
+    if method.learner is not None and resources.results is not None:
+        # The main process decides: by now it has written the files that the others look for.
+        folder = resources.results
+        found = processes.agreed(_trained_before(settings, folder) is not None)
+        before = _trained_before(settings, folder) if found else None
+        check_common_folder(folder, before is not None)
+        if before is not None:
+            path, result = before
+            resources.progress(f"trained before: {path}", 1, 1)
+            load_checkpoint(path, method.learner, fingerprint)
+            return Trained(result.fit, result.seconds["fit"], result.peak_megabytes)
+    started = time.monotonic()
+    fit = method.fit(plan.rows["train"], plan.rows["validation"], context)
+    spent = sum(epoch.seconds for epoch in fit.epochs)  # includes earlier, interrupted processes
+    return Trained(fit, max(time.monotonic() - started, spent))
+
+
+def check_common_folder(folder: Path, seen: object) -> None:
+    """Raise `FdrdError` unless all processes see the same in the folder of results."""
+    if not processes.all_agree(seen):
+        raise FdrdError(
+            f"{folder} differs between the machines; give `results` a folder that all of them share"
+        )
+
+
+def _trained_before(settings: Settings, results: Path) -> tuple[Path, BenchResult] | None:
+    """Return the checkpoint of an equal training and the result next to it, if there is one."""
+    training = settings.training()
+    for path in sorted(results.glob(f"{settings.method}-*.safetensors")):
+        try:  # the header first: result files are long
+            known = read_header(path)
+            if known.settings.training() != training:
+                continue
+            result = read_result(path.with_suffix(".json"))
+        except FdrdError:  # an interrupted run, or another version's file
+            continue
+        if result.settings.training() == training and result.learned == known.tensors:
+            return path, result
+    return None
 
 
 def measured_result(plan: Plan, training: Trained) -> BenchResult:
@@ -74,11 +137,10 @@ def measured_queries(plan: Plan) -> Queries:
 
 def _truncated(plan: Plan) -> float | None:
     """Return the share of captions that the encoder truncates, None if it cannot say."""
-    encoder = plan.backbone
-    lengths = encoder.count_tokens(plan.measured.captions) if encoder else []
-    if not encoder or not lengths:
+    if (encoder := plan.backbone) is None:
         return None
-    return sum(length > encoder.context for length in lengths) / len(lengths)
+    lengths = encoder.count_tokens(plan.measured.captions)
+    return sum(each > encoder.context for each in lengths) / len(lengths) if lengths else None
 
 
 def _hard_negatives(plan: Plan, images: Features) -> tuple[dict[str, Share], list[Mask]]:

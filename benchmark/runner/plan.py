@@ -6,7 +6,6 @@ The plan holds the `Settings` of the result file, which also name the file and t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import inspect
 import secrets
 from collections.abc import Mapping, Sequence
@@ -15,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.checkpoint_files import find_checkpoint, read_header
-from benchmark.evaluation.base_to_new import half_of
+from benchmark.checkpoint import find_checkpoint, read_header
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone
 from benchmark.models.loading import cached_backbone, capabilities, default_backbone
@@ -42,6 +40,7 @@ from benchmark.settings import (
 )
 from benchmark.training.row_selection import (
     Data,
+    half_of,
     split_of,
     train_split,
     training_domain,
@@ -112,6 +111,12 @@ def plan_of(run: Run, resources: Resources) -> Plan:
     random = takes(name, "seed") or (trains and shots is not None)
     for each in (measured, *rows.values()):
         each.check_images(resources.progress)
+    asked = run.changed(
+        data=measured.title,
+        backbone=tower.name if tower else None,
+        options=options,
+        train=training_options(run.train) if takes(name, "train") else {},
+    )
     settings = Settings(
         method=name,
         code=source_digest(name) or _new_digest(),
@@ -134,21 +139,14 @@ def plan_of(run: Run, resources: Resources) -> Plan:
         text_only_from=baseline_rows.fingerprint if baseline_rows else None,
         remarks=dict(getattr(method, "remarks", {})),
         hard_negatives=run.hard_negatives,
+        asked=[asked.identity()],
     )
-    asked = run.changed(
-        data=measured.title,
-        backbone=tower.name if tower else None,
-        options=options,
-        train=training_options(run.train) if takes(name, "train") else {},
-    )
-    settings = dataclasses.replace(settings, asked=[asked.identity()])
     return Plan(resources, settings, method, tower, rows, measured, baseline_rows, checkpoint)
 
 
 def _new_digest() -> str:
     """Return a digest that no other run has, the same in all processes."""
-    number = int(processes.agreed(secrets.randbits(53)))  # a float64 holds it
-    return hashlib.sha256(str(number).encode()).hexdigest()
+    return f"{int(processes.agreed(secrets.randbits(53))):064x}"  # a float64 holds 53 bits
 
 
 def _with_checkpoint(
@@ -162,12 +160,13 @@ def _with_checkpoint(
             f"{run.checkpoint} contains its options; leave out `options` and training options"
         )
     path = find_checkpoint(run.checkpoint)
-    header = read_header(path)
-    if header.method != run.method:
-        raise FdrdError(f"{path} belongs to {header.method}; give `method` {header.method}")
+    learned = read_header(path).settings
+    if learned.method != run.method:
+        raise FdrdError(f"{path} belongs to {learned.method}; give `method` {learned.method}")
     if resources.backbone is None:
-        resources = dataclasses.replace(resources, backbone=header.backbone, allow_code=False)
-    return run.changed(options=header.options), resources, path, header.train
+        named = learned.backbone.name
+        resources = dataclasses.replace(resources, backbone=named, allow_code=False)
+    return run.changed(options=learned.options), resources, path, learned.train
 
 
 def open_backbone(
@@ -210,17 +209,14 @@ def _loaded_from(data: Data) -> Name:
 
 def check_names(runs: Sequence[Run], resources: Resources) -> None:
     """Refuse runs of which none works on the backbone, before its weights are loaded."""
-    backbone = resources.backbone
-    if backbone is None:
-        backbone = default_backbone(_loaded_from(resources.data))
+    backbone = resources.backbone or default_backbone(_loaded_from(resources.data))
     if not isinstance(backbone, str) or (can := capabilities(backbone)) is None:
         return
     errors = []
     for run in runs:
         options = read_options(method_options(run.method), run.options, run.method)
         try:
-            check_backbone(run.method, options, can, backbone)
+            return check_backbone(run.method, options, can, backbone)
         except FdrdError as error:
             errors.append(error)
-    if errors and len(errors) == len(runs):
-        raise errors[0]
+    raise errors[0]

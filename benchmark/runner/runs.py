@@ -8,18 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from benchmark.checkpoint import save_checkpoint
-from benchmark.checkpoint_files import CheckpointHeader, find_checkpoint, read_header
-from benchmark.evaluation.base_to_new import CategoryList
+from benchmark.checkpoint import find_checkpoint, read_header, save_checkpoint
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone, Encoder
-from benchmark.registry import chosen_methods, method_options, takes
+from benchmark.registry import Observer, TrainContext, chosen_methods, method_options, takes
 from benchmark.result import BenchResult, read_result, write_result
 from benchmark.results import Results
 from benchmark.runner.description import Resources, Run
-from benchmark.runner.measurement import measured_queries, measured_result, reset_peak
+from benchmark.runner.measurement import (
+    check_common_folder,
+    measured_queries,
+    measured_result,
+    reset_peak,
+    train,
+)
 from benchmark.runner.plan import Plan, backbone_of, check_names, plan_of
-from benchmark.runner.training import check_common_folder, train
 from benchmark.settings import (
     HALVES,
     Gallery,
@@ -28,10 +31,8 @@ from benchmark.settings import (
     check_seed,
     training_options,
 )
-from benchmark.train_context import Observer, TrainContext
-from benchmark.training.resumable import resumable
-from benchmark.training.row_selection import Data, split_of
-from benchmark.training.tracking import tracked
+from benchmark.training.resumable import resumable, tracked
+from benchmark.training.row_selection import CategoryList, Data, split_of
 from fdrd.errors import FdrdError
 from fdrd.options import read_options, shows_keywords
 from fdrd.progress import FINISHED, Progress, silent
@@ -71,8 +72,7 @@ def execute(run: Run, resources: Resources) -> BenchResult:
         if path is not None and processes.is_main():
             learner = plan.method.learner
             if plan.rows and learner is not None:
-                header = CheckpointHeader.of(settings)
-                save_checkpoint(path.with_suffix(".safetensors"), learner, header)
+                save_checkpoint(path.with_suffix(".safetensors"), learner, settings)
             write_result(result, path)
     resources.progress(f"{FINISHED} | {summary(result)}", 1, 1)
     return result
@@ -189,7 +189,9 @@ def evaluate(
     Note:
         One parameter for each thing that a run can be told.
     """
-    pairs = _pairs(methods)
+    single = isinstance(methods, str) or isinstance(methods[-1], Mapping)
+    listed: Any = [methods] if single else methods
+    pairs = [(each, {}) if isinstance(each, str) else each for each in listed]
     chosen_methods([name for name, _ in pairs])
     shared = Run(
         method="",
@@ -203,27 +205,15 @@ def evaluate(
         checkpoint=None if checkpoint is None else os.fspath(checkpoint),
         train=training_options(train),
     )
-    runs = [
-        shared.changed(method=name, options=read_options(method_options(name), options, name))
-        for name, options in pairs
-    ]
+    runs: list[Run] = []
+    for name, values in pairs:
+        options = read_options(method_options(name), values, name)
+        if (run := shared.changed(method=name, options=options)) not in runs:
+            runs.append(run)
     folder = None if results is None else Path(results)
-    resources = Resources(
-        data, backbone, folder, log, cache, device, allow_code, progress, (*observers,)
-    )
+    access = (cache, device, allow_code, progress, (*observers,))
+    resources = Resources(data, backbone, folder, log, *access)
     return evaluate_runs(runs, seeds, opened(runs, resources))
-
-
-def _pairs(methods: Methods) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return each method once, with its options."""
-    pairs: list[tuple[str, Mapping[str, Any]]] = []
-    single = isinstance(methods, str) or isinstance(methods[-1], Mapping)
-    listed: Any = [methods] if single else methods
-    for each in listed:
-        name, options = (each, {}) if isinstance(each, str) else each
-        if (name, options) not in pairs:
-            pairs.append((name, options))
-    return pairs
 
 
 def opened(runs: Sequence[Run], resources: Resources) -> Resources:
@@ -233,8 +223,8 @@ def opened(runs: Sequence[Run], resources: Resources) -> Resources:
         FdrdError: the split or the backbone does not exist, or no method works on the backbone.
     """
     if runs[0].checkpoint is not None and resources.backbone is None:
-        header = read_header(find_checkpoint(runs[0].checkpoint))
-        resources = replace(resources, backbone=header.backbone, allow_code=False)
+        learned = read_header(find_checkpoint(runs[0].checkpoint)).settings
+        resources = replace(resources, backbone=learned.backbone.name, allow_code=False)
     if not any(takes(each.method, "backbone") for each in runs):
         return resources
     # Before the backbone, which may ask the Hub: a wrong split is an error at once.
@@ -254,18 +244,18 @@ def evaluate_runs(runs: Iterable[Run], seeds: int | Iterable[int], resources: Re
         check_seed(seed)
     found: list[BenchResult] = []
     failed: dict[str, FdrdError] = {}
+
+    def execute_run(run: Run) -> BenchResult:
+        def report(stage: str, done: int, total: int) -> None:
+            resources.progress(f"{run.method} seed {run.seed}: {stage}", done, total)
+
+        return execute(run, replace(resources, progress=report))
+
     for run in runs:
         try:
             for seed in seeds:
-
-                def report(
-                    stage: str, done: int, total: int, name: str = f"{run.method} seed {seed}"
-                ) -> None:
-                    resources.progress(f"{name}: {stage}", done, total)
-
                 for half in HALVES if run.categories else HALVES[:1]:
-                    asked = run.changed(seed=seed, half=half)
-                    found.append(execute(asked, replace(resources, progress=report)))
+                    found.append(execute_run(run.changed(seed=seed, half=half)))
                 if found[-1].settings.seed is None:
                     break  # another seed gives the same numbers
         except FdrdError as error:
@@ -279,9 +269,6 @@ def truncation(encoder: Encoder, captions: Sequence[str]) -> str:
     """Return a sentence on the captions that an encoder truncates; empty if there are none, or it is unknown."""
     lengths = encoder.count_tokens(captions)
     over = sum(length > encoder.context for length in lengths)
-    if not over:
-        return ""
-    return (
-        f"{over:,} of {len(lengths):,} captions are longer than the {encoder.context} tokens of {encoder.name} and "
-        f"were truncated (longest: {max(lengths)} tokens)."
-    )
+    longer = f"longer than the {encoder.context} tokens of {encoder.name} and were truncated"
+    text = f"{over:,} of {len(lengths):,} captions are {longer} (longest: {max(lengths, default=0)} tokens)."
+    return text if over else ""

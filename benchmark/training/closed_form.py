@@ -22,9 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from benchmark.evaluation.encoding import BATCH, ON_ACCELERATOR, encoded_in_batches
-from benchmark.evaluation.galleries import rank_galleries
-from benchmark.evaluation.metrics import mean_mrr
+from benchmark.evaluation.encoding import encode_both
+from benchmark.evaluation.ranking import mean_mrr, rank_galleries
 from benchmark.models.backbone import Features
 from benchmark.models.image_batches import Images
 from benchmark.models.layers import BlockEncoder
@@ -61,14 +60,9 @@ UNCORRELATED = 1e-7
 
 @dataclass(frozen=True)
 class Covariances:
-    """Moments of the features of N pairs, in double precision. An image counts once for each of its captions.
+    """Means (Dx,), (Dy,) and covariances (Dx, Dx), (Dy, Dy), (Dx, Dy) of the features of N pairs, in double precision.
 
-    Attributes:
-        image_mean: (Dx,)
-        text_mean: (Dy,)
-        image: (Dx, Dx)
-        text: (Dy, Dy)
-        cross: (Dx, Dy)
+    An image counts once for each of its captions.
     """
 
     image_mean: Tensor
@@ -104,9 +98,7 @@ def covariances(
             image, caption = train.pairs[start : start + ROWS].T
             images, image = np.unique(image, return_inverse=True)
             texts, caption = np.unique(caption, return_inverse=True)
-            x, y = encoded(
-                encoder, Images(train, images), [train.captions[number] for number in texts]
-            )
+            x, y = encoded(encoder, Images(train, images), [train.captions[text] for text in texts])
             yield x[torch.from_numpy(image)], y[torch.from_numpy(caption)]
             progress("covariances", min(start + ROWS, len(train)), len(train))
 
@@ -117,18 +109,15 @@ def encoded(
     encoder: BlockEncoder, images: Images, captions: Sequence[str], progress: Progress = silent
 ) -> tuple[Tensor, Tensor]:
     """Return blocks (I, Dx) and (C, Dy) of some images and captions, encoded in batches."""
-    size = BATCH if encoder.encoder.device.type == "cpu" else ON_ACCELERATOR
-
-    def image_features(rows: slice) -> Features:
-        return Features(encoder.encode_image(images[rows]))
-
-    def text_features(rows: slice) -> Features:
-        return Features(encoder.encode_text(captions[rows]))
-
-    return (
-        encoded_in_batches("encode images", len(images), size, image_features, progress).pooled,
-        encoded_in_batches("encode captions", len(captions), size, text_features, progress).pooled,
+    x, y = encode_both(
+        images,
+        captions,
+        lambda some: Features(encoder.encode_image(some)),
+        lambda some: Features(encoder.encode_text(some)),
+        encoder.encoder.device,
+        progress,
     )
+    return x.pooled, y.pooled
 
 
 def covariances_of(parts: Iterable[tuple[Tensor, Tensor]]) -> Covariances:
@@ -146,20 +135,18 @@ def covariances_of(parts: Iterable[tuple[Tensor, Tensor]]) -> Covariances:
 
 @dataclass(frozen=True)
 class Side:
-    """An affine map of the features of one side.
-
-    Attributes:
-        mean: (D,)
-        map: (D, k)
-    """
+    """An affine map of the features of one side: its mean (D,), and a matrix (D, k)."""
 
     mean: Tensor
     map: Tensor
 
+    def project(self, features: Tensor) -> Tensor:
+        """Return (B, k) mapped features of (B, >= D), of which the first D columns count."""
+        return (features[:, : len(self.mean)].to(self.map) - self.mean) @ self.map
+
     def __call__(self, features: Tensor) -> Tensor:
-        """Return (B, k) unit features of (B, >= D), of which the first D columns count."""
-        width = len(self.mean)
-        return normalize((features[:, :width].to(self.map) - self.mean) @ self.map, dim=-1)
+        """Return (B, k) unit features."""
+        return normalize(self.project(features), dim=-1)
 
 
 class Maps(NamedTuple):
@@ -170,11 +157,9 @@ class Maps(NamedTuple):
 
 
 class Spectrum:
-    """Eigenvectors and eigenvalues of the covariance of one side, without directions that have no variance.
+    """Eigenvectors and eigenvalues of a covariance (D, D), without directions that have no variance.
 
-    Args:
-        covariance: (D, D)
-        axes: number of leading axes that the vectors must span, too.
+    The vectors also span the leading `axes`.
     """
 
     def __init__(self, covariance: Tensor, axes: int = 0):
@@ -240,14 +225,15 @@ def candidates(
             name = f"lx={lx:g}, ly={ly:g}" + (f", prior {prior:g}" if prior else "")
             yield Candidate(maps, s, POWERS, name)
         return
-    of_image, of_text = torch.ones_like(mx), torch.ones_like(my)
     for strength in STRENGTHS:
         to_text = x.vectors @ (x.regularized(strength, -1)[:, None] * cross) @ y.vectors.T
-        maps = Maps(Side(mx, to_text), Side(my, of_text.diag()))
-        yield Candidate(maps, of_text, (1.0,), f"images to captions, lx={strength:g}")
+        one = torch.ones_like(my)
+        maps = Maps(Side(mx, to_text), Side(my, one.diag()))
+        yield Candidate(maps, one, (1.0,), f"images to captions, lx={strength:g}")
         to_image = y.vectors @ (y.regularized(strength, -1)[:, None] * cross.T) @ x.vectors.T
-        maps = Maps(Side(mx, of_image.diag()), Side(my, to_image))
-        yield Candidate(maps, of_image, (1.0,), f"captions to images, ly={strength:g}")
+        one = torch.ones_like(mx)
+        maps = Maps(Side(mx, one.diag()), Side(my, to_image))
+        yield Candidate(maps, one, (1.0,), f"captions to images, ly={strength:g}")
 
 
 def singular(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -304,36 +290,24 @@ def choose(
     d = encoder.encoder.dim
     joint = mrr(x[:, :d], y[:, :d], validation) if encoder.joint else None
     best = Choice(None, encoder.sets[0], "joint space", joint or 0.0, joint)
-    for number, columns in enumerate(encoder.sets):
+    for done, columns in enumerate(encoder.sets, 1):
         for each in candidates(kind, moments.leading(*columns)):
-            a, b = (
-                (features[:, : len(side.mean)] - side.mean) @ side.map
-                for features, side in zip((x, y), each.maps, strict=True)
-            )
+            a, b = each.maps.image.project(x), each.maps.text.project(y)
             for power in each.powers:
                 weights = each.values**power
                 found = mrr(a * weights, b * weights, validation)
                 if found > best.mrr:
                     name = f"{encoder.names_of(columns)}; {each.name}, power {power:g}"
                     best = Choice(each.weighed(power), columns, name, found, joint)
-        progress(
-            f"choose | {best.name}, validation MRR {best.mrr:.3f}", number + 1, len(encoder.sets)
-        )
+        progress(f"choose | {best.name}, validation MRR {best.mrr:.3f}", done, len(encoder.sets))
     return best
 
 
 def mrr(images: Tensor, texts: Tensor, dataset: RetrievalDataset) -> float:
     """Return the mean MRR of both directions by the cosines of (I, k) images and (C, k) captions of a split."""
-    ranks = rank_galleries(
-        cosine,
-        Features(normalize(images.float(), dim=-1)),
-        Features(normalize(texts.float(), dim=-1)),
-        dataset.pairs,
-        dataset.row_category,
-        dataset.image_domain,
-        "domain",
-    )
-    return mean_mrr(ranks)
+    x, y = (Features(normalize(part.float(), dim=-1)) for part in (images, texts))
+    rows = dataset.pairs, dataset.row_category, dataset.image_domain
+    return mean_mrr(rank_galleries(cosine, x, y, *rows, "domain"))
 
 
 def exact(features: Tensor) -> Tensor:

@@ -22,12 +22,11 @@ from torch import Tensor, nn
 from benchmark.models import processes
 from benchmark.models.backbone import Encoder
 from benchmark.models.image_batches import Images
-from benchmark.models.step_numerics import step_numerics
 from benchmark.models.tensor_files import add_tensors
+from benchmark.registry import TrainContext
 from benchmark.result import Epoch, FitLog
 from benchmark.settings import TrainConfig
-from benchmark.train_context import TrainContext
-from benchmark.training.logit_scale import LogitScale
+from benchmark.training.losses import LogitScale
 from benchmark.training.resumable import EVERY, ResumableState, Snapshot, delay_interrupt
 from fdrd.dataset import Indices, RetrievalDataset
 from fdrd.errors import FdrdError
@@ -139,10 +138,9 @@ def batches(
     for index in range(steps):
         rows = order[index * size : (index + 1) * size]
         image, caption = dataset.pairs[rows].T
-        captions = [dataset.captions[number] for number in caption]
+        captions = [dataset.captions[each] for each in caption]
         repeats = _repeats(image, caption) if mask_equal else None
-        step = epoch * steps + index
-        yield Batch(epoch, rows, Images(dataset, image), captions, step, repeats)
+        yield Batch(epoch, rows, Images(dataset, image), captions, epoch * steps + index, repeats)
 
 
 def _repeats(image: Indices, caption: Indices) -> Tensor | None:
@@ -158,7 +156,7 @@ def _repeats(image: Indices, caption: Indices) -> Tensor | None:
 
 
 class _Training:
-    """A training in progress; the arguments are those of `fit`."""
+    """A training in progress; the arguments are those of `fit`. It is evaluated after each stretch of steps."""
 
     def __init__(
         self,
@@ -182,7 +180,10 @@ class _Training:
         self.optimizer = _optimizer(groups, config)
         self.steps_per_epoch = steps_per_epoch(len(train), config.batch_size)
         self.steps = config.steps or config.epochs * self.steps_per_epoch
-        self.stretch = config.eval_every or self._even_stretch()
+        stretch = -(-config.epochs // EVALUATIONS) * self.steps_per_epoch  # whole epochs
+        if config.steps:
+            stretch = -(-config.steps // EVALUATIONS)
+        self.stretch = config.eval_every or stretch
         self.best = copy.deepcopy(learner.state_dict())
         self.log = FitLog()
         self.earlier_steps = earlier.steps if earlier else 0
@@ -193,12 +194,6 @@ class _Training:
         if snapshot is not None:
             self._restore(snapshot)
 
-    def _even_stretch(self) -> int:
-        """Return the steps between evaluations: whole epochs, unless the length is given in steps."""
-        if self.config.steps:
-            return -(-self.steps // EVALUATIONS)
-        return -(-self.config.epochs // EVALUATIONS) * self.steps_per_epoch
-
     def run(self, validate: Callable[[], float]) -> None:
         """Train and evaluate until the last step, or until patience ends."""
         if self.config.keep_untrained and self.log.untrained_mrr is None:
@@ -206,12 +201,9 @@ class _Training:
             self.log = FitLog(untrained_mrr=self._validated(validate))
             self.progress(f"untrained | validation MRR {self.log.untrained_mrr:.3f}", 1, 1)
             self._point("validation_mrr", 0, self.log.best_mrr)
-        while not self._is_done():
+        patience = self.config.patience or math.inf
+        while self.log.steps < self.steps and len(self.log.epochs) - self.log.best_epoch < patience:
             self._run_stretch(validate)
-
-    def _is_done(self) -> bool:
-        without_gain = len(self.log.epochs) - self.log.best_epoch
-        return self.log.steps == self.steps or 0 < self.config.patience <= without_gain
 
     def _run_stretch(self, validate: Callable[[], float]) -> None:
         """Run to the next evaluation, validate, and keep the learner if it is the best so far."""
@@ -232,32 +224,40 @@ class _Training:
         self._save()
         self.progress(f"{self._stretch_name(1)} | validating", 0, 1)
         mrr = self._validated(validate)
-        self._end_stretch(mrr, end, time.monotonic() - started)
+        pairs = pairs_seen(len(self.train), self.config.batch_size, end)
+        last = Epoch(float(np.mean(self.losses)), mrr, time.monotonic() - started, end, pairs)
+        epochs, best_epoch = [*self.log.epochs, last], self.log.best_epoch
+        if mrr > self.log.best_mrr:
+            best_epoch, self.best = len(epochs), copy.deepcopy(self.learner.state_dict())
+        self.log = replace(self.log, epochs=epochs, best_epoch=best_epoch)
+        self.losses, self.seconds = [], 0.0
         self._point("validation_mrr", end, mrr)
-        self.progress(self._summary(), 1, 1)
+        left = last.seconds * (self.steps - end) / self.stretch
+        self.progress(
+            f"{self._stretch_name(0)} | loss {last.loss:.3f}, validation MRR {mrr:.3f}, "
+            f"{last.seconds:.0f} s, {left:.0f} s left",
+            1,
+            1,
+        )
         self._save()
 
     def _batches(self, start: int, end: int) -> Iterator[Batch]:
         """Yield the batches of these steps."""
+        config, rows, seed = self.config, self.train, self.seed
+        options: dict[str, Any] = {
+            "mask_equal": config.mask_equal,
+            "per_category": config.per_category,
+        }
         epoch, skipped = divmod(start, self.steps_per_epoch)
-        endless = chain.from_iterable(
-            batches(
-                self.train,
-                self.config.batch_size,
-                self.seed,
-                each,
-                mask_equal=self.config.mask_equal,
-                per_category=self.config.per_category,
-            )
-            for each in count(epoch)
-        )
-        return islice(endless, skipped, skipped + end - start)
+        epochs = (batches(rows, config.batch_size, seed, each, **options) for each in count(epoch))
+        return islice(chain.from_iterable(epochs), skipped, skipped + end - start)
 
     def _step(self, batch: Batch) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = group["factor"] * learning_rate(self.config, batch.step, self.steps)
-        _seed(self.seed, batch.step)
-        with step_numerics(self.config.precision, self.config.chunk_size):
+        draws: Any = np.random.SeedSequence([self.seed, batch.step]).generate_state(1, np.uint64)
+        torch.manual_seed(int(draws[0]))  # e.g. for dropout, independently of earlier steps
+        with processes.step_numerics(self.config.precision, self.config.chunk_size):
             scale, bias = self.scale.values()
             value = self.loss(replace(batch, scale=scale, bias=bias))
         if not bool(value.isfinite()):
@@ -282,15 +282,6 @@ class _Training:
         with torch.no_grad():
             return processes.agreed(validate())
 
-    def _end_stretch(self, mrr: float, step: int, seconds: float) -> None:
-        pairs = pairs_seen(len(self.train), self.config.batch_size, step)
-        epochs = [*self.log.epochs, Epoch(float(np.mean(self.losses)), mrr, seconds, step, pairs)]
-        best_epoch = self.log.best_epoch
-        if mrr > self.log.best_mrr:
-            best_epoch, self.best = len(epochs), copy.deepcopy(self.learner.state_dict())
-        self.log = replace(self.log, epochs=epochs, best_epoch=best_epoch)
-        self.losses, self.seconds = [], 0.0
-
     def _stretch_name(self, ahead: int) -> str:
         """Return, e.g., `epoch 2 of 10`; `ahead` is 1 for the running stretch, 0 for the last one."""
         kind = "epoch" if self.stretch == self.steps_per_epoch else "evaluation"
@@ -301,54 +292,44 @@ class _Training:
         mrr = self.log.epochs[-1].validation_mrr if self.log.epochs else self.log.untrained_mrr
         return text if mrr is None else f"{text}, validation MRR {mrr:.3f}"
 
-    def _summary(self) -> str:
-        """Return the numbers of the last stretch and the estimated remaining time."""
-        last = self.log.epochs[-1]
-        left = last.seconds * (self.steps - last.step) / self.stretch
-        return (
-            f"{self._stretch_name(0)} | loss {last.loss:.3f}, validation MRR "
-            f"{last.validation_mrr:.3f}, {last.seconds:.0f} s, {left:.0f} s left"
-        )
-
     def _save(self, after: float = 0.0, *, at_once: bool = False) -> None:
         if at_once or self.saved.is_due(after):
             self.saved.write(self._snapshot())
 
     def _snapshot(self) -> Snapshot:
-        of_optimizer = {
-            f"{index}/{name}": value
-            for index, state in self.optimizer.state_dict()["state"].items()
-            for name, value in state.items()
-            if value is not None
-        }
+        states = self.optimizer.state_dict()["state"]
         groups = {
             "learner": self.learner.state_dict(),
             "best": self.best,
             "scale": self.scale.state_dict(),
-            "state": of_optimizer,
+            **{f"state/{index}": state for index, state in states.items()},
         }
         return Snapshot(
             {
                 f"{group}/{name}": value
                 for group, tensors in groups.items()
                 for name, value in tensors.items()
+                if value is not None
             },
             {"log": asdict(self.log), "losses": self.losses, "seconds": self.seconds},
         )
 
     def _restore(self, snapshot: Snapshot) -> None:
-        groups: dict[str, dict[str, Tensor]] = {"learner": {}, "best": {}, "scale": {}, "state": {}}
+        groups: dict[str, dict[str, Tensor]] = {"learner": {}, "best": {}, "scale": {}}
+        states: dict[int, dict[str, Tensor]] = defaultdict(dict)
         for key, value in snapshot.tensors.items():
             group, _, name = key.partition("/")
-            groups[group][name] = value
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in groups["state"].items():
-            index, _, name = key.partition("/")
-            state.setdefault(int(index), {})[name] = value
+            if group == "state":
+                index, _, name = name.partition("/")
+                states[int(index)][name] = value
+            else:
+                groups[group][name] = value
         self.learner.load_state_dict(groups["learner"])
         self.scale.load_state_dict(groups["scale"])
         fresh = self.optimizer.state_dict()
-        self.optimizer.load_state_dict({"state": state, "param_groups": fresh["param_groups"]})
+        self.optimizer.load_state_dict(
+            {"state": dict(states), "param_groups": fresh["param_groups"]}
+        )
         self.best = groups["best"]
         self.log = msgspec.convert(snapshot.metadata["log"], FitLog)
         self.losses, self.seconds = snapshot.metadata["losses"], snapshot.metadata["seconds"]
@@ -409,12 +390,6 @@ def _identity(learner: nn.Module, train: RetrievalDataset, config: TrainConfig, 
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     add_tensors(digest, learner.state_dict())
     return digest.hexdigest()
-
-
-def _seed(seed: int, step: int) -> None:
-    """Seed the draws of a step, e.g. dropout, independently of earlier steps."""
-    value: Any = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)
-    torch.manual_seed(int(value[0]))
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:

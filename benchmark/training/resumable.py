@@ -1,8 +1,8 @@
-"""Resumable state of an unfinished training, on disk, so that the same command continues after an interruption.
+"""What a training run writes while it runs: its state, so that it can resume, and its curves for TensorBoard.
 
-`resumable` opens the file, and `benchmark.training.loop.fit` writes to it; the method in between hands it on. The
-file is safetensors with JSON in its header and is replaced atomically. It belongs to one identity, so that a
-training with other settings ignores it.
+`resumable` opens the file of the state, and `benchmark.training.loop.fit` writes to it; the method in between hands it
+on. The file is safetensors with JSON in its header and is replaced atomically. It belongs to one identity, so that a
+training with other settings ignores it. Another tracker of curves is an observer of a `TrainContext`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import safetensors
@@ -24,7 +23,8 @@ import safetensors.torch
 from torch import Tensor
 
 from benchmark.models import processes
-from benchmark.train_context import SaveLocation, nothing
+from benchmark.registry import Observer, SaveLocation
+from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
 
 EVERY = 30.0
@@ -51,7 +51,7 @@ class Snapshot:
 
 @contextmanager
 def resumable(
-    path: Path | None, before: Callable[[], None] = nothing
+    path: Path | None, before: Callable[[], None] = lambda: None
 ) -> Iterator[SaveLocation | None]:
     """Give the location of a training inside the block, and delete its file when the block succeeds.
 
@@ -125,7 +125,7 @@ def delay_interrupt() -> Iterator[list[bool]]:
     usual = signal.getsignal(signal.SIGINT)
     interrupted: list[bool] = []
 
-    def record(_number: int, _frame: FrameType | None) -> None:
+    def record(*_signal: object) -> None:
         interrupted.append(True)
         signal.signal(signal.SIGINT, usual)
 
@@ -139,3 +139,30 @@ def delay_interrupt() -> Iterator[list[bool]]:
         yield interrupted
     finally:
         signal.signal(signal.SIGINT, usual)
+
+
+@contextmanager
+def tracked(folder: str | Path | None, run: str) -> Iterator[tuple[Observer, ...]]:
+    """Give the observer that writes curves, none without a folder; a resumed training continues them.
+
+    Args:
+        folder: folder of TensorBoard, which `tensorboard:` may precede, or None.
+        run: name of the run.
+
+    Raises:
+        FdrdError: TensorBoard is not installed, or the folder is a name of another tracker.
+    """
+    if folder is None or not processes.is_main():
+        yield ()
+        return
+    path = str(folder).removeprefix("tensorboard:")
+    if path.startswith(("trackio:", "wandb:")):
+        raise FdrdError(f"--track {path}: curves are written for TensorBoard; give a folder")
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise FdrdError(
+            f"`track` needs tensorboard ({error}); pip install 'fdrd[tensorboard]'"
+        ) from error
+    with SummaryWriter(str(Path(path, run))) as writer:
+        yield (lambda curve, step, value: writer.add_scalar(curve, value, step),)

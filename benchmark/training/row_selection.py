@@ -1,14 +1,20 @@
-"""Select the rows that a run trains on and measures."""
+"""Select the rows that a run trains on and measures: splits, domains, few shots, base or new categories."""
 
 from __future__ import annotations
 
+import difflib
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from benchmark.evaluation.base_to_new import CategoryList, half_of
+from benchmark.settings import Half
 from fdrd.dataset import MissingSplitError, Name, RetrievalDataset, load_splits, load_view
+from fdrd.errors import FdrdError
 
 Data = Name | Mapping[str, RetrievalDataset]
 """A dataset (a path, a name or a `fdrd.Dataset`), or its splits by name."""
@@ -31,13 +37,6 @@ def splits_of(data: Data) -> dict[str, RetrievalDataset]:
     if isinstance(data, Mapping):
         return dict(data)
     return {each.split: each for each in load_splits(data)}
-
-
-def thinned(rows: RetrievalDataset, most: int) -> RetrievalDataset:
-    """Return all rows, or so many of them at equal distances."""
-    if len(rows) <= most:
-        return rows
-    return rows.select(np.linspace(0, len(rows) - 1, most).astype(np.int64))
 
 
 def pairs_by_domain(data: Data) -> dict[str, Counter[str]]:
@@ -67,6 +66,87 @@ def training_domain(domain: str | None, train_domain: str | None) -> str | None:
     return None if train_domain == EVERY_DOMAIN else train_domain
 
 
+@dataclass(frozen=True)
+class CategoryList:
+    """The base categories. All other categories of a dataset are new.
+
+    Attributes:
+        name: the file they were read from.
+        lines: line number by category.
+    """
+
+    name: str
+    lines: Mapping[str, int]
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the set, independent of order."""
+        return hashlib.sha256(json.dumps(sorted(self.lines)).encode()).hexdigest()
+
+
+def read_categories(path: Path) -> CategoryList:
+    """Read one category per line, skipping blank lines and lines that start with #.
+
+    Raises:
+        FdrdError: the file cannot be read, or lists no category.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise FdrdError(
+            f"`categories` {path}: {error}; give a text file with one category per line"
+        ) from error
+    lines: dict[str, int] = {}
+    for position, line in enumerate(map(str.strip, text.splitlines()), 1):
+        if line and not line.startswith("#"):
+            lines.setdefault(line, position)
+    if not lines:
+        raise FdrdError(f"`categories` {path}: lists no category; write one per line")
+    return CategoryList(str(path), lines)
+
+
+def half_of(dataset: RetrievalDataset, categories: CategoryList, half: Half) -> RetrievalDataset:
+    """Return the rows of the listed categories (`base`) or of all others (`new`).
+
+    Raises:
+        FdrdError: the dataset lacks a listed category, or the half is empty.
+    """
+    dataset.require_categories("`categories`")
+    known = {name: label for label, name in enumerate(dataset.categories)}
+    for name, line in categories.lines.items():
+        if name not in known:
+            raise FdrdError(
+                f"{categories.name}, line {line}: {dataset.name} has no category {name!r}"
+                f"{_suggestion(name, dataset.categories)}"
+            )
+    listed = np.isin(dataset.row_category, [known[name] for name in categories.lines])
+    if not listed.any():
+        raise FdrdError(
+            f"{categories.name}: none of its categories occurs in {dataset.split} of "
+            f"{dataset.name}; list some that do"
+        )
+    if half == "new" and listed.all():
+        raise FdrdError(
+            f"{categories.name} lists all categories of {dataset.split} of {dataset.name}, "
+            f"so none is new; leave some out"
+        )
+    return dataset.select(np.flatnonzero(listed == (half == "base")))
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    """Return similar categories, including those that differ in case or have a domain in front.
+
+    >>> _suggestion("Wren", ["birds: wren", "wren", "oak"])
+    "; did you mean 'wren' or 'birds: wren'?"
+    """
+    folded = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(name.casefold(), folded, n=3)
+    near += [each for each in folded if each.endswith(f": {name.casefold()}") and each not in near]
+    if not near:
+        return "; write one per line, as in the column `category`"
+    return f"; did you mean {' or '.join(repr(folded[each]) for each in near)}?"
+
+
 def training_rows(
     data: Data,
     domain: str | None,
@@ -90,6 +170,27 @@ def training_rows(
     return {name: few_shot(each, limits[name], seed) for name, each in rows.items()}
 
 
+def few_shot(dataset: RetrievalDataset, shots: int, seed: int) -> RetrievalDataset:
+    """Return the rows of `shots` images per category, or of all if a category has fewer.
+
+    The draw depends on the seed and the images, not on their order.
+    """
+    kept: list[int] = []
+    for category in np.unique(dataset.image_category):
+        members = np.flatnonzero(dataset.image_category == category).tolist()
+        members.sort(key=lambda image: dataset.image_digests[image])
+        generator = np.random.default_rng([seed, int(category)])
+        kept += generator.permutation(members)[:shots].tolist()
+    return dataset.select(np.flatnonzero(np.isin(dataset.pairs[:, 0], kept)))
+
+
+def thinned(rows: RetrievalDataset, most: int) -> RetrievalDataset:
+    """Return all rows, or so many of them at equal distances."""
+    if len(rows) <= most:
+        return rows
+    return rows.select(np.linspace(0, len(rows) - 1, most).astype(np.int64))
+
+
 def limited(data: Name, limit: int) -> dict[str, RetrievalDataset]:
     """Return the splits with at most `limit` images each, spread evenly over the split.
 
@@ -103,17 +204,3 @@ def limited(data: Name, limit: int) -> dict[str, RetrievalDataset]:
         rows = np.flatnonzero(np.isin(each.pairs[:, 0], kept))
         found[each.split] = each.select(rows, part=f"{len(kept)} images")
     return found
-
-
-def few_shot(dataset: RetrievalDataset, shots: int, seed: int) -> RetrievalDataset:
-    """Return the rows of `shots` images per category, or of all if a category has fewer.
-
-    The draw depends on the seed and the images, not on their order.
-    """
-    kept: list[int] = []
-    for category in np.unique(dataset.image_category):
-        members = np.flatnonzero(dataset.image_category == category).tolist()
-        members.sort(key=lambda number: dataset.image_digests[number])
-        generator = np.random.default_rng([seed, int(category)])
-        kept += generator.permutation(members)[:shots].tolist()
-    return dataset.select(np.flatnonzero(np.isin(dataset.pairs[:, 0], kept)))

@@ -1,28 +1,33 @@
-"""Train a method: the loss of a batch of pairs, the loop, and the class that composes them with a learner."""
+"""Train a method: the loss of a batch of pairs, the loop, and the classes that compose them with a learner.
+
+`TrainedMethod` leaves the backbone frozen, `FineTuned` trains weights of a copy.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from benchmark.evaluation.encoding import encode_split, rank_split
-from benchmark.evaluation.metrics import mean_mrr
+from benchmark.evaluation.ranking import mean_mrr
 from benchmark.models import processes
-from benchmark.models.backbone import Encoder, Features
+from benchmark.models.backbone import Backbone, Encoder, Features
 from benchmark.models.image_batches import AnyImages
-from benchmark.registry import Method
+from benchmark.registry import Method, TrainContext
 from benchmark.result import FitLog
 from benchmark.settings import PairLoss, TrainConfig
-from benchmark.train_context import TrainContext
-from benchmark.training.logit_scale import LogitScale
 from benchmark.training.loop import SAME_RATE, Batch, fit
-from benchmark.training.losses import contrastive_loss
+from benchmark.training.losses import LogitScale, contrastive_loss
 from fdrd.dataset import RetrievalDataset
+
+BatchNegatives: TypeAlias = Callable[[Batch], Sequence[str]]
+"""Hard negatives of the rows of a batch."""
 
 
 def cosine(images: Features, texts: Features) -> Tensor:
@@ -111,14 +116,10 @@ def learn(
     if method.learner is None:
         raise ValueError("the method has no learner")
     backbone, config = method.backbone, config or method.config
-
-    def validate() -> float:
-        return mean_mrr(rank_split(method, *encode_split(method, validation), validation))
-
     log = fit(
         method.learner,
         loss or method.loss,
-        validate,
+        lambda: _mrr(method, validation),
         train,
         config,
         method.seed,
@@ -128,17 +129,14 @@ def learn(
         earlier=earlier,
         rates=rates,
     )
-    return replace(log, zero_shot_mrr=_zero_shot_mrr(backbone, validation))
-
-
-@torch.no_grad()
-def _zero_shot_mrr(backbone: Encoder, validation: RetrievalDataset) -> float | None:
-    """Return the validation MRR of the frozen backbone; None if its features would have to be encoded again."""
-    if backbone.frozen is None:
-        return None
+    if backbone.frozen is None:  # the features for its own MRR would have to be encoded again
+        return log
     frozen = TrainedMethod(backbone, nn.Identity(), TrainConfig(), seed=0)
-    mrr = mean_mrr(rank_split(frozen, *encode_split(frozen, validation), validation))
-    return processes.agreed(mrr)
+    return replace(log, zero_shot_mrr=processes.agreed(_mrr(frozen, validation)))
+
+
+def _mrr(method: Method, validation: RetrievalDataset) -> float:
+    return mean_mrr(rank_split(method, *encode_split(method, validation), validation))
 
 
 class TrainedMethod:
@@ -176,18 +174,21 @@ class TrainedMethod:
         self.encode_image = encode_image or backbone.encode_image
         self.encode_text = encode_text or backbone.encode_text
         self.similarity = similarity
-        self.loss: Callable[[Batch], Tensor] = (
-            loss
-            if callable(loss)
-            else lambda batch: pair_loss(
-                self, batch, batch.scale_of(backbone), loss, bias=batch.bias_of(backbone)
-            )
-        )
+        self.loss: Callable[..., Tensor] = loss if callable(loss) else self.contrast(loss)
         self.trains: Literal["prompts", "backbone"] = trains
 
     def __repr__(self) -> str:
         count = sum(each.numel() for each in self.learner.parameters() if each.requires_grad)
         return f"{type(self).__name__}({count:,} trained parameters)"
+
+    def contrast(self, direction: PairLoss) -> Callable[..., Tensor]:
+        """Return the contrastive loss of a batch and its hard negatives at the scale of the batch."""
+
+        def loss(batch: Batch, negatives: Sequence[str] = ()) -> Tensor:
+            scale, bias = batch.scale_of(self.backbone), batch.bias_of(self.backbone)
+            return pair_loss(self, batch, scale, direction, negatives, bias)
+
+        return loss
 
     def fit(
         self,
@@ -197,3 +198,57 @@ class TrainedMethod:
     ) -> FitLog:
         """Train the learner."""
         return learn(self, train, validation, context)
+
+
+class FineTuned(TrainedMethod):
+    """A fine-tuned copy of a backbone, trained with a contrastive loss.
+
+    Its features are not cached, so each evaluation uses the current weights. Training needs memory for the
+    original backbone, the copy, and for each trained weight its gradient, one (sgd) or two (adamw) values of
+    the optimizer, and the value of the best state.
+
+    Args:
+        backbone: the copy, from `Backbone.trainable_copy`.
+        learner: modules of the copy; only their parameters are trained and saved.
+        train: training options.
+        seed: seed of the order of rows.
+        loss: direction of the loss, or another one of a batch and its hard negatives.
+        negatives: builds the function that returns the hard negatives of a batch; None uses none.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        learner: nn.Module,
+        train: TrainConfig,
+        seed: int = 0,
+        loss: PairLoss | Callable[[Batch, Sequence[str]], Tensor] = "symmetric",
+        negatives: Callable[[RetrievalDataset], BatchNegatives] | None = None,
+    ):
+        super().__init__(backbone, learner, train, seed, trains="backbone")
+        self.backbone: Backbone = backbone
+        self.loss = loss if callable(loss) else self.contrast(loss)
+        self.negatives = negatives
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the fine-tuned model as `transformers` loads it, with low-rank updates merged."""
+        merged = self.backbone.trainable_copy()
+        for name, module in list(merged.model.named_modules()):
+            if hasattr(module, "base_layer"):  # a layer of peft
+                module.merge()
+                parent, _, last = name.rpartition(".")
+                setattr(merged.model.get_submodule(parent), last, module.base_layer)
+        merged.save_pretrained(str(folder))
+
+    def fit(
+        self,
+        train: RetrievalDataset,
+        validation: RetrievalDataset,
+        context: TrainContext = TrainContext(),
+    ) -> FitLog:
+        """Train the weights."""
+        negatives = self.negatives(train) if self.negatives else lambda _batch: ()
+        loss = self.loss
+        return learn(
+            self, train, validation, context, loss=lambda batch: loss(batch, negatives(batch))
+        )

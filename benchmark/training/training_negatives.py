@@ -6,11 +6,10 @@ The dataset's column `negatives` is for evaluation and is not used.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 
 from fdrd.dataset import RetrievalDataset
 from fdrd.negatives import draw_negatives
-from fdrd.negatives.annotate import make_catalogs
+from fdrd.negatives.draw import make_catalogs
 from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.record import ImageRef, Negative, Record, Source, category_name, id_in_domain
 
@@ -42,18 +41,15 @@ class TrainingNegatives:
 
     def draw(self, row: int, epoch: int, k: int, n_attribute: int) -> list[Negative]:
         """Return up to `k` negatives of a row, category swaps first; either kind fills up for the other."""
-        pool = self._pool(row)
         name = id_in_domain(self._records[row])
         draws = SeededRandom(self._seed, epoch, name, "training negatives")
-        order = sorted(range(len(pool)), key=lambda place: draws.uniform())
-        of_kind = {
-            kind: [pool[place] for place in order if pool[place].kind == kind]
+        pool = sorted(self._pool(row), key=lambda _negative: draws.uniform())
+        category, attribute = (
+            [negative for negative in pool if negative.kind == kind]
             for kind in ("category", "attribute")
-        }
-        attribute = of_kind["attribute"][: min(k, n_attribute)]
-        category = of_kind["category"][: k - len(attribute)]
-        attribute = of_kind["attribute"][: k - len(category)] if n_attribute else attribute
-        return [*category, *attribute]
+        )
+        category = category[: k - len(attribute[: min(k, n_attribute)])]
+        return [*category, *attribute[: k - len(category) if n_attribute else 0]]
 
     def category(self, row: int) -> str:
         """Return the category of a row, under the name that negatives use."""
@@ -73,9 +69,9 @@ class TrainingNegatives:
         return self._pools[row]
 
 
-def _records(dataset: RetrievalDataset) -> Sequence[Record]:
+def _records(dataset: RetrievalDataset) -> list[Record]:
     """Return the rows as records for the generation of negatives; the image is left empty."""
-    records, meta_categories = [], dataset.meta_categories
+    records = []
     for row, (image, caption) in enumerate(dataset.pairs.tolist()):
         domain = dataset.domains[dataset.image_domain[image]]
         label = category_name(dataset.row_category[row], dataset.categories)
@@ -87,7 +83,7 @@ def _records(dataset: RetrievalDataset) -> Sequence[Record]:
                 category=label.removeprefix(f"{domain}: "),  # see `fdrd.record.class_labels`
                 source=Source(""),
                 domain=domain,
-                meta_category=meta_categories[row],
+                meta_category=dataset.meta_categories[row],
                 attributes=dataset.attributes[row],
             )
         )

@@ -4,10 +4,16 @@ Follows figure 3 of arXiv 2508.04028. `caption` runs all of it. `captioners/` ho
 questions about an image. May import pipeline, checks, storage, sources and the ground floor, but no model.
 """
 
-from fdrd.captioning.answer_cache import AnswerCache
-from fdrd.captioning.captioning_run import CaptioningRun, caption
-from fdrd.captioning.interface import Answer, Captioner, Failure, Question, Spending, captioner
-from fdrd.captioning.rounds import CaptionSettings
+from fdrd.captioning.captioning_run import CaptioningRun, CaptionSettings, caption
+from fdrd.captioning.interface import (
+    Answer,
+    AnswerCache,
+    Captioner,
+    Failure,
+    Question,
+    Spending,
+    captioner,
+)
 from fdrd.captioning.uncaptioned import UncaptionedImage
 
 __all__ = [

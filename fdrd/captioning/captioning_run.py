@@ -1,25 +1,90 @@
-"""One captioning run: from a source to a captioned source."""
+"""One captioning run, from a source to a captioned source, in rounds (figure 3 of arXiv 2508.04028).
+
+Each round drafts, filters, evaluates and gives feedback. A draft that a noise filter rejects is not evaluated: the
+feedback of a filter costs nothing. An image without a good draft after the last round is rejected.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fdrd.captioning import captioners  # noqa: F401 - registers the built-in captioners
-from fdrd.captioning.answer_cache import AnswerCache, CaptioningSession, Score
-from fdrd.captioning.interface import Captioner, Spending, make_captioner
+from fdrd.captioning import (
+    captioners,  # noqa: F401 - registers the built-in captioners
+    wording,
+)
+from fdrd.captioning.interface import (
+    Answer,
+    AnswerCache,
+    Captioner,
+    CaptioningSession,
+    Failure,
+    Question,
+    Score,
+    Spending,
+    make_captioner,
+)
+from fdrd.captioning.noise import FILTERS, Draft, first_problem
 from fdrd.captioning.output import check_out, write_captions
-from fdrd.captioning.rounds import CaptionSettings, ImageState, caption_images
-from fdrd.captioning.uncaptioned import CaptionSource, find_uncaptioned
+from fdrd.captioning.uncaptioned import CaptionSource, UncaptionedImage, find_uncaptioned
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sole_writer
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
+from fdrd.options import unknown
 from fdrd.progress import Progress, silent
+from fdrd.text.tokens import CLIP_LIMIT, ESTIMATE, TokenCounter
 
 CACHE = "captions.sqlite"
+BATCH = 256  # images that go through all rounds together
+
+_MARGIN = 3  # tokens; the estimate is at most 2 too low for 99 % of captions
+
+DEFAULT_TOKENS = replace(ESTIMATE, limit=CLIP_LIMIT - _MARGIN)
+"""The counter of tokens if no backbone is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionSettings:
+    """Settings of a captioning run.
+
+    Attributes:
+        rounds: Maximum number of drafts per image.
+        questions: Prompts with `{category}` and `{dataset}`; each image gets one of them.
+        opening: Template that precedes a caption without its category; may be empty.
+        without: Filters and verdicts to ignore.
+        min_clip_score: Minimum cosine of image and caption under the backbone.
+        tokens: Counts tokens and has the maximum length of a caption.
+        sample: Number of images to caption, always the same ones; None for all.
+        max_pixels: Images with more pixels are rejected.
+
+    Raises:
+        FdrdError: A filter name or a placeholder of `opening` is unknown.
+    """
+
+    rounds: int = 3
+    questions: tuple[str, ...] = wording.QUESTIONS
+    opening: str = ""
+    without: frozenset[str] = frozenset()
+    min_clip_score: float | None = None
+    tokens: TokenCounter = DEFAULT_TOKENS
+    sample: int | None = None
+    max_pixels: int = 50_000_000
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise FdrdError(f"rounds must be at least 1, got {self.rounds}")
+        for name in self.without:
+            if name not in FILTERS and name not in wording.VERDICTS:
+                raise FdrdError(unknown("filter", name, [*FILTERS, *wording.VERDICTS], "fdrd"))
+        try:
+            wording.fill(self.opening, {"category": "wren"})
+        except KeyError as error:
+            flaw = f"unknown placeholder {{{error.args[0]}}}"
+            raise FdrdError(f"--opening: {flaw}; use {{a category}}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +157,7 @@ def caption(
     with AnswerCache(Path(cache or cache_folder() / CACHE)) as answers, sole_writer(out):
         contents = find_uncaptioned(root, settings.max_pixels, progress)
         images = contents.sample(settings.sample)
-        session = CaptioningSession(writer, answers, judge, score, spending)
+        session = CaptioningSession(writer, answers, judge, score)
 
         def report(stage: str, done: int) -> None:
             money = f", {spending.spent:.4f} spent" if spending.spent else ""
@@ -127,3 +192,156 @@ def _summary(
         "copied": len(contents.captioned),
         "not_examined": len(contents.rejected),
     }
+
+
+@dataclass(eq=False)
+class ImageState:
+    """The state of one image: its latest draft, and why it is rejected.
+
+    `reason` is the name of a filter, or a key of `FAILURES` or `VERDICTS`, and empty for a good draft. `problems` are
+    those of each round, `question` is the digest of the latest one, and `feedback` is for the next round.
+    """
+
+    image: UncaptionedImage
+    caption: str = ""
+    reason: str = ""
+    detail: str = ""
+    problems: list[tuple[str, ...]] = field(default_factory=list)
+    question: str = ""
+    score: float | None = None
+    feedback: tuple[str, ...] = ()
+
+    @property
+    def is_good(self) -> bool:
+        """True if the draft has not been rejected."""
+        return bool(self.caption) and not self.reason
+
+    def reject(self, problems: tuple[str, ...], detail: str, *feedback: str) -> None:
+        """Reject the draft of the current round."""
+        self.reason, self.detail, self.feedback = problems[0], detail, feedback
+        self.problems[-1] = problems
+
+
+def caption_images(
+    images: Sequence[UncaptionedImage],
+    categories: Mapping[str, tuple[str, ...]],
+    settings: CaptionSettings,
+    session: CaptioningSession,
+    report: Callable[[str, int], None] = lambda stage, done: None,
+) -> Iterator[ImageState]:
+    """Yield the final state of each image, until the session stops. Unfinished images are left out.
+
+    `categories` are those of each domain. `report` gets the name of the stage, and how many images are done.
+    """
+    for start in range(0, len(images), BATCH):
+        if session.stopped:
+            return
+        states = [ImageState(image) for image in images[start : start + BATCH]]
+        yield from _Batch(states, start, categories, settings, session, report).finished()
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Images that go through all rounds together, the first of them at `start`."""
+
+    states: list[ImageState]
+    start: int
+    categories: Mapping[str, tuple[str, ...]]
+    settings: CaptionSettings
+    session: CaptioningSession
+    report: Callable[[str, int], None]
+
+    def finished(self) -> list[ImageState]:
+        """Return the images that went through all rounds that they need."""
+        session, active, finished = self.session, self.states, self.states
+        rounds = self.settings.rounds if session.captioner.converses else 1
+        for turn in range(1, rounds + 1):
+            self._draft(active, turn, rounds)
+            self._evaluate([state for state in active if state.is_good], turn, rounds)
+            again = [state for state in active if state.caption and state.reason]
+            if session.stopped:
+                unfinished = [state for state in active if state.reason == session.stopped]
+                unfinished += again if turn < rounds else []
+                finished = [state for state in self.states if state not in unfinished]
+            if session.stopped or not again:
+                break
+            active = again
+        self._score([state for state in finished if state.is_good])
+        return finished
+
+    def _ask(
+        self, captioner: Captioner, questions: list[Question], step: str, turn: int, rounds: int
+    ) -> list[Answer | Failure]:
+        steps = 2 if self.session.evaluator else 1
+        before, asked = steps * (turn - 1) + (step == "evaluation"), len(questions)
+
+        def show(done: int) -> None:
+            share = (before + done / max(1, asked)) / (steps * rounds)
+            stage = f"{step} {turn}: {done:,} of {asked:,}"
+            self.report(stage, self.start + int(share * len(self.states)))
+
+        return self.session.ask(captioner, questions, show)
+
+    def _draft(self, states: list[ImageState], turn: int, rounds: int) -> None:
+        """Ask for a draft of each image, and filter it."""
+        prompts, ask = self.settings.questions, wording.draft_question
+        questions = [ask(state.image, prompts, state.caption, state.feedback) for state in states]
+        answers = self._ask(self.session.captioner, questions, "draft", turn, rounds)
+        for state, question, answer in zip(states, questions, answers, strict=True):
+            state.question = hashlib.sha256(question.text.encode()).hexdigest()[:16]
+            state.caption, state.reason, state.detail, state.feedback = "", "", "", ()
+            state.problems.append(())
+            if isinstance(answer, Failure):
+                state.reject((answer.reason,), answer.detail)
+            else:
+                self._take_draft(state, answer)
+
+    def _take_draft(self, state: ImageState, answer: Answer) -> None:
+        record, cut, opening = state.image.record, answer.cut, self.settings.opening
+        limit, categories = self.settings.tokens.limit, self.categories[record.domain]
+
+        def count(text: str) -> int:
+            return self.settings.tokens.count([text])[0]
+
+        state.caption = wording.make_caption(
+            answer.text, record.category, cut, opening, limit, count
+        )
+        if not state.caption:
+            state.reject(("empty_answer",), "")
+            return
+        tokens = count(state.caption)
+        draft = Draft(state.caption, record.category, categories, tokens, limit, cut)
+        if problem := first_problem(draft, self.settings.without):
+            state.reject((problem,), "", FILTERS[problem][0])
+
+    def _evaluate(self, states: list[ImageState], turn: int, rounds: int) -> None:
+        """Reject the drafts that the evaluator finds wrong."""
+        if not self.session.evaluator:
+            return
+        questions = [wording.evaluation_question(state.image, state.caption) for state in states]
+        answers = self._ask(self.session.evaluator, questions, "evaluation", turn, rounds)
+        for state, answer in zip(states, answers, strict=True):
+            if isinstance(answer, Answer):
+                verdict = wording.read_verdict(answer.text)
+            elif answer.reason == self.session.stopped:  # a draft without a verdict is unfinished
+                state.reject((answer.reason,), "")
+                continue
+            else:
+                why = f"{answer.reason}: {answer.detail}"
+                verdict = wording.Verdict(("evaluation_failed",), why)
+            problems = tuple(p for p in verdict.problems if p not in self.settings.without)
+            if problems:
+                advice = verdict.advice
+                sentences = [advice] if advice else map(wording.VERDICTS.get, problems)
+                state.reject(problems, advice, *filter(None, sentences))
+
+    def _score(self, states: list[ImageState]) -> None:
+        if not self.session.score or not states:
+            return
+        limit = None if "clip_score" in self.settings.without else self.settings.min_clip_score
+        captions = [state.caption for state in states]
+        scores = self.session.score([state.image for state in states], captions)
+        for state, score in zip(states, scores, strict=True):
+            state.score = score
+            if limit is not None and score < limit:
+                state.reject(("clip_score",), f"{score:.4f}, the limit is {limit}")

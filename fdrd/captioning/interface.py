@@ -1,4 +1,4 @@
-"""The captioner interface: questions, answers, failures, and captioners registered by name.
+"""The captioner interface: questions, answers, captioners registered by name, and the cache of answers.
 
 A captioner is a class (or factory) registered with a decorator. Its keyword arguments are its options (`-C
 name=value`). Its only positional argument is the `Spending` that it must respect and update.
@@ -6,18 +6,26 @@ name=value`). Its only positional argument is the `Spending` that it must respec
     @captioner("mine")
     def mine(spending: Spending, *, model: str = "") -> Captioner:
         return Mine(model)
+
+Each question is asked once: paid answers are cached in one SQLite file, committed before they count. The key is a
+digest of image, question, model and parameters. Several runs can share the file on a local disk.
 """
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
+import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 from fdrd.captioning.uncaptioned import UncaptionedImage
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 from fdrd.options import Option, options_of, read_options, unknown
 
 FAILURES: dict[str, str] = {
@@ -33,6 +41,16 @@ FAILURES: dict[str, str] = {
     "budget_spent": "the next question could have exceeded the budget",
 }
 """Why a question has no answer, by the code that appears in `rejected_captions.jsonl`."""
+
+_VERSION = 1
+_BUSY_SECONDS = 60
+_OTHER_FILE = "choose another file with --cache"
+_TABLE = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY, text TEXT NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+    cut INTEGER NOT NULL, model TEXT NOT NULL
+) WITHOUT ROWID
+"""
 
 
 @dataclass
@@ -123,11 +141,8 @@ class Captioner(Protocol):
     def answer(self, questions: Iterator[Question], keep: Keep) -> str:
         """Answer questions one by one or in batches, and pass each answer to `keep`.
 
-        Returns:
-            A key of `FAILURES` if it stopped early, else "".
-
-        Raises:
-            FdrdError: No question can be answered, e.g. the API key is invalid or the model does not exist.
+        Return a key of `FAILURES` if it stopped early, else "". Raise `FdrdError` if no question can be answered, e.g.
+        because the API key is invalid or the model does not exist.
         """
 
 
@@ -136,18 +151,12 @@ _CAPTIONERS: dict[str, Callable[..., Captioner]] = {}
 
 
 def captioner(name: str) -> Callable[[Factory], Factory]:
-    """Register the decorated class or factory under a name for `--captioner`.
-
-    Raises:
-        ValueError: Another module has registered the name.
-    """
+    """Register the decorated class or factory for `--captioner`. Raise `ValueError` for a name of another module."""
 
     def register(factory: Factory) -> Factory:
-        owner = _CAPTIONERS.setdefault(name, factory)
-        if owner.__module__ != factory.__module__:
-            raise ValueError(
-                f"duplicate captioner {name!r} in {owner.__module__} and {factory.__module__}"
-            )
+        owner = _CAPTIONERS.setdefault(name, factory).__module__
+        if owner != factory.__module__:
+            raise ValueError(f"duplicate captioner {name!r} in {owner} and {factory.__module__}")
         _CAPTIONERS[name] = factory
         return factory
 
@@ -157,8 +166,7 @@ def captioner(name: str) -> Callable[[Factory], Factory]:
 def make_captioner(name: str, options: Mapping[str, Any], spending: Spending) -> Captioner:
     """Create a registered captioner. Option values may be strings from the command line.
 
-    Raises:
-        FdrdError: The name or an option is unknown, or an option value is invalid.
+    Raise `FdrdError` if the name or an option is unknown, or an option value is invalid.
     """
     if name not in _CAPTIONERS:
         raise FdrdError(unknown("captioner", name, _CAPTIONERS, "fdrd"))
@@ -172,3 +180,126 @@ def described_captioners() -> dict[str, tuple[str, dict[str, Option]]]:
         name: ((inspect.getdoc(factory) or "").partition("\n")[0], options_of(factory))
         for name, factory in sorted(_CAPTIONERS.items())
     }
+
+
+def question_key(identity: Mapping[str, Any], question: Question) -> str:
+    """Return the cache key of a question. It depends on the image bytes, not on the file name."""
+    parts = [question.image.sha256, question.text, identity]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+class AnswerCache:
+    """The cache file, opened by one run as a context manager.
+
+    Raises `FdrdError` if the file is not a cache, was written by a later fdrd, or is not writable.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._lock = Lock()
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise FdrdError(f"{file}: {error}; {_OTHER_FILE}") from error
+        try:
+            self._execute("PRAGMA journal_mode=WAL")
+            self._execute("PRAGMA synchronous=FULL")  # answers also survive a power failure
+            (version,) = self._execute("PRAGMA user_version")[0]
+            if version > _VERSION:
+                raise FdrdError(f"{file} was written by a later fdrd; {_OTHER_FILE}")
+            self._execute(_TABLE)
+            self._execute(f"PRAGMA user_version={_VERSION}")
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> AnswerCache:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def get(self, key: str) -> Answer | None:
+        """Return the cached answer, or None."""
+        select = "SELECT text, input_tokens, output_tokens, cut FROM answers WHERE key = ?"
+        for text, read, written, cut in self._execute(select, key):
+            return Answer(text, read, written, bool(cut))
+        return None
+
+    def put(self, key: str, answer: Answer, model: str) -> None:
+        """Store an answer. It is on disk when this returns."""
+        row = (answer.text, answer.input_tokens, answer.output_tokens, answer.cut, model)
+        self._execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", key, *row)
+
+    def __len__(self) -> int:
+        return int(self._execute("SELECT count(*) FROM answers")[0][0])
+
+    def _execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        try:
+            with self._lock:
+                return self._connection.execute(statement, values).fetchall()
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # a damaged file gives any text
+            raise FdrdError(f"{self.file}: {first_line(error)[:200]}; {_OTHER_FILE}") from error
+
+
+Score = Callable[[Sequence[UncaptionedImage], Sequence[str]], list[float]]
+"""Returns the cosine of each image with its caption under a backbone."""
+
+Report = Callable[[int], None]  # called with the number of questions done
+
+
+@dataclass
+class CaptioningSession:
+    """Captioner, evaluator and scorer, with their cache, budget and counts.
+
+    `cached` and `answered` count the answers from the cache and the new ones. `stopped` says why no more questions are
+    asked, or is empty.
+    """
+
+    captioner: Captioner
+    cache: AnswerCache
+    evaluator: Captioner | None = None
+    score: Score | None = None
+    cached: int = 0
+    answered: int = 0
+    stopped: str = ""
+
+    def ask(
+        self,
+        captioner: Captioner,
+        questions: Sequence[Question],
+        report: Report = lambda done: None,
+    ) -> list[Answer | Failure]:
+        """Return the answer of captioner or evaluator to each question. Cached answers are not asked again."""
+        identity = captioner.identity
+
+        def key_of(question: Question) -> str:
+            # A look-up may depend on the name of an image.
+            return question.image.record.id if captioner.free else question_key(identity, question)
+
+        keys = [key_of(question) for question in questions]
+        waiting = dict(zip(keys, questions, strict=True))  # equal questions are asked once
+        answers: dict[str, Answer | Failure] = {}
+        if not captioner.free:
+            found = {key: self.cache.get(key) for key in waiting}
+            answers |= {key: answer for key, answer in found.items() if answer}
+            waiting = {key: question for key, question in waiting.items() if key not in answers}
+        cached = len(answers)
+
+        def keep(question: Question, answer: Answer | Failure) -> None:
+            key = key_of(question)
+            if isinstance(answer, Answer) and not captioner.free:
+                self.cache.put(key, answer, str(identity.get("model", "")))
+            answers[key] = answer
+            report(len(answers))
+
+        report(cached)
+        if waiting and not self.stopped:
+            self.stopped = captioner.answer(iter(waiting.values()), keep)
+        self.cached += cached
+        if not captioner.free:
+            self.answered += sum(isinstance(answers.get(key), Answer) for key in waiting)
+        return [answers.get(key, Failure(self.stopped or "no_answer")) for key in keys]

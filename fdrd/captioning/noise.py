@@ -15,14 +15,8 @@ from functools import lru_cache
 
 from fdrd.captioning.wording import breaks_off, describe_directly, ends
 from fdrd.record import Record
-from fdrd.text.mentions import (
-    MentionPattern,
-    category_pattern,
-    is_mentioned,
-    key,
-    mention_pattern,
-    same_name,
-)
+from fdrd.text import mentions
+from fdrd.text.mentions import MentionPattern, category_pattern, is_mentioned, key
 from fdrd.text.tokens import CLIP_LIMIT, estimate_clip_tokens
 
 MIN_WORDS = 3
@@ -80,74 +74,69 @@ FILTERS: dict[str, tuple[str, Filter]] = {}
 """Feedback for the model and test, by name, in the order in which the filters run."""
 
 
-def _filter(name: str, feedback: str) -> Callable[[Filter], Filter]:
+def _filter(feedback: str) -> Callable[[Filter], Filter]:
     def register(test: Filter) -> Filter:
-        FILTERS[name] = (feedback, test)
+        FILTERS[test.__name__] = (feedback, test)
         return test
 
     return register
 
 
-@_filter("refusal", "It refuses to describe the picture, or says that it cannot.")
+@_filter("It refuses to describe the picture, or says that it cannot.")
 def refusal(draft: Draft) -> bool:
     """Reject statements about what the model cannot do."""
     return _REFUSAL.search(_QUOTED.sub(" ", draft.caption)) is not None
 
 
-@_filter("meta_talk", 'It speaks of the picture ("the image shows") and not of what is there.')
+@_filter('It speaks of the picture ("the image shows") and not of what is there.')
 def meta_talk(draft: Draft) -> bool:
     """Reject captions that talk about the image itself. CLIP's own form "A photo of a wren" passes."""
     return _META.search(_WHERE.sub(" ", _QUOTED.sub(" ", draft.caption))) is not None
 
 
-@_filter("too_short", f"It has fewer than {MIN_WORDS} words beside the name of its subject.")
+@_filter(f"It has fewer than {MIN_WORDS} words beside the name of its subject.")
 def too_short(draft: Draft) -> bool:
     """Reject captions that say nothing beyond the category."""
     return len(_words(category_pattern(draft.category).sub(" ", draft.caption))) < MIN_WORDS
 
 
-@_filter("repetition", "It says the same thing again and again.")
+@_filter("It says the same thing again and again.")
 def repetition(draft: Draft) -> bool:
     """Reject a repeated sentence, words repeated three times in a row, or a word that is a third of the caption."""
-    clauses = [" ".join(_words(part)) for part in re.split(r"[.!?;]+(?:\s|$)", draft.caption)]
-    clauses = [clause for clause in clauses if clause.count(" ") > 1]
-    if len(set(clauses)) < len(clauses):
-        return True
+    parts = re.split(r"[.!?;]+(?:\s|$)", draft.caption)
+    clauses = [clause for part in parts if (clause := " ".join(_words(part))).count(" ") > 1]
     words = _words(draft.caption)
-    if _TRIPLED.search(f" {' '.join(words)} "):
+    if len(set(clauses)) < len(clauses) or _TRIPLED.search(f" {' '.join(words)} "):
         return True
     content = Counter(word for word in words if len(word) > 3)
     return len(words) >= 12 and max(content.values(), default=0) > len(words) / 3
 
 
-@_filter(
-    "category_contradicted",
-    "It calls the subject by the name of another category, and not by its own.",
-)
+@_filter("It calls the subject by the name of another category, and not by its own.")
 def category_contradicted(draft: Draft) -> bool:
     """Reject captions that name another category of the domain and not their own."""
     return category_not_named(draft) and any(_other_categories(draft))
 
 
-@_filter("category_not_named", "It does not call the subject by its name.")
+@_filter("It does not call the subject by its name.")
 def category_not_named(draft: Draft) -> bool:
     """Reject captions that do not name their category."""
     return not is_mentioned(draft.caption, category_pattern(draft.category))
 
 
-@_filter("cut_short", "It ends in the middle of a sentence.")
+@_filter("It ends in the middle of a sentence.")
 def cut_short(draft: Draft) -> bool:
     """Reject an incomplete last sentence. A missing final period alone does not count."""
     return (draft.cut and not ends(draft.caption)) or breaks_off(draft.caption)
 
 
-@_filter("too_long", "Its first sentence alone is longer than what CLIP reads.")
+@_filter("Its first sentence alone is longer than what CLIP reads.")
 def too_long(draft: Draft) -> bool:
     """Reject captions that CLIP would truncate."""
     return draft.tokens > draft.max_tokens
 
 
-@_filter("clip_score", "CLIP finds little in common between the caption and the picture.")
+@_filter("CLIP finds little in common between the caption and the picture.")
 def clip_score(draft: Draft) -> bool:
     """Reject captions whose score is below the user's limit."""
     score, minimum = draft.score, draft.min_score
@@ -160,8 +149,11 @@ def first_problem(draft: Draft, without: Collection[str] = ()) -> str:
     >>> first_problem(Draft("The image shows a wren on a post.", "wren"))
     'meta_talk'
     """
-    names = (name for name, (_, test) in FILTERS.items() if name not in without and test(draft))
-    return next(names, "")
+    return next(_problems(draft, without), "")
+
+
+def _problems(draft: Draft, without: Collection[str] = ()) -> Iterator[str]:
+    return (name for name, (_, test) in FILTERS.items() if name not in without and test(draft))
 
 
 def _other_categories(draft: Draft) -> Iterator[str]:
@@ -169,7 +161,7 @@ def _other_categories(draft: Draft) -> Iterator[str]:
     category, text = key(draft.category), draft.caption.casefold()
     for other in draft.categories:
         name = key(other)
-        if name[:3] not in text or name in category or same_name(other, draft.category):
+        if name[:3] not in text or name in category or mentions.same_name(other, draft.category):
             continue  # three letters rule out most categories, which is fast
         if is_mentioned(draft.caption, _pattern_of(other, draft.categories)):
             yield other
@@ -179,7 +171,7 @@ def _other_categories(draft: Draft) -> Iterator[str]:
 def _pattern_of(name: str, names: tuple[str, ...]) -> MentionPattern:
     plain = key(name)
     longer = [other for other in names if plain in key(other) and plain != key(other)]
-    return mention_pattern(name, longer)
+    return mentions.mention_pattern(name, longer)
 
 
 def _words(text: str) -> list[str]:
@@ -234,9 +226,9 @@ def _count_domain(
     for record, score in rows:
         text, tokens = record.caption, estimate_clip_tokens(record.caption)
         draft = Draft(text, record.category, categories, tokens, score=score, min_score=min_score)
-        before = _rejecting(draft)
+        before = list(_problems(draft))
         reworded = replace(draft, caption=describe_directly(text))
-        judged.append((record, before, _rejecting(reworded) if before else []))
+        judged.append((record, before, list(_problems(reworded)) if before else []))
     filters = {}
     for name in FILTERS:
         found = [row for row in judged if name in row[1]]
@@ -247,7 +239,3 @@ def _count_domain(
         filters[name] = FilterCount(len(found), fixed, alone, tuple(keys))
     rejected = sum(bool(before) for _, before, _ in judged)
     return NoiseReport(domain, len(rows), rejected, sum(bool(row[2]) for row in judged), filters)
-
-
-def _rejecting(draft: Draft) -> list[str]:
-    return [name for name, (_, test) in FILTERS.items() if test(draft)]

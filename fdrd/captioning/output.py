@@ -14,18 +14,20 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fdrd.captioning.rounds import ImageState
 from fdrd.captioning.uncaptioned import CaptionSource
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, write_text
-from fdrd.files.safe_open import resolve_inside
+from fdrd.files.paths import resolve_inside
 from fdrd.images.check import read_image
 from fdrd.record import ImageRef, Record, id_in_domain
 from fdrd.sources.domain_file import NAME as DOMAIN_FILE
 from fdrd.storage.manifest import dump
 from fdrd.storage.publish import link_or_copy
+
+if TYPE_CHECKING:
+    from fdrd.captioning.captioning_run import ImageState
 
 SUMMARY = "captioning.json"
 REJECTED = "rejected_captions.jsonl"
@@ -54,12 +56,9 @@ def write_captions(
     made_by: Mapping[str, Any],
     summary: Mapping[str, Any],
 ) -> int:
-    """Write the captioned source. Remove files of earlier runs that this run does not write.
+    """Write the captioned source, and remove files of earlier runs that this run does not write.
 
-    `made_by` names captioner and evaluator, and is stored with every new caption.
-
-    Returns:
-        The number of images removed.
+    `made_by` names captioner and evaluator, and is stored with every new caption. Return the number of images removed.
     """
     if not (out / SUMMARY).is_file():
         write_text(out / SUMMARY, dump({}))  # a run that is killed now resumes
@@ -81,9 +80,11 @@ def write_captions(
     for record in source.captioned:
         put(record, record.caption)
     for state in states:
-        record = state.image.record
+        record, problems = state.image.record, [list(problems) for problems in state.problems]
         if not state.reason:
-            put(record, state.caption, captioning={**made_by, **_history(state)})
+            history = {"question": state.question, "rounds": len(problems), "problems": problems}
+            score = {} if state.score is None else {"clip_score": round(state.score, 4)}
+            put(record, state.caption, captioning={**made_by, **history, **score})
             continue
         path = image_path(record.image, source.folders[record.domain])
         rejected[out / record.domain / REJECTED].append(_rejection(state, path))
@@ -98,9 +99,8 @@ def write_captions(
             texts[out / domain / DOMAIN_FILE] = settings.read_text(encoding="utf-8")
     for file, text in texts.items():
         write_text(file, text)
-    earlier = (
-        each for each in out.glob(f"*/{DOMAIN_FILE}") if each.parent.name not in source.folders
-    )
+    settings_files = out.glob(f"*/{DOMAIN_FILE}")
+    earlier = (file for file in settings_files if file.parent.name not in source.folders)
     for file in {*annotation_files(out), *earlier} - texts.keys():
         file.unlink()
     write_text(out / SUMMARY, dump(summary))
@@ -115,8 +115,7 @@ def annotation_files(out: Path) -> list[Path]:
 def read_captions(file: Path) -> list[tuple[str, str]]:
     """Return path in the domain's folder and caption of each image in one of the `annotation_files`.
 
-    Raises:
-        One of `DAMAGE`: the file is not what a run wrote.
+    Raise one of `DAMAGE` if the file is not what a run wrote.
     """
     text = file.read_text(encoding="utf-8")
     if file.name == REJECTED:
@@ -159,10 +158,11 @@ def image_path(image: ImageRef, folder: str) -> str:
 
 
 def _entry(record: Record, path: str, caption: str) -> dict[str, Any]:
+    license = record.source.license
     optional = {
         "meta_category": record.meta_category,
         "group": record.group,
-        "license": record.source.license if record.source.license != "unknown" else "",
+        "license": "" if license == "unknown" else license,
         "columns": record.extra,
     }
     return {
@@ -173,12 +173,6 @@ def _entry(record: Record, path: str, caption: str) -> dict[str, Any]:
         "negative": [negative.caption for negative in record.negatives],
         **{field: value for field, value in optional.items() if value},
     }
-
-
-def _history(state: ImageState) -> dict[str, Any]:
-    problems = [list(problems) for problems in state.problems]
-    history = {"question": state.question, "rounds": len(problems), "problems": problems}
-    return history if state.score is None else {**history, "clip_score": round(state.score, 4)}
 
 
 def _rejection(state: ImageState, path: str) -> str:

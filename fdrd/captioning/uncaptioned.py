@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from fdrd.engines import open_engine
 from fdrd.errors import FdrdError
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.images.check import FORMATS, read_image
 from fdrd.images.containers import path_in_source
 from fdrd.images.pixels import upright_rgb
@@ -30,9 +31,7 @@ def load_image(root: str, image: ImageRef, max_side: int = 0, sha256: str = "") 
     """Decode an image below a root as the benchmark does: upright, RGB, transparent pixels on white.
 
     `max_side` is the maximum width and height in pixels; 0 for no limit. `sha256` is the expected digest, if known.
-
-    Raises:
-        OSError: The image cannot be read or decoded, or has another digest.
+    Raise `OSError` if the image cannot be read or decoded, or has another digest.
     """
     data = read_image(root, image)
     if sha256 and hashlib.sha256(data).hexdigest() != sha256:
@@ -89,8 +88,7 @@ def find_uncaptioned(
 ) -> CaptionSource:
     """Find every image of a source that no pair describes, in path order.
 
-    Raises:
-        FdrdError: The source layout is unknown, or every image has a caption.
+    Raise `FdrdError` if the layout of the source is unknown, or every image has a caption.
     """
     pairs: list[Record] = []
     bare: dict[ImageRef, Record] = {}
@@ -104,14 +102,10 @@ def find_uncaptioned(
                 pairs.append(item)
             else:
                 bare.setdefault(item.image, item)
-    wanted = sorted(
-        bare.keys() - {pair.image for pair in pairs}, key=lambda image: (image.path, image.member)
-    )
+    wanted = sorted(bare.keys() - {pair.image for pair in pairs}, key=attrgetter("path", "member"))
     if not wanted:
-        raise FdrdError(
-            f"{root}: every image has a caption ({len(pairs):,} pairs, {len(rejected):,} rejections); "
-            "use `fdrd build` directly"
-        )
+        counts = f"{len(pairs):,} pairs, {len(rejected):,} rejections"
+        raise FdrdError(f"{root}: every image has a caption ({counts}); use `fdrd build` directly")
     images = []
     records = [bare[image] for image in wanted]
     _require_categories(root, records, domains)
@@ -141,13 +135,11 @@ def find_uncaptioned(
 def _require_categories(root: Path, records: Sequence[Record], domains: Sequence[Domain]) -> None:
     """Raise `FdrdError` if images have no category: captions would name a folder that is not one."""
     missing = [record for record in records if not record.category]
-    if not missing:
-        return
-    unused = unused_text(root, domains)
-    raise FdrdError(
-        f"{root}: {len(missing):,} of {len(records):,} images have no category, which a caption has to name, "
-        f"e.g. {missing[0].image}; give it in domain.toml with category = or category_from ={unused}"
-    )
+    if missing:
+        counts = f"{len(missing):,} of {len(records):,} images have no category"
+        remedy = "give it in domain.toml with category = or category_from ="
+        why = f"{counts}, which a caption has to name, e.g. {missing[0].image}"
+        raise FdrdError(f"{root}: {why}; {remedy}{unused_text(root, domains)}")
 
 
 def _require_keys(root: Path, records: Iterable[Record]) -> None:
@@ -156,17 +148,13 @@ def _require_keys(root: Path, records: Iterable[Record]) -> None:
     for record in records:
         other = first.setdefault(record.id, record)
         if other is not record:
-            raise FdrdError(
-                f"{root}: {other.source.origin} and {record.source.origin} have the id "
-                f"{id_in_domain(record)!r}, which would be the key of both captions; give each its own"
-            )
+            both = f"{other.source.origin} and {record.source.origin} have the id"
+            remedy = "which would be the key of both captions; give each its own"
+            raise FdrdError(f"{root}: {both} {id_in_domain(record)!r}, {remedy}")
 
 
 def _ledger(root: Path, instead: Path) -> Path:
-    """Return the file that remembers image checks of a folder, so that a rerun decodes nothing again.
-
-    It is in the folder `instead` where the cache cannot be written.
-    """
+    """Return the file that remembers image checks of a folder; in `instead` where the cache cannot be written."""
     name = hashlib.sha256(str(root.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
     file = cache_folder() / "captioning" / f"{name}.jsonl"
     try:

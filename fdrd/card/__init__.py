@@ -1,4 +1,1 @@
-"""Dataset card: README.md with YAML metadata, and Croissant metadata.
-
-May import `checks`, `storage`, and what is below them. Others use `render`, `croissant`, and `front_matter`.
-"""
+"""Dataset card: README.md with YAML metadata, and Croissant metadata. Imports `checks` and the rooms below it."""

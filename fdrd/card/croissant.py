@@ -17,9 +17,10 @@ from typing import Any
 from msgspec.structs import asdict
 
 from fdrd.card.front_matter import TAGS
-from fdrd.storage.manifest_types import DomainEntry, Manifest
+from fdrd.storage.manifest import DomainEntry, Manifest
 
 _TEMPLATE = Path(__file__).with_name("croissant_template.json")
+_SPDX = re.compile(r"\A[A-Z][A-Za-z0-9]*(-[A-Za-z0-9.]+)+\Z")  # other licenses have no URL
 _TYPES = {"string": "Text", "int64": "Integer", "float64": "Float", "bool": "Boolean"}
 _FORMATS = {"parquet": "application/x-parquet", "arrow": "application/vnd.apache.arrow.stream"}
 
@@ -42,7 +43,9 @@ def croissant(manifest: Manifest) -> dict[str, Any]:
         libraries=", ".join(f"{key} {value}" for key, value in sorted(manifest.libraries.items())),
     )
     return dataset | {
-        "license": [_license(name) for name in manifest.licenses],
+        "license": [
+            _SPDX.sub(r"https://spdx.org/licenses/\g<0>.html", n) for n in manifest.licenses
+        ],
         "keywords": [tag for tag in TAGS if ":" not in tag],
         "isBasedOn": [_origin(domain) for domain in manifest.domains],
         "distribution": [
@@ -81,12 +84,6 @@ def _id(name: str) -> str:
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
-def _license(name: str) -> str:
-    """Return the URL of an SPDX license; other names are returned as they are."""
-    is_spdx = re.fullmatch(r"[A-Z][A-Za-z0-9]*(-[A-Za-z0-9.]+)+", name)
-    return f"https://spdx.org/licenses/{name}.html" if is_spdx else name
-
-
 def _origin(domain: DomainEntry) -> dict[str, Any]:
     about = {"license": domain.license, "url": domain.homepage, "citation": domain.citation}
     known = {key: value for key, value in about.items() if value}
@@ -96,7 +93,6 @@ def _origin(domain: DomainEntry) -> dict[str, Any]:
 def _names(
     template: Mapping[str, Any], name: str, type: str, values: Sequence[str]
 ) -> dict[str, Any]:
-    """Return a record set of numbered names."""
     data = [{f"{name}/name": value, f"{name}/number": n} for n, value in enumerate(values)]
     return _fill(template, id=name, type=type) | {"data": data}
 

@@ -9,10 +9,10 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fdrd.card.summary import Summary, is_english
+from fdrd.checks.tally import Tally
 from fdrd.columns import card_features
 from fdrd.errors import FdrdError
-from fdrd.storage.manifest_types import Manifest, Shard
+from fdrd.storage.manifest import Manifest, Shard
 from fdrd.text.controls import visible
 
 if TYPE_CHECKING:
@@ -42,12 +42,13 @@ _SECTION = re.compile(
 )
 
 
-def front_matter(manifest: Manifest, summaries: Sequence[Summary]) -> dict[str, Any]:
-    """Return the metadata of a built dataset."""
+def front_matter(manifest: Manifest, tallies: Sequence[Tally]) -> dict[str, Any]:
+    """Return the metadata of a built dataset. Its language is named if most captions have an English function word."""
+    english = sum(tally.english for tally in tallies) > 0.5 * sum(tally.rows for tally in tallies)
     return {
         "pretty_name": manifest.name,
         **_licenses(manifest.licenses),
-        **({"language": ["en"]} if is_english(summaries) else {}),
+        **({"language": ["en"]} if english else {}),
         "task_categories": ["image-to-text", "zero-shot-image-classification"],
         "size_categories": [size_category(manifest.records.kept)],
         "tags": list(TAGS),
@@ -75,11 +76,7 @@ def dump(data: Mapping[str, Any]) -> str:
 
 
 def merge_cards(built: str, on_hub: str | None, generated_keys: Collection[str], where: str) -> str:
-    """Return the card to push: generated sections of `built`, everything else as edited on the Hub.
-
-    Raises:
-        FdrdError: the metadata of the card on the Hub is not a YAML mapping.
-    """
+    """Return the card to push: generated sections of `built`, the rest as edited on the Hub, if its YAML is valid."""
     if on_hub is None:
         return built
     card, edited = _parse(built, "the new card"), _parse(on_hub, where)
@@ -103,9 +100,8 @@ def merge(
             continue
         ours = built.get(key)
         if isinstance(value, list) and isinstance(ours, list):
-            data[key] = value + [each for each in ours if each not in value]
-        else:
-            data[key] = value
+            value = value + [each for each in ours if each not in value]
+        data[key] = value
     return data
 
 
@@ -139,9 +135,8 @@ def _licenses(licenses: Mapping[str, int]) -> dict[str, Any]:
     plain = {name: _ALIASES.get(name.strip().lower(), name.strip().lower()) for name in licenses}
     known = dict.fromkeys(each for each in plain.values() if each in _LICENSES)
     others = [name for name, each in plain.items() if each not in _LICENSES]
-    if not others:
-        return {"license": [*known]}
-    return {"license": [*known, "other"], "license_name": ", ".join(others)}
+    named = {"license_name": ", ".join(others)} if others else {}
+    return {"license": [*known, *(["other"] if others else [])], **named}
 
 
 def _shards_of_configs(manifest: Manifest) -> dict[str, dict[str, list[Shard]]]:
@@ -155,30 +150,26 @@ def _shards_of_configs(manifest: Manifest) -> dict[str, dict[str, list[Shard]]]:
 
 
 def _configs(manifest: Manifest) -> list[dict[str, Any]]:
-    """Return the file patterns of each config and split."""
     configs = []
     for config, splits in _shards_of_configs(manifest).items():
-        # The number of shards is part of the pattern, so that no other file matches.
-        patterns = {
-            split: dict.fromkeys(re.sub(r"-\d{5}-of-", "-*-of-", shard.path) for shard in shards)
-            for split, shards in splits.items()
-        }
-        files = [{"split": split, "path": list(paths)} for split, paths in patterns.items()]
+        files = []
+        for split, shards in splits.items():
+            # The number of shards is part of the pattern, so that no other file matches.
+            patterns = (re.sub(r"-\d{5}-of-", "-*-of-", shard.path) for shard in shards)
+            files.append({"split": split, "path": list(dict.fromkeys(patterns))})
         default = {"default": True} if config == "default" else {}
         configs.append({"config_name": config, **default, "data_files": files})
     return configs
 
 
 def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
-    """Return features and sizes of each config in the format of `datasets`."""
     categories, named = manifest.categories, manifest.config.format == "parquet"
     too_many = len(categories) * (1 + len(manifest.splits)) > _MAX_CLASS_NAMES
     infos = []
     for config, of_config in sorted(_shards_of_configs(manifest).items()):
         if config != "default" and too_many:
             continue
-        size = sum(shard.bytes for shards in of_config.values() for shard in shards)
-        splits = [
+        splits: list[dict[str, Any]] = [
             {
                 "name": split,
                 "num_bytes": sum(shard.bytes for shard in shards),
@@ -186,15 +177,10 @@ def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
             }
             for split, shards in of_config.items()
         ]
-        infos.append(
-            {
-                "config_name": config,
-                "features": card_features(categories, manifest.columns, named=named),
-                "splits": splits,
-                "download_size": size,
-                "dataset_size": size,
-            }
-        )
+        size = sum(split["num_bytes"] for split in splits)
+        features = card_features(categories, manifest.columns, named=named)
+        sizes = {"splits": splits, "download_size": size, "dataset_size": size}
+        infos.append({"config_name": config, "features": features, **sizes})
     return infos
 
 
@@ -223,10 +209,7 @@ def put_section(card: str, name: str, text: str) -> str:
 
 
 def put_sections(card: str, texts: Mapping[str, str]) -> str:
-    """Return the card with exactly these sections; text outside of sections stays.
-
-    Missing sections are appended. Sections that are not in `texts` are removed.
-    """
+    """Return the card with exactly these sections, new ones at the end; text outside of sections stays."""
     missing = dict(texts)
 
     def replace(found: re.Match[str]) -> str:
@@ -234,7 +217,5 @@ def put_sections(card: str, texts: Mapping[str, str]) -> str:
         return "" if text is None else section(found["name"], text)
 
     kept = _SECTION.sub(replace, card)
-    if missing:
-        added = "\n\n".join(section(name, text) for name, text in missing.items())
-        kept = f"{kept.rstrip()}\n\n{added}\n"
-    return kept
+    added = "\n\n".join(section(name, text) for name, text in missing.items())
+    return f"{kept.rstrip()}\n\n{added}\n" if added else kept

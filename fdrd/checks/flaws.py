@@ -66,11 +66,11 @@ def flawed_negatives(record: Record, is_true: Callable[[str], bool]) -> Iterator
         record: record with its negatives.
         is_true: tells whether a text, normalized by `plain`, is the caption of some row.
     """
-    own = plain(record.caption)
+    caption = plain(record.caption)
     seen: set[str] = set()
     for negative in record.negatives:
         text = plain(negative.caption)
-        if text == own:
+        if text == caption:
             yield "equal", negative.caption
         elif is_true(text):
             yield "true_elsewhere", negative.caption

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from fdrd.columns import ExtraTypes
 from fdrd.record import KINDS
-from fdrd.storage.checked_shards import read_checked
-from fdrd.storage.manifest import read_manifest
+from fdrd.storage.manifest import TokenCounts, read_manifest
+from fdrd.storage.shard_file import read_checked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,19 +79,16 @@ def stats(folder: str | os.PathLike[str]) -> list[SplitStats]:
                 )
             )
             lengths = tokens.get(domain, {}).get(split)
-            found.append(
-                replace(
-                    _count(domain, split, batches, manifest.columns),
-                    tokens_median=lengths.median if lengths else None,
-                    tokens_max=lengths.max if lengths else None,
-                    over_limit=lengths.over if lengths else None,
-                )
-            )
+            found.append(_count(domain, split, batches, manifest.columns, lengths))
     return found
 
 
 def _count(
-    domain: str, split: str, batches: Iterable[pa.RecordBatch], extra: ExtraTypes
+    domain: str,
+    split: str,
+    batches: Iterable[pa.RecordBatch],
+    extra: ExtraTypes,
+    tokens: TokenCounts | None,
 ) -> SplitStats:
     captions: Counter[str] = Counter()
     images: set[str] = set()
@@ -125,6 +122,9 @@ def _count(
         attributes_per_pair=attributes / pairs,
         natural_pairs={kind: partners[kind] // 2 for kind in KINDS},
         shared_captions=sum(count for count in captions.values() if count > 1),
+        tokens_median=tokens.median if tokens else None,
+        tokens_max=tokens.max if tokens else None,
+        over_limit=tokens.over if tokens else None,
         columns=tuple(_column(name, extra[name], counted) for name, counted in values.items()),
     )
 

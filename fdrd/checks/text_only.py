@@ -17,6 +17,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -25,8 +26,7 @@ import numpy.typing as npt
 from fdrd.negatives.given import plain
 
 Reader = Literal["words", "context"]
-Row = tuple[str, Sequence[str]]
-"""A true caption and its negatives."""
+Row = tuple[str, Sequence[str]]  # a true caption and its negatives
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -53,10 +53,7 @@ class TextOnlyScore:
 def text_only_accuracy(
     rows: Sequence[Row], reader: Reader = "words", *, folds: int = 5
 ) -> TextOnlyScore | None:
-    """Return the accuracy by cross-validation: a row is scored by a reader trained on other captions.
-
-    Return None if some fold has no caption with negatives.
-    """
+    """Return the accuracy by cross-validation over captions; None if some fold has no caption with negatives."""
     rows = [(caption, negatives) for caption, negatives in rows if negatives]
     fold = np.array([_bucket(plain(caption)) % folds for caption, _ in rows], dtype=np.int64)
     if len(set(fold.tolist())) < folds:
@@ -88,14 +85,10 @@ def text_only_scores(train: Sequence[Row], rows: Sequence[Row], reader: Reader) 
 class _Table:
     """The hashed features of all candidates."""
 
-    bucket: Integers
-    """of each feature"""
-    owner: Integers
-    """candidate that has the feature"""
-    row: Integers
-    """of each candidate; the candidates of a row are adjacent, the true one first"""
-    first: Integers
-    """true candidate of each row"""
+    bucket: Integers  # of each feature
+    owner: Integers  # candidate that has the feature
+    row: Integers  # of each candidate; the candidates of a row are adjacent, the true one first
+    first: Integers  # true candidate of each row
 
     def scores(self, weights: Floats) -> Floats:
         """Return the sum of each candidate's weights."""
@@ -142,7 +135,7 @@ def _table(rows: Sequence[Row], reader: Reader) -> _Table:
     owner: list[int] = []
     row_of: list[int] = []
     first: list[int] = []
-    buckets: dict[str, int] = {}
+    bucket_of = cache(_bucket)
     for row, (caption, negatives) in enumerate(rows):
         first.append(len(row_of))
         candidates = [set(_grams(text, reader)) for text in (caption, *negatives)]
@@ -153,10 +146,7 @@ def _table(rows: Sequence[Row], reader: Reader) -> _Table:
             features += [
                 f"{one}\0{other}" for one in features if " " not in one for other in around
             ]
-            for feature in features:
-                if feature not in buckets:
-                    buckets[feature] = _bucket(feature)
-                bucket.append(buckets[feature])
+            bucket += map(bucket_of, features)
             owner += [len(row_of)] * len(features)
             row_of.append(row)
     return _Table(*(np.array(part, dtype=np.int64) for part in (bucket, owner, row_of, first)))

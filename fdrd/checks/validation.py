@@ -8,27 +8,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fdrd.columns import KNOWN_COLUMNS, extra_in_schema, extra_of
-from fdrd.curation.leaks import CLUSTER
 from fdrd.curation.near_duplicates import NearImages, find_near_images
+from fdrd.curation.splitting import CLUSTER
 from fdrd.errors import first_line
 from fdrd.files.atomic import sha256_of
 from fdrd.images.check import check_image_bytes
-from fdrd.policy import Policy, resolve
 from fdrd.progress import Progress, silent
-from fdrd.reasons import REASONS, REVIEW_REASONS
+from fdrd.reasons import REASONS, REVIEW_REASONS, Policy, resolve
 from fdrd.record import category_name
-from fdrd.storage.checked_shards import UNREADABLE, file_flaw, row_flaws, schema_flaw
-from fdrd.storage.file_states import distrust
-from fdrd.storage.manifest import read_manifest, schema
-from fdrd.storage.manifest_types import Manifest, Shard
-from fdrd.storage.shard_file import read_batches, read_schema
+from fdrd.storage import shard_file
+from fdrd.storage.manifest import Manifest, Shard, read_manifest, schema
+from fdrd.storage.resume import distrust
+from fdrd.storage.shard_file import UNREADABLE
+
+_COPIES = {"near": "near duplicate", "mirrored": "mirrored or turned copy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,108 +58,11 @@ def validate(
     problems = [
         *_check_sums(path, manifest),
         *_check_croissant(path, manifest),
-        *_check_shards(path, manifest, progress),
-        *(validate_images(path, progress) if images else []),
+        *_check_shards(path, manifest, images, progress),
     ]
     if problems:
         distrust(path)  # so that the next build finds damage that changed no time and no size
     return problems
-
-
-def validate_images(folder: Path, progress: Progress = silent) -> list[Problem]:
-    """Return a problem for every image that does not decode or resembles one of another split.
-
-    Mirror images count, too. Damaged shards are skipped because `validate` reports them. Leaks that the
-    policy keeps are no problem.
-
-    Raises:
-        FdrdError: there is no valid manifest.
-    """
-    manifest = read_manifest(folder)
-    problems: list[Problem] = []
-    rows: dict[str, _Row] = {}
-    fingerprints: dict[str, str] = {}
-    done = 0
-    for shard in manifest.shards:
-        for row in _rows_with_images(folder / shard.path, manifest, shard):
-            digest = row["source"]["sha256"]
-            if digest not in rows:
-                rows[digest] = _Row(row["id"], shard.split, shard.path)
-                found = check_image_bytes(row["image"]["bytes"], manifest.config.max_pixels)
-                if found.reason:
-                    what = f"{row['id']}: {found.reason}: {found.detail}"
-                    problems.append(Problem(shard.path, what))
-                fingerprints[digest] = found.features
-            done += 1
-            if done % 64 == 0:
-                progress("decoding images", done, manifest.records.kept)
-    progress("decoding images", manifest.records.kept, manifest.records.kept)
-    policy = resolve(manifest.config.policy)
-    for near in find_near_images(fingerprints):
-        if policy[f"{near.kind}_image_in_other_split"] != "keep":
-            problems += _near_leaks(rows, near)
-    return problems
-
-
-def _rows_with_images(path: Path, manifest: Manifest, shard: Shard) -> Iterator[dict[str, Any]]:
-    """Yield id, image and source of the rows of an undamaged shard."""
-    if _damage(path, manifest, shard):
-        return
-    with suppress(*UNREADABLE):
-        for batch in read_batches(path):
-            flawed = {flaw.row for flaw in row_flaws(batch, len(manifest.categories))}
-            for number, row in enumerate(batch.select(["id", "image", "source"]).to_pylist()):
-                if number not in flawed:
-                    yield row
-
-
-def _damage(path: Path, manifest: Manifest, shard: Shard) -> str:
-    """Return what is wrong with a shard as a whole, or an empty text."""
-    if flaw := file_flaw(path):
-        return f"{flaw}; build again"
-    try:
-        if sha256_of(path) != shard.sha256:
-            return "does not match its sha256 in the manifest; build again"
-        found = read_schema(path)
-        if flaw := schema_flaw(found, manifest.categories):
-            return flaw
-        if extra_in_schema(found) != manifest.columns:
-            return "its extra columns are not those of the manifest"
-        return ""
-    except UNREADABLE as error:
-        return f"cannot be read ({first_line(error)}); build again"
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """The first row that has an image."""
-
-    id: str
-    split: str
-    place: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Partner:
-    """A record of a natural pair."""
-
-    place: str
-    domain: str
-    split: str
-    caption: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """First occurrence, over all shards, of ids, pairs, and values that must stay in one split."""
-
-    policy: Policy
-    ids: dict[str, str] = field(default_factory=dict)
-    pairs: dict[tuple[str, str], str] = field(default_factory=dict)
-    splits: dict[tuple[str, ...], str] = field(default_factory=dict)
-    """(reason, value) -> split, for images, groups and captions."""
-    partners: dict[tuple[str, str, str], _Partner] = field(default_factory=dict)
-    """(kind, id, id of the partner) -> record of a natural pair whose partner did not come yet"""
 
 
 def _check_sums(folder: Path, manifest: Manifest) -> Iterator[Problem]:
@@ -169,29 +72,27 @@ def _check_sums(folder: Path, manifest: Manifest) -> Iterator[Problem]:
     for file, entry in manifest.files.items():
         if entry.read != entry.kept + sum(entry.rejected.values()):
             yield Problem("manifest.json", f"{file}: records read are not kept + rejected")
+    splits = [split for domain in manifest.splits.values() for split in domain.values()]
     totals = {
-        "pairs": sum(
-            split.pairs for splits in manifest.splits.values() for split in splits.values()
-        ),
+        "pairs": sum(split.pairs for split in splits),
         "rows of the shards": sum(shard.rows for shard in manifest.shards),
         "kept by file": sum(entry.kept for entry in manifest.files.values()),
     }
-    for what, total in totals.items():
+    for name, total in totals.items():
         if total != records.kept:
-            yield Problem("manifest.json", f"{what} add up to {total}, kept are {records.kept}")
+            yield Problem("manifest.json", f"{name} add up to {total}, kept are {records.kept}")
     rejected = folder / "rejected.jsonl"
     text = rejected.read_text("utf-8", "replace") if rejected.is_file() else ""
     lines = text.splitlines()
     if len(lines) != records.rejected:
-        what = f"has {len(lines)} lines, the manifest counts {records.rejected} rejected"
-        yield Problem("rejected.jsonl", what)
-    for number, line in enumerate(lines, 1):
-        try:
+        flaw = f"has {len(lines)} lines, the manifest counts {records.rejected} rejected"
+        yield Problem("rejected.jsonl", flaw)
+    for index, line in enumerate(lines, 1):
+        known = False
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
             known = json.loads(line)["reason"] in REASONS | REVIEW_REASONS
-        except (ValueError, KeyError, TypeError, RecursionError):
-            known = False
         if not known:
-            yield Problem("rejected.jsonl", f"line {number} is not a rejected record")
+            yield Problem("rejected.jsonl", f"line {index} is not a rejected record")
 
 
 def _check_croissant(folder: Path, manifest: Manifest) -> Iterator[Problem]:
@@ -206,49 +107,108 @@ def _check_croissant(folder: Path, manifest: Manifest) -> Iterator[Problem]:
         yield Problem("croissant.json", "its digests are not those of the manifest; build again")
 
 
-def _check_shards(folder: Path, manifest: Manifest, progress: Progress) -> Iterator[Problem]:
+class _Row(NamedTuple):
+    """The first row that has an image."""
+
+    id: str
+    split: str
+    path: str
+
+
+class _Partner(NamedTuple):
+    path: str
+    domain: str
+    split: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """First occurrence, over all shards, of ids, pairs, and values that must stay in one split."""
+
+    policy: Policy
+    decode: bool  # whether to decode images
+    ids: dict[str, str] = field(default_factory=dict)
+    pairs: dict[tuple[str, str], str] = field(default_factory=dict)
+    splits: dict[tuple[str, ...], str] = field(default_factory=dict)
+    """(reason, value) -> split, for images, groups and captions."""
+    partners: dict[tuple[str, str, str], _Partner] = field(default_factory=dict)
+    """(kind, id, id of the partner) -> record of a natural pair whose partner did not come yet"""
+    images: dict[str, _Row] = field(default_factory=dict)  # by digest, those that were decoded
+    features: dict[str, str] = field(default_factory=dict)
+
+
+def _check_shards(
+    folder: Path, manifest: Manifest, images: bool, progress: Progress
+) -> Iterator[Problem]:
     listed = {shard.path for shard in manifest.shards}
     for path in sorted((folder / "data").rglob("*")):
         if path.is_file() and path.relative_to(folder).as_posix() not in listed:
             yield Problem(path.relative_to(folder).as_posix(), "is not in the manifest")
-    seen = _Seen(resolve(manifest.config.policy))
+    seen = _Seen(resolve(manifest.config.policy), images)
     done = 0
+
+    def report(rows: int) -> None:
+        stage = "decoding images" if images else "checking rows"
+        progress(stage, done + rows, manifest.records.kept)
+
     for shard in manifest.shards:
         path = folder / shard.path
         if damage := _damage(path, manifest, shard):
             yield Problem(shard.path, damage)
         else:
-            if flaw := file_flaw(path, shard.bytes):
+            if flaw := shard_file.file_flaw(path, shard.bytes):
                 yield Problem(shard.path, flaw)
-            yield from _check_rows(path, manifest, shard, seen)
+            yield from _check_rows(path, manifest, shard, seen, report)
         done += shard.rows
-        progress("checking rows", done, manifest.records.kept)
+        report(0)
     for (kind, id, partner), one in seen.partners.items():
-        yield Problem(one.place, f"{id}: its {kind} pair {partner!r} does not list it")
+        yield Problem(one.path, f"{id}: its {kind} pair {partner!r} does not list it")
+    for near in find_near_images(seen.features):
+        if seen.policy[f"{near.kind}_image_in_other_split"] != "keep":
+            yield from _near_leaks(seen.images, near)
 
 
-def _check_rows(path: Path, manifest: Manifest, shard: Shard, seen: _Seen) -> Iterator[Problem]:
-    rows = 0
+def _damage(path: Path, manifest: Manifest, shard: Shard) -> str:
+    """Return what is wrong with a shard as a whole, or an empty text."""
+    if flaw := shard_file.file_flaw(path):
+        return f"{flaw}; build again"
     try:
-        for batch in read_batches(path):
-            flaws = row_flaws(batch, len(manifest.categories), shard.domain)
+        if sha256_of(path) != shard.sha256:
+            return "does not match its sha256 in the manifest; build again"
+        columns = shard_file.read_schema(path)
+        if flaw := shard_file.schema_flaw(columns, manifest.categories):
+            return flaw
+        same = extra_in_schema(columns) == manifest.columns
+        return "" if same else "its extra columns are not those of the manifest"
+    except UNREADABLE as error:
+        return f"cannot be read ({first_line(error)}); build again"
+
+
+def _check_rows(
+    path: Path, manifest: Manifest, shard: Shard, seen: _Seen, report: Callable[[int], None]
+) -> Iterator[Problem]:
+    first = 0
+    try:
+        for batch in shard_file.read_batches(path):
+            flaws = shard_file.row_flaws(batch, len(manifest.categories), shard.domain)
             for flaw in flaws:
-                yield Problem(f"{shard.path}: row {rows + flaw.row}", flaw.what)
+                yield Problem(f"{shard.path}: row {first + flaw.row}", flaw.what)
             flawed = {flaw.row for flaw in flaws}
-            for number, row in enumerate(batch.to_pylist(), rows):
-                if number - rows not in flawed:
-                    yield from _check_row(row, f"{shard.path}: row {number}", manifest, shard, seen)
-            rows += batch.num_rows
+            for index, row in enumerate(batch.to_pylist()):
+                if index not in flawed:
+                    place = f"{shard.path}: row {first + index}"
+                    yield from (Problem(place, flaw) for flaw in _flaws(row, manifest, shard, seen))
+            first += batch.num_rows
+            report(first)
     except UNREADABLE as error:
         yield Problem(shard.path, f"cannot be read ({first_line(error)}); build again")
         return
-    if rows != shard.rows:
-        yield Problem(shard.path, f"has {rows} rows, the manifest says {shard.rows}")
+    if first != shard.rows:
+        yield Problem(shard.path, f"has {first} rows, the manifest says {shard.rows}")
 
 
-def _check_row(
-    row: dict[str, Any], place: str, manifest: Manifest, shard: Shard, seen: _Seen
-) -> Iterator[Problem]:
+def _flaws(row: dict[str, Any], manifest: Manifest, shard: Shard, seen: _Seen) -> Iterator[str]:
     image = row.pop("image")["bytes"]
     row["category"] = category_name(row["category"], manifest.categories)
     record = {
@@ -259,37 +219,43 @@ def _check_row(
         "extra": extra_of(row),
     }
     for error in schema("record").iter_errors(record):
-        yield Problem(place, f"{error.json_path}: {error.message}")
-    for what in _flaws(row, image, shard, seen):
-        yield Problem(place, f"{row['id']}: {what}")
+        yield f"{error.json_path}: {error.message}"
+    digest = row["source"]["sha256"]
+    if hashlib.sha256(image).hexdigest() != digest:
+        yield f"{row['id']}: the image does not match its digest"
+    elif seen.decode and digest not in seen.images:
+        seen.images[digest] = _Row(row["id"], shard.split, shard.path)
+        check = check_image_bytes(image, manifest.config.max_pixels)
+        seen.features[digest] = check.features
+        if check.reason:
+            yield f"{row['id']}: {check.reason}: {check.detail}"
+    for flaw in _row_flaws(row, shard, seen):
+        yield f"{row['id']}: {flaw}"
 
 
-def _flaws(row: dict[str, Any], image: bytes, shard: Shard, seen: _Seen) -> Iterator[str]:
-    sha256 = row["source"]["sha256"]
-    if hashlib.sha256(image).hexdigest() != sha256:
-        yield "the image does not match its digest"
+def _row_flaws(row: dict[str, Any], shard: Shard, seen: _Seen) -> Iterator[str]:
+    sha256, caption = row["source"]["sha256"], row["caption"].casefold()
     if row["id"] in seen.ids:
         yield f"the same id is in {seen.ids[row['id']]}"
     seen.ids[row["id"]] = shard.path
-    pair = (sha256, row["caption"].casefold())
+    pair = (sha256, caption)
     if pair in seen.pairs and seen.policy["duplicate_pair"] != "keep":
         yield f"the same image and caption as {seen.pairs[pair]}"
     seen.pairs[pair] = row["id"]
     belongs: dict[tuple[str, ...], str] = {
         ("image_in_other_split", sha256): "image",
-        ("caption_in_other_split", row["caption"].casefold()): "caption",
+        ("caption_in_other_split", caption): "caption",
     }
     if row["group"].startswith(CLUSTER):
         if seen.policy["mirrored_image_in_other_split"] != "keep":  # else they may share the group
             belongs["near_image_in_other_split", row["group"]] = "group of near-duplicate images"
     elif row["group"] != sha256[:16]:  # given by the source
         belongs["group_in_other_split", row["domain"], row["group"]] = "group"
-    for key, what in belongs.items():
-        if seen.policy[key[0]] == "keep":
-            continue
-        split = seen.splits.setdefault(key, shard.split)
-        if split != shard.split:
-            yield f"its {what} is also in {split}"
+    for key, value in belongs.items():
+        if seen.policy[key[0]] != "keep":
+            split = seen.splits.setdefault(key, shard.split)
+            if split != shard.split:
+                yield f"its {value} is also in {split}"
     for attribute in row["attributes"]:
         if row["caption"][attribute["start"] : attribute["end"]] != attribute["value"]:
             yield f"the attribute {attribute['value']!r} is not at its place in the caption"
@@ -298,9 +264,9 @@ def _flaws(row: dict[str, Any], image: bytes, shard: Shard, seen: _Seen) -> Iter
         yield "a negative equals the caption"
     if len(set(captions)) < len(captions):
         yield "a negative is repeated"
+    one = _Partner(shard.path, shard.domain, shard.split, row["caption"])
     for each in row["natural_pairs"]:
         kind, partner = each["kind"], each["id"]
-        one = _Partner(shard.path, shard.domain, shard.split, row["caption"])
         other = seen.partners.pop((kind, partner, row["id"]), None)
         if other is None:
             seen.partners[kind, row["id"], partner] = one
@@ -317,11 +283,8 @@ def _near_leaks(rows: dict[str, _Row], near: NearImages[str]) -> Iterator[Proble
         images.setdefault(near.node[digest], []).append(digest)
     for digest in sorted(near.node):
         row = rows[digest]
-        others = (
-            rows[other] for look in near.neighbors[near.node[digest]] for other in images[look]
-        )
-        leak = next((other for other in others if other.split != row.split), None)
-        if leak:
-            copy = {"near": "near duplicate", "mirrored": "mirrored or turned copy"}[near.kind]
-            what = f"{row.id}: its image is a {copy} of {leak.id} in {leak.split}"
-            yield Problem(row.place, what)
+        nodes = near.neighbors[near.node[digest]]
+        others = (rows[other] for node in nodes for other in images[node])
+        if leak := next((other for other in others if other.split != row.split), None):
+            copy = f"{_COPIES[near.kind]} of {leak.id} in {leak.split}"
+            yield Problem(row.path, f"{row.id}: its image is a {copy}")

@@ -1,4 +1,4 @@
-"""The commands of `fdrd`, one file each: a command parses, calls one library function, and prints.
+"""The commands of `fdrd`: each is a function that parses, calls one library function, and prints.
 
 Results go to stdout, progress and errors to stderr. Slow imports belong inside the command.
 """
@@ -10,25 +10,20 @@ import typer
 from fdrd.commands.console import err, out
 from fdrd.commands.help import HelpGroup, register
 
-COMMANDS = {  # panels and commands, in the order of `fdrd --help`; a file is named after its function
+COMMANDS = {  # panels and commands, in the order of `fdrd --help`; `report.compare` is a function of report.py
     "Start": ("demo",),
-    "Build a dataset": ("dataset.sample", "dataset.fetch", "dataset.caption", "dataset.build"),
+    "Build a dataset": ("sources.sample", "sources.fetch", "caption", "build"),
     "Check, view and share a dataset": (
-        "dataset.validate",
-        "dataset.stats",
-        "dataset.audit",
-        "dataset.view",
-        "dataset.push",
-        "dataset.export",
+        "stats.validate",
+        "stats",
+        "audit",
+        "view",
+        "push",
+        "export",
     ),
     "Compare methods": (
-        "benchmark.bench",
-        "benchmark.run",
-        "benchmark.report",
-        "benchmark.compare",
-        "benchmark.search",
-        "benchmark.methods",
-        "benchmark.backbones",
+        *("bench", "bench.run", "report", "report.compare"),
+        *("search", "methods", "methods.backbones"),
     ),
 }
 
@@ -45,7 +40,7 @@ app = typer.Typer(
 
 for _panel, _commands in COMMANDS.items():
     for _command in _commands:
-        _module = import_module(f"{__name__}.{_command}")
-        register(app, getattr(_module, _command.rpartition(".")[2]), _panel)
+        _file, _, _function = _command.rpartition(".")
+        register(app, getattr(import_module(f"{__name__}.{_file or _function}"), _function), _panel)
 
 __all__ = ["app", "err", "out"]

@@ -1,16 +1,19 @@
-"""Shared by all commands: the two consoles, progress bars, tables, and JSON output.
+"""Shared by all commands: the two consoles, which print tables, hints and JSON, and progress bars.
 
 `NO_COLOR` turns colors off, and `TERM=dumb` also the progress bars; `rich` reads both.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from textwrap import fill
+from textwrap import indent as indented
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -26,24 +29,6 @@ if TYPE_CHECKING:
     from fdrd.progress import Progress
 
 
-class _SafeConsole(Console):
-    """A console that escapes control and bidirectional characters, e.g. in file names."""
-
-    def render(
-        self, renderable: RenderableType, options: ConsoleOptions | None = None
-    ) -> Iterator[Segment]:
-        for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else visible(text), style, control)
-
-
-# Names of files and categories may contain brackets and `:x:`, so markup and emoji are off.
-out = _SafeConsole(
-    highlight=False, markup=False, emoji=False, soft_wrap=True,
-    width=None if sys.stdout.isatty() else 160,
-)  # fmt: skip
-err = _SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
-
-
 @dataclass
 class Shown:
     """What `--quiet` and `--verbose` change."""
@@ -54,8 +39,63 @@ class Shown:
 
 shown = Shown()
 
-INTERRUPTED = 130
-"""Exit code of a program that Ctrl-C ended, as shells report it."""
+
+class SafeConsole(Console):
+    """A console that escapes control and bidirectional characters, e.g. in file names."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Yield the segments of a text or a table, escaped."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text), style, control)
+
+    def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Print a table; a narrow terminal folds it and cuts nothing."""
+        from fdrd.text.grid import Grid
+
+        self.print(Grid(headings, [*rows]))
+
+    def describe(self, options: Iterable[Option]) -> None:
+        """Print options of a method or captioner: a line with name, default and values, the text below it."""
+        for option in options:
+            text = f"  {option.name}={option.default}  ({option.values})"
+            self.print(text, soft_wrap=not self.is_terminal)
+            self.paragraph(option.doc, indent=6)
+
+    def paragraph(self, text: str, indent: int = 0) -> None:
+        """Print text, wrapped between words at the width of the terminal, at most 80 columns."""
+        width = min(self.width, 80) - indent
+        self.print(indented(fill(text, width, break_on_hyphens=False), " " * indent))
+
+    def report(self, tables: RenderableType) -> None:
+        """Print tables and sentences. A terminal wraps between words, a log does not wrap."""
+        self.print(tables, soft_wrap=not self.is_terminal)
+
+    def hint(self, text: str) -> None:
+        """Print what to do next, unless `--quiet` is given."""
+        if shown.hints:
+            self.print(text, style="dim")
+
+    def cells(self, cells: Iterable[str]) -> None:
+        """Print a line for other programs: cells with tabs between them."""
+        text = "\t".join(visible(" ".join(cell.split())) for cell in cells)
+        print(text)  # noqa: T201 - rich would expand tabs
+
+    def json(self, value: object) -> None:
+        """Print a value, also dataclasses in it, as JSON, but only in the main process of a distributed run."""
+        if not self.quiet:
+            text = json.dumps(value, ensure_ascii=False, indent=1, default=asdict)
+            print(text.translate(JSON_ESCAPES))  # noqa: T201 - rich would wrap lines
+
+
+# Names of files and categories may contain brackets and `:x:`, so markup and emoji are off.
+_plain = partial(SafeConsole, highlight=False, markup=False, emoji=False)
+out = _plain(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+err = _plain(stderr=True)
+
+
+INTERRUPTED = 130  # exit code of a program that Ctrl-C ended, as shells report it
 
 
 @contextmanager
@@ -125,55 +165,13 @@ def show_progress(hint: str) -> Iterator[Progress]:
             raise typer.Exit(INTERRUPTED) from None
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table on stdout; a narrow terminal folds it and cuts nothing."""
-    from fdrd.text.grid import Grid
+def count_of(count: int, noun: str) -> str:
+    """Return a number of things.
 
-    out.print(Grid(headings, [*rows]))
-
-
-def print_options(options: Iterable[Option]) -> None:
-    """Print options of a method or captioner on stdout: a line with name, default and values, the text below it."""
-    for option in options:
-        text = f"  {option.name}={option.default}  ({option.values})"
-        out.print(text, soft_wrap=not out.is_terminal)
-        print_paragraph(option.doc, indent=6)
-
-
-def print_paragraph(text: str, indent: int = 0) -> None:
-    """Print text on stdout, wrapped between words at the width of the terminal, at most 80 columns."""
-    margin = " " * indent
-    width = min(out.width, 80)
-    lines = fill(
-        text, width, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False
-    )
-    out.print(lines)
-
-
-def print_report(tables: RenderableType) -> None:
-    """Print tables and sentences on stdout. A terminal wraps between words, a log does not wrap."""
-    out.print(tables, soft_wrap=not out.is_terminal)
-
-
-def print_hint(text: str) -> None:
-    """Print what to do next on stdout, unless `--quiet` is given."""
-    if shown.hints:
-        out.print(text, style="dim")
-
-
-def print_line(cells: Iterable[str]) -> None:
-    """Print a line on stdout for other programs: cells with tabs between them."""
-    text = "\t".join(visible(" ".join(cell.split())) for cell in cells)
-    print(text)  # noqa: T201 - rich would expand tabs
-
-
-def print_json(value: object) -> None:
-    """Print a value as JSON on stdout, but only in the main process of a distributed run."""
-    import json
-
-    if not out.quiet:
-        text = json.dumps(value, ensure_ascii=False, indent=1).translate(JSON_ESCAPES)
-        print(text)  # noqa: T201 - rich would wrap lines
+    >>> count_of(1, "shard"), count_of(2, "shard")
+    ('1 shard', '2 shards')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def quiet_transformers() -> None:

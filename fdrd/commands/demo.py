@@ -8,30 +8,27 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.benchmark.outcome import raise_failed
-from fdrd.commands.console import err, out, print_report, quiet_transformers, show_progress
-from fdrd.commands.dataset.build_summary import tokens_of
+from fdrd.commands.bench import raise_failed
+from fdrd.commands.build import tokens_of
+from fdrd.commands.console import err, out, quiet_transformers, show_progress
 from fdrd.commands.options import SameTarget, one_of
 from fdrd.options import MOST_SEEDS
 
 
 def demo(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="FOLDER", help="Folder for the data, the results and the report; default: demo."
-        ),
-    ] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="FOLDER")] = None,
     target: SameTarget = None,
-    seeds: Annotated[
-        int, typer.Option(metavar="N", min=1, max=MOST_SEEDS, help="Number of training seeds.")
-    ] = 1,
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_SEEDS)] = 1,
 ) -> None:
     """Draw a source, build a dataset, train methods and rank them: a few minutes on two cores, offline.
 
     Some training images have planted flaws, to show what a build finds. The embedded CLIP has never seen
     these categories, and every method is trained from scratch, in equally many steps. After Ctrl-C, the same
     command continues. A finished demo prints its table again.
+
+    Args:
+        folder: Folder for the data, the results and the report; default: demo.
+        seeds: Number of training seeds.
 
     Examples:
         fdrd demo
@@ -44,9 +41,8 @@ def demo(
     from fdrd.pipeline.builder import build
 
     folder = Path(one_of(folder, target or (None if folder else Path("demo")), "give one folder"))
-    raw, data, runs, report = (
-        folder / name for name in ("raw", "data/fdrd", "runs", "report.html")
-    )
+    raw, data, runs = folder / "raw", folder / "data/fdrd", folder / "runs"
+    report = folder / "report.html"
     plan = benchmark.Experiment(
         data=str(data), methods=PLAN.methods, train=PLAN.train, seeds=seeds, results=str(runs)
     )
@@ -64,7 +60,7 @@ def demo(
         raise_failed(outcome)
         err.print("4/4  Writing the report")
         benchmark.report(outcome.results, html=report)
-    print_report(benchmark.table(outcome.results))
+    out.report(benchmark.table(outcome.results))
     out.print(
         f"Build: {records.read:,} read = {records.kept:,} kept + {records.rejected:,} rejected "
         f"({len(FLAWS)} flaws were planted)"

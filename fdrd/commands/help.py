@@ -1,7 +1,8 @@
 """How commands are registered, and how `--help` is written: each name on its line, its text below, 80 columns wide.
 
-The help of a command is the docstring of its function: text, then `Examples:`, then a `Note:` that is not printed.
-Options in the panel `RARE` are named at the end; the page of the command line describes them.
+The help of a command is the docstring of its function: text, then `Args:` with the help of each parameter that its
+annotation does not give, then `Examples:`. Options in the panel `RARE` are named at the end; the page of the command
+line describes them.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from fdrd.commands import options
 from fdrd.commands.console import err, shown
+from fdrd.commands.options import RARE
 from fdrd.errors import FdrdError
-
-RARE = "Less used"
-"""Panel of options that `--help` names without describing them."""
+from fdrd.options import documented
 
 fill = partial(wrap, width=80, break_on_hyphens=False)
 
@@ -34,8 +35,12 @@ _ARGUMENTS, _OPTIONS, _GENERAL = "Arguments", "Options", "General"
 class HelpCommand(TyperCommand):
     """A command with `--quiet` and `--verbose`, and with the help of this module."""
 
-    def __init__(self, name: str | None, *, params: Any = None, **settings: Any) -> None:
-        super().__init__(name, params=[*(params or ()), *_switches()], **settings)
+    def __init__(self, name: str | None, *, params: Any, callback: Any, **settings: Any) -> None:
+        texts = documented(str(options.__doc__)) | documented(inspect.getdoc(callback) or "")
+        params = [*params, *_switches()]
+        for param in params:
+            param.help = texts.get(param.name, param.help)
+        super().__init__(name, params=params, callback=callback, **settings)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command. An error of the library names arguments of Python; here it names options."""
@@ -84,8 +89,7 @@ class HelpGroup(TyperGroup):
 def register(app: typer.Typer, command: Callable[..., None], panel: str) -> None:
     """Add a function to the program as a command, below a heading of `fdrd --help`."""
     text, examples = split_docstring(command)
-    options = {"cls": HelpCommand, "help": text, "epilog": examples, "rich_help_panel": panel}
-    app.command(**options)(command)  # type: ignore[arg-type]
+    app.command(cls=HelpCommand, help=text, epilog=examples, rich_help_panel=panel)(command)
 
 
 _OTHER_NAMES = {"columns": "map", "options": "method_option", "train": "train_option"}
@@ -110,10 +114,9 @@ def with_flags(message: str, params: Sequence[Any]) -> str:
 
 def split_docstring(command: Callable[..., None]) -> tuple[str, str]:
     """Return the text of a docstring with one line per paragraph, and its examples, one per line."""
-    text = (inspect.getdoc(command) or "").partition("\n\nNote:")[0]
-    text, _, examples = text.partition("\n\nExamples:\n")
-    lines = [line.strip() for line in examples.splitlines() if line.strip()]
-    return re.sub(r"(?<!\n)\n(?!\n)", " ", text), "\n".join(lines)
+    text, _, examples = (inspect.getdoc(command) or "").partition("\n\nExamples:\n")
+    lines = [line.strip() for line in examples.splitlines()]
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", text.partition("\n\nArgs:")[0]), "\n".join(lines)
 
 
 def _set_quiet(quiet: bool) -> None:
@@ -129,14 +132,12 @@ def _set_verbose(verbose: bool) -> None:
 @cache
 def _switches() -> list[Any]:
     """Return the options that every command has."""
-    switch = partial(typer.Option, expose_value=False, rich_help_panel=_GENERAL)
-    quiet = switch(
-        False, "--quiet", "-q", help="Print results and errors only.", callback=_set_quiet
-    )
-    log = "Print the log of every library, and tracebacks."
-    verbose = switch(False, "--verbose", "-v", help=log, callback=_set_verbose)
+    switch = partial(typer.Option, False, expose_value=False, rich_help_panel=_GENERAL)
 
-    def no_command(quiet: bool = quiet, verbose: bool = verbose) -> None:
+    def no_command(
+        quiet: bool = switch("--quiet", "-q", callback=_set_quiet),
+        verbose: bool = switch("--verbose", "-v", callback=_set_verbose),
+    ) -> None:
         """Hold the two options."""
 
     app = typer.Typer(add_completion=False)

@@ -1,7 +1,21 @@
 """Arguments and options that several commands share, each declared once.
 
 A dataset is DATASET and a source SOURCE everywhere; `-o` is the output of the command. The second name of an argument,
-e.g. `--data`, is hidden. A registered name stands for the folder of its build wherever a command takes a folder.
+e.g. `--data`, is hidden. A registered name stands for the folder of its build wherever a command takes a folder. Their
+help, unless a command documents them:
+
+Args:
+    dataset: Folder or registered name of a dataset. Default: data/fdrd, else the only dataset in data.
+    folder: New or empty folder to write to.
+    workers: Number of processes; default: one per core.
+    backbone: `embedded`, a folder, a Hub id or file.py:function; `fdrd backbones` lists all forms. Default: the one
+        that the dataset or the checkpoint names, else CLIP ViT-B/32.
+    device: Torch device, e.g. cpu, cuda:1 or mps; default: cuda, else cpu.
+    plugin: Module or .py file with your own methods or captioners; repeatable.
+    track: Write curves of each training to this folder, for TensorBoard.
+    json: Print JSON for machines.
+    quiet: Print results and errors only.
+    verbose: Print the log of every library, and tracebacks.
 """
 
 from __future__ import annotations
@@ -13,8 +27,9 @@ from typing import Annotated
 import typer
 
 from fdrd.commands.console import err
-from fdrd.commands.help import RARE
 from fdrd.errors import FdrdError
+
+RARE = "Less used"  # panel of options that `--help` names without describing them
 
 
 def dataset_folder(named: Path | None) -> Path | None:
@@ -62,49 +77,15 @@ def load_plugins(plugins: Sequence[str] | None) -> None:
         load_plugin(module)
 
 
-Dataset = Annotated[
-    str, typer.Argument(metavar="DATASET", help="Folder, registered name or Hub id of a dataset.")
-]
-OptionalFolder = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="DATASET",
-        help="Folder or registered name of a dataset. Default: data/fdrd, else the only dataset in data.",
-        callback=dataset_folder,
-    ),
-]
-Target = Annotated[
-    Path | None, typer.Argument(metavar="FOLDER", help="New or empty folder to write to.")
-]
+Dataset = Annotated[str, typer.Argument(metavar="DATASET")]
+OptionalFolder = Annotated[Path | None, typer.Argument(metavar="DATASET", callback=dataset_folder)]
+Target = Annotated[Path | None, typer.Argument(metavar="FOLDER")]
 SameTarget = Annotated[Path | None, typer.Option("--out", "-o", hidden=True)]
-Workers = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Number of processes; default: one per core.")
-]
-Backbone = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="`embedded`, a folder, a Hub id or file.py:function; `fdrd backbones` lists all forms. "
-        "Default: the one that the dataset or the checkpoint names, else CLIP ViT-B/32.",
-    ),
-]
-Device = Annotated[
-    str | None, typer.Option(help="Torch device, e.g. cpu, cuda:1 or mps; default: cuda, else cpu.")
-]
-Plugins = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="MODULE", help="Module or .py file with your own methods or captioners; repeatable."
-    ),
-]
-Track = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FOLDER",
-        rich_help_panel=RARE,
-        help="Write curves of each training to this folder, for TensorBoard.",
-    ),
-]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print JSON for machines.", rich_help_panel="General")
-]
+Count = Annotated[int, typer.Option(metavar="N", min=1)]
+Workers = Annotated[int | None, typer.Option(metavar="N", min=1)]
+Backbone = Annotated[str | None, typer.Option(metavar="NAME")]
+Device = str | None
+Texts = list[str] | None
+Plugins = Annotated[Texts, typer.Option(metavar="MODULE")]
+Track = Annotated[str | None, typer.Option(metavar="FOLDER", rich_help_panel=RARE)]
+Json = Annotated[bool, typer.Option("--json", rich_help_panel="General")]

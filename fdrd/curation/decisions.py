@@ -19,10 +19,15 @@ from typing import Any
 from msgspec import Struct, ValidationError, convert
 from msgspec.structs import replace
 
-from fdrd.curation.source_contents import SourceContents, SourceWriter
+from fdrd.curation.pair_table import SourceContents, SourceWriter
 from fdrd.errors import FdrdError, first_line
-from fdrd.policy import reject
-from fdrd.reasons import CAPTION_FROM_REVIEW, DROPPED_IN_REVIEW, KEPT_IN_REVIEW, NOT_SELECTED
+from fdrd.reasons import (
+    CAPTION_FROM_REVIEW,
+    DROPPED_IN_REVIEW,
+    KEPT_IN_REVIEW,
+    NOT_SELECTED,
+    reject,
+)
 from fdrd.record import SPLITS, Attribute, Record
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
 from fdrd.sources.reading.pairs import MAX_LISTED
@@ -41,11 +46,8 @@ QUESTIONS = ("false", "fluent", "guessable")
 """What `judge` answers about a hard negative or the other caption of a natural pair."""
 CORRECTIONS = frozenset({"caption", "category", "attributes", "negative"})
 ACTIONS = NOTES | CORRECTIONS | {"accept", "drop", "keep", "undo"}
-_VERDICTS = frozenset({"accept", "drop"})
-MAX_BYTES = 2**30
-"""Size of a file of decisions: some millions of them."""
-_LONGEST = 200
-"""Characters of a message, which may repeat any part of a line."""
+MAX_BYTES = 2**30  # size of a file of decisions: some millions of them
+_LONGEST = 200  # characters of a message, which may repeat any part of a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,32 +77,15 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """What a review did with the items of a source.
-
-    Attributes:
-        true_negatives: by image digest, texts that reviewers found to be true of the image.
-        applied: number of decisions that took effect.
-        stale: decisions that did not, each with the reason.
-        verified: ids of the records that a reviewer accepted or corrected.
-    """
+    """What a review did with the items of a source."""
 
     true_negatives: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    applied: int = 0
+    """by image digest, texts that reviewers found to be true of the image"""
+    applied: int = 0  # number of decisions that took effect
     stale: list[tuple[Decision, str]] = field(default_factory=list)
+    """decisions that did not, each with the reason"""
     verified: frozenset[str] = frozenset()
-
-
-def written_captions(decisions: Iterable[Decision]) -> dict[str, str]:
-    """Return the captions that reviewers wrote for images without one, by `file: key`; the last one counts."""
-    return {
-        each.record: each.value
-        for each in in_effect(decisions)
-        if _is_written(each) and not value_flaw("caption", each.value)
-    }
-
-
-def _is_written(decision: Decision) -> bool:
-    return decision.action == "caption" and not decision.digest
+    """ids of the records that a reviewer accepted or corrected"""
 
 
 def content_digest(image: str, caption: str, category: str, attributes: Iterable[Attribute]) -> str:
@@ -111,21 +96,13 @@ def content_digest(image: str, caption: str, category: str, attributes: Iterable
 
 
 def parse_decisions(data: bytes, first: int = 1) -> list[Decision]:
-    """Parse lines of decisions, numbered from `first`. An unfinished last one was never acknowledged and is ignored.
-
-    Raises:
-        FdrdError: a line is not a decision.
-    """
+    """Parse lines of decisions, numbered from `first`. An unfinished last one was never acknowledged and is ignored."""
     lines = data.split(b"\n")[:-1]
     return [_parse_line(line, n) for n, line in enumerate(lines, first) if line]
 
 
 def read_decisions(path: Path) -> tuple[list[Decision], str]:
-    """Read a file of decisions; return them with the digest of the file.
-
-    Raises:
-        FdrdError: the file cannot be read, or a line is not a decision.
-    """
+    """Read a file of decisions; return them with the digest of the file."""
     data = _read(path, "`fdrd view --review` writes one")
     whole = data[: data.rfind(b"\n") + 1]
     try:
@@ -137,10 +114,8 @@ def read_decisions(path: Path) -> tuple[list[Decision], str]:
 def read_selection(path: Path) -> tuple[frozenset[str], str]:
     """Read a file of record ids; return them with the digest of the file.
 
-    A line is an id, an id as JSON, or a JSON object with an `id`, as `fdrd view` exports a selection.
-
-    Raises:
-        FdrdError: the file cannot be read, a line has no id, or there is none.
+    A line is an id, an id as JSON, or a JSON object with an `id`, as `fdrd view` exports a selection. Raise `FdrdError`
+    if the file cannot be read, a line has no id, or there is none.
     """
     data = _read(path, "`fdrd view` exports a selection of records")
     ids = set()
@@ -181,7 +156,7 @@ def to_line(decision: Decision) -> bytes:
 def in_effect(decisions: Iterable[Decision]) -> list[Decision]:
     """Return the decisions that were not undone. `undo` takes back the reviewer's last one on the record."""
     kept: dict[int, Decision] = {}
-    by_reviewer: dict[tuple[str, str], list[int]] = defaultdict(list)
+    by_reviewer = defaultdict[tuple[str, str], list[int]](list)
     for index, decision in enumerate(decisions):
         indices = by_reviewer[decision.record, decision.reviewer]
         if decision.action != "undo":
@@ -216,32 +191,32 @@ def value_flaw(action: str, value: Any) -> str:
 
 
 def apply_to_record(record: Record, decision: Decision) -> Record:
-    """Return the record with one correction applied.
-
-    Raises:
-        FdrdError: the value has the wrong type or is too long, or the correction does not fit the record.
-    """
+    """Return the record with one correction applied; raise `FdrdError` if it does not fit."""
     value = decision.value
     if flaw := value_flaw(decision.action, value):
         raise FdrdError(flaw)
-    if decision.action == "caption":
-        caption, _ = normalize_described(value, record.category)
-        if not caption:
-            raise FdrdError("the new caption is empty")
-        return replace(
-            record, caption=caption, attributes=find_attributes(caption, record.category)
-        )
-    if decision.action == "category":
-        category, _ = normalize_category(value)
-        if not category:
-            raise FdrdError("the new category is empty")
-        return replace(record, category=category, negatives=())
-    if decision.action == "attributes":
-        return replace(record, attributes=_spans(value, record.caption))
-    if decision.action == "negative":
-        kept = tuple(each for each in record.negatives if each.caption != value)
-        return replace(record, negatives=kept)
+    match decision.action:
+        case "caption":
+            if not (caption := normalize_described(value, record.category)[0]):
+                raise FdrdError("the new caption is empty")
+            attributes = find_attributes(caption, record.category)
+            return replace(record, caption=caption, attributes=attributes)
+        case "category":
+            if not (category := normalize_category(value)[0]):
+                raise FdrdError("the new category is empty")
+            return replace(record, category=category, negatives=())
+        case "attributes":
+            return replace(record, attributes=_spans(value, record.caption))
+        case "negative":
+            kept = tuple(each for each in record.negatives if each.caption != value)
+            return replace(record, negatives=kept)
     return record
+
+
+def written_captions(decisions: Iterable[Decision]) -> dict[str, str]:
+    """Return the captions that reviewers wrote for images without one, by `file: key`; the last one counts."""
+    _, _, written = _grouped(decisions, [])
+    return {key: several[-1].value for key, several in written.items()}
 
 
 def review(
@@ -253,23 +228,21 @@ def review(
     """Apply decisions in file order to the items of a source, before splits and duplicates are decided.
 
     `into` takes the items in the same order. Dropped records become rejections, and so do those that `only` lacks.
-
-    Raises:
-        FdrdError: the source has no record with one of the ids.
+    Raise `FdrdError` if the source has no record with one of the ids.
     """
-    found = Reviewed()
-    of_record, kept_after_all, written = _grouped(decisions, found.stale)
+    stale: list[tuple[Decision, str]] = []
+    of_record, kept_after_all, written = _grouped(decisions, stale)
     metas = {(each.domain, each.category): each.meta_category for each in contents.records}
     applied, verified = 0, set()
     digests = [each.check.sha256 for each in contents.images]
-    true_texts: dict[str, list[str]] = defaultdict(list)
+    true_texts = defaultdict[str, list[str]](list)
     unknown = set(only or ())
     for item, index in contents.items():
         if isinstance(item, Record):
             image = digests[index]
             outcome = review_record(item, image, of_record.pop(item.id, ()))
             unknown.discard(item.id)
-            found.stale.extend(outcome.stale)
+            stale.extend(outcome.stale)
             applied += len(outcome.applied)
             if any(each.action in CORRECTIONS | {"accept"} for each in outcome.applied):
                 verified.add(item.id)
@@ -298,32 +271,28 @@ def review(
             f"{len(only or ()):,}; select the records again from a dataset of this source"
         )
     left = chain(of_record.values(), kept_after_all.values(), written.values())
-    found.stale.extend(
-        (each, "the source has no such record") for each in chain.from_iterable(left)
-    )
+    stale.extend((each, "the source has no such record") for each in chain.from_iterable(left))
     texts = {image: tuple(dict.fromkeys(several)) for image, several in true_texts.items()}
-    return Reviewed(texts, applied, found.stale, frozenset(verified))
+    return Reviewed(texts, applied, stale, frozenset(verified))
+
+
+_Decisions = dict[str, list[Decision]]
 
 
 def _grouped(
     decisions: Iterable[Decision], stale: list[tuple[Decision, str]]
-) -> tuple[dict[str, list[Decision]], dict[str, list[Decision]], dict[str, list[Decision]]]:
-    """Return decisions on records by id; those that keep, and those that caption, rejected ones by `file: key`.
-
-    Decisions with an unfit value are added to `stale`.
-    """
-    of_record: dict[str, list[Decision]] = defaultdict(list)
-    kept_after_all: dict[str, list[Decision]] = defaultdict(list)
-    written: dict[str, list[Decision]] = defaultdict(list)
+) -> tuple[_Decisions, _Decisions, _Decisions]:
+    """Return decisions on records by id; those that keep, and those that caption, rejected ones by `file: key`."""
+    of_record, kept_after_all, written = (defaultdict[str, list[Decision]](list) for _ in range(3))
     for decision in in_effect(decisions):
-        on_rejected = decision.action == "keep" or _is_written(decision)
-        if on_rejected and (flaw := value_flaw(decision.action, decision.value)):
+        if decision.action == "keep":
+            group = kept_after_all
+        else:
+            group = of_record if decision.action != "caption" or decision.digest else written
+        if group is not of_record and (flaw := value_flaw(decision.action, decision.value)):
             stale.append((decision, flaw))
-        elif on_rejected:
-            group = kept_after_all if decision.action == "keep" else written
-            group[decision.record].append(decision)
         elif decision.action not in NOTES:
-            of_record[decision.record].append(decision)
+            group[decision.record].append(decision)
     return of_record, kept_after_all, written
 
 
@@ -366,16 +335,15 @@ def review_record(record: Record, image: str, decisions: Iterable[Decision]) -> 
 
     outcome, seen = Outcome(record), {digest_of(record)}
     for decision in decisions:
-        if decision.digest not in seen:
-            outcome.stale.append((decision, "the record has changed since it was seen"))
-            continue
         try:
+            if decision.digest not in seen:
+                raise FdrdError("the record has changed since it was seen")
             outcome.record = apply_to_record(outcome.record, decision)
         except FdrdError as error:
             outcome.stale.append((decision, str(error)))
             continue
         seen.add(digest_of(outcome.record))
-        if decision.action in _VERDICTS:  # the last verdict counts
+        if decision.action in ("accept", "drop"):  # the last verdict counts
             outcome.dropped = decision if decision.action == "drop" else None
         outcome.applied.append(decision)
     return outcome
@@ -443,31 +411,25 @@ class ReviewedShare:
 
 def judged(decisions: Iterable[Decision]) -> dict[tuple[str, str, str], dict[str, Any]]:
     """Return the last judgment by (record, item, reviewer); those with an unfit value are left out."""
-    found = {}
-    for each in decisions:
-        if each.action == "judge" and not value_flaw("judge", each.value):
-            found[each.record, each.value["item"], each.reviewer] = each.value
-    return found
+    return {
+        (each.record, each.value["item"], each.reviewer): each.value
+        for each in decisions
+        if each.action == "judge" and not value_flaw("judge", each.value)
+    }
 
 
 def reviewed_shares(
     decisions: Iterable[Decision], items: Mapping[str, Set[str]]
 ) -> list[ReviewedShare]:
-    """Return the answers of all reviewers about items that the dataset has, by kind and question.
-
-    `items` are texts of negatives and ids of partners by record id. The answers change nothing in a build.
-    """
+    """Return the answers about texts of negatives and ids of partners (`items`, by record id) by kind and question."""
     by_kind: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for (record, item, _), value in judged(decisions).items():
         if item in items.get(record, ()):
             by_kind.setdefault(value["kind"], {}).setdefault(record, []).append(value)
-    return [
-        ReviewedShare(
-            kind,
-            question,
-            tuple(sum(value[question] for value in values) for values in records.values()),
-            tuple(map(len, records.values())),
-        )
-        for kind, records in sorted(by_kind.items())
-        for question in QUESTIONS
-    ]
+    shares = []
+    for kind, records in sorted(by_kind.items()):
+        count = tuple(map(len, records.values()))
+        for question in QUESTIONS:
+            yes = tuple(sum(value[question] for value in each) for each in records.values())
+            shares.append(ReviewedShare(kind, question, yes, count))
+    return shares

@@ -12,11 +12,9 @@ import numpy.typing as npt
 
 from fdrd.engines import available_cores
 from fdrd.images import perceptual
-from fdrd.images.near_search import Hashes, Indices, near_pairs
-from fdrd.images.perceptual import Features, Floats, spectra, unpack
+from fdrd.images.perceptual import Features, Floats, Hashes, Indices, near_pairs, spectra, unpack
 
-RADIUS = 8
-"""Maximum Hamming distance between the 64-bit hashes of two images that are compared."""
+RADIUS = 8  # maximum Hamming distance between the 64-bit hashes of two images that are compared
 # Of one image of a pair, so a quarter in either direction.
 _MOVES = (perceptual.mirrored, perceptual.turned, perceptual.upside_down)
 _BLOCK = 512  # pairs compared at a time: few enough for the caches of a processor
@@ -30,20 +28,16 @@ class NearImages(Generic[Image]):
     """A graph of the images that look like another image, or like a mirrored or turned copy of another.
 
     Images with equal or nearly equal features share a node.
-
-    Attributes:
-        node: by image, the node.
-        neighbors: by node, the nodes that look like it; includes itself if several images share it.
-        kind: of the links.
     """
 
     node: Mapping[Image, int] = field(default_factory=dict)
     neighbors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    kind: Literal["near", "mirrored"] = "near"
+    """by node, the nodes that look like it; includes itself if several images share it"""
+    kind: Literal["near", "mirrored"] = "near"  # of the links
 
 
 def find_near_images(encoded: Mapping[str, str]) -> tuple[NearImages[str], NearImages[str]]:
-    """Find the images that look alike (`link_near_images`), given by digest with their encoded features."""
+    """Find the images that look alike (`link_near_images`), by digest with their encoded features."""
     digests = [digest for digest in sorted(encoded) if encoded[digest]]
     return link_near_images(digests, unpack([encoded[digest] for digest in digests]))
 
@@ -130,10 +124,7 @@ def _hashed(
 
 
 def _first_nearly_equal(features: Features, full: Hashes) -> Indices:
-    """Return (N,) for each image the first nearly equal one with the same hash, or itself.
-
-    A thousand frames of a still camera are thus compared with one of them, not each with each.
-    """
+    """Return (N,) for each image the first nearly equal one with the same hash, e.g. of a still camera, or itself."""
     order = np.argsort(full, kind="stable")
     _, starts, sizes = np.unique(full[order], return_index=True, return_counts=True)
     first_equal = np.arange(len(features))

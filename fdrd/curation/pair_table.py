@@ -1,67 +1,141 @@
-"""The pairs of a source as columns, and what was decided about each.
+"""A source as it was read, its pairs as columns, and what was decided about each pair.
 
-A build has millions of pairs, so a decision reads columns. It looks up a record only to explain a rejection.
+A build has millions of pairs. Their records and the checks of their images are in Arrow files, and a decision reads
+columns. It looks up a record only to explain a rejection.
 """
 
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from msgspec import Struct
 from msgspec.structs import replace
 
-from fdrd.columns import struct_schema
-from fdrd.curation.source_contents import CheckedImage, SourceContents, annotation_file
-from fdrd.files.struct_table import StructTable
+from fdrd.files.struct_table import StructTable, StructWriter
+from fdrd.images.check import ImageCheck
 from fdrd.images.perceptual import BAND, Features, unpack, visible_flaws
 from fdrd.negatives.given import plain as plain_text
-from fdrd.policy import Policy, reject
-from fdrd.reasons import KEEPABLE, KEPT_IN_REVIEW, Rejection
-from fdrd.record import SPLITS, Record, Split
-from fdrd.text.keys import text_key
+from fdrd.reasons import KEEPABLE, KEPT_IN_REVIEW, Policy, Rejection, reject
+from fdrd.record import SPLITS, ImageRef, Record, Split
+from fdrd.text.normalize import text_key
 
 Integers = npt.NDArray[np.signedinteger[Any]]
 Keys = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
+Columns = dict[str, npt.NDArray[Any]]
+Item = Record | Rejection
 T = TypeVar("T")
 
-SPLIT_OF: tuple[Split, ...] = ("", *SPLITS)
-"""The split of each number in the column `split`."""
+ANNOTATIONS = frozenset({".json", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".tar"})
+SPLIT_OF: tuple[Split, ...] = ("", *SPLITS)  # the split of each number in the column `split`
+
+
+@lru_cache(maxsize=65_536)
+def annotation_file(file: str) -> str:
+    """Return the annotation file that an item is counted under, or one heading for all loose files.
+
+    >>> annotation_file("birds/wren.txt")
+    '(images and their text files)'
+    """
+    if PurePosixPath(file).suffix.lower() in ANNOTATIONS:
+        return file
+    return "(images and their text files)"
+
+
+class CheckedImage(Struct, frozen=True, gc=False):
+    """An image and its check."""
+
+    image: ImageRef
+    check: ImageCheck
+
+
+@dataclass(frozen=True, slots=True)
+class SourceContents:
+    """A source before curation: records in source order, rejections with their positions, and each image once.
+
+    `image_of` has the index of the image of each record, and `positions` its position among all items. `root` is the
+    folder of the images.
+    """
+
+    root: str
+    records: StructTable[Record]
+    image_of: npt.NDArray[np.int32]
+    positions: npt.NDArray[np.int64]
+    rejections: list[tuple[int, Rejection]]
+    images: StructTable[CheckedImage]
+
+    def items(self) -> Iterator[tuple[Item, int]]:
+        """Yield records, each with the index of its image, and rejections, in source order."""
+        records = zip(self.records, self.image_of.tolist(), strict=True)
+        position = 0
+        for rejected, rejection in self.rejections:
+            while position < rejected:
+                yield next(records)
+                position += 1
+            yield rejection, -1
+            position += 1
+        yield from records
+
+
+class SourceWriter:
+    """Takes the items of a source in order. A context manager: it removes its file at the end."""
+
+    def __init__(self, file: Path):
+        self._records = StructWriter(file, Record)
+        self._image_of, self._positions = array("i"), array("q")
+        self._rejections: list[tuple[int, Rejection]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._records.__exit__(*error)
+
+    def add(self, item: Item, image: int = -1) -> None:
+        """Add the next item; `image` is the index of the image of a record."""
+        position = len(self._positions) + len(self._rejections)
+        if isinstance(item, Rejection):
+            self._rejections.append((position, item))
+            return
+        self._positions.append(position)
+        self._image_of.append(image)
+        self._records.append(item)
+
+    def finish(self, root: str, images: StructTable[CheckedImage]) -> SourceContents:
+        """Return what was written."""
+        image_of, positions = np.array(self._image_of), np.array(self._positions)
+        records = self._records.finish()
+        return SourceContents(root, records, image_of, positions, self._rejections, images)
 
 
 class Numbering(dict[T, int]):
     """Numbers values from 0 as they come."""
 
     def __missing__(self, value: T) -> int:
-        """Return the number of a new value."""
         self[value] = index = len(self)
         return index
 
 
 @dataclass(frozen=True, slots=True)
 class ImageTable:
-    """The images of a source.
+    """The images of a source: the columns of `_image_columns`, and `digest`, an index in `digests`."""
 
-    Attributes:
-        columns: by image, the columns of `_image_columns` and `digest`, its index in `digests`.
-        digests: distinct SHA-256 digests, sorted.
-        sizes: by digest, the size of the file in bytes.
-        rule_lists: the lists of rules that the column `rules` numbers.
-    """
-
-    columns: Mapping[str, npt.NDArray[Any]]
-    digests: npt.NDArray[np.bytes_]
-    sizes: Integers
-    rule_lists: Sequence[tuple[str, ...]]
+    columns: Columns
+    digests: npt.NDArray[np.bytes_]  # distinct SHA-256 digests, sorted
+    sizes: Integers  # by digest, the size of the file in bytes
+    rule_lists: Sequence[tuple[str, ...]]  # the lists of rules that the column `rules` numbers
 
     def __getitem__(self, column: str) -> npt.NDArray[Any]:
-        """Return a column."""
         return self.columns[column]
 
     def name(self, digest: int) -> str:
@@ -69,32 +143,27 @@ class ImageTable:
         return str(self.digests[digest].decode())
 
 
-def _image_columns(
-    batch: pa.RecordBatch, rules: Numbering[tuple[str, ...]]
-) -> dict[str, npt.NDArray[Any]]:
+def _image_columns(batch: pa.RecordBatch, rules: Numbering[tuple[str, ...]]) -> Columns:
     """Return the columns of some checked images; `flaw` is an index in `FLAWS`."""
     checks = batch.column("check")
-    values = {name: checks.field(name).to_pylist() for name in ("sha256", "reason", "rules")}
-    features = checks.field("features").to_pylist()
+    names = ("sha256", "reason", "rules", "features", "bytes", "width", "height")
+    values = {name: checks.field(name).to_pylist() for name in names}
+    features = values["features"]
     seen = [row for row, encoded in enumerate(features) if encoded]
     flaw = np.zeros(len(features), np.int8)
     flaw[seen] = visible_flaws(unpack([features[row] for row in seen]))
     return {
         "sha256": np.array(values["sha256"], "S64"),
-        **{
-            name: np.array(checks.field(name).to_pylist(), np.int64)
-            for name in ("bytes", "width", "height")
-        },
+        **{name: np.array(values[name], np.int64) for name in ("bytes", "width", "height")},
         "rules": np.array([rules[tuple(each)] for each in values["rules"]], np.int32),
         "flaw": flaw,
         "bad": np.array([bool(reason) for reason in values["reason"]], bool),
     }
 
 
-def image_table(images: StructTable[CheckedImage]) -> ImageTable:
-    """Return the columns of checked images."""
+def _image_table(images: StructTable[CheckedImage]) -> ImageTable:
     rules: Numbering[tuple[str, ...]] = Numbering()
-    columns = _joined(_image_columns(batch, rules) for batch in _batches(images))
+    columns = _joined(_image_columns(batch, rules) for batch in images.batches())
     digests, first, digest = np.unique(
         columns.pop("sha256"), return_index=True, return_inverse=True
     )
@@ -106,30 +175,22 @@ def image_table(images: StructTable[CheckedImage]) -> ImageTable:
 class PairTable:
     """The records of a source as columns, and what was decided. Equal texts have equal numbers or keys.
 
-    Attributes:
-        contents: the texts.
-        images: the columns of the images.
-        columns: those of `_pair_columns`; `image`, the index of the image; and `digest`, that of its digest.
-        names: by column, the values that it numbers.
-        split: index in `SPLIT_OF`.
-        kept: whether the record is kept so far.
-        reported: by reason, the records that were kept in spite of it; reasons in the order of decisions.
-        rejected: the records that are not kept.
-        clusters: by digest, the group of near duplicates that have none.
+    The columns are those of `_pair_columns`; `image`, the index of the image; and `digest`, that of its digest.
     """
 
     contents: SourceContents
     images: ImageTable
-    columns: Mapping[str, npt.NDArray[Any]]
-    names: Mapping[str, Sequence[Any]]
-    split: Integers
-    kept: Mask
+    columns: Columns
+    names: Mapping[str, Sequence[Any]]  # by column, the values that it numbers
+    split: Integers  # index in `SPLIT_OF`
+    kept: Mask  # whether the record is kept so far
     reported: dict[str, Mask] = field(default_factory=dict)
+    """by reason, the records that were kept in spite of it; reasons in the order of decisions"""
     rejected: dict[int, Rejection] = field(default_factory=dict)
     clusters: dict[int, str] = field(default_factory=dict)
+    """by digest, the group of near duplicates that have none"""
 
     def __getitem__(self, column: str) -> npt.NDArray[Any]:
-        """Return a column."""
         return self.columns[column]
 
     @property
@@ -166,10 +227,7 @@ class PairTable:
     def apply_policy(
         self, rows: Integers, reason: str, detail: Callable[[int], str], policy: Policy
     ) -> None:
-        """Report records if policy or reviewer keep them, and reject the others.
-
-        `detail` explains the reason for one of them.
-        """
+        """Report records if policy or reviewer keep them, and reject the others. `detail` explains one of them."""
         keep = np.full(len(rows), policy[reason] == "keep")
         if reason in KEEPABLE:
             keep |= self["reviewed"][rows]
@@ -224,16 +282,18 @@ class PairTable:
         rows = self.rows if rows is None else rows
         columns = np.stack([self["domain"][rows], self["category"][rows]])
         domains, categories = self.names["domain"], self.names["category"]
-        found = np.unique(columns, axis=1).T.tolist()
-        named = {(domains[domain], categories[category]) for domain, category in found}
-        return {(domain, category) for domain, category in named if category}
+        return {
+            (domains[domain], categories[category])
+            for domain, category in np.unique(columns, axis=1).T.tolist()
+            if categories[category]
+        }
 
     def rejections(self) -> list[Rejection]:
         """Return all rejections in source order."""
         positions = self.contents.positions
-        found = [(int(positions[row]), rejection) for row, rejection in self.rejected.items()]
-        found = sorted([*found, *self.contents.rejections], key=lambda each: each[0])
-        return [rejection for _, rejection in found]
+        rejected = [(int(positions[row]), each) for row, each in self.rejected.items()]
+        rejected += self.contents.rejections
+        return [rejection for _, rejection in sorted(rejected, key=lambda each: each[0])]
 
     def features(self) -> tuple[Integers, Features]:
         """Return the digests of the images of kept records, sorted, and (N, 14, 14) their features."""
@@ -258,8 +318,8 @@ def pair_table(contents: SourceContents) -> PairTable:
     numbered = ("domain", "category", "license", "file", "rules", "group")
     numberings: dict[str, Numbering[Any]] = {name: Numbering() for name in numbered}
     numberings["group"][""] = 0  # no group
-    columns = _joined(_pair_columns(batch, numberings) for batch in _batches(contents.records))
-    images = image_table(contents.images)
+    columns = _joined(_pair_columns(batch, numberings) for batch in contents.records.batches())
+    images = _image_table(contents.images)
     image = contents.image_of
     split = columns.pop("split")
     columns |= {"image": image, "digest": images["digest"][image]}
@@ -267,9 +327,7 @@ def pair_table(contents: SourceContents) -> PairTable:
     return PairTable(contents, images, columns, names, split, np.ones(len(image), bool))
 
 
-def _pair_columns(
-    batch: pa.RecordBatch, numberings: Mapping[str, Numbering[Any]]
-) -> dict[str, npt.NDArray[Any]]:
+def _pair_columns(batch: pa.RecordBatch, numberings: Mapping[str, Numbering[Any]]) -> Columns:
     """Return the columns of some records.
 
     The ones in `numbers` are numbers of texts. `id`, `caption`, `folded` (which ignores case) and `plain` (which also
@@ -292,8 +350,8 @@ def _pair_columns(
         },
         "id": _keys(texts["id"]),
         "caption": _keys(captions),
-        "folded": _keys([caption.casefold() for caption in captions]),
-        "plain": _keys(list(map(plain_text, captions))),
+        "folded": _keys(map(str.casefold, captions)),
+        "plain": _keys(map(plain_text, captions)),
         "length": np.array(list(map(len, captions)), np.int32),
         "order": np.array([int.from_bytes(key[:8]) for key in order], np.uint64),
         "then_order": np.array([int.from_bytes(key[8:16]) for key in order], np.uint64),
@@ -303,15 +361,12 @@ def _pair_columns(
 
 
 def sort_key(id: str, domain: str) -> bytes:
-    """Return the sort key of a row: a hash, so that categories are mixed the same way in every build.
-
-    The name of the domain is left out (`fdrd.record.id_in_domain`).
-    """
+    """Return the sort key of a row: a hash of `record.id_in_domain`, which mixes categories alike in every build."""
     return hashlib.sha256(id.removeprefix(f"{domain}/").encode()).digest()
 
 
-def _keys(texts: Sequence[str]) -> Keys:
-    return np.array(list(map(text_key, texts)), np.uint64)
+def _keys(texts: Iterable[str]) -> Keys:
+    return np.fromiter(map(text_key, texts), np.uint64)
 
 
 def _count(indices: Integers, names: Sequence[T]) -> Counter[T]:
@@ -319,14 +374,6 @@ def _count(indices: Integers, names: Sequence[T]) -> Counter[T]:
     return Counter({name: count for name, count in zip(names, counts, strict=True) if count})
 
 
-def _batches(structs: StructTable[Any]) -> Iterator[pa.RecordBatch]:
-    """Yield the batches; without any an empty one, which has the columns, too."""
-    if len(structs):
-        return structs.batches()
-    return iter([pa.RecordBatch.from_pylist([], struct_schema(structs.row_type))])
-
-
-def _joined(parts: Iterator[dict[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
-    """Join the columns of several batches."""
-    found = list(parts)
-    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+def _joined(parts: Iterator[Columns]) -> Columns:
+    columns = list(parts)
+    return {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}

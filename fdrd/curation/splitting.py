@@ -1,28 +1,39 @@
-"""Assign splits: keep given ones, take a missing validation split from train, hash a source without splits.
+"""Splits: assign them, and remove what two splits must not share: images and their copies, groups, captions.
 
-The split of a group depends only on the seed and the group, not on other groups or the order of records.
-There is one exception: a category that would lose all of its training data gets one group back. If the images of most
-categories are single ones, this would leave nothing to measure: such categories are divided between the splits.
+Given splits are kept, a missing validation split is taken from train, and a source without splits is hashed. The split
+of a group depends only on the seed and the group, not on other groups or the order of records. There is one exception:
+a category that would lose all of its training data gets one group back. If the images of most categories are single
+ones, this would leave nothing to measure: such categories are divided between the splits.
+
+Splits have ranks: a record in test takes precedence over one in validation, and that over one in train.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from fdrd.curation.leaks import image_links
 from fdrd.curation.near_duplicates import NearImages, components
-from fdrd.curation.pair_table import SPLIT_OF, Integers, PairTable
+from fdrd.curation.pair_table import SPLIT_OF, Integers, Keys, PairTable
+from fdrd.reasons import Policy
 
-VALIDATION_SHARE = 0.1  # of train, if the source has no validation split
-TEST_SHARE = 0.2  # of all records, if the source has no splits
+T = TypeVar("T", bound=Hashable)
+
+CLUSTER = "near-"  # prefix of the group of near duplicates for which the source gives no group
 SPLIT_BY_IMAGE = "split_by_image"
 """Rule of records whose category is in one split only, because it has one unit."""
+VALIDATION_SHARE = 0.1  # of train, if the source has no validation split
+TEST_SHARE = 0.2  # of all records, if the source has no splits
 _FEW = 10  # units: fewer categories with a single one stay in train
 _NONE, _TRAIN, _VALIDATION, _TEST = map(SPLIT_OF.index, ("", "train", "validation", "test"))
+_RANKED = (_TEST, _VALIDATION, _TRAIN)
+_RANK = np.array([0, 1, 2, 3])  # by index in `SPLIT_OF`: none, train, validation, test
+_LOOKS = {"near": "looks like ", "mirrored": "is a mirrored or turned copy of "}
 
 
 def hash_fraction(seed: int, group: str, purpose: str) -> float:
@@ -65,27 +76,22 @@ def _of_single_categories(pairs: PairTable, rows: Integers, units: Units) -> Int
     return np.asarray(rows[single[category]])
 
 
+@dataclass(frozen=True, slots=True)
 class Units:
-    """The units that stay in one split, after links: the index of each record's unit, and their names."""
+    """The units that stay in one split, after links: `index_of` has the unit of each record."""
 
-    def __init__(
-        self, pairs: PairTable, index_of: Integers, first: Integers, names: dict[int, str]
-    ):
-        self.index_of = index_of
-        self._pairs = pairs
-        self._first = first
-        self._names = names
+    pairs: PairTable
+    index_of: Integers
+    first: Integers
+    names: Mapping[int, str]
 
     def name(self, unit: int) -> str:
         """Return the name of a unit."""
-        return self._names.get(unit) or self._pairs.unit(self._first[unit])
+        return self.names.get(unit) or self.pairs.unit(self.first[unit])
 
 
 def linked_units(pairs: PairTable, graphs: Sequence[NearImages[int]]) -> Units:
-    """Return the units of the kept records. Units that share an image or a copy of one become one unit.
-
-    It has the least of their names.
-    """
+    """Return the units of the kept records. Those that share an image or a copy are one, with the least name."""
     rows = pairs.rows
     _, group = np.unique(pairs["group"][rows], return_inverse=True)
     image = np.where(pairs["group"][rows] > 0, 0, pairs["digest"][rows] + 1)
@@ -113,7 +119,7 @@ def linked_units(pairs: PairTable, graphs: Sequence[NearImages[int]]) -> Units:
 
 def _chosen(
     pairs: PairTable, rows: Integers, units: Units, seed: int, purpose: str, size: float
-) -> npt.NDArray[np.int64]:
+) -> Integers:
     """Return the records of units with a hash below `size`, leaving one of each category that is not split by image."""
     found, unit = np.unique(units.index_of[rows], return_inverse=True)
     values = np.array([hash_fraction(seed, units.name(each), purpose) for each in found.tolist()])
@@ -132,3 +138,136 @@ def _chosen(
             if chosen[units_here].all():
                 chosen[units_here[values[units_here].argmax()]] = False
     return rows[chosen[unit]]
+
+
+def no_image_in_two_splits(pairs: PairTable, policy: Policy) -> None:
+    """Apply the policy to records whose image is also in a split of higher rank."""
+    rows = pairs.rows
+    _in_two_splits(pairs, rows, pairs["digest"][rows], "image_in_other_split", policy)
+
+
+def no_group_in_two_splits(pairs: PairTable, policy: Policy) -> None:
+    """Apply the policy to records whose given group is also in a split of higher rank of the domain."""
+    rows = pairs.rows[pairs["group"][pairs.rows] > 0]
+    _, group = np.unique(pairs["group"][rows], return_inverse=True)
+    keys = group * len(pairs.names["domain"]) + pairs["domain"][rows]
+    _in_two_splits(pairs, rows, keys, "group_in_other_split", policy)
+
+
+def no_caption_in_two_splits(pairs: PairTable, policy: Policy) -> None:
+    """Apply the policy to records whose caption, ignoring case, is also in a split of higher rank."""
+    rows = pairs.rows
+    _in_two_splits(pairs, rows, pairs["folded"][rows], "caption_in_other_split", policy)
+
+
+def _in_two_splits(
+    pairs: PairTable, rows: Integers, keys: Integers | Keys, reason: str, policy: Policy
+) -> None:
+    """Apply the policy to each record that shares its key with a record of a split of higher rank."""
+    rank = _RANK[pairs.split[rows]]
+    order = np.lexsort((-rank, keys))
+    _, begins, inverse = np.unique(keys[order], return_index=True, return_inverse=True)
+    best = np.empty(len(rows), dtype=np.int64)
+    best[order] = order[begins[inverse]]
+    lower = rank < rank[best]
+    others = dict(zip(rows[lower].tolist(), rows[best[lower]].tolist(), strict=True))
+    _apply_policy(pairs, others, reason, policy)
+
+
+def no_near_image_in_two_splits(pairs: PairTable, near: NearImages[int], policy: Policy) -> None:
+    """Apply the policy to records whose image looks like a kept one in a split of higher rank, or mirrors it."""
+    reason = f"{near.kind}_image_in_other_split"
+    others: dict[int, int] = {}
+    kept: _KeptByNode = defaultdict(dict)
+    rows = _with_near_images(pairs, near)
+    for split in _RANKED:
+        here = list(_in_split(pairs, rows, split))
+        for row, digest in here:
+            if (other := _near_row(digest, near, kept)) is not None:
+                others[row] = other
+        for row, digest in here:
+            if row not in others or policy[reason] == "keep":
+                kept[near.node[digest]].setdefault(digest, row)
+    _apply_policy(pairs, others, reason, policy, _LOOKS[near.kind])
+
+
+def no_near_image_in_a_split(pairs: PairTable, near: NearImages[int], policy: Policy) -> None:
+    """Apply the policy to records whose image looks like a larger one of the same split, or mirrors it."""
+    rows = _with_near_images(pairs, near)
+    image, digests = pairs["image"][rows], pairs["digest"][rows]
+    area = pairs.images["width"][image] * pairs.images["height"][image]
+    ids = [record.id for record in pairs.contents.records.take(rows)]
+    order = sorted(range(len(rows)), key=lambda index: (-area[index], digests[index], ids[index]))
+    others: dict[int, int] = {}
+    for split in _RANKED:
+        kept: _KeptByNode = defaultdict(dict)
+        for row, digest in _in_split(pairs, rows[order], split):
+            if (other := _near_row(digest, near, kept)) is not None:
+                others[row] = other
+            else:
+                kept[near.node[digest]].setdefault(digest, row)
+    _apply_policy(pairs, others, f"{near.kind}_image_in_split", policy, _LOOKS[near.kind])
+
+
+_KeptByNode = dict[int, dict[int, int]]  # by node and digest, a kept record
+
+
+def _with_near_images(pairs: PairTable, near: NearImages[int]) -> Integers:
+    has_node = np.zeros(len(pairs.images.digests), bool)
+    has_node[list(near.node)] = True
+    return np.flatnonzero(pairs.kept & has_node[pairs["digest"]])
+
+
+def _in_split(pairs: PairTable, rows: Integers, split: int) -> Iterator[tuple[int, int]]:
+    """Yield those of the records that are in a split, with the digest of their image."""
+    rows = rows[pairs.split[rows] == split]
+    return zip(rows.tolist(), pairs["digest"][rows].tolist(), strict=True)
+
+
+def _near_row(digest: int, near: NearImages[int], kept: _KeptByNode) -> int | None:
+    """Return the first kept record of another image that looks like this one."""
+    for node in near.neighbors[near.node[digest]]:
+        for other, row in kept.get(node, {}).items():
+            if other != digest:
+                return row
+    return None
+
+
+def _apply_policy(
+    pairs: PairTable, others: Mapping[int, int], reason: str, policy: Policy, looks: str = ""
+) -> None:
+    """Apply the policy to records, each of which has another one as its reason."""
+
+    def detail(row: int) -> str:
+        other = others[row]
+        split = f" of {SPLIT_OF[pairs.split[other]]}" if reason.endswith("_other_split") else ""
+        return f"{pairs.in_source(row).image}: {looks}{pairs.in_source(other).image}{split}"
+
+    pairs.apply_policy(np.array(sorted(others), dtype=np.int64), reason, detail, policy)
+
+
+def assign_groups(pairs: PairTable, graphs: Sequence[NearImages[int]]) -> None:
+    """Give records without a group one: that of their near and mirrored duplicates, else that of their image."""
+    digests = np.unique(pairs["digest"][pairs.rows]).tolist()
+    links = image_links(dict(zip(digests, digests, strict=True)), graphs)
+    roots = components((one, other) for one, other in links if one != other)
+    least: dict[int, int] = {}
+    for digest, root in roots.items():
+        least[root] = min(digest, least.get(root, digest))
+    pairs.clusters = {
+        digest: CLUSTER + pairs.images.name(least[root])[:16] for digest, root in roots.items()
+    }
+
+
+def image_links(
+    of_image: Mapping[int, T], graphs: Iterable[NearImages[int]]
+) -> Iterator[tuple[T, T]]:
+    """Link the values, by image digest, of images that look alike or mirror each other."""
+    for near in graphs:
+        of_node: dict[int, T] = {}
+        for digest, node in near.node.items():
+            if digest in of_image:
+                value = of_image[digest]
+                yield of_node.setdefault(node, value), value
+        for node, value in of_node.items():
+            yield from ((value, of_node[each]) for each in near.neighbors[node] if each in of_node)

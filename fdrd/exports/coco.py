@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from fdrd.dataset import RetrievalDataset
-from fdrd.exports.samples import (
+from fdrd.exports.writing import (
     COCO_SPLITS,
     DomainExport,
     Row,

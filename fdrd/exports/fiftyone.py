@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fdrd.exports.samples import DomainExport, Row, extra_columns, write_json
+from fdrd.exports.writing import DomainExport, Row, extra_columns, write_json
 
 NOT_CARRIED = (
     "File names are replaced by digests. Attributes, hard negatives and natural pairs are fields of a sample, which "

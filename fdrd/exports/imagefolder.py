@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from fdrd.exports.samples import DomainExport, Row, Sample, as_line, samples, write_lines
-from fdrd.files.names import category_folder
+from fdrd.exports.writing import DomainExport, Row, Sample, as_line, samples, write_lines
+from fdrd.files.paths import category_folder
 
 NOT_CARRIED = (
     "File names are replaced by digests; the annotation file of each caption is left out. "

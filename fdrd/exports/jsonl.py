@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fdrd.exports.samples import DomainExport, Row, as_line, write_lines
+from fdrd.exports.writing import DomainExport, Row, as_line, write_lines
 
 NOT_CARRIED = "File names are replaced by digests; the annotation file of each caption is left out."
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
-from fdrd.exports.samples import COCO_SPLITS, DomainExport, Row, caption_extras, write_json
+from fdrd.exports.writing import COCO_SPLITS, DomainExport, Row, caption_extras, write_json
 
 NOT_CARRIED = (
     "File names are replaced by digests. Categories, attributes, hard negatives and record ids are extra "

@@ -11,11 +11,12 @@ pair is its prediction.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from fdrd.columns import extra_of
-from fdrd.exports.samples import DomainExport, Row, plain_category, write_rows, write_text
+from fdrd.exports.writing import DomainExport, Row, list_text, plain_category, write_text
 from fdrd.text.controls import visible
 
 NOT_CARRIED = (
@@ -27,7 +28,7 @@ NOT_CARRIED = (
 def write_domain(export: DomainExport) -> None:
     """Write the tasks and the labeling interface of a domain."""
     types: dict[str, None] = {}
-    write_rows(export.folder / "tasks.json", _tasks(export, types))
+    write_text(export.folder / "tasks.json", chain(list_text(_tasks(export, types)), ["\n"]))
     categories = {
         plain_category(view.categories[category], export.domain)
         for view in export.views

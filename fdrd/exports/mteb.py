@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from fdrd.exports.samples import DomainExport, Row, Sample, samples, write_json, write_lines
+from fdrd.exports.writing import DomainExport, Row, Sample, samples, write_json, write_lines
 
 NOT_CARRIED = (
     "mteb ranks captions and images only: categories, attributes, hard negatives, natural pairs, groups and "

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from fdrd.columns import features, schema_of
 from fdrd.dataset import RetrievalDataset
-from fdrd.exports.samples import LEFT_OUT, DomainExport, Row, Sample, as_line, samples
+from fdrd.exports.writing import LEFT_OUT, DomainExport, Row, Sample, as_line, samples
 
 NOT_CARRIED = "File names are replaced by digests; the annotation file of each caption is left out."
 

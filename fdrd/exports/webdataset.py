@@ -24,13 +24,12 @@ from pathlib import Path
 import numpy as np
 
 from fdrd.dataset import RetrievalDataset
-from fdrd.exports.samples import DomainExport, Sample, plain_category, samples, write_text
+from fdrd.exports.writing import DomainExport, Sample, plain_category, samples, write_text
 from fdrd.images.check import opened_image
 from fdrd.images.pixels import display_rules
 from fdrd.progress import Progress
 
-Files = dict[str, bytes]
-"""Files of a sample by extension."""
+Files = dict[str, bytes]  # files of a sample by extension
 
 _MIN_SHARDS = 4  # clip_benchmark reads with four workers, and fails if one has no shard
 _MAX_IMAGES = 10_000  # per shard, as in clip_benchmark's own exporter

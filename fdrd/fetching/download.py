@@ -1,34 +1,40 @@
-"""Download a file, resume it after a cut connection, and check its digest."""
+"""Download a file, resume it after a cut connection, check its digest, and unpack it.
+
+An archive of a stranger neither leaves its folder nor fills the disk: tar members pass the `data` filter of `tarfile`,
+members of zip archives are checked by name and kind.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import shutil
+import stat
+import tarfile
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
 
 from fdrd.errors import FdrdError, first_line
-from fdrd.files.atomic import name_in_errors
-from fdrd.progress import Progress
+from fdrd.files.atomic import DISK_FULL, name_in_errors
+from fdrd.progress import Progress, silent
+from fdrd.sources.reading.names import is_outside
+from fdrd.sources.reading.source_folder import MAX_RATIO
 
 ATTEMPTS = 6
 SPARE_BYTES = 100_000_000  # beyond twice the size in the table, which is rounded
 _LONGEST_PAUSE = 20.0  # seconds
+_OTHERWISE = "give --mirror or --from"
 
 
 def download(url: str, name: str, digest: str, folder: Path, progress: Progress, mb: float) -> Path:
-    """Return the file in the folder; download it unless it is there with this digest.
+    """Return the file `name` in the folder; download it unless it is there with this digest.
 
-    A cut connection is resumed, now or by the next call. Processes that share the folder take turns.
-
-    Args:
-        url: address of the file.
-        name: name of the file in the folder.
-        digest: "md5:...", "sha256:..." or "git:..." (an object id of Git), or empty to check none.
-        folder: folder of the downloads, created if missing.
-        progress: called with the number of bytes.
-        mb: approximate size of the file in MB. A download ends when it is far larger.
+    A cut connection is resumed, now or by the next call. Processes that share the folder take turns. The digest is
+    "md5:...", "sha256:..." or "git:..." (an object id of Git), or empty to check none. `progress` is called with the
+    number of bytes. The file has about `mb` MB; a download ends when it is far larger.
 
     Raises:
         FdrdError: the download failed, or the file is far larger or has another digest.
@@ -46,55 +52,41 @@ def download(url: str, name: str, digest: str, folder: Path, progress: Progress,
             with name_in_errors(part):
                 _complete(url, part, most, stage, progress)
         except httpx2.HTTPStatusError as error:
-            raise FdrdError(
-                f"{url}: download failed, the server answers {error.response.status_code}; it may have moved: "
-                "give --mirror or --from"
-            ) from error
+            why = f"the server answers {error.response.status_code}; it may have moved"
+            raise FdrdError(f"{url}: download failed, {why}: {_OTHERWISE}") from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise FdrdError(
-                f"{url}: download failed ({first_line(error)}); check the network and run the command again to "
-                "resume, or give --mirror or --from"
-            ) from error
+            remedy = f"check the network and run the command again to resume, or {_OTHERWISE}"
+            raise FdrdError(f"{url}: download failed ({first_line(error)}); {remedy}") from error
         is_large = part.stat().st_size > most
         if is_large or not _has_digest(part, digest):
             part.unlink()
             flaw = f"has over {most:,} bytes" if is_large else f"does not have the digest {digest}"
-            raise FdrdError(
-                f"{url}: the file {flaw}, so it was deleted; run the command again, or give --mirror or --from"
-            )
+            remedy = f"run the command again, or {_OTHERWISE}"
+            raise FdrdError(f"{url}: the file {flaw}, so it was deleted; {remedy}")
         part.replace(path)
     return path
 
 
 def check_digest(path: Path, digest: str, contents: str = "") -> None:
-    """Raise `FdrdError` if the file has another digest; an empty digest checks nothing.
+    """Raise `FdrdError` if the file has another digest (see `download`) than a given one.
 
-    Args:
-        path: the file.
-        digest: as of `download`.
-        contents: name of the folder that may replace the file.
+    `contents` is the name of the folder that may replace the file.
     """
     if not _has_digest(path, digest):
-        other = (
-            f", or unpack it into a folder {contents} beside it and remove it" if contents else ""
-        )
-        raise FdrdError(
-            f"{path} does not have the digest {digest}; replace it by the original file{other}"
-        )
+        other = f", or unpack it into a folder {contents} beside it and remove it"
+        remedy = f"replace it by the original file{other if contents else ''}"
+        raise FdrdError(f"{path} does not have the digest {digest}; {remedy}")
 
 
 def _has_digest(path: Path, digest: str) -> bool:
     algorithm, _, expected = digest.partition(":")
     if not digest:
         return True
-
-    def hashed() -> hashlib._Hash:
-        if algorithm != "git":
-            return hashlib.new(algorithm)
-        return hashlib.sha1(f"blob {path.stat().st_size}\0".encode())
-
+    begin = hashlib.new("sha1" if algorithm == "git" else algorithm)
+    if algorithm == "git":
+        begin.update(f"blob {path.stat().st_size}\0".encode())
     with path.open("rb") as file:
-        return hashlib.file_digest(file, hashed).hexdigest() == expected
+        return hashlib.file_digest(file, lambda: begin).hexdigest() == expected
 
 
 @contextmanager
@@ -150,3 +142,84 @@ def _append(url: str, part: Path, most: int, stage: str, progress: Progress) -> 
                 if file.tell() > most:
                     return
     progress(stage, total, total)
+
+
+MAX_MEMBERS = 2_000_000
+_FREE_BYTES = 2**26  # small archives may unpack to this
+
+
+def is_archive(name: str) -> bool:
+    """Return whether the file is unpacked rather than copied.
+
+    >>> is_archive("a.tar.gz"), is_archive("a.json")
+    (True, False)
+    """
+    return name.endswith((".tar.gz", ".tgz", ".tar", ".zip"))
+
+
+def unpack(
+    archive: Path, folder: Path, only: str = "*", strip: int = 0, progress: Progress = silent
+) -> None:
+    """Unpack the members that match a pattern, without their first `strip` folders.
+
+    `progress` is called with the number of members. An error leaves nothing outside of `folder`.
+
+    Raises:
+        FdrdError: a member would leave the folder, is no file or folder, or the archive unpacks to far more than its
+            size.
+        OSError: the disk is full.
+    """
+    limit = max(_FREE_BYTES, archive.stat().st_size * MAX_RATIO)
+    unpack_members = _zip if archive.name.endswith(".zip") else _tar
+    total, stage = 0, f"unpack {archive.name}"
+    try:
+        for count, size in enumerate(unpack_members(archive, folder, only, strip)):
+            total += size
+            if total > limit or count >= MAX_MEMBERS:
+                most = f"{limit:,} bytes or {MAX_MEMBERS:,} members"
+                raise FdrdError(f"{archive} unpacks to over {most}; refused")
+            progress(stage, count, count + 1)
+    except tarfile.FilterError as error:
+        raise FdrdError(f"{archive}: refused, {error}") from error
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise
+        raise FdrdError(f"{archive} cannot be unpacked: {error}") from error
+    progress(stage, 1, 1)
+
+
+def _tar(archive: Path, folder: Path, only: str, strip: int) -> Iterator[int]:
+    """Yield the size of each member before it is unpacked."""
+    with tarfile.open(archive) as opened:
+        for member in opened:
+            name = _checked(archive, member.name, only, strip)
+            yield member.size
+            if member.isdir() or not name:
+                continue
+            if not member.isreg():
+                raise FdrdError(f"{archive}: refused, {member.name} is a link or a device")
+            opened.extract(member.replace(name=name), folder, filter="data")
+            opened.members = []  # type: ignore[attr-defined]  # tarfile keeps every header
+
+
+def _zip(archive: Path, folder: Path, only: str, strip: int) -> Iterator[int]:
+    with zipfile.ZipFile(archive) as opened:
+        for member in opened.infolist():
+            name = _checked(archive, member.filename, only, strip)
+            yield member.file_size
+            if member.is_dir() or not name:
+                continue
+            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+                raise FdrdError(f"{archive}: refused, {member.filename} is a link or a device")
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with opened.open(member) as source, path.open("wb") as target:
+                shutil.copyfileobj(source, target)
+
+
+def _checked(archive: Path, name: str, only: str, strip: int) -> str:
+    """Return the path of a member below the folder, empty if it is not asked for."""
+    if is_outside(name):
+        raise FdrdError(f"{archive}: refused, {name!r} would leave the folder")
+    parts = PurePosixPath(name).parts[strip:]
+    return "/".join(parts) if fnmatch(name, only) else ""

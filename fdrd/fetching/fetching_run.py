@@ -1,24 +1,116 @@
-"""Fetch public sets: find or download their files, check them, unpack them, and lay them out."""
+"""Fetch public sets: find or download their files, check them, unpack them, and lay them out.
+
+`sources.toml` is the table of the sets.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 import threading
+import tomllib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from fdrd.errors import FdrdError
-from fdrd.fetching.download import check_digest, download
-from fdrd.fetching.table import Collection, PublicSet, RemoteFile, find
-from fdrd.fetching.unpack import is_archive, unpack
+from fdrd.fetching.download import check_digest, download, is_archive, unpack
 from fdrd.files.atomic import atomic_folder
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.progress import Progress, silent
 from fdrd.sources.domain_file import NAME as DOMAIN_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file of a set; `sources.toml` describes the fields."""
+
+    name: str
+    url: str = ""
+    digest: str = ""
+    mb: float = 0
+    only: str = "*"
+    strip: int = 0
+    nested: str = ""
+    by_hand: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicSet:
+    """A public set of images, with captions if someone published them; `sources.toml` describes the fields."""
+
+    name: str
+    title: str
+    license: str
+    terms: str
+    files: tuple[RemoteFile, ...]
+    citation: str = ""
+    images: int = 0
+    captions: str = ""
+    captions_license: str = ""
+    captions_terms: str = ""
+    note: str = ""
+
+    @property
+    def mb(self) -> float:
+        """Approximate size of all files in MB."""
+        return sum(file.mb for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Several public sets that are fetched together, each into a folder of its own."""
+
+    name: str
+    title: str
+    sets: tuple[PublicSet, ...]
+
+
+def read_table() -> dict[str, PublicSet]:
+    """Return the sets by name."""
+    tables = _tables()
+    shared = {name: fields for fields in tables.values() for name in fields.get("sets", ())}
+    files = {name: fields for name, fields in tables.items() if "files" in fields}
+    return {name: _public_set(name, fields, shared.get(name, {})) for name, fields in files.items()}
+
+
+def read_collections(table: dict[str, PublicSet]) -> dict[str, Collection]:
+    """Return the collections by name, with sets of the table."""
+    groups = {name: fields for name, fields in _tables().items() if "sets" in fields}
+    return {
+        name: Collection(name, fields["title"], tuple(table[each] for each in fields["sets"]))
+        for name, fields in groups.items()
+    }
+
+
+def find(name: str) -> PublicSet | Collection:
+    """Return a set or collection by name; case, spaces and hyphens do not matter. Raise `FdrdError` if unknown."""
+    table = read_table()
+    known: dict[str, PublicSet | Collection] = {**read_collections(table), **table}
+    plain = "".join(letter for letter in name.lower() if letter.isalnum())
+    if plain not in known:
+        raise FdrdError(f"no public set {name!r}; choose from {', '.join(known)}")
+    return known[plain]
+
+
+def _public_set(name: str, fields: dict[str, Any], collection: dict[str, Any]) -> PublicSet:
+    """Return a set, completed by what its collection says about the captions."""
+    named = tuple(
+        RemoteFile(**{"name": each.get("url", "").rpartition("/")[2], **each})
+        for each in fields["files"]
+    )
+    citation = f"{fields.get('citation', '')} {collection.get('citation', '')}".strip()
+    about = {f"captions_{key}": collection[key] for key in ("license", "terms") if collection}
+    return PublicSet(name, **{**fields, **about, "files": named, "citation": citation})
+
+
+def _tables() -> dict[str, dict[str, Any]]:
+    return tomllib.loads((files("fdrd.fetching") / "sources.toml").read_text("utf-8"))
+
 
 SIDE_BY_SIDE = 4
 """Sets that are fetched at a time. Most come from servers of their own."""
@@ -28,11 +120,9 @@ SIDE_BY_SIDE = 4
 class FetchOptions:
     """Where files come from.
 
-    Attributes:
-        local: folder with files that are here already, in it or in its subfolder with the name of the set.
-        mirror: URL that replaces those of the table; it serves `<set>/<file>`.
-        accept_unverified: whether files without a known digest are used.
-        downloads: folder of the downloads, with a subfolder per set; in the cache by default.
+    `local` is a folder with files that are here already, in it or in its subfolder with the name of the set. `mirror`
+    is a URL that replaces those of the table; it serves `<set>/<file>`. `accept_unverified` uses files without a known
+    digest. `downloads` is the folder of the downloads, with a subfolder per set; in the cache by default.
     """
 
     local: Path | None = None
@@ -74,11 +164,14 @@ def fetch(
 def missing_by_hand(chosen: PublicSet, options: FetchOptions) -> list[str]:
     """Return what the user must do before the set can be fetched, one sentence per file."""
     folder = (options.local or options.downloads) / chosen.name
-    return [
-        f"{file.name}: {file.by_hand} Put {_forms(file)} into {folder} and run the command again."
-        for file in chosen.files
-        if not file.url and not options.mirror and not _local(chosen, file, options)
-    ]
+    found = []
+    for file in chosen.files:
+        if not file.url and not options.mirror and not _local(chosen, file, options):
+            contents = _contents(file)
+            form = f"it, or a folder {contents} with its images," if contents else "it"
+            remedy = f"Put {form} into {folder} and run the command again."
+            found.append(f"{file.name}: {file.by_hand} {remedy}")
+    return found
 
 
 def unverified(chosen: PublicSet, options: FetchOptions) -> list[str]:
@@ -94,10 +187,7 @@ def is_fetched(chosen: PublicSet, folder: Path) -> bool:
 
 
 def fetch_sets(
-    sets: Sequence[PublicSet],
-    folder: Path,
-    options: FetchOptions | None = None,
-    progress: Progress = silent,
+    sets: Sequence[PublicSet], folder: Path, options: FetchOptions, progress: Progress = silent
 ) -> Path:
     """Fetch sets side by side, each into the folder of its name; keep those that are there; return the folder.
 
@@ -107,10 +197,10 @@ def fetch_sets(
         FdrdError: sets could not be fetched; a line for each, as of `fetch_set`.
         OSError: the disk is full or cannot be written; nothing else is started.
     """
-    options = options or FetchOptions()
     wanted = [each for each in sets if not is_fetched(each, folder)]
-    for each in (each for each in sets if each not in wanted):
-        progress(f"{each.name} | is in {folder} already", 1, 1)
+    for each in sets:
+        if each not in wanted:
+            progress(f"{each.name} | is in {folder} already", 1, 1)
     _check_space(wanted, folder, options)
     stopped = threading.Event()
 
@@ -142,10 +232,7 @@ def fetch_sets(
 
 
 def fetch_set(
-    chosen: PublicSet,
-    out: Path,
-    options: FetchOptions | None = None,
-    progress: Progress = silent,
+    chosen: PublicSet, out: Path, options: FetchOptions, progress: Progress = silent
 ) -> Path:
     """Write the set to a new folder, complete or not at all; return the folder.
 
@@ -154,14 +241,11 @@ def fetch_set(
             archive that is refused.
         OSError: the disk is full or cannot be written.
     """
-    options = options or FetchOptions()
     if by_hand := missing_by_hand(chosen, options):
         raise FdrdError(f"{chosen.title} needs files that only you can get. " + " ".join(by_hand))
     if (names := unverified(chosen, options)) and not options.accept_unverified:
-        raise FdrdError(
-            f"no digest is known of {', '.join(names)}, so a changed file would go unnoticed; "
-            "--accept-unverified uses them anyway"
-        )
+        why = "so a changed file would go unnoticed; --accept-unverified uses them anyway"
+        raise FdrdError(f"no digest is known of {', '.join(names)}, {why}")
     _check_space([chosen], out, options)
     with atomic_folder(out) as stage:
         for file in chosen.files:
@@ -182,8 +266,7 @@ def _lay_out(
         check_digest(path, file.digest, _contents(file))
     else:
         url = f"{options.mirror.rstrip('/')}/{chosen.name}/{file.name}"
-        url = url if options.mirror else file.url
-        folder = options.downloads / chosen.name
+        url, folder = url if options.mirror else file.url, options.downloads / chosen.name
         path = download(url, file.name, file.digest, folder, progress, file.mb)
     if not is_archive(file.name):
         shutil.copyfile(path, stage / file.name)
@@ -198,9 +281,8 @@ def _about(chosen: PublicSet) -> str:
     """Return the `domain.toml` of a set."""
     license = "" if chosen.license == "unknown" else chosen.license
     facts = {"license": license, "homepage": chosen.terms, "citation": chosen.citation}
-    return "".join(
-        f"{key} = {json.dumps(text, ensure_ascii=False)}\n" for key, text in facts.items() if text
-    )
+    known = {key: json.dumps(text, ensure_ascii=False) for key, text in facts.items() if text}
+    return "".join(f"{key} = {text}\n" for key, text in known.items())
 
 
 def _local(chosen: PublicSet, file: RemoteFile, options: FetchOptions) -> Path | None:
@@ -224,14 +306,11 @@ def _contents(file: RemoteFile) -> str:
     return file.name.partition(".")[0]
 
 
-def _forms(file: RemoteFile) -> str:
-    return f"it, or a folder {_contents(file)} with its images," if _contents(file) else "it"
-
-
 def _check_space(sets: Iterable[PublicSet], out: Path, options: FetchOptions) -> None:
     """Raise `FdrdError` if a disk has no room for the downloads or their contents."""
     needed: Counter[int] = Counter()  # bytes, by device
-    disks = [_existing(folder) for folder in (out, options.downloads)]
+    folders = [folder.absolute() for folder in (out, options.downloads)]
+    disks = [next(each for each in (path, *path.parents) if each.exists()) for path in folders]
     for each in sets:
         for file in each.files:
             here = _local(each, file, options) or options.downloads / each.name / file.name
@@ -240,12 +319,8 @@ def _check_space(sets: Iterable[PublicSet], out: Path, options: FetchOptions) ->
     for disk in disks:
         size, free = needed[disk.stat().st_dev], shutil.disk_usage(disk).free
         if size > free:
-            raise FdrdError(
-                f"about {size / 1e9:,.0f} GB are needed, and {disk} has {free / 1e9:,.0f} GB free; free some "
-                "space, choose another folder, or name another cache with FDRD_CACHE"
+            remedy = "free some space, choose another folder, or name another cache with FDRD_CACHE"
+            sizes = (
+                f"about {size / 1e9:,.0f} GB are needed, and {disk} has {free / 1e9:,.0f} GB free"
             )
-
-
-def _existing(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that exists."""
-    return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+            raise FdrdError(f"{sizes}; {remedy}")

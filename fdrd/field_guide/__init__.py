@@ -5,9 +5,8 @@
     sample("raw/", categories=120, pairs=2400)            # a source for `fdrd build`
     draw(categories(1)[0], image=0).image.show()          # one image
 
-`taxonomy` defines categories by their traits, `sighting` draws what one image shows at random,
-`meta_categories/`, `scene` and `rendering` turn it into pixels, `caption` into words. `flaws` plants what a
-build should find.
+`taxonomy` defines categories by their traits and draws at random what one image shows. `meta_categories/`, `scene` and
+`plate` turn it into pixels, `caption` into words. `flaws` plants what a build should find.
 Imports `fdrd.files`, `fdrd.engines` and the types below them.
 """
 

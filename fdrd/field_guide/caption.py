@@ -10,15 +10,13 @@ import re
 from collections.abc import Sequence
 
 from fdrd.field_guide.chance import Chance
-from fdrd.field_guide.sighting import FAR, NEAR, Sighting
+from fdrd.field_guide.taxonomy import FAR, NEAR, Sighting
 from fdrd.field_guide.traits import Level, Trait
 from fdrd.record import Attribute
 
-VAGUE_SHARE = 0.1
-"""Share of captions that name the category and at most one other fact."""
+VAGUE_SHARE = 0.1  # share of captions that name the category and at most one other fact
 
-MAX_WORDS = 40
-"""Far below CLIP's limit of 77 tokens; an invented name takes five or six of them."""
+MAX_WORDS = 40  # far below CLIP's limit of 77 tokens; an invented name takes five or six of them
 
 NUMBERS = {2: ("two", "a pair of"), 3: ("three", "a group of three")}
 PLACE_WORDS = {
@@ -30,10 +28,8 @@ LIGHT_WORDS = {
     "evening": ("in [warm evening light]", "in [golden light]"),
     "dusk": ("in [blue dusk light]", "at [dusk]"),
 }
-OPENERS = (
-    "", "", "", "a photo of ", "a picture of ", "an image of ", "a view of ", "seen here: ",
-    "this is ", "here is ",
-)  # fmt: skip
+_OPENED = "a photo of |a picture of |an image of |a view of |seen here: |this is |here is "
+OPENERS = ["", "", "", *_OPENED.split("|")]
 VAGUE_FORMS = (
     "{name}{fact}.",
     "a picture of {name}{fact}.",
@@ -54,7 +50,7 @@ def caption(sighting: Sighting, size: int) -> tuple[str, tuple[Attribute, ...]]:
     speak = speaker.vague if chance.happens(VAGUE_SHARE) else speaker.full
     while len((text := speak()).split()) > MAX_WORDS:
         pass  # each try draws other words and facts
-    return unmark(capitalised(text))
+    return unmark(capitalized(text))
 
 
 def unmark(marked: str) -> tuple[str, tuple[Attribute, ...]]:
@@ -81,10 +77,10 @@ def typed(words: str, kind: str) -> str:
     return re.sub(r"\[([^|\]]+)\]", rf"[\1|{kind}]", words)
 
 
-def capitalised(words: str) -> str:
+def capitalized(words: str) -> str:
     """Capitalize the first letter, inside a mark or not.
 
-    >>> capitalised("[two|count] fish"), capitalised("a fish")
+    >>> capitalized("[two|count] fish"), capitalized("a fish")
     ('[Two|count] fish', 'A fish')
     """
     first = 1 if words.startswith("[") else 0
@@ -132,13 +128,10 @@ class _Speaker:
         Few of them are traits of the category, which its name implies.
         """
         chance = self._chance
-        visible = [
-            trait
-            for trait in self._visible("genus", "species", "individual")
-            if trait.slot == "with"
-        ]
+        traits = self._visible("genus", "species", "individual")
+        visible = [trait for trait in traits if trait.slot == "with"]
         shared = [trait for trait in visible if self._shared(trait)]
-        varying = [trait for trait in visible if not self._shared(trait)]
+        varying = [trait for trait in visible if trait not in shared]
         chosen = chance.shuffled(shared)[: chance.weighted((0, 1), (2, 1))]
         chosen += chance.shuffled(varying)[: chance.weighted((1, 2, 3), (2, 3, 2))]
         details = [self._say(trait) for trait in chance.shuffled(chosen)]
@@ -158,13 +151,13 @@ class _Speaker:
         if not details:  # drawn too small to show any
             return f"{opened}, {doing}{at}."
         things = listed(details)
-        having = f"each with {things}" if self._many else f"with {things}"
-        it_has = f"each has {things}" if self._many else f"it has {things}"
-        comma = "," if self._many else ""
+        having, it_has, comma = f"with {things}", f"it has {things}", ""
+        if self._many:
+            having, it_has, comma = f"each with {things}", f"each has {things}", ","
         forms = [
             f"{opened}, {doing}{at}, {having}.",
             f"{opened}{comma} {having}, {doing}{at}.",
-            f"{opened}, {doing}{at}. {capitalised(it_has)}.",
+            f"{opened}, {doing}{at}. {capitalized(it_has)}.",
             f"{opened}{at}, {having}, {doing}.",
             f"{opened}, {doing}{at}; {it_has}.",
         ]
@@ -180,20 +173,14 @@ class _Speaker:
         chance, name, kind = self._chance, self._name, self._kind
         colored = f"{color} " if color else ""
         if self._many:
-            number = f"[{chance.pick(NUMBERS[self._sighting.count])}|count]"
-            forms = (
-                f"{number} {colored}{name}s",
-                f"{number} {colored}{kind.plural} of the kind {name}",
-                f"{number} {colored}{kind.plural}, the {name}",
+            several = f"[{chance.pick(NUMBERS[self._sighting.count])}|count] {colored}"
+            plural = f"{several}{kind.plural}"
+            return chance.pick(
+                (f"{several}{name}s", f"{plural} of the kind {name}", f"{plural}, the {name}")
             )
-        else:
-            described = article(f"{colored}{kind.name}")
-            forms = (
-                article(f"{colored}{name}"),
-                f"{described} called {name}",
-                f"{article(name)}, {described}",
-            )
-        return chance.pick(forms)
+        single = article(f"{colored}{kind.name}")
+        called = f"{single} called {name}"
+        return chance.pick((article(f"{colored}{name}"), called, f"{article(name)}, {single}"))
 
     def _visible(self, *levels: Level) -> list[Trait]:
         """Return the traits of these levels that have words and are visible at this size."""
@@ -225,10 +212,11 @@ class _Speaker:
             found.append(self._chance.pick(("[small in the frame|size]", "[seen from afar|size]")))
         return found
 
-    def _setting(self, what: str) -> str:
-        words: Sequence[str] = ()
-        if what == "place":
-            words = PLACE_WORDS[self._sighting.place]
-        elif what == "light":
-            words = LIGHT_WORDS.get(self._sighting.light, ())
-        return typed(self._chance.pick(words), what) if words else ""
+    def _setting(self, kind: str) -> str:
+        """Return a phrase for the place or the light; empty for neither, and for daylight."""
+        settings = {
+            "place": PLACE_WORDS.get(self._sighting.place),
+            "light": LIGHT_WORDS.get(self._sighting.light),
+        }
+        words = settings.get(kind)
+        return typed(self._chance.pick(words), kind) if words else ""

@@ -17,8 +17,7 @@ import numpy.typing as npt
 
 T = TypeVar("T")
 
-TURN = 1024
-"""Steps in a full turn. Angles are integers; 256 is a right angle."""
+TURN = 1024  # steps in a full turn. Angles are integers; 256 is a right angle
 
 # 20 bits: no entry lies within 1e-9 of a rounding boundary, and C libraries err by less than 1e-15.
 SINES: tuple[float, ...] = tuple(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 
@@ -50,13 +51,8 @@ def star(x: float, y: float, outer: float, inner: float, rays: int) -> Floats:
 def smooth(*points: Point, steps: int = 5) -> Floats:
     """Return the closed curve through these points, with `steps` corners between neighbors."""
     ring = (points[-1], *points, *points[:2])
-    return polygon(
-        *(
-            corner
-            for i in range(len(points))
-            for corner in _between(ring[i], ring[i + 1], ring[i + 2], ring[i + 3], steps)
-        )
-    )
+    arcs = (_between(ring[i : i + 4], steps) for i in range(len(points)))
+    return polygon(*chain.from_iterable(arcs))
 
 
 @lru_cache(maxsize=4096)
@@ -78,16 +74,13 @@ def stroke(*points: Point, start: float, end: float) -> Floats:
 def curve(*points: Point, start: float, end: float, steps: int = 4) -> Floats:
     """Return a stroke along the open smooth curve through the points."""
     padded = (points[0], *points, points[-1])
-    path = [
-        corner
-        for i in range(len(points) - 1)
-        for corner in _between(padded[i], padded[i + 1], padded[i + 2], padded[i + 3], steps)
-    ]
-    return stroke(*path, points[-1], start=start, end=end)
+    arcs = (_between(padded[i : i + 4], steps) for i in range(len(points) - 1))
+    return stroke(*chain.from_iterable(arcs), points[-1], start=start, end=end)
 
 
-def _between(a: Point, b: Point, c: Point, d: Point, steps: int) -> list[Point]:
-    """Return points of the Catmull-Rom curve from b (included) to c (excluded)."""
+def _between(corners: tuple[Point, ...], steps: int) -> list[Point]:
+    """Return points of the Catmull-Rom curve from the second (included) to the third (excluded) of four corners."""
+    a, b, c, d = corners
     points = []
     for step in range(steps):
         t = step / steps
@@ -129,11 +122,7 @@ def pierced(outline: Floats, *holes: Floats) -> Floats:
     """
     parts = [outline, outline[:1]]
     for hole in holes:
-        backwards = hole[::-1] if _clockwise(hole) == _clockwise(outline) else hole
+        same = runs_clockwise(np.concatenate([outline, hole]) * 1024, [len(outline), len(hole)])
+        backwards = hole[::-1] if same[0] == same[1] else hole
         parts += [backwards, backwards[:1], outline[:1]]
     return np.concatenate(parts)
-
-
-def _clockwise(outline: Floats) -> bool:
-    following = np.roll(np.arange(len(outline)), -1)
-    return bool(runs_clockwise(outline * 1024, np.array([0]), following)[0])

@@ -17,15 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 Shades = npt.NDArray[np.int16]
 Color = tuple[int, int, int]
 
-LINES = 4
-"""Scan lines per pixel row."""
-CELL = 256
-"""Steps per pixel along a scan line."""
-FULL = 128
-"""Coverage of a fully covered pixel. 255 * FULL fits 16 bits, which makes painting fast."""
+LINES = 4  # scan lines per pixel row
+CELL = 256  # steps per pixel along a scan line
+FULL = 128  # coverage of a fully covered pixel. 255 * FULL fits 16 bits, which makes painting fast
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +41,12 @@ def masks(points: Floats, lengths: Sequence[int], width: int, height: int) -> li
     Args:
         points: (N, 2) x and y in pixels, polygon by polygon.
         lengths: number of points of each polygon, at least three.
-        width: of the canvas.
-        height: of the canvas.
+        width: width of the canvas.
+        height: height of the canvas.
     """
-    count = len(lengths)
-    sizes = np.asarray(lengths)
-    ends = np.cumsum(sizes)
-    starts = ends - sizes
+    starts, following = rings(lengths)
     x = points[:, 0] * CELL
     y = points[:, 1] * LINES - 0.5  # scan line k lies at y = k
-    following = np.arange(1, len(points) + 1)
-    following[ends - 1] = starts
 
     # Rows and columns of each polygon, on the canvas.
     top = np.clip(np.floor(np.minimum.reduceat(y, starts) / LINES), 0, height).astype(np.int64)
@@ -72,7 +65,7 @@ def masks(points: Floats, lengths: Sequence[int], width: int, height: int) -> li
     lower = np.where(down, y[following], y)
     at_upper = np.where(down, x, x[following])
     at_lower = np.where(down, x[following], x)
-    polygon = np.repeat(np.arange(count), sizes)
+    polygon = np.repeat(np.arange(len(lengths)), lengths)
     first = np.maximum(np.ceil(upper), top[polygon] * LINES)
     last = np.minimum(np.ceil(lower), (top + rows)[polygon] * LINES)
     crossings = np.maximum(last - first, 0).astype(np.int64)
@@ -87,7 +80,7 @@ def masks(points: Floats, lengths: Sequence[int], width: int, height: int) -> li
     share = cut & (CELL - 1)
     cell = base[owner] + (line // LINES - top[owner]) * stride[owner] + cut // CELL
 
-    sign = np.where(down == runs_clockwise(points, starts, following)[polygon], -1, 1)[edge]
+    sign = np.where(down == runs_clockwise(points, lengths)[polygon], -1, 1)[edge]
 
     # Integers in doubles are exact in any order of addition.
     total = int(area.sum())
@@ -98,28 +91,27 @@ def masks(points: Floats, lengths: Sequence[int], width: int, height: int) -> li
     shares = (covered.astype(np.int16) * 2 + CELL * LINES // FULL) // (2 * CELL * LINES // FULL)
     return [
         Mask(t, le, shares[b : b + r * s].reshape(r, s)[:, :c])
-        for t, le, b, r, s, c in zip(
-            top.tolist(),
-            left.tolist(),
-            base.tolist(),
-            rows.tolist(),
-            stride.tolist(),
-            columns.tolist(),
-            strict=True,
-        )
+        for t, le, b, r, s, c in np.stack([top, left, base, rows, stride, columns], axis=1).tolist()
     ]
 
 
-def runs_clockwise(
-    points: Floats, starts: npt.NDArray[np.int64], following: npt.NDArray[np.int64]
-) -> npt.NDArray[np.bool_]:
+def rings(lengths: Sequence[int]) -> tuple[Integers, Integers]:
+    """Return the first point of each closed polygon, and the next point of each point."""
+    ends: Integers = np.cumsum(lengths)
+    starts: Integers = ends - np.asarray(lengths)
+    following = np.arange(1, ends[-1] + 1)
+    following[ends - 1] = starts
+    return starts, following
+
+
+def runs_clockwise(points: Floats, lengths: Sequence[int]) -> npt.NDArray[np.bool_]:
     """Return whether each polygon runs clockwise on the screen, by the sign of its area.
 
     Args:
-        points: (N, 2) x and y in pixels.
-        starts: first point of each polygon.
-        following: (N,) the next point of each point.
+        points: (N, 2) x and y in pixels, polygon by polygon.
+        lengths: number of points of each polygon.
     """
+    starts, following = rings(lengths)
     x, y = np.rint(points * 64).astype(np.int64).T  # integers, so the sum is exact
     return np.add.reduceat(x * y[following] - x[following] * y, starts) >= 0
 
@@ -132,10 +124,8 @@ def within(mask: Mask, limit: Mask) -> Mask:
     if bottom <= top or right <= left:
         return Mask(top, left, np.zeros((0, 0), np.int16))
     mine = mask.shares[top - mask.top : bottom - mask.top, left - mask.left : right - mask.left]
-    other = limit.shares[
-        top - limit.top : bottom - limit.top, left - limit.left : right - limit.left
-    ]
-    return Mask(top, left, mine * other // FULL)
+    y, x = slice(top - limit.top, bottom - limit.top), slice(left - limit.left, right - limit.left)
+    return Mask(top, left, mine * limit.shares[y, x] // FULL)
 
 
 def paint(canvas: Shades, mask: Mask, color: Color, opacity: int = FULL) -> None:

@@ -6,28 +6,20 @@ It is the same for all meta-categories, so a background says nothing about the s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from fdrd.field_guide.chance import TURN, Chance, cosine, sine
 from fdrd.field_guide.outline import at, ellipse, stroke
-from fdrd.field_guide.palette import jittered, shade
 from fdrd.field_guide.raster import Color, Shades
-from fdrd.field_guide.sketch import Shadow, Sketch
+from fdrd.field_guide.sketch import Shadow, Sketch, jittered, shade
 
-SHADOWS: Mapping[str, tuple[int, int, int]] = {
-    "day": (4, 5, 52),
-    "evening": (9, 4, 60),
-    "dusk": (2, 3, 40),
-}
+SHADOWS = {"day": (4, 5, 52), "evening": (9, 4, 60), "dusk": (2, 3, 40)}
 """Offset to the right and down in a frame of 128 pixels, and opacity, by light."""
 
-TINTS: Mapping[str, Color] = {
-    "day": (262, 260, 254),
-    "evening": (274, 240, 192),
-    "dusk": (188, 204, 246),
-}
+TINTS = {"day": (262, 260, 254), "evening": (274, 240, 192), "dusk": (188, 204, 246)}
 """Factor of each channel in 1/256, by light."""
 
 
@@ -74,17 +66,9 @@ def _slate(sketch: Sketch, chance: Chance) -> Color:
     base = jittered((126, 132, 142), chance, 18)
     for _ in range(9):
         x, y = chance.between(-1.2, 1.0), chance.between(-1.1, 1.1)
-        width, height, skew = (
-            chance.between(0.4, 1.1),
-            chance.between(0.2, 0.5),
-            chance.between(-0.2, 0.2),
-        )
-        facet = _plain(
-            (x, y),
-            (x + width, y + skew),
-            (x + width - 0.1, y + skew + height),
-            (x + 0.1, y + height),
-        )
+        width, height = chance.between(0.4, 1.1), chance.between(0.2, 0.5)
+        right, lower = (x + width, y + chance.between(-0.2, 0.2)), (x + 0.1, y + height)
+        facet = _plain((x, y), right, (x + width - 0.1, right[1] + height), lower)
         sketch.fill(facet, shade(base, 86 + chance.below(32)))
     for _ in range(4):
         x, y = chance.between(-1, 1), chance.between(-1, 1)
@@ -115,16 +99,14 @@ def _paving(sketch: Sketch, chance: Chance) -> Color:
         for column in range(-1, 5):
             x = -1 + slab * column - offset + slab * (row % 2) / 2
             y = -1 + slab * row - offset / 2
-            gap = 0.025
-            stone = _plain(
-                (x + gap, y + gap), (x + slab - gap, y + gap),
-                (x + slab - gap, y + slab - gap), (x + gap, y + slab - gap),
-            )  # fmt: skip
+            left, right, top, bottom = x + 0.025, x + slab - 0.025, y + 0.025, y + slab - 0.025
+            stone = _plain((left, top), (right, top), (right, bottom), (left, bottom))
             sketch.fill(stone, shade(base, 88 + chance.below(24)))
     return shade(base, 62)
 
 
-def _planks(sketch: Sketch, chance: Chance, base: Color) -> Color:
+def _planks(sketch: Sketch, chance: Chance, wood: Color, variation: int) -> Color:
+    base = jittered(wood, chance, variation)
     width = chance.between(0.34, 0.6)
     across = chance.happens(0.5)
 
@@ -135,30 +117,15 @@ def _planks(sketch: Sketch, chance: Chance, base: Color) -> Color:
     for i in range(-1, 7):
         y = start + width * i
         tone = shade(base, 84 + chance.below(30))
-        sketch.fill(
-            lay((-1.2, y), (1.2, y), (1.2, y + width - 0.03), (-1.2, y + width - 0.03)), tone
-        )
+        edge = y + width - 0.03
+        sketch.fill(lay((-1.2, y), (1.2, y), (1.2, edge), (-1.2, edge)), tone)
         for _ in range(3):
             x, v = chance.between(-1.2, 0.8), y + chance.between(0.05, 0.95) * width
             length = chance.between(0.3, 1.2)
-            sketch.fill(
-                lay(
-                    (x, v),
-                    (x + length / 2, v - 0.015),
-                    (x + length, v),
-                    (x + length / 2, v + 0.015),
-                ),
-                shade(tone, 78),
-            )
+            middle = x + length / 2
+            crack = lay((x, v), (middle, v - 0.015), (x + length, v), (middle, v + 0.015))
+            sketch.fill(crack, shade(tone, 78))
     return shade(base, 46)
-
-
-def _boards(sketch: Sketch, chance: Chance) -> Color:
-    return _planks(sketch, chance, jittered((178, 130, 82), chance, 18))
-
-
-def _weathered(sketch: Sketch, chance: Chance) -> Color:
-    return _planks(sketch, chance, jittered((168, 156, 138), chance, 14))
 
 
 def _logs(sketch: Sketch, chance: Chance) -> Color:
@@ -179,14 +146,17 @@ def _logs(sketch: Sketch, chance: Chance) -> Color:
 
 
 GROUNDS: Mapping[str, Callable[[Sketch, Chance], Color]] = {
-    "lawn": _lawn, "meadow": _meadow, "moss": _moss, "slate": _slate, "pebbles": _pebbles,
-    "paving": _paving, "boards": _boards, "weathered": _weathered, "logs": _logs,
-}  # fmt: skip
-
-
-def ground(sketch: Sketch, name: str, chance: Chance) -> Color:
-    """Draw a ground over the square from -1 to 1, and return its base color."""
-    return GROUNDS[name](sketch, chance)
+    "lawn": _lawn,
+    "meadow": _meadow,
+    "moss": _moss,
+    "slate": _slate,
+    "pebbles": _pebbles,
+    "paving": _paving,
+    "boards": partial(_planks, wood=(178, 130, 82), variation=18),
+    "weathered": partial(_planks, wood=(168, 156, 138), variation=14),
+    "logs": _logs,
+}
+"""Draw a ground over the square from -1 to 1, and return its base color."""
 
 
 def cover(sketch: Sketch, name: str, chance: Chance) -> None:
@@ -196,23 +166,16 @@ def cover(sketch: Sketch, name: str, chance: Chance) -> None:
         for _ in range(7):
             x, height = chance.between(-1.0, 1.0), chance.between(0.3, 0.75)
             tilt = chance.between(-0.3, 0.3)
-            sketch.body(
-                _plain(
-                    (x - 0.05, 1.1),
-                    (x - 0.02 + tilt / 2, 1.05 - height * 0.6),
-                    (x + tilt, 1.05 - height),
-                    (x + 0.05, 1.1),
-                ),
-                shade(base, 80 + chance.below(40)),
-            )
+            bend, tip = (x - 0.02 + tilt / 2, 1.05 - height * 0.6), (x + tilt, 1.05 - height)
+            blade = _plain((x - 0.05, 1.1), bend, tip, (x + 0.05, 1.1))
+            sketch.body(blade, shade(base, 80 + chance.below(40)))
     elif name == "twig":
         side = chance.pick((-1, 1))
         bark = jittered((104, 78, 54), chance, 14)
         y = chance.between(-1.0, -0.4)
         end = (side * chance.between(0.3, 0.6), y + chance.between(-0.2, 0.2))
-        sketch.body(
-            stroke((side * 1.1, y), (side * 0.8, y + 0.06), end, start=0.07, end=0.03), bark
-        )
+        branch = stroke((side * 1.1, y), (side * 0.8, y + 0.06), end, start=0.07, end=0.03)
+        sketch.body(branch, bark)
         for along, up in ((0.9, -0.16), (0.72, 0.18), (0.55, -0.12)):
             leaf = ellipse(0, 0, 0.15, 0.07, side * (90 if up < 0 else -90))
             sketch.body(at(leaf, side * along, y + up), jittered((110, 150, 66), chance, 24))
@@ -244,10 +207,7 @@ def _dapple(height: int, width: int, chance: Chance) -> npt.NDArray[np.int64]:
     """
     knots = 9
     grid = chance.bytes(knots * knots).reshape(knots, knots).astype(np.int64) * 49 // 256 - 24
-    y, x = (
-        np.arange(height) * 256 * (knots - 1) // height,
-        np.arange(width) * 256 * (knots - 1) // width,
-    )
+    y, x = (np.arange(side) * 256 * (knots - 1) // side for side in (height, width))
     row, column, dy, dx = y >> 8, x >> 8, (y & 255)[:, None], x & 255
     bands: npt.NDArray[np.int64] = grid[row] * (256 - dy) + grid[row + 1] * dy
     patches: npt.NDArray[np.int64] = bands[:, column] * (256 - dx) + bands[:, column + 1] * dx

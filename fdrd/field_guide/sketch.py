@@ -1,4 +1,4 @@
-"""Sketches: filled shapes from back to front, before they are placed on a canvas."""
+"""Sketches: filled shapes from back to front, before they are placed on a canvas; and the colors that captions name."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import accumulate
 
 import numpy as np
 
-from fdrd.field_guide.chance import cosine, sine
-from fdrd.field_guide.outline import mirrored
+from fdrd.field_guide.chance import Chance, cosine, sine
+from fdrd.field_guide.outline import ellipse, mirrored
 from fdrd.field_guide.raster import (
     FULL,
     Color,
@@ -18,6 +18,7 @@ from fdrd.field_guide.raster import (
     Shades,
     masks,
     paint,
+    rings,
     runs_clockwise,
     within,
 )
@@ -50,6 +51,11 @@ class Sketch:
         """Add a shape without a contour, and return its number for `inside`."""
         self.shapes.append(Shape(outline, color, opacity, inside))
         return len(self.shapes) - 1
+
+    def fill_all(self, outlines: Sequence[Floats], color: Color, *, inside: int) -> None:
+        """Add shapes of one color without a contour."""
+        for outline in outlines:
+            self.fill(outline, color, inside=inside)
 
     def body(self, outline: Floats, color: Color) -> int:
         """Add a shape of the silhouette with a contour, and return its number for `inside`."""
@@ -100,9 +106,7 @@ def placed(sketch: Sketch, placements: Sequence[Placement]) -> list[Shape]:
         outlines = np.stack([x, y], axis=1)
         for shape, start, end in zip(sketch.shapes, cuts, cuts[1:], strict=False):
             inside = None if shape.inside is None else shape.inside + offset
-            shapes.append(
-                Shape(outlines[start:end], shape.color, shape.opacity, inside, shape.inked)
-            )
+            shapes.append(replace(shape, outline=outlines[start:end], inside=inside))
     return shapes
 
 
@@ -120,21 +124,20 @@ def render(canvas: Shades, shapes: Sequence[Shape], *, contour: float, shadow: S
     _, height, width = canvas.shape
     points = np.concatenate([shape.outline for shape in shapes])
     lengths = [len(shape.outline) for shape in shapes]
-    inked = [number for number, shape in enumerate(shapes) if shape.inked]
-    rims = _grown([shapes[number].outline for number in inked], contour)
-    everything = masks(
-        np.concatenate([points, rims]), lengths + [lengths[i] for i in inked], width, height
-    )
+    inked = [index for index, shape in enumerate(shapes) if shape.inked]
+    rims = _grown([shapes[index].outline for index in inked], contour)
+    points, lengths = np.concatenate([points, rims]), lengths + [lengths[i] for i in inked]
+    everything = masks(points, lengths, width, height)
     flat, rim = everything[: len(shapes)], dict(zip(inked, everything[len(shapes) :], strict=True))
     if shadow.opacity:
         _cast(canvas, list(rim.values()), shadow)
-    for number, shape in enumerate(shapes):
-        mask = flat[number]
+    for index, shape in enumerate(shapes):
+        mask = flat[index]
         if shape.inside is not None:
             mask = within(mask, flat[shape.inside])
-        if number in rim:
+        if index in rim:
             r, g, b = shape.color
-            paint(canvas, rim[number], (r * 2 // 5, g * 2 // 5, b * 2 // 5))
+            paint(canvas, rim[index], (r * 2 // 5, g * 2 // 5, b * 2 // 5))
         if mask.shares.size:
             paint(canvas, mask, shape.color, shape.opacity)
 
@@ -168,16 +171,78 @@ def _grown(outlines: Sequence[Floats], by: float) -> Floats:
     """Move the points of all outlines outward by this many pixels."""
     if not outlines:
         return np.zeros((0, 2))
-    sizes = np.array([len(outline) for outline in outlines])
-    points = np.concatenate(outlines)
-    ends = np.cumsum(sizes)
-    starts = ends - sizes
-    following = np.arange(1, len(points) + 1)
-    following[ends - 1] = starts
-    before = np.arange(-1, len(points) - 1)
-    before[starts] = ends - 1
-    side = np.where(runs_clockwise(points, starts, following), by, -by).repeat(sizes)
+    lengths, points = [len(outline) for outline in outlines], np.concatenate(outlines)
+    _, following = rings(lengths)
+    before = np.argsort(following)
+    side = np.where(runs_clockwise(points, lengths), by, -by).repeat(lengths)
     dx = points[following, 0] - points[before, 0]
     dy = points[following, 1] - points[before, 1]
     length = np.maximum(np.sqrt(dx * dx + dy * dy), 1e-6)
     return np.stack([points[:, 0] + dy / length * side, points[:, 1] - dx / length * side], axis=1)
+
+
+def dewdrop(sketch: Sketch, x: float, y: float) -> None:
+    """Draw a drop of water with a highlight around (x, y)."""
+    sketch.body(ellipse(x, y, 0.1, 0.1), (206, 230, 246))
+    sketch.fill(ellipse(x - 0.035, y - 0.04, 0.036, 0.036, 0, 8), (255, 255, 255))
+
+
+COLORS: dict[str, Color] = {
+    "red": (203, 48, 44),
+    "orange": (238, 132, 36),
+    "yellow": (243, 205, 56),
+    "green": (72, 150, 66),
+    "teal": (36, 150, 150),
+    "blue": (52, 98, 190),
+    "purple": (124, 68, 164),
+    "pink": (236, 138, 174),
+    "brown": (122, 78, 46),
+    "grey": (134, 138, 144),
+    "black": (40, 40, 46),
+    "white": (244, 242, 236),
+}
+
+MAIN = "red orange yellow green teal blue purple pink brown grey"
+"""Colors of a whole subject; black and white are reserved for markings."""
+
+
+def shade(color: Color, percent: int) -> Color:
+    """Scale the brightness of a color; above 100 percent it moves toward white.
+
+    >>> shade((100, 50, 0), 50), shade((100, 50, 0), 150)
+    ((50, 25, 0), (177, 152, 127))
+    """
+    r, g, b = color
+    if percent <= 100:
+        return r * percent // 100, g * percent // 100, b * percent // 100
+    more = percent - 100
+    return r + (255 - r) * more // 100, g + (255 - g) * more // 100, b + (255 - b) * more // 100
+
+
+def jittered(color: Color, chance: Chance, amount: int = 12) -> Color:
+    """Vary each channel a little, so that individuals differ."""
+    shifted = (channel + chance.below(2 * amount + 1) - amount for channel in color)
+    r, g, b = (min(max(channel, 0), 255) for channel in shifted)
+    return r, g, b
+
+
+LOOKALIKES: dict[str, tuple[str, ...]] = {
+    "red": ("red", "orange", "brown", "pink"),
+    "yellow": ("yellow", "orange"),
+    "green": ("green", "teal"),
+    "blue": ("blue", "teal", "purple"),
+    "brown": ("brown",),
+    "black": ("black",),
+    "white": ("white",),
+}
+
+
+def stands_out(mark: str, coat: str) -> bool:
+    """Return whether a mark of one color is clearly visible on a coat of the other.
+
+    Values that are not colors (`none`, `same`) always pass.
+
+    >>> stands_out("red", "orange"), stands_out("black", "orange"), stands_out("none", "red")
+    (False, True, True)
+    """
+    return coat not in LOOKALIKES.get(mark, ())

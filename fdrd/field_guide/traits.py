@@ -11,14 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fdrd.field_guide.chance import Chance
-from fdrd.field_guide.palette import COLORS, jittered
 from fdrd.field_guide.raster import Color
-from fdrd.field_guide.sketch import Sketch
-
-AttributeType = Literal[
-    "color", "pattern", "material", "size", "shape", "count", "part", "pose", "place", "light",
-    "viewpoint",
-]  # fmt: skip
+from fdrd.field_guide.sketch import COLORS, Sketch, jittered
 
 Level = Literal["genus", "species", "individual", "image"]
 """What shares a value: all species of a genus, one species, one individual, or one image."""
@@ -50,7 +44,7 @@ class Trait:
     """
 
     name: str
-    type: AttributeType
+    type: str
     level: Level
     values: tuple[Value, ...]
     slot: Slot = "with"
@@ -102,46 +96,51 @@ class MetaCategory:
         return tuple(trait for trait in self.traits if trait.level in levels)
 
 
-def one_of(**values: str | tuple[str, ...]) -> tuple[Value, ...]:
-    """Return values from their keys and words.
+def one_of(**values: str) -> tuple[Value, ...]:
+    """Return values from their keys and their words, which have " / " between them.
 
-    >>> [value.words for value in one_of(none=(), forked="a [forked] tail")]
-    [(), ('a [forked] tail',)]
+    >>> [value.words for value in one_of(none="", forked="a [forked] tail / a [split] tail")]
+    [(), ('a [forked] tail', 'a [split] tail')]
+    """
+    return tuple(Value(key, tuple(filter(None, text.split(" / ")))) for key, text in values.items())
+
+
+def colors(names: str, *words: str) -> tuple[Value, ...]:
+    """Return color values; `{}` in the words stands for the name, and `none` and `same` have no words.
+
+    >>> [value.words for value in colors("none red black", "a [{}] cap")]
+    [(), ('a [red] cap',), ('a [black] cap',)]
     """
     return tuple(
-        Value(key, (words,) if isinstance(words, str) else words) for key, words in values.items()
+        Value(name, () if name in ("none", "same") else tuple(word.format(name) for word in words))
+        for name in names.split()
     )
 
 
-def colors(names: tuple[str, ...], *words: str) -> tuple[Value, ...]:
-    """Return color values; `{}` in the words stands for the name.
-
-    >>> [value.words for value in colors(("red", "black"), "a [{}] cap")]
-    [('a [red] cap',), ('a [black] cap',)]
-    """
-    return tuple(Value(name, tuple(word.format(name) for word in words)) for name in names)
+def _viewpoint(*values: Value) -> Trait:
+    return Trait("viewpoint", "viewpoint", "image", values, slot="doing", legible=0)
 
 
-SIDEWAYS = Trait(
-    "viewpoint", "viewpoint", "image",
-    (
-        Value("right", ("[facing right]", "[turned to the right]")),
-        Value("left", ("[facing left]", "[turned to the left]"), mirror=True),
-    ),
-    slot="doing", legible=0,
-)  # fmt: skip
+SIDEWAYS = _viewpoint(
+    Value("right", ("[facing right]", "[turned to the right]")),
+    Value("left", ("[facing left]", "[turned to the left]"), mirror=True),
+)
 """For subjects drawn from the side, facing right; the view may be mirrored."""
 
 
-def pointing(what: str) -> Trait:
-    """Return the viewpoint of a subject drawn from above, front up. `what` points, e.g., `its head`."""
-    what = f"with {what}"
-    return Trait(
-        "viewpoint", "viewpoint", "image",
-        (
-            Value("up", (f"{what} [pointing up]", f"{what} [towards the top]")),
-            Value("right", (f"{what} [pointing right]", f"{what} [to the right]"), turn=256),
-            Value("left", (f"{what} [pointing left]", f"{what} [to the left]"), turn=-256),
-        ),
-        slot="doing", legible=0,
-    )  # fmt: skip
+def pointing(part: str) -> Trait:
+    """Return the viewpoint of a subject drawn from above, front up. A part points, e.g., `its head`."""
+    return _viewpoint(
+        Value("up", (f"with {part} [pointing up]", f"with {part} [towards the top]")),
+        Value("right", (f"with {part} [pointing right]", f"with {part} [to the right]"), turn=256),
+        Value("left", (f"with {part} [pointing left]", f"with {part} [to the left]"), turn=-256),
+    )
+
+
+def leaning(turn: int) -> Trait:
+    """Return the viewpoint of a plant that grows upward or leans by `turn` steps of `TURN`."""
+    return _viewpoint(
+        Value("up", ("[standing straight]", "[growing upright]")),
+        Value("right", ("[leaning to the right]", "[tilted right]"), turn=turn),
+        Value("left", ("[leaning to the left]", "[tilted left]"), turn=-turn),
+    )

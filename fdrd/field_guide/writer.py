@@ -14,19 +14,16 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from fdrd.engines import available_cores
-from fdrd.engines.local import LocalEngine
+from fdrd.engines import LocalEngine, available_cores
 from fdrd.errors import FdrdError
 from fdrd.field_guide.flaws import Pair, planted
-from fdrd.field_guide.plate import EXTENSION, Plate, draw
-from fdrd.field_guide.sighting import IMAGES_OF_ONE
-from fdrd.field_guide.taxonomy import Pool, categories
+from fdrd.field_guide.plate import Plate, draw
+from fdrd.field_guide.taxonomy import IMAGES_OF_ONE, Pool, categories
 from fdrd.files.atomic import name_in_errors, sole_writer
 from fdrd.progress import Progress, silent
 from fdrd.record import Split
 
-EDITION = 2
-"""Increase with every change after which the same call draws something else."""
+EDITION = 2  # increase with every change after which the same call draws something else
 
 LICENSE = "CC0-1.0"
 ORDER = ".field_guide.json"
@@ -51,6 +48,17 @@ class Order:
     def images_of(self, position: int) -> int:
         """Return the number of images of a category: an even share, one more for the first ones."""
         return self.pairs // self.categories + (position < self.pairs % self.categories)
+
+    def check(self) -> None:
+        """Raise `FdrdError` if nothing can be drawn from the arguments."""
+        if not MIN_SIZE <= self.size <= MAX_SIZE:
+            raise FdrdError(f"size must be {MIN_SIZE} to {MAX_SIZE} pixels, got {self.size}")
+        categories(self.categories, self.pool, self.first)
+        if self.pairs < 4 * self.categories:
+            raise FdrdError(
+                f"{self.categories} categories need at least {4 * self.categories} pairs, so that each "
+                f"has training and test images; got {self.pairs}"
+            )
 
 
 def sample(
@@ -89,7 +97,7 @@ def sample(
         FdrdError: the arguments are invalid, `out` holds something else, or another process is writing it.
     """
     order = Order(categories, pairs, seed, size, pool, first, flawed)
-    _check(order)
+    order.check()
     if _holds(Path(out), order):  # before the lock, which is written next to the folder
         return False
     with sole_writer(Path(out)) as real, name_in_errors(Path(out)):
@@ -136,8 +144,8 @@ def splits(images: int) -> list[Split]:
     individuals = -(-images // IMAGES_OF_ONE)
     test = max(individuals // 5, min(10 // IMAGES_OF_ONE, individuals // 2))
     validation = max(individuals // 10, 1) if individuals > 2 else 0
-    parts: tuple[tuple[Split, int], ...] = (("test", test), ("validation", validation))
-    names: list[Split] = [name for name, count in parts for _ in range(count)]
+    names: list[Split] = ["test"] * test
+    names += ["validation"] * validation
     names += ["train"] * (individuals - len(names))
     return [names[image // IMAGES_OF_ONE] for image in range(images)]
 
@@ -146,7 +154,7 @@ def metadata(plate: Plate, split: Split) -> dict[str, Any]:
     """Return the line of `metadata.jsonl` for a plate."""
     category = plate.sighting.category
     return {
-        "file_name": f"{split}/{category.name}/{plate.sighting.image + 1:04d}.{EXTENSION}",
+        "file_name": f"{split}/{category.name}/{plate.sighting.image + 1:04d}.jpg",
         "caption": plate.caption,
         "category": category.name,
         "meta_category": category.kind.name,
@@ -157,38 +165,26 @@ def metadata(plate: Plate, split: Split) -> dict[str, Any]:
     }
 
 
-def _check(order: Order) -> None:
-    if not MIN_SIZE <= order.size <= MAX_SIZE:
-        raise FdrdError(f"size must be {MIN_SIZE} to {MAX_SIZE} pixels, got {order.size}")
-    categories(order.categories, order.pool, order.first)
-    if order.pairs < 4 * order.categories:
-        raise FdrdError(
-            f"{order.categories} categories need at least {4 * order.categories} pairs, so that each "
-            f"has training and test images; got {order.pairs}"
-        )
-
-
 def _holds(out: Path, order: Order) -> bool:
     """Return whether the folder already holds what the order asks for."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
-    if _order_in(out) == asdict(order):
+    if _drawn_from(out, order):
         return True
     raise FdrdError(f"{out} exists and holds something else; remove it or choose another folder")
 
 
-def _order_in(folder: Path) -> dict[str, Any] | None:
+def _drawn_from(folder: Path, order: Order) -> bool:
     try:
-        found: dict[str, Any] = json.loads((folder / ORDER).read_text(encoding="utf-8"))
-        return found
+        return bool(json.loads((folder / ORDER).read_text(encoding="utf-8")) == asdict(order))
     except (OSError, ValueError):
-        return None
+        return False
 
 
 def _prepare(draft: Path, order: Order) -> set[int]:
     """Create the draft folder, and return the category positions that an earlier run finished."""
     parts = _part(draft, 0).parent
-    if _order_in(draft) != asdict(order) or not parts.is_dir():
+    if not _drawn_from(draft, order) or not parts.is_dir():
         shutil.rmtree(draft, ignore_errors=True)
         parts.mkdir(parents=True)
         (draft / ORDER).write_text(json.dumps(asdict(order)) + "\n", encoding="utf-8")

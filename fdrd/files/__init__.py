@@ -1,4 +1,1 @@
-"""Files: atomic writes, safe opening inside a root, cache locations, long lists of structs.
-
-Ground floor: imports `errors` only. Every room uses it.
-"""
+"""Files: atomic writes, safe paths, long lists of structs. Ground floor: imports `errors` and `columns` only."""

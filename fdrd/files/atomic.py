@@ -43,6 +43,20 @@ def name_in_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Raise an error of the disk in the block as an `FdrdError` with the remedy; `path` is named if it names none."""
+    try:
+        yield
+    except OSError as error:
+        remedy = remedy_of(error, "`out`") or ("check the disk" if error.filename else "")
+        if not remedy:
+            raise
+        raise FdrdError(
+            f"{error.filename or path}: {error.strerror}; {remedy}, then run the command again"
+        ) from error
+
+
+@contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that is renamed to `path` when the block ends, and removed if the block raises.
 
@@ -74,13 +88,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[Path]:
-    """Lock a folder for writing until the block ends; yield its path with links resolved.
-
-    The lock is a hidden file next to the folder. It is removed at the end, or by the next writer after a kill.
-
-    Raises:
-        FdrdError: another process has the lock.
-    """
+    """Lock a folder, by a hidden file next to it, or raise `FdrdError`; yield its path with links resolved."""
     from filelock import FileLock, Timeout
 
     real = Path(os.path.realpath(folder))  # one lock for all names of a folder
@@ -105,10 +113,8 @@ def sole_writer(folder: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Create a folder that is renamed to `path` when the block ends, and removed if the block raises.
 
-    A kill can leave a hidden partial folder, which the next call removes.
-
-    Raises:
-        FdrdError: `path` is a file or a folder with contents, or another process is writing it.
+    A kill can leave a hidden partial folder, which the next call removes. Raise `FdrdError` if `path` is a file or a
+    folder with contents, or another process is writing it.
     """
     check_empty(path)  # before the lock, which creates the parent folders
     with sole_writer(path) as real:

@@ -24,8 +24,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 S = TypeVar("S", bound=msgspec.Struct)
 Indices = npt.NDArray[np.signedinteger[Any]]
 
-BATCH = 1024
-"""Rows of a record batch; the last one of a file may have fewer."""
+BATCH = 1024  # rows of a record batch; the last one of a file may have fewer
 _TAKEN = 64 * BATCH  # rows selected together: each selection looks at all batches of the file
 
 
@@ -39,7 +38,6 @@ class StructTable(Sequence[T], Generic[T]):
     stop: int
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return self.stop - self.start
 
     @overload
@@ -47,12 +45,8 @@ class StructTable(Sequence[T], Generic[T]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[T]: ...
     def __getitem__(self, index: int | slice) -> T | Sequence[T]:
-        """Return one struct, a table of neighboring ones, or a list of every n-th one."""
         if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            if step != 1:
-                return list(islice(self, start, stop, step))
-            return self.part(start, max(start, stop))
+            return list(islice(self, *index.indices(len(self))))
         if not 0 <= index < len(self):
             raise IndexError(index)
         (found,) = self.part(index, index + 1)
@@ -63,13 +57,15 @@ class StructTable(Sequence[T], Generic[T]):
         return StructTable(self.path, self.row_type, self.start + start, self.start + stop)
 
     def __iter__(self) -> Iterator[T]:
-        """Yield the structs."""
         for batch in self.batches():
             yield from self._structs(batch)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in record batches."""
-        batches = _open(self.path)
+        """Yield the rows in record batches; without rows an empty one, which has the columns, too."""
+        if not len(self):
+            yield pa.RecordBatch.from_pylist([], struct_schema(self.row_type))
+        status = _check_visible(self.path)
+        batches = _batches(self.path, (status.st_ino, status.st_mtime_ns))
         for index in range(self.start // BATCH, -(-self.stop // BATCH)):
             first = index * BATCH
             start, stop = max(self.start - first, 0), min(self.stop - first, BATCH)
@@ -110,29 +106,25 @@ class StructWriter(Generic[T]):
         self._path = path.absolute()
         self._type = type
         self._schema = struct_schema(type)
-        self._dicts = _dicts(type)
         self._lines: list[bytes] = []
         self._written = 0
         self._file = path.open("wb")
         self._writer = pa.ipc.new_file(self._file, self._schema)
 
     def __enter__(self) -> Self:
-        """Return the writer."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove the file."""
         _batches.cache_clear()
         self._file.close()
         self._path.unlink(missing_ok=True)
 
     def __len__(self) -> int:
-        """Return the number of structs so far."""
         return self._written + len(self._lines)
 
     def append(self, value: T) -> None:
         """Add a struct."""
-        for name in self._dicts:
+        for name in _dicts(self._type):
             text = msgspec.json.encode(getattr(value, name)).decode()
             value = replace(value, **{name: text})
         self._lines.append(msgspec.json.encode(value))
@@ -141,16 +133,16 @@ class StructWriter(Generic[T]):
 
     def finish(self) -> StructTable[T]:
         """Write what is waiting, and return all structs."""
-        if self._lines:
-            self._write()
+        self._write()
         self._writer.close()
         self._file.close()
         return StructTable(str(self._path), self._type, 0, self._written)
 
     def _write(self) -> None:
-        self._writer.write_table(parse_rows(self._lines, self._schema), BATCH)
-        self._written += len(self._lines)
-        self._lines = []
+        if self._lines:
+            self._writer.write_table(parse_rows(self._lines, self._schema), BATCH)
+            self._written += len(self._lines)
+            self._lines = []
 
 
 def parse_rows(lines: Sequence[bytes], schema: pa.Schema) -> pa.Table:
@@ -170,11 +162,7 @@ def parse_rows(lines: Sequence[bytes], schema: pa.Schema) -> pa.Table:
 
 
 def read_table(path: str) -> pa.Table:
-    """Return an Arrow file as a table that is mapped into memory.
-
-    Raises:
-        FdrdError: this machine does not see the file.
-    """
+    """Return an Arrow file as a table that is mapped into memory; raise `FdrdError` if this machine does not see it."""
     _check_visible(path)
     with pa.ipc.open_file(pa.memory_map(path)) as reader:
         return reader.read_all()
@@ -198,11 +186,6 @@ def _taken(table: pa.Table, rows: Indices) -> Iterator[pa.Table]:
     """Yield these rows in this order, a bounded number at a time."""
     for start in range(0, len(rows), _TAKEN):
         yield table.take(arrow_array(rows[start : start + _TAKEN])).combine_chunks()
-
-
-def _open(path: str) -> Sequence[pa.RecordBatch]:
-    status = _check_visible(path)
-    return _batches(path, (status.st_ino, status.st_mtime_ns))
 
 
 def _check_visible(path: str) -> os.stat_result:

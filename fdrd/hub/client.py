@@ -24,15 +24,10 @@ _RESUME = "uploaded files are kept, so run the same command again to resume"
 
 
 def open_client(*, must_write: bool) -> HfApi:
-    """Return a client that uses the token of this machine.
-
-    Raises:
-        FdrdError: `must_write` is set and there is no token.
-    """
+    """Return a client that uses the token of this machine; raise `FdrdError` if it `must_write` and there is none."""
     from huggingface_hub import HfApi, get_token
 
     guard_client()
-
     if must_write and not get_token():
         raise FdrdError(
             "no Hub token found; run `hf auth login`, or set HF_TOKEN to a token with write access"
@@ -75,7 +70,8 @@ def readable_errors(repo_id: str) -> Iterator[None]:
         message = _explain(_cause(error), repo_id)
         if message is None and not isinstance(error, _UNREADABLE):
             raise
-        message = message or f"{repo_id}: the Hub's answer is not usable ({_reason(error)})"
+        reason = f"{type(error).__name__}: {first_line(error)[:300]}"
+        message = message or f"{repo_id}: the Hub's answer is not usable ({reason})"
         raise FdrdError(re.sub(r"hf_\w{6,}", "hf_***", " ".join(message.split()))) from error
 
 
@@ -98,10 +94,6 @@ def quiet_client() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if not hidden:
             enable_progress_bars()
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {first_line(error)[:300]}"
 
 
 def _explain(error: BaseException, repo_id: str) -> str | None:

@@ -38,11 +38,7 @@ class PushOptions:
 
 
 def local_file(path: str, content: Path | bytes) -> CommitOperationAdd:
-    """Return a file to publish at a path of the repository, with its size and digest.
-
-    Raises:
-        FdrdError: the file does not exist.
-    """
+    """Return a file to publish at a path of the repository, with its size and digest, if it exists."""
     from huggingface_hub import CommitOperationAdd
 
     if isinstance(content, Path) and not content.is_file():
@@ -51,7 +47,6 @@ def local_file(path: str, content: Path | bytes) -> CommitOperationAdd:
 
 
 def _matches(file: CommitOperationAdd, remote: RepoFile) -> bool:
-    """Return whether a file in the repository has the same size and digest."""
     from huggingface_hub.utils.sha import git_hash
 
     if remote.size != file.upload_info.size:
@@ -64,27 +59,20 @@ def _matches(file: CommitOperationAdd, remote: RepoFile) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Content of a repository.
-
-    Attributes:
-        card: README.md; hand edits on the Hub are merged into it.
-        generated_keys: card metadata that a push overwrites.
-        files: function that returns all other files; called once.
-        owned: pattern of paths that a push deletes when they are no longer part of the content.
-        note: note for the user before the push.
-        usage: command that uses the repository; empty for a dataset, which `load_dataset` loads.
-    """
+    """Content of a repository."""
 
     repo_id: str
     repo_type: Literal["dataset", "model"]
     title: str
-    card: str
-    generated_keys: tuple[str, ...]
-    files: Callable[[], list[CommitOperationAdd]]
+    card: str  # README.md; hand edits on the Hub are merged into it
+    generated_keys: tuple[str, ...]  # card metadata that a push overwrites
+    files: Callable[[], list[CommitOperationAdd]]  # returns all other files; called once
     description: str = ""
     owned: str | None = None
-    note: str = ""
+    """pattern of paths that a push deletes when they are no longer part of the content"""
+    note: str = ""  # note for the user before the push
     usage: str = ""
+    """command that uses the repository; empty for a dataset, which `load_dataset` loads"""
 
     @property
     def repo(self) -> dict[str, Any]:
@@ -102,29 +90,19 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class PushPlan:
-    """Changes that make a repository hold a publication, as paths.
-
-    Attributes:
-        head: commit that the plan was compared with; None if the repository does not exist yet.
-        new_branch: whether the branch must be created.
-        files: all files of the publication.
-        upload: paths that the repository lacks.
-        replace: paths with other content.
-        unchanged: paths with the same content.
-        delete: paths that an earlier push created and this one lacks.
-        foreign: other paths in the repository; they stay.
-    """
+    """Changes that make a repository hold a publication, as paths."""
 
     publication: Publication
     options: PushOptions
     head: str | None
+    """commit that the plan was compared with; None if the repository does not exist yet"""
     new_branch: bool
-    files: list[CommitOperationAdd]
-    upload: list[str]
-    replace: list[str]
+    files: list[CommitOperationAdd]  # all files of the publication
+    upload: list[str]  # paths that the repository lacks
+    replace: list[str]  # paths with other content
     unchanged: list[str]
-    delete: list[str]
-    foreign: list[str]
+    delete: list[str]  # paths that an earlier push created and this one lacks
+    foreign: list[str]  # other paths in the repository; they stay
 
     @property
     def is_done(self) -> bool:
@@ -142,11 +120,7 @@ class PushResult:
 
 
 def prepare(publication: Publication, options: PushOptions, *, dry_run: bool = False) -> PushPlan:
-    """Compare a publication with its repository; change nothing.
-
-    Raises:
-        FdrdError: the options are invalid, no token, no connection, or the repository conflicts with the options.
-    """
+    """Compare a publication with its repository and the options; change nothing."""
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", publication.repo_id):
         raise FdrdError(
             f"--repo-id {publication.repo_id!r}: include a user or organization, e.g. ORG/fdrd"
@@ -159,17 +133,12 @@ def prepare(publication: Publication, options: PushOptions, *, dry_run: bool = F
     with readable_errors(publication.repo_id), quiet_client():
         head, new_branch = _head(api, publication, options)
         remote, card = _repository(api, publication, head) if head else ({}, None)
-    merged = merge_cards(
-        publication.card, card, publication.generated_keys, f"{CARD} of {publication.repo_id}"
-    )
+    home = f"{CARD} of {publication.repo_id}"
+    merged = merge_cards(publication.card, card, publication.generated_keys, home)
     files = [local_file(CARD, merged.encode()), *publication.files()]
-    paths = [file.path_in_repo for file in files]
-    same = {
-        path: _matches(file, remote[path])
-        for path, file in zip(paths, files, strict=True)
-        if path in remote
-    }
-    extra = sorted(remote.keys() - set(paths))
+    local = {file.path_in_repo: file for file in files}
+    same = {path: _matches(local[path], remote[path]) for path in local if path in remote}
+    extra = sorted(remote.keys() - local)
     # Without a manifest the repository was not created by `fdrd push`, and nothing in it is ours.
     owned = publication.owned if publication.owned and "manifest.json" in remote else "(?!)"
     delete = [path for path in extra if re.fullmatch(owned, path)]
@@ -179,7 +148,7 @@ def prepare(publication: Publication, options: PushOptions, *, dry_run: bool = F
         head=head,
         new_branch=new_branch,
         files=files,
-        upload=[path for path in paths if path not in remote],
+        upload=[path for path in local if path not in remote],
         replace=[path for path in same if not same[path]],
         unchanged=[path for path in same if same[path]],
         delete=delete,
@@ -188,11 +157,7 @@ def prepare(publication: Publication, options: PushOptions, *, dry_run: bool = F
 
 
 def execute(plan: PushPlan, *, progress: Progress = silent) -> PushResult:
-    """Carry out a plan.
-
-    Raises:
-        FdrdError: the Hub refused a request, the connection failed, or someone else committed since the plan.
-    """
+    """Carry out a plan, unless someone else committed since."""
     publication, options = plan.publication, plan.options
     repo, branch = publication.repo, options.revision
     api = open_client(must_write=True)
@@ -239,8 +204,7 @@ def _head(api: HfApi, publication: Publication, options: PushOptions) -> tuple[s
             f"{publication.repo_id} is public already, and --private only applies to new repositories; "
             "change it in the repository's settings, or choose another --repo-id"
         )
-    tags = api.list_repo_refs(**repo).tags if options.tag else []
-    if any(ref.name == options.tag for ref in tags):
+    if options.tag and options.tag in (ref.name for ref in api.list_repo_refs(**repo).tags):
         raise FdrdError(
             f"{publication.repo_id} already has a tag {options.tag}; choose another --tag"
         )

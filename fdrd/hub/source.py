@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from fdrd.errors import FdrdError, first_line
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.hub.client import is_of_hub, open_client, readable_errors
 from fdrd.progress import Progress, silent
 
@@ -21,11 +21,7 @@ _SHARD = "500MB"  # fixed, so that the same commit gives the same files everywhe
 
 
 def local_source(source: str | Path, progress: Progress = silent) -> Path:
-    """Return the folder of a source, after downloading it if it is on the Hub.
-
-    Raises:
-        FdrdError: the name is invalid, the dataset does not exist, or the Hub cannot be reached.
-    """
+    """Return the folder of a source, after downloading it if it is on the Hub."""
     text = str(source)
     if not text.startswith(PREFIX):
         return Path(source)

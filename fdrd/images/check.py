@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -16,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL import features as pillow
 
 from fdrd.errors import FdrdError, first_line
-from fdrd.files.safe_open import real_path_inside
+from fdrd.files.paths import real_path_inside
 from fdrd.images.containers import read_member
 from fdrd.images.perceptual import features_of, thumbnail
 from fdrd.images.pixels import display_rules, upright, upright_rgb
@@ -34,22 +35,14 @@ _SIGNATURES = {  # of formats that are not read, by the bytes at an offset
     (0, b"<svg"): "SVG is not read",
 }
 
-MAX_BYTES = 2**28
-"""Maximum file size in bytes; larger files are rejected without being read."""
+MAX_BYTES = 2**28  # maximum file size in bytes; larger files are rejected without being read
 
 
 class ImageCheck(Struct, frozen=True, gc=False):
-    """Result of checking one image: digest and size, or the rejection reason.
+    """Result of checking one image: digest and size of the file, size of the upright image, or why it is rejected.
 
-    Attributes:
-        sha256: digest of the file.
-        bytes: size of the file.
-        width: width of the upright image.
-        height: height of the upright image.
-        reason: empty for a good image, else a key of `fdrd.reasons.REASONS`.
-        detail: explains the reason.
-        features: perceptual features (`fdrd.images.perceptual`).
-        rules: keys of `fdrd.reasons.RULES` that describe how the image is displayed.
+    `reason` is empty for a good image, else a key of `fdrd.reasons.REASONS`, which `detail` explains. `features` are
+    perceptual (`fdrd.images.perceptual`). `rules` are keys of `fdrd.reasons.RULES` for how the image is displayed.
     """
 
     sha256: str = ""
@@ -62,8 +55,9 @@ class ImageCheck(Struct, frozen=True, gc=False):
     rules: tuple[str, ...] = ()
 
 
-_Decoded = tuple[ImageCheck, bytes]
-"""A check without features, and the thumbnail of a good image."""
+_Decoded = tuple[ImageCheck, bytes]  # a check without features, and the thumbnail of a good image
+_QUIET = partial(warnings.catch_warnings, action="ignore", category=Image.DecompressionBombWarning)
+"""Silences Pillow's warning of large images. Our pixel limit is stricter and gives a counted rejection."""
 
 
 class TooManyBytesError(ValueError):
@@ -96,7 +90,7 @@ def _check_size(size: int) -> None:
 
 def check_images(root: str, images: Sequence[ImageRef], max_pixels: int) -> list[ImageCheck]:
     """Read, decode and hash images. A bad image gives a reason, never an exception."""
-    with _no_size_warning():
+    with _QUIET():
         return _with_features([_check_image(root, image, max_pixels) for image in images])
 
 
@@ -124,21 +118,14 @@ def _check_image(root: str, image: ImageRef, max_pixels: int) -> _Decoded:
 
 def check_image_bytes(data: bytes, max_pixels: int) -> ImageCheck:
     """Decode and hash the bytes of one image file."""
-    with _no_size_warning():
+    with _QUIET():
         return _with_features([_decode(data, max_pixels)])[0]
-
-
-def _no_size_warning() -> warnings.catch_warnings[None]:
-    """Silence Pillow's warning of large images. Our pixel limit is stricter and gives a counted rejection."""
-    return warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
 
 
 def _with_features(decoded: Sequence[_Decoded]) -> list[ImageCheck]:
     """Add the features of the good images to their checks, all at once."""
     features = iter(features_of([pixels for _, pixels in decoded if pixels]))
-    return [
-        replace(check, features=next(features)) if pixels else check for check, pixels in decoded
-    ]
+    return [replace(each, features=next(features)) if pixels else each for each, pixels in decoded]
 
 
 def _decode(data: bytes, max_pixels: int) -> _Decoded:
@@ -157,9 +144,8 @@ def _decode(data: bytes, max_pixels: int) -> _Decoded:
         return bad("image_broken", f"{type(error).__name__}: {error}")
     width, height = image.size
     if width * height > max_pixels:
-        return bad(
-            "image_too_large", f"{width} x {height} pixels, the limit is {max_pixels} in all"
-        )
+        detail = f"{width} x {height} pixels, the limit is {max_pixels} in all"
+        return bad("image_too_large", detail)
     try:
         # Decoding the luminance of a JPEG is enough to see that its data is complete.
         image.draft("L", image.size)
@@ -179,11 +165,7 @@ def _kind(data: bytes) -> str:
 
 
 def open_image(path: Path, max_pixels: int = 50_000_000) -> Image.Image:
-    """Check and decode an image file of the user, upright and in RGB.
-
-    Raises:
-        FdrdError: the file is missing, damaged, too large, or not an image.
-    """
+    """Check and decode an image file of the user, upright and in RGB. Raise `FdrdError` if that is not possible."""
     try:
         _check_size(path.stat().st_size)
         data = path.read_bytes()
@@ -198,24 +180,19 @@ def open_image(path: Path, max_pixels: int = 50_000_000) -> Image.Image:
         return upright_rgb(image)
 
 
-_NOT_DECODED = "the image does not decode"
-_LISTED = "`fdrd validate --images` lists all such images"
-
-
 @contextmanager
 def opened_image(data: bytes, origin: str) -> Iterator[Image.Image]:
     """Open an image of a dataset, whose bytes may be anything; `origin` names it in an error.
 
-    Raises:
-        FdrdError: the image does not decode, here or while the block uses it.
+    Raise `FdrdError` if the image does not decode, here or while the block uses it.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             yield image
     except FdrdError:
         raise
-    except UnidentifiedImageError:
-        why = f"it is none of {', '.join(FORMATS)}"
-        raise FdrdError(f"{origin}: {_NOT_DECODED} ({why}); {_LISTED}") from None
     except Exception as error:  # Pillow raises many types for broken files
-        raise FdrdError(f"{origin}: {_NOT_DECODED} ({first_line(error)}); {_LISTED}") from error
+        unknown = isinstance(error, UnidentifiedImageError)
+        why = f"it is none of {', '.join(FORMATS)}" if unknown else first_line(error)
+        remedy = "`fdrd validate --images` lists all such images"
+        raise FdrdError(f"{origin}: the image does not decode ({why}); {remedy}") from error

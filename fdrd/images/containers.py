@@ -14,13 +14,12 @@ import os
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from fdrd.files.atomic import atomic_write
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.record import ImageRef
 
 if TYPE_CHECKING:
@@ -71,9 +70,8 @@ def path_in_source(image: ImageRef) -> str:
 def read_member(file: Path, member: str) -> bytes:
     """Return the bytes of an image inside of `file`.
 
-    Raises:
-        LookupError: the row has no image.
-        OSError: the file cannot be read, or has another format than its name says.
+    Raise `LookupError` if the row has no image, and `OSError` if the file cannot be read or has another format than its
+    name says.
     """
     position, _, name = member.partition(" ")
     offset, plus, sizes = position.partition("+")
@@ -133,8 +131,7 @@ def _read_row(file: Path, row: int, column: str) -> bytes:
     return bytes(values[at].as_py())  # of a compressed batch
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
+class _Rows(NamedTuple):
     """A mapped file: its address, and the first row and the image column of each record batch."""
 
     address: int
@@ -214,6 +211,5 @@ def _unpacked(file: Path, column: str) -> Path:
 def _identity(file: Path) -> str:
     """Return a name that changes when the file does."""
     status = file.stat()
-    real = os.path.realpath(file)
-    text = f"{real} {status.st_size} {status.st_mtime_ns}"
+    text = f"{os.path.realpath(file)} {status.st_size} {status.st_mtime_ns}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Perceptual features of an image (196 bytes), and a test whether two images look alike.
+"""Perceptual features of an image (196 bytes), a test whether two images look alike, and a search for such pairs.
 
 The features are the 14 x 14 lowest frequencies of the brightness of the upright image (a discrete cosine
 transform, DCT). Three things are computed from them: a 64-bit perceptual hash that the search uses (which of
@@ -13,22 +13,33 @@ not compared.
 
 All stored numbers are integers. Matrix products of floats stay below 2**53, so the order of summation cannot
 change them, and features are the same on every machine.
+
+The search finds hashes that differ in few bits without comparing all pairs. Hashes are divided into chunks: four of 16
+bits, or three of up to 22 bits if there are many. If two hashes are within distance r, one of their chunks differs in
+at most a number of bits, its flips, where the flips plus one add up to r + 1. So only hashes that share a chunk, up to
+its flips, are compared (multi-index hashing, Norouzi et al., arXiv 1307.2982). The result is exact.
 """
 
 from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, combinations
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fdrd.engines import available_cores
 from fdrd.images.pixels import small_grayscale
 
 Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.int8]
+Hashes = npt.NDArray[np.uint64]
+Indices = npt.NDArray[np.int64]
 
 # What is stored. A change changes all features, and so the ledgers of checked images.
 SIZE = 64  # side of the thumbnail in pixels
@@ -46,15 +57,16 @@ EQUAL = 32  # least contrast to difference of nearly equal images
 MIN_CONTRAST = 3.0  # gray levels; with less, noise decides, and images are not compared
 LOW_CONTRAST = 10.0  # gray levels; with less, an image is reported
 MIN_DETAIL = 0.01  # energy of the frequencies from 10 up, relative to that of those from 2 to 5, in a sharp image
-TONES = (
-    (0.0, 64),
-    (0.1, 192),
-)  # share of pixels that may differ, least squared ratio of the others
+TONES = ((0.0, 64), (0.1, 192))  # share of pixels that may differ, least squared ratio of others
 TONE_BITS = 8  # greatest distance of the hashes of such images; motorbikes in one pose differ more
 UNCUT = 225  # gray levels; a smoothed sample below was not cut at white
 LEAST_UNCUT = 0.3  # share of such samples in an overexposed image; with fewer, little is left
 MOST_UNCUT = 0.97  # with more, the image is not overexposed
 EXPOSURE = 24  # least squared ratio of contrast to difference in such images
+
+FEW = 2**17  # up to this many hashes, four chunks are faster than three
+LOOKED_UP = 2**15  # hashes that a thread looks up at a time: few enough for a processor's caches
+BLOCK = 2**18  # pairs that a thread compares at a time, about 10 MB
 
 _UNIT = 1024  # represents 1 in a table
 _ONE = STEP * STEP  # represents a gray level in a spectrum
@@ -94,7 +106,7 @@ def spectra(features: Features) -> Floats:
     return roots * np.abs(roots)
 
 
-def hashes(spectrum: Floats) -> npt.NDArray[np.uint64]:
+def hashes(spectrum: Floats) -> Hashes:
     """Return (N,) perceptual hashes of (N, 14, 14) spectra."""
     low = spectrum[:, :COMPARED, :COMPARED].reshape(-1, COMPARED * COMPARED)
     median = np.sort(low[:, 1:], axis=1)[:, 31:32]
@@ -304,3 +316,95 @@ _SAMPLING = _waves((np.arange(SAMPLED) + 0.5) / SAMPLED, BAND)
 _FREQUENCY = np.maximum.outer(np.arange(BAND), np.arange(BAND))  # the higher one of both directions
 _MIRROR = np.where(np.arange(BAND) % 2, -1.0, 1.0)
 _CROPPING = np.stack([_cropping(left, right, COMPARED) for left in CROPS for right in CROPS])
+
+
+def near_pairs(
+    hashes: Hashes, radius: int, others: Hashes | None = None
+) -> Iterator[tuple[Indices, Indices]]:
+    """Yield all pairs among (N,) hashes within a Hamming distance of at most 15, in blocks; a pair may be repeated.
+
+    A pair is two indices. With (M,) `others`, the second is one of these. Equal hashes are pairs, too.
+
+    >>> blocks = near_pairs(np.array([0, 7, 2**63], np.uint64), 1)
+    >>> {pair for block in blocks for pair in zip(*map(np.ndarray.tolist, block))}
+    {(0, 2)}
+    """
+    if radius >= 16:
+        raise ValueError(f"the radius must be at most 15, got {radius}")
+    with ThreadPoolExecutor(available_cores()) as threads:  # NumPy works outside of the lock
+        count = len(hashes if others is None else others)
+        for chunk in _chunks(4 if count <= FEW else 3, radius):
+            yield from _near_in_chunk(hashes, others, chunk, radius, threads)
+
+
+class _Chunk(NamedTuple):
+    """Position and width of a chunk in bits, and the masks that flip as many of them as may differ."""
+
+    shift: int
+    width: int
+    masks: list[int]
+
+
+def _chunks(count: int, radius: int) -> Iterator[_Chunk]:
+    """Yield chunks of nearly equal width whose flips plus one add up to the radius plus one."""
+    shift = 0
+    for index in range(count):
+        width = 64 // count + (index < 64 % count)
+        most = (radius + 1) // count + (index < (radius + 1) % count) - 1
+        flips = chain.from_iterable(combinations(range(width), n) for n in range(most + 1))
+        yield _Chunk(shift, width, [sum(1 << bit for bit in bits) for bits in flips])
+        shift += width
+
+
+def _near_in_chunk(
+    hashes: Hashes, others: Hashes | None, chunk: _Chunk, radius: int, threads: ThreadPoolExecutor
+) -> Iterator[tuple[Indices, Indices]]:
+    keys, order, sorted_hashes = side = _sorted(hashes, chunk)
+    within = others is None
+    other_keys, other_order, sorted_others = side if others is None else _sorted(others, chunk)
+    starts = np.zeros(2**chunk.width + 1, np.int32)
+    np.cumsum(np.bincount(other_keys, minlength=2**chunk.width), out=starts[1:])
+    occurs = starts[1:] > starts[:-1]
+
+    def near(start: int) -> list[tuple[Indices, Indices]]:
+        block = keys[start : start + LOOKED_UP].astype(np.intp)
+        found = []
+        for mask in chunk.masks:
+            flipped = block ^ mask
+            there = occurs.take(flipped)
+            if within:
+                there &= flipped >= block  # each pair once
+            index = np.flatnonzero(there)  # few, so the large table is read rarely
+            begin, end = starts.take(flipped[index]), starts.take(flipped[index] + 1)
+            index += start
+            if within:
+                begin = np.maximum(begin, index + 1)
+            for one, other in _joined(index, begin, end):
+                differing = np.bitwise_count(sorted_hashes.take(one) ^ sorted_others.take(other))
+                if len(pairs := np.flatnonzero(differing <= radius)):
+                    found.append((order[one[pairs]], other_order[other[pairs]]))
+        return found
+
+    for found in threads.map(near, range(0, len(hashes), LOOKED_UP)):
+        yield from found
+
+
+def _sorted(hashes: Hashes, chunk: _Chunk) -> tuple[npt.NDArray[np.int32], Indices, Hashes]:
+    """Return the hashes in the order of a chunk: this key of each, its index, and itself."""
+    keys = (hashes >> np.uint64(chunk.shift) & np.uint64(2**chunk.width - 1)).astype(np.int32)
+    order = np.argsort(keys, kind="stable")
+    return keys[order], order, hashes[order]
+
+
+def _joined(index: Indices, begin: Indices, end: Indices) -> Iterator[tuple[Indices, Indices]]:
+    """Yield each of (N,) indices with all numbers from its begin to its end, in blocks."""
+    counts = end - begin
+    ends = np.cumsum(counts)
+    done = 0
+    while done < len(index):
+        before = ends[done - 1] if done else 0
+        upto = max(done + 1, int(np.searchsorted(ends, before + BLOCK, side="right")))
+        part = slice(done, upto)
+        offsets = np.repeat(begin[part] - ends[part] + counts[part], counts[part])
+        yield np.repeat(index[part], counts[part]), np.arange(before, ends[upto - 1]) + offsets
+        done = upto

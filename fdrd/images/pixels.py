@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageOps
 
-ORIENTATION = 0x0112
-"""EXIF tag of the orientation; 1 is upright."""
+ORIENTATION = 0x0112  # EXIF tag of the orientation; 1 is upright
 
 _DEEP = ("I", "F")  # also I;16, I;16B, ...: more than 8 bits, which Pillow would clip at 255
 _PLAIN = ("1", "L", "P", "PA", "LA", "La", "RGB", "RGBA", "RGBa", "RGBX")

@@ -1,7 +1,7 @@
 """The edits that make one attribute of a caption wrong, and their odds.
 
 An edit replaces value v at a span by value w. It is possible only where the captions of the domain use w as they use v
-(`fdrd.negatives.uses`), and where v and w exclude each other: values that captions have together do not.
+(`fdrd.negatives.values`), and where v and w exclude each other: values that captions have together do not.
 
 Of the possible values, w is drawn by the odds that its surroundings give it. It is then kept with a probability that
 makes the edit from v to w as frequent as the one from w to v in the same surroundings, where w has other choices (the
@@ -22,25 +22,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fdrd.negatives.context import STEP, Context, Descriptions, fit_context
+from fdrd.negatives import values
+from fdrd.negatives.odds import STEP, Context, Descriptions, fit_context
 from fdrd.negatives.seeded_random import SeededRandom
-from fdrd.negatives.uses import (
-    BEFORE,
-    CATEGORY,
-    DESCRIBING,
-    THING,
-    describing,
-    has_clear_color,
-    is_repeated,
-    joined,
-    unsure_parts,
-    uses,
-)
-from fdrd.negatives.values import excluded, same_meaning, swappable
-from fdrd.record import Attribute, Record, TaggedCaption
+from fdrd.negatives.values import BEFORE, CATEGORY, DESCRIBING, THING, Value
+from fdrd.record import Attribute, Captions, Record, TaggedCaption
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 _ROUNDS = 40
 _NEGATIVES = 2  # attribute negatives per caption for which the odds are balanced
@@ -56,52 +46,57 @@ _WEIGHT = 0.5  # of what the surroundings suggest: their features repeat each ot
 
 
 class Editable(NamedTuple):
-    """The attributes of a caption that can be edited, and what it states."""
+    """The S attributes of a caption that can be edited, and what it states.
+
+    `current` has the index of the value of each, `near` rows of the context for how each is used. `stated` are the
+    indices of all values of the caption; V is a color that no list knows.
+    """
 
     spans: list[Attribute]
-    own: list[int]
-    """index of the value of each"""
+    current: list[int]
     near: list[list[int]]
-    """rows of the context for how each is used"""
     stated: list[int]
-    """indices of all values of the caption; V is a color that no list knows"""
 
 
 class Choices(NamedTuple):
-    """The E values that S spans can have, their own ones among them."""
+    """The E values that S spans can have, their own ones among them.
+
+    `row` (E,) is the span of each, ascending, and `column` (E,) the index of the value. `current` (S,) is the index of
+    the value that each span has, and `open_` (E,) says whether a value may replace that. `scores` (E,) are log odds in
+    units of `STEP`.
+    """
 
     row: Integers
-    """(E,) span of each, ascending"""
     column: Integers
-    """(E,) index of the value"""
-    own: Integers
-    """(S,) index of the value that each span has"""
-    open_: npt.NDArray[np.bool_]
-    """(E,) whether it may replace the one that the span has"""
+    current: Integers
+    open_: Mask
     scores: Integers
-    """(E,) log odds in units of `STEP`"""
 
 
 @dataclass(frozen=True, slots=True)
 class Edits:
-    """The V attribute values of a domain and the odds of each replacement."""
+    """The V attribute values of a domain and the odds of each replacement.
 
-    values: tuple[tuple[str, str], ...]
-    """(type, value in lower case), sorted"""
-    place: Mapping[tuple[str, str], int]
-    """index of each value"""
+    Attributes:
+        values: (type, value in lower case), sorted.
+        index_of: index of each value.
+        alike: for each value, the indices of the values of its type.
+        apart: (V, V) which values exclude each other.
+        same: (V + 1, V) which values mean the same; the last row stands for a color that no list knows.
+        mixed: (category, value, value) that captions join, as sorted numbers (`_mixed`).
+        used: (rows of the context, V) whether captions use a value in this way.
+        factor: (V,) log odds of each value in units of `STEP`, whatever surrounds it.
+        context: log odds of each value in each use.
+    """
+
+    values: tuple[Value, ...]
+    index_of: Mapping[Value, int]
     alike: tuple[Integers, ...]
-    """for each value, the indices of the values of its type"""
-    apart: npt.NDArray[np.bool_]
-    """(V, V) which values exclude each other"""
-    same: npt.NDArray[np.bool_]
-    """(V + 1, V) which values mean the same as each value; the last row stands for a color that no list knows"""
+    apart: Mask
+    same: Mask
     mixed: Integers
-    """(category, value, value) that captions join, as sorted numbers (`_mixed`)"""
-    used: npt.NDArray[np.bool_]
-    """(rows of the context, V): whether captions use a value in this way"""
+    used: Mask
     factor: Integers
-    """(V,) log odds of each value in units of `STEP`, whatever surrounds it"""
     context: Context
 
     def orders(
@@ -109,28 +104,26 @@ class Edits:
     ) -> list[list[tuple[Attribute, str]]]:
         """Return the edits of N records, drawn by their odds: at most two at each span, the first ones first."""
         found = [self.editable(record) for record in records]
-        if not any(each.own for each in found):
+        if not any(each.current for each in found):
             return [[] for _ in records]
         choices = self.choices(found)
-        ends = np.cumsum([len(each.own) for each in found])
-        begins = ends - [len(each.own) for each in found]
+        ends = np.cumsum([len(each.current) for each in found])
+        begins = ends - [len(each.current) for each in found]
         sizes = np.searchsorted(choices.row, ends) - np.searchsorted(choices.row, begins)
         # For each choice, for whether a span's edits are kept, and for the order of the spans.
         noise = [
-            np.split(random.gumbel(size + 2 * len(each.own)), [size, size + len(each.own)])
+            np.split(random.gumbel(size + 2 * len(each.current)), [size, size + len(each.current)])
             for random, size, each in zip(randoms, sizes.tolist(), found, strict=True)
         ]
         gumbel, kept, turn = (np.concatenate(parts) for parts in zip(*noise, strict=True))
         first, second = _drawn(choices, self.apart, gumbel, np.exp(-np.exp(-kept)))
-        return [
-            [
-                (each.spans[number], self.values[choices.column[edits[begin + number]]][1])
-                for edits in (first, second)
-                for number in turn[begin:end].argsort(kind="stable").tolist()
-                if edits[begin + number] >= 0
-            ]
-            for each, begin, end in zip(found, begins.tolist(), ends.tolist(), strict=True)
-        ]
+        found_edits = []
+        for each, begin, end in zip(found, begins.tolist(), ends.tolist(), strict=True):
+            order = turn[begin:end].argsort(kind="stable").tolist()
+            drawn = [(i, edits[begin + i]) for edits in (first, second) for i in order]
+            chosen = [(i, choices.column[choice]) for i, choice in drawn if choice >= 0]
+            found_edits.append([(each.spans[i], self.values[value][1]) for i, value in chosen])
+        return found_edits
 
     def editable(self, record: Record | TaggedCaption) -> Editable:
         """Return the attributes that can be edited.
@@ -139,33 +132,29 @@ class Edits:
         whose value the caption repeats or is not sure of, and the color of what is no noun or has no clear color
         ("black accents").
         """
-        several = {span.start for pair in joined(record) for span in pair}
-        ends, unsure = describing(record), unsure_parts(record.caption)
+        several = {span.start for pair in values.joined(record) for span in pair}
+        ends, unsure = values.describing(record), values.unsure_parts(record.caption)
         found = Editable([], [], [], [])
         for span in record.attributes:
-            value = self.place.get(_value(span), len(self.values))
+            value = self.index_of.get(values.value_of(span), len(self.values))
             if value < len(self.values) or span.type == "color":
                 found.stated.append(value)
             if value == len(self.values) or span.start in several:
                 continue
             if any(start <= span.start < end for start, end in unsure):
                 continue
-            if is_repeated(record.caption, span):
+            if values.is_repeated(record.caption, span):
                 continue
-            used = uses(record, span, ends)
-            thing = used[THING]
-            if (
-                span.type != "color"
-                or thing[0] == "~"
-                or (thing[0] == ">" and has_clear_color(thing[1:]))
-            ):
+            used = values.uses(record, span, ends)
+            mark, thing = used[THING][:1], used[THING][1:]
+            is_clear = span.type != "color" or mark == "~"
+            if is_clear or (mark == ">" and values.has_clear_color(thing)):
                 found.spans.append(span)
-                found.own.append(value)
+                found.current.append(value)
                 found.near.append(self.context.rows(used))
         words = {word for text in _outside(record) for word in _WORD.findall(text.lower())}
-        found.stated.extend(
-            place for word in words if (place := self.place.get(("color", word))) is not None
-        )
+        colors = (self.index_of.get(("color", word)) for word in words)
+        found.stated.extend(color for color in colors if color is not None)
         return found
 
     def choices(self, captions: Sequence[Editable]) -> Choices:
@@ -174,65 +163,55 @@ class Edits:
         No value is possible that the caption states of something else, nor any color where it states one that the
         lists do not know ("colorful").
         """
-        own = np.array([value for each in captions for value in each.own], np.int64)
+        current = np.array([value for each in captions for value in each.current], np.int64)
         near = np.array([rows for each in captions for rows in each.near], np.int64).reshape(-1, 3)
-        caption = np.arange(len(captions)).repeat([len(each.own) for each in captions])
+        caption = np.arange(len(captions)).repeat([len(each.current) for each in captions])
         stated = np.array([self.same[each.stated].sum(axis=0) for each in captions])
-        usual = np.flatnonzero(self._used(near, own))
-        row = usual.repeat([len(self.alike[value]) for value in own[usual]])
-        column = np.concatenate([np.zeros(0, np.int64), *(self.alike[v] for v in own[usual])])
-        elsewhere = stated[caption[row], column] > self.same[own[row], column]
-        possible = (self._used(near[row], column) & ~elsewhere) | (column == own[row])
+        usual = np.flatnonzero(self._used(near, current))
+        row = usual.repeat([len(self.alike[value]) for value in current[usual]])
+        column = np.concatenate([np.zeros(0, np.int64), *(self.alike[v] for v in current[usual])])
+        elsewhere = stated[caption[row], column] > self.same[current[row], column]
+        possible = (self._used(near[row], column) & ~elsewhere) | (column == current[row])
         row, column = row[possible], column[possible]
-        joined_too = np.isin(_mixed(near[row, CATEGORY], own[row], column), self.mixed)
+        suggested = np.add.reduce(self.context.table[near[row].T, column], axis=0, dtype=np.int64)
+        joined_too = np.isin(_mixed(near[row, CATEGORY], current[row], column), self.mixed)
         return Choices(
             row=row,
             column=column,
-            own=own,
-            open_=self.apart[own[row], column] & ~joined_too,
-            scores=self.factor[column] + self._suggested(near[row], column),
+            current=current,
+            open_=self.apart[current[row], column] & ~joined_too,
+            scores=self.factor[column] + suggested,
         )
 
-    def _suggested(self, rows: Integers, column: Integers) -> Integers:
-        """Return (N,) how strongly the uses given by rows (N, 3) suggest values (N,)."""
-        total: Integers = np.add.reduce(self.context.table[rows.T, column], axis=0, dtype=np.int64)
-        return total
-
-    def _used(self, rows: Integers, column: Integers) -> npt.NDArray[np.bool_]:
+    def _used(self, rows: Integers, column: Integers) -> Mask:
         """Check if captions use values (N,) in the ways given by rows (N, 3)."""
         ways = self.used[rows.T, column] | ~_needed(self.values)[:, column]
-        found: npt.NDArray[np.bool_] = np.logical_and.reduce(ways, axis=0)
+        found: Mask = np.logical_and.reduce(ways, axis=0)
         return found
 
 
 @lru_cache(maxsize=8)
-def _needed(values: tuple[tuple[str, str], ...]) -> npt.NDArray[np.bool_]:
+def _needed(known: tuple[Value, ...]) -> Mask:
     """Return (3, V) which uses of a value must be known."""
-    needed = np.zeros((3, len(values)), np.bool_)
-    for number, (type_, _) in enumerate(values):
-        if type_ in DESCRIBING:
-            needed[THING, number] = True
-        else:
-            needed[THING if type_ == "pose" else BEFORE, number] = True
-            needed[CATEGORY, number] = True
+    needed = np.zeros((3, len(known)), np.bool_)
+    for index, (type_, _) in enumerate(known):
+        thing = type_ == "pose" or type_ in DESCRIBING
+        needed[THING if thing else BEFORE, index] = True
+        needed[CATEGORY, index] = type_ not in DESCRIBING
     return needed
 
 
 def _drawn(
-    choices: Choices, apart: npt.NDArray[np.bool_], noise: Floats, uniform: Floats
+    choices: Choices, apart: Mask, noise: Floats, uniform: Floats
 ) -> tuple[Integers, Integers]:
     """Return (S,) the first and the second edit of each of S spans, or -1.
 
     An edit from v to w is kept with a probability that makes it as frequent as that from w to v, which has other
-    choices; and two edits, with one that makes each of the three values true equally often.
-
-    Args:
-        choices: the values that the spans can have.
-        apart: (V, V) which values exclude each other.
-        noise: (E,) Gumbel noise of each choice.
-        uniform: (S,) a number in (0, 1) for each span.
+    choices; and two edits, with one that makes each of the three values true equally often. `apart` (V, V) says which
+    values exclude each other, `noise` (E,) is Gumbel noise of each choice, and `uniform` (S,) a number in (0, 1) for
+    each span.
     """
-    edits = np.full((2, len(choices.own)), -1)
+    edits = np.full((2, len(choices.current)), -1)
     begins = np.flatnonzero(np.diff(choices.row, prepend=-1))
     if not len(begins):
         return edits[0], edits[1]
@@ -245,9 +224,9 @@ def _drawn(
     keys[first] = -np.inf
     second = _highest(keys, begins, sizes)
     several = some & (keys[second] > -np.inf)
-    v, one, two = choices.own[spans], choices.column[first], choices.column[second]
+    v, one, two = choices.current[spans], choices.column[first], choices.column[second]
 
-    def total(allowed: npt.NDArray[np.bool_]) -> Floats:
+    def total(allowed: Mask) -> Floats:
         """Return the odds of the allowed values of each span."""
         found: Floats = np.add.reduceat(odds * allowed, begins)
         return np.maximum(found, _TINY)
@@ -266,14 +245,10 @@ def _drawn(
     all_, of_one, of_two = total(choices.open_), opposite(one), opposite(two)
     share = np.minimum(1, all_ / of_one)
     pair = frequency(all_, odds[first], odds[second])
-    least = (
-        np.minimum(frequency(of_one, true, odds[second]), frequency(of_two, true, odds[first]))
-        * apart[one, two]
-    )
+    reverse = frequency(of_one, true, odds[second]), frequency(of_two, true, odds[first])
+    both = np.minimum(share, np.minimum(*reverse) * apart[one, two] / pair)
     edits[0, spans] = np.where(some & (uniform[spans] < share), first, -1)
-    edits[1, spans] = np.where(
-        several & (uniform[spans] < np.minimum(share, least / pair)), second, -1
-    )
+    edits[1, spans] = np.where(several & (uniform[spans] < both), second, -1)
     return edits[0], edits[1]
 
 
@@ -292,62 +267,60 @@ def _highest(keys: Floats, begins: Integers, sizes: Integers) -> Integers:
     return found[np.searchsorted(found, begins)]
 
 
-def make_edits(records: Sequence[Record | TaggedCaption]) -> Edits:
+def make_edits(records: Captions) -> Edits:
     """Return the edits of a domain, from its records in a defined order."""
-    found = {_value(span) for record in records for span in record.attributes}
-    known = tuple(sorted(value for value in found if swappable(*value)))
-    place = {value: number for number, value in enumerate(known)}
-    apart = ~_together(records, place)
+    found = {values.value_of(span) for record in records for span in record.attributes}
+    known = tuple(sorted(value for value in found if values.swappable(*value)))
+    index_of = {value: index for index, value in enumerate(known)}
+    apart = ~_together(records, index_of)
     all_alike, same = [], np.zeros((len(known) + 1, len(known)), np.bool_)
     same[-1] = [type_ == "color" for type_, _ in known]
     for one, (type_, value) in enumerate(known):
         alike = [two for two, (other, _) in enumerate(known) if other == type_]
-        same[one, alike] = [same_meaning(type_, value, known[two][1]) for two in alike]
+        same[one, alike] = [values.same_meaning(type_, value, known[two][1]) for two in alike]
         exclude = np.zeros(len(known), np.bool_)
-        exclude[alike] = [excluded(type_, value, known[two][1]) for two in alike]
+        exclude[alike] = [values.excluded(type_, value, known[two][1]) for two in alike]
         apart[one] &= exclude
         all_alike.append(np.array(alike, np.int64))
-    described = Descriptions(_described(records, place))
+    described = Descriptions(_described(records, index_of))
     context = fit_context(described, len(known))
     used = described.counts(list(context.row), len(known)) >= _MIN_USES
     used = np.concatenate([used, np.zeros((1, len(known)), np.bool_)])  # for unknown uses
     for category, meta in sorted({(each.category, each.meta_category) for each in records}):
         for mark in ("=", "~"):
-            own, wider = context.row.get(mark + category), context.row.get(mark * 2 + meta)
-            if meta and own is not None and wider is not None:
-                used[own] |= used[wider]
+            current, wider = context.row.get(mark + category), context.row.get(mark * 2 + meta)
+            if meta and current is not None and wider is not None:
+                used[current] |= used[wider]
     weighted = np.round(context.table * _WEIGHT).astype(np.int16)
     factor = np.zeros(len(known), np.int64)
-    mixed = _joined_in_categories(records, place, context)
+    mixed = _joined_in_categories(records, index_of, context)
     context = Context(context.row, weighted)
-    edits = Edits(known, place, tuple(all_alike), apart, same, mixed, used, factor, context)
+    edits = Edits(known, index_of, tuple(all_alike), apart, same, mixed, used, factor, context)
     return _balanced(edits, records)
 
 
 def _described(
-    records: Sequence[Record | TaggedCaption], place: Mapping[tuple[str, str], int]
+    records: Captions, index_of: Mapping[Value, int]
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield the index of each value and how it is used, also for the meta-category, with its mark doubled."""
     for record in records:
-        ends = describing(record)
+        ends = values.describing(record)
         for span in record.attributes:
-            if (value := place.get(_value(span))) is not None:
-                found = uses(record, span, ends)
+            if (value := index_of.get(values.value_of(span))) is not None:
+                found = values.uses(record, span, ends)
                 marks = {each[0] for each in found if each[1:] == record.category} & {"=", "~"}
                 yield value, (*found, *(2 * mark + record.meta_category for mark in sorted(marks)))
 
 
-def _together(
-    records: Sequence[Record | TaggedCaption], place: Mapping[tuple[str, str], int]
-) -> npt.NDArray[np.bool_]:
+def _together(records: Captions, index_of: Mapping[Value, int]) -> Mask:
     """Return (V, V) which values do not exclude each other, because captions have both: trees and mountains.
 
     Values that describe a noun are left out: a caption may have a black dog and a white dog.
     """
-    both = np.zeros((len(place), len(place)))
+    both = np.zeros((len(index_of), len(index_of)))
     for record in records:
-        found = {_value(span) for span in record.attributes if span.type not in DESCRIBING}
-        here = np.array(sorted(place[value] for value in found if value in place), np.int64)
+        found = {values.value_of(span) for span in record.attributes if span.type not in DESCRIBING}
+        here = np.array(sorted(index_of[value] for value in found if value in index_of), np.int64)
         both[here[:, None], here] += 1
     times = both.diagonal()
     expected = np.outer(times, times) / max(1, len(records))
@@ -355,19 +328,21 @@ def _together(
 
 
 def _joined_in_categories(
-    records: Sequence[Record | TaggedCaption],
-    place: Mapping[tuple[str, str], int],
-    context: Context,
+    records: Captions, index_of: Mapping[Value, int], context: Context
 ) -> Integers:
     """Return the (category, value, value) that its captions join: many white Birmans are "white and brown"."""
     one, both = Counter[tuple[int, int]](), Counter[tuple[int, int, int]]()
     for record in records:
         category = context.row.get("=" + record.category, -1)
-        here = {place[value] for span in record.attributes if (value := _value(span)) in place}
+        here = {
+            index_of[value]
+            for span in record.attributes
+            if (value := values.value_of(span)) in index_of
+        }
         one.update((category, value) for value in here)
-        for pair in joined(record):
-            values = [place[value] for span in pair if (value := _value(span)) in place]
-            both.update((category, *order) for order in permutations(values, 2))
+        for pair in values.joined(record):
+            known = [index_of[value] for value in map(values.value_of, pair) if value in index_of]
+            both.update((category, *order) for order in permutations(known, 2))
     found = [
         (category, v, w)
         for (category, v, w), times in both.items()
@@ -381,39 +356,33 @@ def _mixed(category: Integers, value: Integers, other: Integers) -> Integers:
     return (category << 40) + (value << 20) + other
 
 
-def _balanced(edits: Edits, records: Sequence[Record | TaggedCaption]) -> Edits:
+def _balanced(edits: Edits, records: Captions) -> Edits:
     """Fit the factors by which each value is inserted as often as it is removed."""
     size = len(edits.values)
     step = 1 + len(records) * size // _MAX_CELLS
     found = [edits.editable(record) for record in records[::step]]
-    caption = np.arange(len(found)).repeat([len(each.own) for each in found])
-    own = np.array([value for each in found for value in each.own], np.int64)
-    if not len(own):
+    caption = np.arange(len(found)).repeat([len(each.current) for each in found])
+    current = np.array([value for each in found for value in each.current], np.int64)
+    if not len(current):
         return edits
     choices = edits.choices(found)
     stream = np.random.RandomState(0)  # its stream never changes
-    noise, uniform, turn = (
-        stream.gumbel(size=len(choices.row)),
-        stream.uniform(size=len(own)),
-        stream.uniform(size=len(own)),
-    )
-    factor = np.log(np.bincount(own, minlength=size) + 0.25)
-    level = np.arange(2).repeat(len(own))
+    noise, uniform = stream.gumbel(size=len(choices.row)), stream.uniform(size=len(current))
+    turn = stream.uniform(size=len(current))
+    factor = np.log(np.bincount(current, minlength=size) + 0.25)
+    level = np.arange(2).repeat(len(current))
     for _ in range(_ROUNDS):
         whole = np.round(factor / STEP).astype(np.int64)
         weighted = choices._replace(scores=choices.scores + whole[choices.column])
         drawn = np.concatenate(_drawn(weighted, edits.apart, noise, uniform))
         done = np.flatnonzero(drawn >= 0)
-        span = done % len(own)
+        span = done % len(current)
         done = done[np.lexsort((turn[span], level[done], caption[span]))]
-        of = caption[done % len(own)]
-        done = done[np.arange(len(done)) - np.searchsorted(of, of) < _NEGATIVES]
+        caption_of = caption[done % len(current)]
+        rank = np.arange(len(done)) - np.searchsorted(caption_of, caption_of)
+        done = done[rank < _NEGATIVES]
         inserted = np.bincount(choices.column[drawn[done]], minlength=size) + 0.25
-        removed = np.bincount(own[done % len(own)], minlength=size) + 0.25
+        removed = np.bincount(current[done % len(current)], minlength=size) + 0.25
         factor += 0.25 * np.log(removed / inserted)
         factor = np.clip(factor, -_MAX_FACTOR, _MAX_FACTOR)
     return replace(edits, factor=np.round(factor / STEP).astype(np.int64))
-
-
-def _value(span: Attribute) -> tuple[str, str]:
-    return span.type, span.value.lower()

@@ -11,13 +11,15 @@ from fdrd.negatives.catalog import Catalog
 from fdrd.record import Negative
 from fdrd.text.mentions import WORD, find_mentions, fix_articles, key
 
+_ARTICLE_BEFORE_NAME = re.compile(r"(?<![^\W_\\])[Aa]n?\\ (?=\(\?P<name>|\(\?:\(\?P=name)")
+
 
 def parse_given(caption: str, positive: str, category: str, catalog: Catalog) -> Negative:
     """Return `caption` as a negative of `positive`, a caption of an image of `category`.
 
-    It is a category negative if it replaces the category's name in the positive, or if it names one other
-    category of the catalog. Its category is "" if the catalog does not know the name. In all other
-    cases it is an attribute negative.
+    It is a category negative if it replaces the category's name in the positive, or if it names one other category of
+    the catalog. Its category is "" if the catalog does not know the name. In all other cases it is an attribute
+    negative.
     """
     return _parsed(caption, positive, category, catalog)[0]
 
@@ -27,14 +29,9 @@ def name_given(
 ) -> tuple[tuple[Negative, ...], tuple[str, ...]]:
     """Return given negatives with their category and the correct article before it; an attribute keeps its type.
 
-    The article of the positive is fixed as well, so an error in a negative would give it away. The rule
-    "negative_article" of `fdrd.reasons.RULES` is returned once for each negative that was fixed.
-
-    Args:
-        negatives: negatives of the source, with their category if it has one.
-        positive: true caption.
-        category: category of the image.
-        catalog: catalog of the domain.
+    The article of the positive, a true caption of an image of `category`, is fixed as well, so an error in a negative
+    would give it away. The rule "negative_article" of `fdrd.reasons.RULES` is returned once for each negative that was
+    fixed.
     """
     found, rules = [], []
     for negative in negatives:
@@ -54,14 +51,10 @@ def name_given(
 def clean_given(
     negatives: Iterable[Negative], true: Container[str]
 ) -> tuple[tuple[Negative, ...], tuple[str, ...]]:
-    """Return the usable negatives, and the rule by which each of the others was dropped.
+    """Return the usable negatives of a record, and the rule by which each of the others was dropped.
 
-    The rules are "negative_equal" and "negative_repeated" of `fdrd.reasons.RULES`. Case and white space
-    are ignored in comparisons.
-
-    Args:
-        negatives: negatives of one record.
-        true: true texts of the image, in the form of `plain`.
+    The rules are "negative_equal" and "negative_repeated" of `fdrd.reasons.RULES`. Case and white space are ignored in
+    comparisons. `true` has the true texts of the image, in the form of `plain`.
 
     >>> swap = Negative("A cat.", "cat", "category")
     >>> clean_given([swap, swap, Negative("A Dog.", "dog", "category")], {"a dog."})[1]
@@ -89,8 +82,8 @@ def _parsed(caption: str, positive: str, category: str, catalog: Catalog) -> tup
     """Return the negative of `parse_given` and the name that it uses, spelled as in the caption if known."""
     name = _inserted_name(caption, positive, category, catalog)
     if name is not None:
-        place = catalog.place_of_key.get(key(name))
-        named = "" if place is None else catalog.names[place]
+        index = catalog.index_of_key.get(key(name))
+        named = "" if index is None else catalog.names[index]
         return Negative(caption, named, "category"), name
     new = _named(caption, catalog) - _named(positive, catalog) - {category}
     if not new:
@@ -101,8 +94,8 @@ def _parsed(caption: str, positive: str, category: str, catalog: Catalog) -> tup
 
 def _inserted_name(caption: str, positive: str, category: str, catalog: Catalog) -> str | None:
     """Return what replaces the category in the positive, or None if anything else differs."""
-    own = catalog.place.get(category)
-    mentions = find_mentions(positive, catalog.categories[own].pattern) if own is not None else []
+    index = catalog.index_of.get(category)
+    mentions = [] if index is None else find_mentions(positive, catalog.categories[index].pattern)
     if not mentions:
         return None
     ends = [0, *(mention.end for mention in mentions)]
@@ -112,14 +105,11 @@ def _inserted_name(caption: str, positive: str, category: str, catalog: Catalog)
     # The rest of a word is matched at once: trying its parts would take exponential time.
     later = rf"(?:(?P=name)(?:{WORD})*+)" if len(parts) > 2 else ""
     pattern = parts[0] + "(?P<name>.+?)" + later.join(parts[1:])
-    found = re.fullmatch(_either_article(pattern), caption, re.IGNORECASE | re.DOTALL)
+    pattern = re.sub(_ARTICLE_BEFORE_NAME, r"an?\\ ", pattern)
+    found = re.fullmatch(pattern, caption, re.IGNORECASE | re.DOTALL)
     return found["name"] if found else None
 
 
-def _either_article(pattern: str) -> str:
-    return re.sub(r"(?<![^\W_\\])[Aa]n?\\ (?=\(\?P<name>|\(\?:\(\?P=name)", r"an?\\ ", pattern)
-
-
 def _named(caption: str, catalog: Catalog) -> set[str]:
-    possible = (catalog.categories[place] for place in catalog.index.find(caption))
+    possible = (catalog.categories[index] for index in catalog.index.find(caption))
     return {category.name for category in possible if find_mentions(caption, category.pattern)}

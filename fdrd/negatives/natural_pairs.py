@@ -11,39 +11,125 @@ scores are integers or correctly rounded quotients of integers below 2**24, so t
 
 from __future__ import annotations
 
+import re
+import zlib
+from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
-from fdrd.negatives.statements import OF_NEXT_NOUN, Statement, Value
-from fdrd.negatives.values import excluded
-from fdrd.record import Kind
+from fdrd.negatives.catalog import Category
+from fdrd.negatives.values import JOINS, Value, excluded, has_clear_color, value_of
+from fdrd.record import Attribute, Kind, TaggedCaption
+from fdrd.text.mentions import Mention, NameIndex, find_mentions
+
+OF_NEXT_NOUN = frozenset(["color", "count"])  # stand before what they describe
+_BETWEEN = OF_NEXT_NOUN | {"pattern", "shape", "size", "material"}  # may stand between it and them
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_NO_NOUN = frozenset(
+    """and or a an the of in on at to with without by for from near over under as is are was were has have that which
+    its their his her it this these those all both each other another one""".split()
+)
 
 Integers = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
-BLOCK = 256
-"""Records that are compared with one another in a round."""
+BLOCK = 256  # records that are compared with one another in a round
 _ROUNDS = (0.4, 0.2, 0, 0)
 """The lowest similarity of a pair in each round; records that fit into one block have the last round only."""
 _FINE = 1 << 20  # steps of a similarity
+
+
+class Statement(Struct, frozen=True, gc=False):
+    """What a caption states.
+
+    `words` are keys of its distinct words outside the mentions of its category: 32-bit numbers, in bytes. `named` says
+    whether it names its category, `categories` are the indices of those that it may mention. `values` are all its
+    attribute values, `things` (noun, type, value) for each attribute whose noun is known.
+    """
+
+    words: bytes
+    named: bool
+    categories: tuple[int, ...]
+    values: tuple[Value, ...]
+    things: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The categories of a domain, and what finds them in a caption."""
+
+    categories: tuple[Category, ...]
+    index: NameIndex
+    index_of: Mapping[str, int]
+
+
+def state(caption: TaggedCaption, names: Names) -> Statement:
+    """Return what a caption states."""
+    text, category = caption.caption, names.index_of.get(caption.category, -1)
+    found = names.index.find(text)
+    mentions = find_mentions(text, names.categories[category].pattern) if category in found else []
+    return Statement(
+        words=_word_keys(text, mentions),
+        named=bool(mentions),
+        categories=tuple(sorted(found)),
+        values=tuple(sorted({value_of(span) for span in caption.attributes})),
+        things=tuple(sorted(set(_things(text, caption.attributes)))),
+    )
+
+
+def _word_keys(text: str, mentions: Sequence[Mention]) -> bytes:
+    for mention in reversed(mentions):
+        text = f"{text[: mention.start]} {text[mention.end :]}"
+    return array("I", sorted(set(map(_word_key, _WORD.findall(text.lower()))))).tobytes()
+
+
+@lru_cache(maxsize=65_536)
+def _word_key(word: str) -> int:
+    return zlib.crc32(word.encode("utf-8", "replace"))
+
+
+def _things(text: str, attributes: Sequence[Attribute]) -> list[tuple[str, str, str]]:
+    """Return the noun of each attribute that stands before one: "a red and white double-decker bus"."""
+    found = []
+    for index, span in enumerate(attributes):
+        if span.type not in OF_NEXT_NOUN:
+            continue
+        end, last = span.end, span
+        for after in attributes[index + 1 :]:
+            between = text[end : after.start].strip().lower()
+            joined = between in JOINS and after.type == span.type
+            if after.type not in _BETWEEN or not (joined or not between):
+                break
+            end, last = after.end, after
+        noun = _noun_after(text, last.end)
+        if noun and (span.type != "color" or has_clear_color(noun)):
+            found.append((noun, *value_of(span)))
+    return found
+
+
+def _noun_after(text: str, end: int) -> str:
+    """Return the word that follows directly, in the singular as far as an "s" makes the plural; empty without one."""
+    match = _WORD.match(text, end + 1) if text[end : end + 1] == " " else None
+    word = match.group().lower() if match else ""
+    if len(word) > 3 and word.endswith("s") and not word.endswith("ss") and word not in _NO_NOUN:
+        return word[:-1]
+    return "" if word in _NO_NOUN else word
 
 
 @dataclass(frozen=True, eq=False)
 class Captioned:
     """The n records of one domain and split that are to be matched.
 
-    Attributes:
-        key: (n,) hash of the id, which breaks ties.
-        image: (n,) number of the image, the same for near duplicates.
-        group: (n,) number of the group; no pair is of one group.
-        text: (n,) key of the normalized caption; no pair has one text.
-        category: (n,) index of the category, -1 for none.
-        statements: what each caption states.
+    `key` (n,) is a hash of the id, which breaks ties; `text` (n,) is the key of the normalized caption. `image` (n,)
+    and `group` (n,) are numbers, that of an image the same for near duplicates. `category` (n,) is the index of the
+    category, -1 for none. `statements` are what each caption states. No pair is of one image, group or text.
     """
 
     key: Keys
@@ -57,12 +143,10 @@ class Captioned:
 def natural_pairs(records: Captioned, related: Sequence[frozenset[int]]) -> dict[Kind, Integers]:
     """Return by kind the (n,) partner of each record, -1 for none; it does not depend on the order of the records.
 
-    Args:
-        records: the records.
-        related: by category, the categories that may be true of its images, too.
+    `related` has by category the categories that may be true of its images, too.
     """
     order = np.lexsort((records.text, records.key))
-    sorted_records = Captioned(
+    ordered = Captioned(
         key=records.key[order],
         image=records.image[order],
         group=records.group[order],
@@ -70,15 +154,15 @@ def natural_pairs(records: Captioned, related: Sequence[frozenset[int]]) -> dict
         category=records.category[order],
         statements=[records.statements[row] for row in order.tolist()],
     )
-    words = _Words(sorted_records.statements)
-    matching = _Matching(sorted_records, words)
+    matching = _Matching(ordered, _Words(ordered.statements))
+    has_category = ordered.category >= 0
+    named = np.array([each.named for each in ordered.statements], bool) & has_category
+    with_things = np.array([bool(each.things) for each in ordered.statements], bool) & has_category
     matched: dict[Kind, Integers] = {
         "category": matching.matched(
-            _named(sorted_records), False, _other_category(sorted_records, related)
+            np.flatnonzero(named), False, _other_category(ordered, related)
         ),
-        "attribute": matching.matched(
-            _with_things(sorted_records), True, _other_attribute(sorted_records)
-        ),
+        "attribute": matching.matched(np.flatnonzero(with_things), True, _other_attribute(ordered)),
     }
     found = {}
     for kind, partner in matched.items():
@@ -92,9 +176,8 @@ class _Words:
 
     def __init__(self, statements: Sequence[Statement]):
         texts = [statement.words for statement in statements]
-        found, words, times = np.unique(
-            np.frombuffer(b"".join(texts), np.uint32), return_inverse=True, return_counts=True
-        )
+        keys = np.frombuffer(b"".join(texts), np.uint32)
+        found, words, times = np.unique(keys, return_inverse=True, return_counts=True)
         size = len(statements) ** 4  # so that the weights have steps of a quarter of a bit
         weight = [(size // each**4).bit_length() - 1 for each in times.tolist()]
         self._hash = found.astype(np.uint64)
@@ -102,13 +185,14 @@ class _Words:
         self._lengths = np.array([len(text) // 4 for text in texts], np.int64)
         self._starts = np.cumsum(self._lengths) - self._lengths
         self._weight: Integers = np.array(weight, np.int64)
-        self._total = self._sums(self._weight[words])
+        sums = np.concatenate([[0], np.cumsum(self._weight[words])])
+        self._total: Integers = sums[self._starts + self._lengths] - sums[self._starts]
         self._several = (times > 1) & (self._weight > 0)
 
-    def signature(self, rows: Integers, number: int) -> Keys:
-        """Return (len(rows),) the MinHash of the words of captions; each number gives another one."""
+    def signature(self, rows: Integers, seed: int) -> Keys:
+        """Return (len(rows),) the MinHash of the words of captions; each seed gives another one."""
         most = np.iinfo(np.uint64).max
-        signature = _mixed(self._hash | np.uint64(number + 1 << 32))
+        signature = _mixed(self._hash | np.uint64(seed + 1 << 32))
         signature //= np.maximum(self._weight, 1).astype(np.uint64)
         signature[~self._several] = most
         lowest = np.full(len(self._lengths), most)
@@ -119,9 +203,10 @@ class _Words:
 
     def similarity(self, rows: Integers) -> npt.NDArray[np.float32]:
         """Return (b, b) the weight of the words that two captions share, over the mean weight of both."""
-        lengths = self._lengths[rows]
+        starts, lengths = self._starts[rows], self._lengths[rows]
         row = np.arange(len(rows)).repeat(lengths)
-        word = self._words[_ranges(self._starts[rows], lengths)]
+        shift = (starts - np.cumsum(lengths) + lengths).repeat(lengths)
+        word = self._words[np.arange(len(shift)) + shift]
         here, column, times = np.unique(word, return_inverse=True, return_counts=True)
         useful = (times > 1) & (self._weight[here] > 0)
         kept = useful[column]
@@ -132,12 +217,6 @@ class _Words:
         total = self._total[rows].astype(np.float32)
         similar: npt.NDArray[np.float32] = 2 * both / np.maximum(total[:, None] + total, 1)
         return similar
-
-    def _sums(self, values: Integers) -> Integers:
-        """Return the sum of the values of the words of each caption."""
-        sums: Integers = np.concatenate([[0], np.cumsum(values)])
-        found: Integers = sums[self._starts + self._lengths] - sums[self._starts]
-        return found
 
 
 Allowed = Callable[[Integers], Mask]
@@ -154,19 +233,17 @@ class _Matching:
     def matched(self, rows: Integers, one_category: bool, allowed: Allowed) -> Integers:
         """Return the (n,) partner of each record, -1 for none.
 
-        Args:
-            rows: the records that may be in a pair.
-            one_category: whether both records of a pair have one category.
-            allowed: which pairs are of this kind.
+        `rows` may be in a pair, `allowed` says which pairs are of this kind, and `one_category` whether both records of
+        a pair have one category.
         """
         partner = np.full(len(self.records.key), -1)
         category = self.records.category if one_category else np.zeros(len(partner), np.int64)
         sizes = np.bincount(category[rows], minlength=1)
-        for number, lowest in enumerate(_ROUNDS):
-            is_last = number == len(_ROUNDS) - 1
+        for round_, lowest in enumerate(_ROUNDS):
             free = rows[partner[rows] < 0]
-            free = free if is_last else free[sizes[category[free]] > BLOCK]
-            one, two = (self.words.signature(free, 2 * number + each) for each in (0, 1))
+            if round_ < len(_ROUNDS) - 1:
+                free = free[sizes[category[free]] > BLOCK]
+            one, two = (self.words.signature(free, 2 * round_ + each) for each in (0, 1))
             free = free[np.lexsort((two, one, category[free]))]
             for block in _blocks(free, category):
                 row, other = self._in_block(block, allowed, lowest)
@@ -182,9 +259,9 @@ class _Matching:
         may = allowed(rows) & (score >= lowest * _FINE)
         for column in (self.records.image, self.records.group, self.records.text):
             may &= column[rows][:, None] != column[rows]
-        places = np.arange(len(rows))
+        position = np.arange(len(rows))
         # No row has equal scores, so the best pair of all is the best of both its records.
-        score = np.where(may, score * (2 * len(rows)) + places[:, None] + places, -1)
+        score = np.where(may, score * (2 * len(rows)) + position[:, None] + position, -1)
         found = []
         while score.size:
             best = score.argmax(axis=1)
@@ -221,36 +298,25 @@ def _blocks(rows: Integers, category: Integers) -> Iterator[Integers]:
         yield np.concatenate(waiting)
 
 
-def _named(records: Captioned) -> Integers:
-    named = np.array([each.named for each in records.statements], bool)
-    return np.flatnonzero(named & (records.category >= 0))
-
-
 def _other_category(records: Captioned, related: Sequence[frozenset[int]]) -> Allowed:
     """Allow two records if the category that each caption names is surely false for the image of the other."""
     true: dict[int, set[int]] = defaultdict(set)
-    for image, own, statement in zip(
-        records.image.tolist(), records.category.tolist(), records.statements, strict=True
-    ):
+    columns = records.image.tolist(), records.category.tolist(), records.statements
+    for image, category, statement in zip(*columns, strict=True):
         true[image].update(statement.categories)
-        if own >= 0:
-            true[image].update(related[own])
+        if category >= 0:
+            true[image].update(related[category])
 
     def allowed(rows: Integers) -> Mask:
         categories, column = np.unique(records.category[rows], return_inverse=True)
-        of_category = {number: place for place, number in enumerate(categories.tolist())}
+        column_of = {category: index for index, category in enumerate(categories.tolist())}
         may_be_true = np.zeros((len(rows), len(categories)), bool)
         for row, image in enumerate(records.image[rows].tolist()):
-            may_be_true[row, [of_category[each] for each in true[image] if each in of_category]] = 1
+            may_be_true[row, [column_of[each] for each in true[image] if each in column_of]] = True
         wrong = ~may_be_true[:, column]
         return wrong & wrong.T
 
     return allowed
-
-
-def _with_things(records: Captioned) -> Integers:
-    has_things = np.array([bool(each.things) for each in records.statements], bool)
-    return np.flatnonzero(has_things & (records.category >= 0))
 
 
 def _other_attribute(records: Captioned) -> Allowed:
@@ -263,13 +329,13 @@ def _other_attribute(records: Captioned) -> Allowed:
 
     def allowed(rows: Integers) -> Mask:
         may = np.zeros((len(rows), len(rows)), bool)
-        places: dict[tuple[str, str], dict[int, set[Value]]] = defaultdict(lambda: defaultdict(set))
-        for place, row in enumerate(rows.tolist()):
+        nouns: dict[tuple[str, str], dict[int, set[Value]]] = defaultdict(lambda: defaultdict(set))
+        for index, row in enumerate(rows.tolist()):
             for noun, type_, value in records.statements[row].things:
-                places[type_, noun][place].add((type_, value))
+                nouns[type_, noun][index].add((type_, value))
         true = [of_image[image] for image in records.image[rows].tolist()]
         fitting = {type_: values.fits @ values.table(true).T for type_, values in tables.items()}
-        for (type_, _), stated in places.items():
+        for (type_, _), stated in nouns.items():
             if len(stated) > 1:
                 here = np.array(list(stated))
                 table = tables[type_].table(list(stated.values()))
@@ -286,29 +352,16 @@ class _Values:
 
     def __init__(self, type_: str, stated: Iterable[set[Value]]):
         found = sorted({value for values in stated for value in values if value[0] == type_})
-        self._number = {value: number for number, value in enumerate(found)}
-        self.fits = np.array(
-            [[not excluded(type_, one, two) for _, two in found] for _, one in found], np.float32
-        ).reshape(len(found), len(found))
+        self._column = {value: column for column, value in enumerate(found)}
+        fits = [[not excluded(type_, one, two) for _, two in found] for _, one in found]
+        self.fits = np.array(fits, np.float32).reshape(len(found), len(found))
 
     def table(self, stated: Sequence[set[Value]]) -> npt.NDArray[np.float32]:
         """Return (n, V) which of these values are in each of n sets."""
-        table = np.zeros((len(stated), len(self._number)), np.float32)
-        places = [
-            (row, self._number[value])
-            for row, values in enumerate(stated)
-            for value in values
-            if value in self._number
-        ]
-        if places:
-            table[tuple(np.array(places).T)] = 1
+        table = np.zeros((len(stated), len(self._column)), np.float32)
+        for row, values in enumerate(stated):
+            table[row, [self._column[value] for value in values if value in self._column]] = 1
         return table
-
-
-def _ranges(starts: Integers, lengths: Integers) -> Integers:
-    """Return the numbers from each start, as many as its length."""
-    offsets = np.cumsum(lengths) - lengths
-    return np.arange(int(lengths.sum())) - offsets.repeat(lengths) + starts.repeat(lengths)
 
 
 def _mixed(keys: Keys) -> Keys:

@@ -15,7 +15,7 @@ from itertools import accumulate, combinations
 from msgspec import Struct
 
 from fdrd.negatives.seeded_random import SeededRandom
-from fdrd.record import Record, TaggedCaption
+from fdrd.record import Captions, Record, TaggedCaption
 from fdrd.text.mentions import (
     Mention,
     MentionPattern,
@@ -30,6 +30,7 @@ _MIN_CAPTIONS = 3
 _MIN_LIFT = 2.0  # "flower" is as frequent for roses, so it is no short name of a cape flower
 _MOST_CAPTIONS = 200  # of each category that are searched for short names
 _MOST_WORDS = 8  # longer names have no short names
+_BEGINS = ("", ".", "!", "?", ":")  # before the first word of a sentence
 _POSSESSIVES = ("'s ", "’s ", "its ", "his ", "her ", "their ")
 _WORD = re.compile(r"[^\W_]+")
 
@@ -44,11 +45,13 @@ class ShortName(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True)
 class ShortNames:
-    """The short names of a category, the longest first, and the number of captions that use each."""
+    """The short names of a category, the longest first, and the number of captions that use each.
+
+    `rare` are parts with a capital or a digit that fewer captions use alone, the longest first.
+    """
 
     counts: Mapping[ShortName, int]
     rare: tuple[ShortName, ...] = ()
-    """parts with a capital or a digit that fewer captions use alone, the longest first"""
 
     def find(
         self, record: Record | TaggedCaption, mentions: Sequence[Mention]
@@ -64,27 +67,26 @@ class ShortNames:
         taken = [(span.start, span.end) for span in record.attributes if span.type == "part"]
         taken += [(mention.start, mention.end) for mention in mentions]
         patterns = [*self._patterns, *((name, category_pattern(name.text)) for name in rare)]
-        for name, pattern in (
-            sorted(patterns, key=lambda each: -len(each[0].text)) if rare else patterns
-        ):
+        if rare:
+            patterns.sort(key=lambda each: -len(each[0].text))
+        for name, pattern in patterns:
+            is_word = name in self.rare and " " not in name.text
             for mention in find_mentions(record.caption, pattern):
                 free = all(mention.end <= start or end <= mention.start for start, end in taken)
-                # "Red petals" does not name a Red Carnation.
-                begins = (
-                    name in self.rare and " " not in name.text and _begins(record.caption, mention)
-                )
+                # Where a sentence begins, every word has a capital: "Red petals" does not name a Red Carnation.
+                begins = is_word and record.caption[: mention.start].rstrip()[-1:] in _BEGINS
                 if free and not begins and _is_name(record.caption, mention, name):
                     taken.append((mention.start, mention.end))
                     found[mention] = name
         return found
 
     def draw_like(self, other: ShortName, random: SeededRandom) -> str | None:
-        """Draw the short name with the place of `other` in its name: a brand for a brand."""
-        ends = (not other.before, not other.after)
-        alike = (
-            [name for name in self.counts if (name.before, name.after) == (other.before, other.after)]
-            or [name for name in self.counts if (not name.before, not name.after) == ends]
-        )  # fmt: skip
+        """Draw the short name with the position of `other` in its name: a brand for a brand."""
+        both = other.before, other.after
+        alike = [name for name in self.counts if (name.before, name.after) == both]
+        if not alike:
+            ends = [not count for count in both]
+            alike = [name for name in self.counts if [not name.before, not name.after] == ends]
         weights = list(accumulate(self.counts[name] for name in alike))
         return alike[random.weighted(weights)].text if alike else None
 
@@ -98,35 +100,23 @@ class ShortNames:
 
 
 def find_short_names(
-    records: Mapping[str, Sequence[Record | TaggedCaption]], patterns: Sequence[MentionPattern]
+    records: Mapping[str, Captions], patterns: Sequence[MentionPattern]
 ) -> list[ShortNames]:
     """Return the short names of each category, from its records and the pattern of its full name."""
     samples = {name: some[:: 1 + len(some) // _MOST_CAPTIONS] for name, some in records.items()}
-    found = [
-        _counted(name, sample, pattern)
-        for (name, sample), pattern in zip(samples.items(), patterns, strict=True)
-    ]
+    found = list(map(_counted, samples, samples.values(), patterns))
     usual = _usual(samples, {short.text for counts in found for short in counts})
     names = []
     for (name, sample), counts in zip(samples.items(), found, strict=True):
-        often = {
-            short: count
-            for short, count in counts.items()
-            if count >= max(_MIN_CAPTIONS, _MIN_LIFT * len(sample) * usual[short.text])
-        }
-        rare = [
-            short
-            for short in _candidates(name)
-            if counts.get(short, 0) < _MIN_CAPTIONS
-            and (_has_capital(short.text) or usual.get(short.text) == 0)
-        ]
+        lift = _MIN_LIFT * len(sample)
+        often = {s: n for s, n in counts.items() if n >= max(_MIN_CAPTIONS, lift * usual[s.text])}
+        few = (short for short in _candidates(name) if counts.get(short, 0) < _MIN_CAPTIONS)
+        rare = [s for s in few if any(map(str.isupper, s.text)) or usual.get(s.text) == 0]
         names.append(ShortNames(often, tuple(rare)))
     return names
 
 
-def _counted(
-    name: str, records: Sequence[Record | TaggedCaption], pattern: MentionPattern
-) -> dict[ShortName, int]:
+def _counted(name: str, records: Captions, pattern: MentionPattern) -> dict[ShortName, int]:
     """Return the number of captions with each candidate."""
     if len(records) < _MIN_CAPTIONS:
         return {}  # without compiling patterns
@@ -155,15 +145,6 @@ def _is_proper(text: str) -> bool:
     return any(letter.isupper() or letter.isdigit() for letter in text)
 
 
-def _has_capital(text: str) -> bool:
-    return any(map(str.isupper, text))
-
-
-def _begins(caption: str, mention: Mention) -> bool:
-    """Check if a mention begins a sentence, where every word has a capital."""
-    return caption[: mention.start].rstrip()[-1:] in ("", ".", "!", "?", ":")
-
-
 def _is_name(caption: str, mention: Mention, name: ShortName) -> bool:
     """Check what surrounds a match: "its face" and "the side of" are no names."""
     if _is_proper(name.text):
@@ -172,17 +153,15 @@ def _is_name(caption: str, mention: Mention, name: ShortName) -> bool:
     return not (before.endswith(_POSSESSIVES) or caption.startswith(" of ", mention.end))
 
 
-def _usual(
-    samples: Mapping[str, Sequence[Record | TaggedCaption]], texts: set[str]
-) -> dict[str, float]:
+def _usual(samples: Mapping[str, Captions], texts: set[str]) -> dict[str, float]:
     """Return the share of captions with each word, among the categories whose names lack it."""
     words = {key(text) for text in texts}
-    said: Counter[str] = Counter()
+    naming: Counter[str] = Counter()
     having: Counter[str] = Counter()  # captions of the categories whose names have the word
     for name, records in samples.items():
-        own = words.intersection(key(name).split())
+        own_words = words.intersection(key(name).split())
         for record in records:
-            said.update(words.intersection(_WORD.findall(record.caption.lower())) - own)
-        having.update(dict.fromkeys(own, len(records)))
+            naming.update(words.intersection(_WORD.findall(record.caption.lower())) - own_words)
+        having.update(dict.fromkeys(own_words, len(records)))
     total = sum(map(len, samples.values()))
-    return {text: said[key(text)] / max(1, total - having[key(text)]) for text in texts}
+    return {text: naming[key(text)] / max(1, total - having[key(text)]) for text in texts}

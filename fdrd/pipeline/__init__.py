@@ -1,4 +1,1 @@
-"""Pipeline: the steps of a build.
-
-The entry point is `builder.build`. Imports every room below it.
-"""
+"""Pipeline: the steps of a build, wired by `builder.build`. Imports every room below it."""

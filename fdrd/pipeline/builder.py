@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
@@ -13,47 +14,36 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from fdrd.build_config import BuildConfig
-from fdrd.card.summary import gaps
+from fdrd.card.render import gaps
+from fdrd.curation import decisions as reviews
 from fdrd.curation.decide import decide
 from fdrd.curation.decisions import (
     Decision,
-    Reviewed,
-    read_decisions,
-    read_selection,
-    review,
-    review_counts,
-    written_captions,
 )
-from fdrd.curation.pair_table import pair_table
-from fdrd.curation.source_contents import SourceWriter
+from fdrd.curation.pair_table import SourceWriter, pair_table
 from fdrd.dataset_handle import Dataset
 from fdrd.engines import Engine, open_engine
-from fdrd.errors import FdrdError
-from fdrd.files.atomic import write_text
+from fdrd.errors import CheckError, FdrdError
+from fdrd.files.atomic import disk_errors, write_text
 from fdrd.images.containers import remove_unpacked
 from fdrd.options import shows_keywords, unknown
 from fdrd.pipeline.collect import checked_source, read_items
 from fdrd.pipeline.documents import make_counted, nothing_kept, write_documents, write_rejected
-from fdrd.pipeline.locking import check_outside, lock_output, open_source
 from fdrd.pipeline.stage import stage_shards
-from fdrd.policy import failing, policy_error
 from fdrd.progress import Progress, silent
-from fdrd.reasons import Action, Rejection
-from fdrd.sources import Domain, SourceOptions, make_options, unused_files, unused_text
-from fdrd.sources.reading.options import NO_OPTIONS
-from fdrd.storage import publish, resume
-from fdrd.storage.file_states import record_states, refresh_states
-from fdrd.storage.manifest import dump, make_manifest, read_manifest
-from fdrd.storage.manifest_types import Manifest
-from fdrd.storage.origin import (
-    DEFAULT_NAME,
-    DEFAULT_OUT,
-    Origin,
-    check_same_source,
-    choose_default,
-    recorded_origin,
-    write_origin,
+from fdrd.reasons import Action, Rejection, default_action
+from fdrd.sources import (
+    Domain,
+    SourceOptions,
+    find_domains,
+    make_options,
+    unused_files,
+    unused_text,
 )
+from fdrd.sources.reading.columns import NO_OPTIONS
+from fdrd.sources.single_file import as_folder
+from fdrd.storage import publish, resume
+from fdrd.storage.manifest import Manifest, dump, make_manifest, read_manifest
 from fdrd.storage.registration import register
 from fdrd.text.tokens import CounterOf, TokenCounter, counter_for, measure, summary
 
@@ -146,7 +136,7 @@ def build(
         options: layout, columns and categories of the source; detected by default.
         decisions: file of reviewers' decisions to apply (`fdrd.curation.decisions`).
         only: file of record ids, one per line; all others are rejected.
-        replace: replace a dataset of another source (`fdrd.storage.origin`) in `out`.
+        replace: replace a dataset of another source (`fdrd.storage.resume`) in `out`.
         workers: number of processes, by default one per core.
         engine: one of `fdrd.engines.ENGINES`.
         tokens: returns a token counter for a backbone. By default CLIP's tokens are estimated.
@@ -158,18 +148,22 @@ def build(
             build, another build is writing to the target, or the disk is full.
     """
     config, options = _changed(config or BuildConfig(), options or NO_OPTIONS, settings)
-    with open_source(Path(source), options) as (root, domains), ExitStack() as stack:
+    path = Path(source)
+    with disk_errors(path), as_folder(path) as root, ExitStack() as stack:
+        domains = find_domains(root, options)
         fingerprint = resume.fingerprint_source(root)
-        origin = Origin(str(Path(source).resolve()), fingerprint.lasting)
-        target, name = choose_default(origin, replace) if out is None else (Path(out), config.name)
-        instead_of = DEFAULT_OUT if out is None and target != DEFAULT_OUT else None
-        if instead_of and config.name == DEFAULT_NAME:
+        origin = resume.Origin(str(path.resolve()), fingerprint.lasting)
+        target, name = (
+            resume.choose_default(origin, replace) if out is None else (Path(out), config.name)
+        )
+        instead_of = resume.DEFAULT_OUT if out is None and target != resume.DEFAULT_OUT else None
+        if instead_of and config.name == resume.DEFAULT_NAME:
             config = with_fields(config, name=name)
-        check_outside(target, Path(source))
-        target = stack.enter_context(lock_output(target))
+        publish.check_outside(target, path)
+        target = stack.enter_context(publish.lock_output(target))
         pool = stack.enter_context(open_engine(engine, workers))
-        read, sha256 = read_decisions(Path(decisions)) if decisions else ([], "")
-        ids, ids_digest = read_selection(Path(only)) if only else (None, "")
+        read, sha256 = reviews.read_decisions(Path(decisions)) if decisions else ([], "")
+        ids, ids_digest = reviews.read_selection(Path(only)) if only else (None, "")
         counter = counter_for(config.backbone, tokens)
         inputs: list[Any] = [asdict(config), counter.name]
         inputs += [sha256] if sha256 else []
@@ -178,49 +172,42 @@ def build(
         publish.recover(target)
         publish.check_target(target)
         if resume.is_built_from(target, digest):
-            if recorded_origin(target) != origin:  # it moved, or the note is lost
-                write_origin(target, origin)
+            if resume.recorded_origin(target) != origin:  # it moved, or the note is lost
+                resume.write_origin(target, origin)
             built = Build(str(target), target, read_manifest(target), 0, True, ())
         else:
             if not replace:
-                check_same_source(target, origin)
+                resume.check_same_source(target, origin)
             run = _Run(
                 source, root, domains, target, config, pool, progress, counter, read, sha256, ids
             )
             built = run.build(digest, origin, fingerprint.files)
             resume.forget_if_changed(target, root, fingerprint)
-        built = _registered(built)
-        unused = list(unused_files(root, domains))
-        return with_fields(built, unused=unused, instead_of=instead_of)
+        named = register(target, built.manifest)
+        resume.refresh_states(target)
+        return with_fields(
+            built,
+            configs=named.configs,
+            name_owner=named.owner,
+            not_registered=[named.failure] if named.failure else [],
+            unused=list(unused_files(root, domains)),
+            instead_of=instead_of,
+        )
 
 
 def _changed(
     config: BuildConfig, options: SourceOptions, settings: BuildSettings
 ) -> tuple[BuildConfig, SourceOptions]:
-    """Return the options of a build, changed by keywords.
-
-    Raises:
-        FdrdError: a keyword or its value is unknown.
-    """
+    """Return the options of a build, changed by keywords; raise `FdrdError` for an unknown one."""
     known = BuildSettings.__annotations__
     for name in settings:
         if name not in known:
             raise FdrdError(unknown("option", name, known, "build"))
-    of_source: Any = dict(settings)
-    of_build = {
-        each.name: of_source.pop(each.name) for each in fields(BuildConfig) if each.name in settings
+    rest: Any = dict(settings)
+    changes = {
+        each.name: rest.pop(each.name) for each in fields(BuildConfig) if each.name in settings
     }
-    return with_fields(config, **of_build), make_options(**of_source).over(options)
-
-
-def _registered(built: Build) -> Build:
-    """Make a finished dataset known on this machine."""
-    named = register(built.path, built.manifest)
-    refresh_states(built.path)
-    failures = [named.failure] if named.failure else []
-    return with_fields(
-        built, configs=named.configs, name_owner=named.owner, not_registered=failures
-    )
+    return with_fields(config, **changes), make_options(**rest).over(options)
 
 
 def return_freed_memory() -> None:
@@ -250,12 +237,12 @@ class _Run:
     decisions_digest: str
     only: frozenset[str] | None
 
-    def build(self, inputs: str, origin: Origin, files: int) -> Build:
+    def build(self, inputs: str, origin: resume.Origin, files: int) -> Build:
         """Build the dataset and publish it; `inputs` is the digest of all inputs, `files` the number of files."""
         started = time.time()
         out, work = self.out, publish.work_folder(self.out)
         with ExitStack() as stack:
-            items = read_items(self.folder, self.domains, written_captions(self.decisions))
+            items = read_items(self.folder, self.domains, reviews.written_captions(self.decisions))
             limit, ledger = self.config.max_pixels, publish.ledger_path(out)
             checked = checked_source(
                 work, self.folder, items, limit, self.engine, self.progress, ledger, files
@@ -264,10 +251,10 @@ class _Run:
             return_freed_memory()  # of the names of all files and images
             # Workers import what they need while this process decides.
             self.engine.prepare(make_counted)
-            reviewed = Reviewed()
+            reviewed = reviews.Reviewed()
             if self.decisions_digest or self.only is not None:
                 after = stack.enter_context(SourceWriter(work / "reviewed.partial"))
-                reviewed = review(contents, self.decisions, after, self.only)
+                reviewed = reviews.review(contents, self.decisions, after, self.only)
                 contents = after.finish(contents.root, contents.images)
             captions = contents.records.table("caption")["caption"].chunks
             lengths = measure((chunk.to_pylist() for chunk in captions), self.tokens, self.progress)
@@ -279,9 +266,9 @@ class _Run:
             shards, counted, extra = stage_shards(
                 out, pairs, self.config, self.engine, self.progress, reviewed.true_negatives
             )
-            counts = None
-            if self.decisions_digest:
-                counts = review_counts(self.decisions_digest, reviewed, pairs.records(pairs.rows))
+            digest, counts = self.decisions_digest, None
+            if digest:
+                counts = reviews.review_counts(digest, reviewed, pairs.records(pairs.rows))
             tokens = summary(pairs.by_split(), lengths)
             manifest = make_manifest(
                 self.config, self.domains, pairs, rejected, shards, tokens, counts, extra
@@ -289,25 +276,32 @@ class _Run:
             unpacked = {each.image.path for each in contents.images if each.image.member}
         stage = publish.stage_folder(out)
         write_rejected(stage, rejected)
-        summaries = write_documents(stage, manifest, self.progress, self.engine, counted)
+        tallies = write_documents(stage, manifest, self.progress, self.engine, counted)
         write_text(stage / "manifest.json", dump(manifest))
-        record_states(out, manifest)
-        write_origin(out, origin)
+        resume.record_states(out, manifest)
+        resume.write_origin(out, origin)
         publish.publish_stage(out)
         remove_unpacked({self.folder / path for path in unpacked})
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(out, None if retry else inputs, started, self.engine.workers)
         return Build(
-            str(out), out, manifest, len(counted), False, (), reviewed.stale, gaps=gaps(summaries)
+            str(out), out, manifest, len(counted), False, (), reviewed.stale, gaps=gaps(tallies)
         )
 
     def _check_usable(self, kept: int, rejected: list[Rejection]) -> None:
         """Raise `FdrdError` if the policy fails the build or no record was kept."""
-        fails = failing(rejected, self.config.policy)
+        policy = self.config.policy
+        fails = [each for each in rejected if policy.get(each.reason) == "fail"]
         if kept and not fails:
             return
         listed = write_rejected(publish.work_folder(self.out), rejected)
         if fails:
-            raise policy_error(fails, listed)
+            counts = Counter(each.reason for each in fails)
+            text = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+            remedy = f"{fails[0].reason}={default_action(fails[0].reason)}"
+            raise CheckError(
+                f"the policy fails the build because of {text}; the first is {fails[0]}. See {listed}; "
+                f"fix the source, or give `policy` {remedy}"
+            )
         unused = unused_text(self.folder, self.domains)
         raise FdrdError(f"{self.source}: {nothing_kept(rejected)}{unused}. See {listed}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -18,25 +18,21 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict, replace
 
-from fdrd.curation.filters import encodable
-from fdrd.curation.source_contents import CheckedImage, Item, SourceContents, SourceWriter
-from fdrd.engines import TASKS_AHEAD, Engine
+from fdrd.curation.pair_table import CheckedImage, Item, SourceContents, SourceWriter
+from fdrd.engines import Engine
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import name_in_errors
 from fdrd.files.struct_table import StructWriter
 from fdrd.images.check import ImageCheck, check_images
 from fdrd.progress import Progress
+from fdrd.reasons import reject
 from fdrd.record import Attribute, ImageRef, Record
 from fdrd.sources import Domain, read_domain, unread_folders
 from fdrd.text.attributes import find_attributes
 
-IMAGES = 64
-"""Images per task: enough to make its overhead negligible."""
+IMAGES = 64  # images per task: enough to make its overhead negligible
 CAPTIONS = 8 * IMAGES
-
-
-Stamp = tuple[int, int]
-"""Size in bytes, modification time in nanoseconds."""
+Stamp = tuple[int, int]  # size in bytes, modification time in nanoseconds
 
 
 def stamp(root: str, image: ImageRef) -> Stamp:
@@ -90,38 +86,25 @@ class CheckTask:
     captions: list[tuple[str, str]] = field(default_factory=list)
 
 
-CheckedTask = tuple[list[ImageCheck], list[tuple[Attribute, ...]]]
-
-
-def run_check_task(task: CheckTask) -> CheckedTask:
-    """Return the checks of a task's images and the attributes of its captions.
-
-    Raises:
-        FdrdError: this machine does not see the source.
-    """
+def run_check_task(task: CheckTask) -> tuple[deque[ImageCheck], deque[tuple[Attribute, ...]]]:
+    """Return the checks of a task's images and the attributes of its captions."""
     if not Path(task.root).is_dir():
         raise FdrdError(
             f"{platform.node()} does not see {task.root}; all machines must see the source under the same path"
         )
-    return (
-        check_images(task.root, task.images, task.max_pixels),
-        [find_attributes(caption, category) for caption, category in task.captions],
-    )
+    checks = deque(check_images(task.root, task.images, task.max_pixels))
+    return checks, deque(find_attributes(caption, category) for caption, category in task.captions)
 
 
 @dataclass(slots=True)
 class _Chunk:
-    """Neighboring items of a source, and the task whose result they wait for.
-
-    Attributes:
-        task: checks new images, and finds attributes of captions.
-        items: each with the index of its image, or -1.
-        images: those that no earlier chunk has, with the check of the ledger.
-    """
+    """Neighboring items of a source, and the task whose result they wait for."""
 
     task: CheckTask
     items: list[tuple[Item, int]] = field(default_factory=list)
+    """each with the index of its image, or -1"""
     images: list[tuple[ImageRef, Stamp, ImageCheck | None]] = field(default_factory=list)
+    """those that no earlier chunk has, with the check of the ledger"""
 
 
 @contextmanager
@@ -140,50 +123,35 @@ def checked_source(
     The items are processed while they are read. Images in the ledger, a file that is created if it is missing, are not
     decoded again; new ones are added to it. `expected` is the approximate number of images, for the progress only.
     """
+    top = str(root.absolute())
+    waiting: deque[_Chunk] = deque()
+
+    def tasks() -> Iterator[CheckTask]:
+        for chunk in _chunks(top, max_pixels, found, read_ledger(ledger)):
+            waiting.append(chunk)
+            yield chunk.task
+
     with (
         SourceWriter(work / "records.partial") as items,
         StructWriter(work / "images.partial", CheckedImage) as images,
     ):
-        top = str(root.absolute())
         engine.prepare(run_check_task)
-        waiting: deque[tuple[_Chunk, Callable[[], CheckedTask]]] = deque()
-
-        def finish_first() -> None:
-            chunk, result = waiting.popleft()
-            _add_checked(chunk, result(), items, images, ledger)
+        for checks, attributes in engine.run(run_check_task, tasks()):
+            chunk, new = waiting.popleft(), []
+            for image, before, known in chunk.images:
+                check = known or checks.popleft()
+                # an image that changed meanwhile may get its old time back
+                if not known and stamp(top, image) == before:
+                    new.append((image, before, check))
+                images.append(CheckedImage(image, check))
+            append_ledger(ledger, new)
+            for item, index in chunk.items:
+                if isinstance(item, Record) and not item.attributes:
+                    item = replace(item, attributes=attributes.popleft())
+                items.add(item, index)
             progress("decoding images", len(images), max(expected, len(images) + 1))
-
-        for chunk in _chunks(top, max_pixels, found, read_ledger(ledger)):
-            if len(waiting) >= TASKS_AHEAD * engine.workers:
-                finish_first()
-            waiting.append((chunk, engine.submit(run_check_task, chunk.task)))
-        while waiting:
-            finish_first()
         progress("decoding images", len(images), len(images))
         yield items.finish(top, images.finish())
-
-
-def _add_checked(
-    chunk: _Chunk,
-    result: CheckedTask,
-    items: SourceWriter,
-    images: StructWriter[CheckedImage],
-    ledger: Path,
-) -> None:
-    """Add a chunk after its task."""
-    checks, attributes = iter(result[0]), iter(result[1])
-    new = []
-    for image, before, known in chunk.images:
-        check = known or next(checks)
-        # an image that changed meanwhile may get its old time back
-        if not known and stamp(chunk.task.root, image) == before:
-            new.append((image, before, check))
-        images.append(CheckedImage(image, check))
-    append_ledger(ledger, new)
-    for item, index in chunk.items:
-        if isinstance(item, Record) and not item.attributes:
-            item = replace(item, attributes=next(attributes))
-        items.add(item, index)
 
 
 def _chunks(
@@ -217,10 +185,22 @@ def _chunks(
         yield chunk
 
 
+def _encodable(items: Iterable[Item]) -> Iterator[Item]:
+    """Reject each record with a lone surrogate, e.g. from a JSON escape or a file name, which is not UTF-8."""
+    for item in items:
+        if isinstance(item, Record):
+            try:
+                msgspec.json.encode(item)
+            except UnicodeEncodeError as error:
+                half = f"{error.object[error.start : error.end]!a} cannot be written as UTF-8"
+                yield reject(item, "bad_field", half)
+                continue
+        yield item
+
+
 def read_items(
-    source: Path, domains: Iterable[Domain], captions: Mapping[str, str]
+    source: Path, domains: Sequence[Domain], captions: Mapping[str, str]
 ) -> Iterator[Item]:
     """Yield all items that can be written as UTF-8; `captions` are those of reviewers (`read_domain`)."""
-    domains = list(domains)
     read = (item for domain in domains for item in read_domain(source, domain, captions=captions))
-    return encodable(chain(unread_folders(source, domains), read))
+    return _encodable(chain(unread_folders(source, domains), read))

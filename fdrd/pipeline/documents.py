@@ -10,7 +10,6 @@ import posixpath
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,44 +17,20 @@ from msgspec.structs import asdict, replace
 
 from fdrd.card.croissant import croissant
 from fdrd.card.render import render_card
-from fdrd.card.summary import Summary
-from fdrd.checks.audit_records import named_records
-from fdrd.checks.audits import report
+from fdrd.checks.audits import named_records, report
 from fdrd.checks.tally import KeySet, Tally, TrueTexts, true_key
-from fdrd.engines import Engine
-from fdrd.engines.local import LocalEngine
+from fdrd.engines import Engine, LocalEngine
 from fdrd.files.atomic import write_text
 from fdrd.negatives import Catalog
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
-from fdrd.record import Record
-from fdrd.storage.manifest_types import Manifest, Shard
+from fdrd.storage.manifest import Manifest, Shard
 from fdrd.storage.shard_file import read_batches
 from fdrd.storage.shards import RowsTask, make_rows
 
 TrueCaptions = Mapping[str, KeySet]
 """By domain, the keys of its normalized captions (`fdrd.checks.tally.true_captions`)."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What card and audit say about some rows of one domain."""
-
-    summary: Summary
-    tally: Tally = field(default_factory=Tally)
-
-    def count(self, record: Record, true: KeySet) -> None:
-        """Count one row; `true` has the captions of its domain."""
-        self.summary.count(record)
-        self.tally.count(record, true)
-
-    def add(self, other: Counts) -> None:
-        """Add the counts of other rows of the domain."""
-        self.summary.add(other.summary)
-        self.tally.add(other.tally)
-
-
-CountedRows = tuple[pa.RecordBatch, Counter[str], Counts]
+CountedRows = tuple[pa.RecordBatch, Counter[str], Tally]
 """Rows, the rules of `make_rows`, and the counts of the rows."""
 
 
@@ -63,24 +38,22 @@ def make_counted(
     task: RowsTask, catalogs: Mapping[str, Catalog], true: TrueCaptions, of_images: TrueTexts
 ) -> CountedRows:
     """Return what `make_rows` returns, and the counts of the rows."""
-    counts = Counts(Summary(task.domain))
+    tally, captions = Tally(task.domain), true[task.domain]
     rows, rules = make_rows(
-        task, catalogs, of_images.of, lambda record: counts.count(record, true[task.domain])
+        task, catalogs, of_images.of, lambda record: tally.count(record, captions)
     )
-    return rows, rules, counts
+    return rows, rules, tally
 
 
-def count_shard(task: tuple[str, Shard], manifest: Manifest, true: TrueCaptions) -> Counts:
-    """Read a shard, given by folder and manifest entry, and return its counts."""
+def _count_shard(task: tuple[str, Shard], manifest: Manifest, true: TrueCaptions) -> Tally:
     folder, shard = task
-    counts = Counts(Summary(shard.domain))
+    tally = Tally(shard.domain)
     for record in named_records(Path(folder), replace(manifest, shards=[shard])):
-        counts.count(record, true[shard.domain])
-    return counts
+        tally.count(record, true[shard.domain])
+    return tally
 
 
-def read_true_captions(path: str) -> array[int]:
-    """Return the keys of the captions in a shard."""
+def _true_captions(path: str) -> array[int]:
     batches = read_batches(Path(path), images=False)
     captions = (text for batch in batches for text in batch["caption"].to_pylist())
     return array("Q", map(true_key, captions))
@@ -91,8 +64,8 @@ def write_documents(
     manifest: Manifest,
     progress: Progress = silent,
     engine: Engine | None = None,
-    counted: Mapping[str, Counts] | None = None,
-) -> list[Summary]:
+    counted: Mapping[str, Tally] | None = None,
+) -> list[Tally]:
     """Write README.md and croissant.json, and return the counts of each domain.
 
     The audit leaves out the text-only baselines, which take longer than everything else. The engine, by default this
@@ -104,22 +77,21 @@ def write_documents(
     keys: dict[str, array[int]] = {}
     if missing:
         paths = [str(folder / shard.path) for shard in shards]
-        for shard, captions in zip(shards, engine.run(read_true_captions, paths), strict=True):
+        for shard, captions in zip(shards, engine.run(_true_captions, paths), strict=True):
             keys.setdefault(shard.domain, array("Q")).extend(captions)
-    true = {domain: KeySet(found) for domain, found in keys.items()}
-    tasks = [(str(folder), shard) for shard in missing]
-    read = engine.run(count_shard, tasks, manifest, true)
-    by_domain = {name: Counts(Summary(name)) for name in sorted(manifest.splits)}
+    true = {domain: KeySet(captions) for domain, captions in keys.items()}
+    read = engine.run(_count_shard, [(str(folder), shard) for shard in missing], manifest, true)
+    tallies = {domain: Tally(domain) for domain in sorted(manifest.splits)}
     done = 0
     for shard in shards:
-        by_domain[shard.domain].add(counted.get(shard.path) or next(read))
+        tallies[shard.domain].add(counted.get(shard.path) or next(read))
         done += shard.rows
         progress("auditing captions", done, manifest.records.kept)
-    audits = [report(domain, counts.tally) for domain, counts in by_domain.items()]
-    summaries = [counts.summary for counts in by_domain.values()]
-    write_text(folder / "README.md", render_card(manifest, audits, summaries))
+    domains = list(tallies.values())
+    card = render_card(manifest, [report(tally) for tally in domains], domains)
+    write_text(folder / "README.md", card)
     write_text(folder / "croissant.json", json.dumps(croissant(manifest), indent=1) + "\n")
-    return summaries
+    return domains
 
 
 def write_rejected(folder: Path, rejected: Sequence[Rejection]) -> Path:

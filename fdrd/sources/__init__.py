@@ -7,7 +7,7 @@ finds and reads the domains of a source, `explain` says how, and what is not rea
 from fdrd.sources.domains import Domain, find_domains, near_misses, read_domain
 from fdrd.sources.explain import unread_folders, unused_files, unused_text
 from fdrd.sources.layouts import READERS, Reader
-from fdrd.sources.reading.options import SourceOptions, make_options
+from fdrd.sources.reading.columns import SourceOptions, make_options
 from fdrd.sources.reading.source_folder import SourceFolder
 
 __all__ = [

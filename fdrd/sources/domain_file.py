@@ -27,14 +27,14 @@ import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from fdrd.errors import FdrdError
 from fdrd.images.containers import path_in_source
 from fdrd.record import Record
-from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions, make_options
+from fdrd.sources.reading.columns import NO_OPTIONS, SourceOptions, make_options
 from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 from fdrd.text.normalize import normalize_category
 
@@ -70,8 +70,7 @@ class DomainInfo:
 def read_domain_file(folder: SourceFolder) -> DomainInfo:
     """Return the content of the `domain.toml` in a folder or its archive, empty if there is none.
 
-    Raises:
-        FdrdError: the file is not TOML, or a key is unknown or has an invalid value.
+    Raise `FdrdError` if the file is not TOML, or a key is unknown or has an invalid value.
     """
     path = folder.root / NAME
     if not path.is_symlink() and not path.exists() and NAME not in folder:
@@ -91,8 +90,7 @@ def read_domain_file(folder: SourceFolder) -> DomainInfo:
 NO_INFO = DomainInfo()
 
 
-@dataclass(frozen=True, slots=True)
-class _Checker:
+class _Checker(NamedTuple):
     """Checks the values of a file. Messages name the file, the key and a remedy."""
 
     path: Path
@@ -101,11 +99,10 @@ class _Checker:
     def info(self) -> DomainInfo:
         values = self.values
         known = [*_TEXTS, "meta_categories", *_OPTIONS, "map"]
-        for key in values:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
-                remedy = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(known)}"
-                raise self.error(key, "is not a known key", remedy)
+        for key in [key for key in values if key not in known]:
+            near = difflib.get_close_matches(key, known, 1)
+            remedy = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(known)}"
+            raise self.error(key, "is not a known key", remedy)
         texts = {key: self.text(key, values[key]) for key in _TEXTS if key in values}
         if not re.fullmatch(r"(https?://[^\s<>\"]+)?", texts.get("homepage", "")):
             raise self.error("homepage", "is not a URL", "start it with https://")
@@ -125,15 +122,15 @@ class _Checker:
 
     def meta_categories(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         lists = self.values.get("meta_categories", {})
-        example = '[meta_categories], then lines such as songbird = ["wren", "robin"]'
+        remedy = 'write [meta_categories], then lines such as songbird = ["wren", "robin"]'
         if not isinstance(lists, dict):
-            raise self.error("meta_categories", "is not a table", f"write {example}")
+            raise self.error("meta_categories", "is not a table", remedy)
         lists = {meta: ["*"] if names == "*" else names for meta, names in lists.items()}
         meta_of: dict[str, str] = {}
         for meta, names in lists.items():
             key = f"meta_categories.{meta}"
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise self.error(key, "is not a list of categories", f"write {example}")
+                raise self.error(key, "is not a list of categories", remedy)
             if not meta.strip() or not names:
                 raise self.error(key, "is empty", "name it and list a category, or remove it")
             for name in names:
@@ -143,9 +140,8 @@ class _Checker:
         return tuple((meta, tuple(names)) for meta, names in lists.items())
 
     def options(self) -> SourceOptions:
-        values = self.values
-        texts = {key: self.text(key, values[key]) for key in _OPTIONS if key in values}
-        columns = values.get("map", {})
+        texts = {key: self.text(key, self.values[key]) for key in _OPTIONS if key in self.values}
+        columns = self.values.get("map", {})
         if not isinstance(columns, dict):
             raise self.error("map", "is not a table", 'write [map], then image = "column"')
         try:
@@ -162,23 +158,20 @@ class DomainCompleter:
 
     def __init__(self, about: DomainInfo):
         self._about = about
-        self._meta_of = {
-            plain(name): meta for meta, names in about.meta_categories for name in names
-        }
+        lists = about.meta_categories
+        self._meta_of = {plain(name): meta for meta, names in lists for name in names}
         parts = re.split(r"(\{group\}|\*)", about.group)
-        expressions = {"{group}": "([^/]+)", "*": "[^/]*"}
-        self._group = re.compile(
-            "(?:.*/)?" + "".join(expressions.get(part) or re.escape(part) for part in parts)
-        )
+        known = {"{group}": "([^/]+)", "*": "[^/]*"}
+        group = "".join(known.get(part) or re.escape(part) for part in parts)
+        self._group = re.compile(f"(?:.*/)?{group}")
 
     def complete(self, record: Record) -> Record:
         """Return the record with a meta-category, group and license, each only if it has none."""
         about, source = self._about, record.source
         if about.license and source.license == "unknown":
             source = replace(source, license=about.license)
-        meta = record.meta_category or self._meta_of.get(
-            plain(record.category), self._meta_of.get("*", "")
-        )
+        fallback = self._meta_of.get("*", "")
+        meta = record.meta_category or self._meta_of.get(plain(record.category), fallback)
         group = record.group
         if about.group and not group:
             stem = path_in_source(record.image).rpartition(".")[0]
@@ -192,12 +185,9 @@ class DomainCompleter:
         present = {plain(category): category for category in categories}
         free = [name for name in present if name not in self._meta_of]
         for name in self._meta_of.keys() - present.keys():
-            near = difflib.get_close_matches(name, free, 1, 0.8)
-            if near:
-                raise FdrdError(
-                    f"{file}: `meta_categories` lists {name!r}, which no record has; "
-                    f"did you mean {present[near[0]]!r}?"
-                )
+            if near := difflib.get_close_matches(name, free, 1, 0.8):
+                flaw = f"`meta_categories` lists {name!r}, which no record has"
+                raise FdrdError(f"{file}: {flaw}; did you mean {present[near[0]]!r}?")
 
 
 def plain(category: str) -> str:

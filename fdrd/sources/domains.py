@@ -5,9 +5,9 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,12 +16,12 @@ from msgspec.structs import replace
 from fdrd.errors import FdrdError
 from fdrd.kinds import SOURCES, refuse_other
 from fdrd.reasons import CAPTION_FROM_REVIEW, Rejection
-from fdrd.record import ImageRef, Record
+from fdrd.record import ImageRef
 from fdrd.sources.domain_file import NO_INFO, DomainCompleter, DomainInfo, read_domain_file
 from fdrd.sources.layouts import READERS
-from fdrd.sources.reading.columns import find_columns, within_limit
+from fdrd.sources.reading.columns import NO_OPTIONS, SourceOptions, find_columns, within_limit
 from fdrd.sources.reading.names import SPLIT_OF_WORD, unread_format
-from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
+from fdrd.sources.reading.pairs import Pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.sources.reading.tables import TABLES, columns_of_table
 from fdrd.text.normalize import normalize_described
@@ -73,9 +73,8 @@ def _check_columns(root: Path, domains: list[Domain], options: SourceOptions) ->
     for field, names in options.columns:
         if field not in found:
             listed = f"the columns are {', '.join(columns)[:200]}" if columns else "it has no table"
-            raise FdrdError(
-                f"`columns` {field}={','.join(names)}: no file of {root} has it; {listed}"
-            )
+            asked = f"`columns` {field}={','.join(names)}"
+            raise FdrdError(f"{asked}: no file of {root} has it; {listed}")
 
 
 def _domains_of(root: Path, options: SourceOptions) -> list[Domain]:
@@ -89,9 +88,9 @@ def _domains_of(root: Path, options: SourceOptions) -> list[Domain]:
     domain = _recognize(source, ".", root.resolve().name)
     if domain and (options.layout or domain.reader not in (_FALLBACK, _NESTED)):
         return [domain]
-    domains = list(_domains_in(source))
+    domains = _domains_in(source)
     if not domains and not domain and len(source.folders) == 1:  # it holds all the others
-        domains = list(_domains_in(source.sub(source.folders[0]), f"{source.folders[0]}/"))
+        domains = _domains_in(source.sub(source.folders[0]), f"{source.folders[0]}/")
     # Image folders with annotations of their own are domains, not categories.
     others = [each for each in domains if each.reader != _FALLBACK]
     if domain and domain.reader == _FALLBACK:
@@ -115,7 +114,7 @@ def read_domain(
     *,
     require_captions: bool = True,
     captions: Mapping[str, str] = MappingProxyType({}),
-) -> Iterator[Record | Rejection]:
+) -> Pairs:
     """Yield what the domain's reader yields, with paths relative to the source root and prefixed ids.
 
     Records without a caption become rejections, unless `require_captions` is off. `captions` are those that reviewers
@@ -134,24 +133,19 @@ def read_domain(
         categories[found.category] = None
         found = within_limit(completer.complete(found), columns)
         path, origin = posixpath.normpath(prefix + found.image.path), prefix + found.source.origin
+        image = ImageRef(path, found.image.member)
         file, _, key = origin.partition(": ")
         if not found.caption and (written := captions.get(f"{file}: {key}")):
             caption, rules = normalize_described(written, found.category)
-            found = replace(
-                found, caption=caption, rules=(*found.rules, *rules, CAPTION_FROM_REVIEW)
-            )
+            rules = (*found.rules, *rules, CAPTION_FROM_REVIEW)
+            found = replace(found, caption=caption, rules=rules)
         if require_captions and not found.caption:
-            image = ImageRef(path, found.image.member)
             detail = f"{image}: no caption; `fdrd caption` and `fdrd view --review` write captions"
             yield Rejection(file, key, "caption_missing", detail)
             continue
-        yield replace(
-            found,
-            id=f"{domain.name}/{found.id}",
-            domain=domain.name,
-            image=ImageRef(path, found.image.member),
-            source=replace(found.source, file=path, origin=origin),
-        )
+        source = replace(found.source, file=path, origin=origin)
+        id_ = f"{domain.name}/{found.id}"
+        yield replace(found, id=id_, domain=domain.name, image=image, source=source)
     completer.check_names(categories, f"{root / domain.path}/domain.toml")
 
 
@@ -168,27 +162,23 @@ def open_domain(root: Path, domain: Domain) -> SourceFolder:
 
 def near_misses(folder: SourceFolder) -> list[str]:
     """Return what the folder lacks for each layout, and what hides its images from all readers."""
-    found = [
-        f"{name}: {why}" for name, reader in READERS.items() if (why := reader.near_miss(folder))
-    ]
+    misses = ((name, reader.near_miss(folder)) for name, reader in READERS.items())
+    found = [f"{name}: {why}" for name, why in misses if why]
     unread = (path for path in folder.files if unread_format(path) and path.count("/") != 1)
     if not folder.images and (image := next(unread, "")):  # one folder below names it itself
         found.append(f"{image}: {unread_format(image)} is not read; convert it to PNG or JPEG")
     for path in sorted(folder.root.iterdir()) if folder.root.is_dir() else ():
         if path.is_symlink() and not path.resolve().is_relative_to(folder.root.resolve()):
-            found.append(
-                f"{path.name} is a link out of the folder, which is not followed; move or copy it"
-            )
+            why = "a link out of the folder, which is not followed; move or copy it"
+            found.append(f"{path.name} is {why}")
         elif path.suffix.lower() in (".zip", ".rar", ".7z") and path.name not in folder.archives:
             found.append(f"{path.name} is an archive that is not read in place; unpack it")
     return [f"{folder.root.name}: {why}" for why in found]
 
 
-def _domains_in(source: SourceFolder, prefix: str = "") -> Iterator[Domain]:
-    for name in source.folders:
-        found = _recognize(source.sub(name), f"{prefix}{name}", name)
-        if found and found.reader != _NESTED:
-            yield found
+def _domains_in(source: SourceFolder, prefix: str = "") -> list[Domain]:
+    found = (_recognize(source.sub(name), f"{prefix}{name}", name) for name in source.folders)
+    return [domain for domain in found if domain and domain.reader != _NESTED]
 
 
 def _recognize(folder: SourceFolder, path: str, name: str) -> Domain | None:
@@ -199,20 +189,17 @@ def _recognize(folder: SourceFolder, path: str, name: str) -> Domain | None:
         where = "domain.toml: layout" if of_file else "`layout`"
         raise FdrdError(f"{where} {options.layout!r}: choose from {', '.join(sorted(READERS))}")
     for reader, module in READERS.items():
-        why = module.detect(folder) if options.layout in ("", reader) else None
-        if why:
+        if options.layout in ("", reader) and (why := module.detect(folder)):
             return Domain(_domain_name(name), path, reader, why, about, options)
     return None
 
 
 def _unknown_layout(source: SourceFolder) -> str:
     folders = [source, *map(source.sub, source.folders)]
-    misses = [why for folder in folders for why in near_misses(folder)]
-    return (
-        f"{source.root}: unknown layout. "
-        + ("Closest: " + "; ".join(misses[:5]) + ". " if misses else "")
-        + f"Known layouts: {', '.join(sorted(READERS))}; `fdrd build --help` describes them"
-    )
+    misses = list(islice(chain.from_iterable(map(near_misses, folders)), 5))
+    closest = f"Closest: {'; '.join(misses)}. " if misses else ""
+    known = f"Known layouts: {', '.join(sorted(READERS))}; `fdrd build --help` describes them"
+    return f"{source.root}: unknown layout. {closest}{known}"
 
 
 def _domain_name(folder: str) -> str:

@@ -12,14 +12,14 @@ from pathlib import Path
 from fdrd.build_config import BuildConfig
 from fdrd.images.check import check_image
 from fdrd.reasons import Rejection
-from fdrd.record import Record
 from fdrd.sources.domains import Domain, find_domains, near_misses, open_domain, read_domain
 from fdrd.sources.layouts import READERS
+from fdrd.sources.reading.columns import NO_OPTIONS, SourceOptions
 from fdrd.sources.reading.lines import load_json
 from fdrd.sources.reading.names import is_image, unread_format
-from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 
+_MAX_PIXELS = BuildConfig().max_pixels
 _SAMPLES = 3
 _STATS = "_stats.json"
 _REJECTED = "rejected_captions.jsonl"  # drafts that `fdrd caption` refused
@@ -35,13 +35,11 @@ _ANNOTATIONS = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".token", ".xml",
 
 def unread_folders(root: Path, domains: Sequence[Domain]) -> Iterator[Rejection]:
     """Yield a rejection for each folder with images next to the domains whose layout is unknown."""
+    remedy = "`fdrd build --explain` says which layouts are close"
     for name, folder in folders_beside(root, domains):
         images = (path for path in folder.files if is_image(path) or unread_format(path))
-        for image in islice(images, 1):
-            detail = (
-                f"it holds {image}, and no reader knows its layout; "
-                "`fdrd build --explain` says which layouts are close"
-            )
+        if image := next(images, ""):
+            detail = f"it holds {image}, and no reader knows its layout; {remedy}"
             yield Rejection(name, "", "unreadable_annotations", detail)
 
 
@@ -73,13 +71,9 @@ def unused_files(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, s
         candidates = [path for path in folder.files if path not in used and _unused(folder, path)]
         if not candidates:  # detection by every reader takes time in large folders
             continue
-        others = {name: reader for name, reader in READERS.items() if name != domain.reader}
-        readers = {
-            file: name
-            for name, reader in others.items()
-            if reader.detect(folder)
-            for file in reader.used_files(folder)
-        }
+        others = {name: READERS[name] for name in READERS if name != domain.reader}
+        fitting = [(name, reader) for name, reader in others.items() if reader.detect(folder)]
+        readers = {file: name for name, reader in fitting for file in reader.used_files(folder)}
         misses = list(filter(None, (reader.near_miss(folder) for reader in READERS.values())))
         for path, name in _grouped(candidates, prefix):
             why = f"the folder is read as {domain.reader}"
@@ -113,8 +107,10 @@ def _not_downloaded(folder: SourceFolder, used: set[str]) -> Iterator[tuple[str,
     if failed:
         images = "1 image" if failed == 1 else f"{failed:,} images"
         name = reports[0] if len(reports) == 1 else f"*{_STATS} ({len(reports):,} files)"
-        where = "error_message in the .parquet beside it says why"
-        yield name, f"img2dataset failed to get {images}; {where}"
+        why = (
+            f"img2dataset failed to get {images}; error_message in the .parquet beside it says why"
+        )
+        yield name, why
 
 
 def _grouped(paths: Iterable[str], prefix: str) -> Iterator[tuple[str, str]]:
@@ -146,8 +142,7 @@ def _unused(folder: SourceFolder, path: str) -> bool:
 def explain(root: Path, options: SourceOptions = NO_OPTIONS) -> Iterator[str]:
     """Yield lines about every domain, and about the folders that are not domains.
 
-    Raises:
-        FdrdError: the layout of the source is unknown; the message names the closest layouts.
+    Raise `FdrdError` if the layout of the source is unknown; the message names the closest layouts.
     """
     domains = find_domains(root, options)
     for domain in domains:
@@ -168,35 +163,28 @@ def _explain_domain(folder: SourceFolder, domain: Domain) -> Iterator[str]:
     if facts:
         yield f"    domain.toml gives {', '.join(facts)}"
     for name, reader in READERS.items():
-        why = reader.detect(folder) if name != domain.reader else None
-        if why:
+        if name != domain.reader and (why := reader.detect(folder)):
             yield f"    {name} matches too, because {why}; {domain.reader} is tried first"
 
 
 def _samples(root: Path, domain: Domain) -> Iterator[str]:
     """Yield lines about the first records, or the first rejection if there are none."""
-    for item in islice(_first_records(root, domain), _SAMPLES):
-        if isinstance(item, Rejection):
-            position = f"{item.file}: {item.key}".removesuffix(": ")
-            why = f"{item.reason}: {item.detail}"
-            yield f"    no records; first rejection: {position}: {why}"[:300]
-            return
-        caption = item.caption[:80] + ("..." if len(item.caption) > 80 else "")
-        yield f"    {item.image}: {caption or '(no caption)'}"[:300]
-        yield f"        category: {item.category or 'none'}, split: {item.split or 'hashed'}"
-        if item.image.member:  # reading one row of Parquet would unpack all of them
-            continue
-        if (check := check_image(str(root), item.image, BuildConfig().max_pixels)).reason:
-            yield f"        rejected: {check.reason}: {check.detail}"[:300]
-
-
-def _first_records(root: Path, domain: Domain) -> Iterator[Record | Rejection]:
     rejected, records = None, 0
     for item in read_domain(root, domain, require_captions=False):
         if isinstance(item, Rejection):
             rejected = rejected or item
-        else:
-            records += 1
-            yield item
+            continue
+        caption = item.caption[:80] + ("..." if len(item.caption) > 80 else "")
+        yield f"    {item.image}: {caption or '(no caption)'}"[:300]
+        yield f"        category: {item.category or 'none'}, split: {item.split or 'hashed'}"
+        # Reading one row of Parquet would unpack all of them.
+        check = None if item.image.member else check_image(str(root), item.image, _MAX_PIXELS)
+        if check and check.reason:
+            yield f"        rejected: {check.reason}: {check.detail}"[:300]
+        records += 1
+        if records == _SAMPLES:
+            return
     if rejected and not records:
-        yield rejected
+        position = f"{rejected.file}: {rejected.key}".removesuffix(": ")
+        why = f"{rejected.reason}: {rejected.detail}"
+        yield f"    no records; first rejection: {position}: {why}"[:300]

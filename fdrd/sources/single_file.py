@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from fdrd.errors import FdrdError
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.kinds import SOURCES, refuse_other
-from fdrd.sources.reading.archives import MAX_RATIO, expands_too_far
+from fdrd.sources.reading.source_folder import MAX_RATIO, expands_too_far
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {
-    ".tar.gz": gzip.GzipFile,
-    ".tgz": gzip.GzipFile,
+    **dict.fromkeys((".tar.gz", ".tgz"), gzip.GzipFile),
     ".tar.bz2": bz2.BZ2File,
     ".tar.xz": lzma.LZMAFile,
 }
@@ -31,11 +30,9 @@ _AS_IT_IS = (".zip", ".tar", ".parquet")
 def as_folder(source: Path) -> Iterator[Path]:
     """Yield a source as a folder: itself, or a temporary one that holds the file and has its name.
 
-    The file is linked, or copied if it is on another disk than the cache. A compressed tar archive is
-    decompressed, because images are read at their offset.
-
-    Raises:
-        FdrdError: the file is of another kind, damaged, or expands to more than 50 times its size.
+    The file is linked, or copied if it is on another disk than the cache. A compressed tar archive is decompressed,
+    because images are read at their offset. Raise `FdrdError` if the file is of another kind, damaged, or expands to
+    more than 50 times its size.
     """
     if not source.is_file():
         yield source
@@ -43,10 +40,8 @@ def as_folder(source: Path) -> Iterator[Path]:
     kind = next((end for end in (*_OPENERS, *_AS_IT_IS) if source.name.lower().endswith(end)), "")
     if not kind:
         refuse_other(source, "a raw source", *SOURCES)
-        known = ", ".join((*_AS_IT_IS, *_OPENERS))
-        raise FdrdError(
-            f"{source} is a file; give the folder that holds it and its images, or one of {known}"
-        )
+        remedy = "give the folder that holds it and its images, or one of"
+        raise FdrdError(f"{source} is a file; {remedy} {', '.join((*_AS_IT_IS, *_OPENERS))}")
     name = source.name[: -len(kind)].strip(".") or "source"
     with _temporary_folder() as temporary:
         folder = temporary / name
@@ -109,7 +104,5 @@ def _decompress(source: Path, opener: Callable[[Path], Any], target: Path) -> No
 
 
 def _unwritable(source: Path, error: OSError) -> FdrdError:
-    return FdrdError(
-        f"{source}: {error.strerror}; it must be readable, and the cache {cache_folder()} needs space for it "
-        "(FDRD_CACHE names another folder)"
-    )
+    remedy = f"it must be readable, and the cache {cache_folder()} needs space for it"
+    return FdrdError(f"{source}: {error.strerror}; {remedy} (FDRD_CACHE names another folder)")

@@ -1,19 +1,20 @@
-"""Replace an old build by a finished one: a reader sees the old build, the new one, or none, never a mixture.
+"""The output folder of a build: its lock, its work folder, and the replacement of an old build by a finished one.
 
-A build is written into a work folder next to the dataset, and renamed when it is complete.
+A build is written into a work folder next to the dataset, and renamed when it is complete: a reader sees the old
+build, the new one, or none, never a mixture.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fdrd.errors import FdrdError
-from fdrd.files.atomic import sync_folder
+from fdrd.files.atomic import disk_errors, sync_folder
 
-OWNED = frozenset(
-    {"README.md", "croissant.json", "data", "manifest.json", "plots", "rejected.jsonl"}
-)
+OWNED = frozenset({"README.md", "croissant.json", "data", "manifest.json", "rejected.jsonl"})
 
 
 def work_folder(out: Path) -> Path:
@@ -29,6 +30,40 @@ def stage_folder(out: Path) -> Path:
 def ledger_path(out: Path) -> Path:
     """Return the file with the image checks of earlier builds (`fdrd.pipeline.collect`)."""
     return work_folder(out) / "examined.jsonl"
+
+
+@contextmanager
+def lock_output(out: Path) -> Iterator[Path]:
+    """Lock a target until the block ends; yield its path with links resolved, and create its work folder."""
+    from filelock import FileLock, Timeout
+
+    if out.is_symlink() or not out.name:  # the work folder belongs next to the real folder
+        out = _resolved(out)
+    try:
+        with disk_errors(out):
+            work_folder(out).mkdir(parents=True, exist_ok=True)
+            with FileLock(work_folder(out) / "lock", timeout=0):
+                yield out
+    except Timeout:
+        raise FdrdError(
+            f"another build is writing to {out}; wait for it, or choose another `out`"
+        ) from None
+
+
+def check_outside(out: Path, source: Path) -> None:
+    """Raise `FdrdError` if the target is inside the source."""
+    if _resolved(out).is_relative_to(_resolved(source)):
+        raise FdrdError(f"{out} is inside the source {source}; choose an `out` outside of it")
+
+
+def _resolved(path: Path) -> Path:
+    """Return a path with its links resolved; raise `FdrdError` for a link that leads to itself."""
+    with suppress(RuntimeError):  # from a loop, before Python 3.13
+        found = path.resolve()
+        if not any(part.is_symlink() for part in (found, *found.parents)):
+            return found
+    loop = next(part for part in (*reversed(path.parents), path) if part.is_symlink())
+    raise FdrdError(f"{loop} is a link that leads to itself; remove it or choose another folder")
 
 
 def recover(out: Path) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 
 from fdrd.columns import features
-from fdrd.storage.manifest_types import Manifest, Shard
+from fdrd.storage.manifest import Manifest, Shard
 from fdrd.storage.publish import link_or_copy
 from fdrd.storage.shard_file import PARQUET, read_batches, read_schema
 
@@ -31,25 +31,17 @@ VERSION = "0.0.0"
 MARKER = "registered_by_fdrd.txt"
 _INFO = "dataset_info.json"
 _SECOND = 1_000_000_000  # in nanoseconds, and the coarsest time of change that file systems keep
-_READING = 0.5
-"""Seconds in which a process that found a folder opens its files."""
-_DAY = 24 * 60 * 60
-"""Seconds after which no process still reads a list of folders."""
+_READING = 0.5  # seconds in which a process that found a folder opens its files
+_DAY = 24 * 60 * 60  # seconds after which no process still reads a list of folders
 
 
 @dataclass(frozen=True)
 class Registration:
-    """The names under which a build can be loaded.
-
-    Attributes:
-        configs: names for `load_dataset(<name>, <config>)`: one per domain, and `default` for all of them.
-        owner: the other folder that the name belongs to, if it does; the build is then not registered.
-        failure: why the build is not registered otherwise, e.g. a cache that cannot be written.
-    """
+    """The configs for `load_dataset(<name>, <config>)`, one per domain and `default` for all, or why there are none."""
 
     configs: Sequence[str]
-    owner: Path | None = None
-    failure: str = ""
+    owner: Path | None = None  # the other folder that the name belongs to
+    failure: str = ""  # e.g. a cache that cannot be written
 
 
 def register(folder: Path, manifest: Manifest) -> Registration:
@@ -84,12 +76,11 @@ def registered_folder(name: str) -> Path | None:
 def _has_name(folder: Path, name: str) -> bool:
     """Return whether a folder is a dataset that was built under a name. A damaged one still owns its name."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_bytes())
+        return bool(json.loads((folder / "manifest.json").read_bytes()).get("name", name) == name)
     except OSError:
         return False
-    except (ValueError, RecursionError):
+    except (ValueError, AttributeError, RecursionError):
         return True
-    return not isinstance(manifest, dict) or manifest.get("name", name) == name
 
 
 def _markers(name: str, config: str) -> list[Path]:
@@ -102,47 +93,38 @@ def _markers(name: str, config: str) -> list[Path]:
 
 
 def _root(name: str) -> Path:
-    # Importing `datasets` takes seconds, and a wrong name is to be answered at once.
-    loaded = sys.modules.get("datasets")
-    if loaded is not None:
-        return Path(loaded.config.HF_DATASETS_CACHE).expanduser() / name
     from huggingface_hub.constants import HF_HOME
 
-    folder = os.environ.get("HF_DATASETS_CACHE") or Path(HF_HOME) / "datasets"
+    # Importing `datasets` takes seconds, and a wrong name is to be answered at once.
+    if loaded := sys.modules.get("datasets"):
+        folder = loaded.config.HF_DATASETS_CACHE
+    else:
+        folder = os.environ.get("HF_DATASETS_CACHE") or Path(HF_HOME) / "datasets"
     return Path(folder).expanduser() / name
 
 
 def _register(folder: Path, manifest: Manifest, root: Path) -> list[str]:
     configs = [*sorted(manifest.splits), "default"]
-    # The loader needs a different digest for each config.
-    targets = {
-        config: root / config / VERSION / f"{manifest.digest[:60]}{index:04x}"
-        for index, config in enumerate(configs)
-    }
-    shards = {
-        config: [each for each in manifest.shards if config in ("default", each.domain)]
-        for config in configs
-    }
+    targets, missing = {}, {}
+    for index, config in enumerate(configs):
+        # The loader needs a different digest for each config.
+        target = root / config / VERSION / f"{manifest.digest[:60]}{index:04x}"
+        shards = [each for each in manifest.shards if config in ("default", each.domain)]
+        targets[config] = target
+        if not _is_complete(folder, target, len(shards)):
+            missing[config] = shards
     _remove(root.glob(f"*/{VERSION}/.*"))  # a kill left them
-    _remove(
-        path
-        for path in root.glob(f"*/{VERSION}/*")
-        if [file.name for file in path.iterdir()] == [_INFO]
-        and path.stat().st_mtime < time() - _DAY
-    )
-    earlier = [path for path in root.glob(f"*/{VERSION}/*") if (path / MARKER).is_file()]
+    known = list(root.glob(f"*/{VERSION}/*"))
+    retired = [path for path in known if [file.name for file in path.iterdir()] == [_INFO]]
+    _remove(path for path in retired if path.stat().st_mtime < time() - _DAY)
+    earlier = [path for path in known if (path / MARKER).is_file()]
     replaced = set(earlier) - set(targets.values())
-    missing = [
-        config
-        for config in configs
-        if not _is_complete(folder, targets[config], len(shards[config]))
-    ]
     if not missing and not replaced:
         return configs
     try:
-        for config in missing:
+        for config, shards in missing.items():
             columns = features(manifest.categories, manifest.columns)
-            _write_hidden(folder, targets[config], root.name, config, shards[config], columns)
+            _write_hidden(folder, targets[config], root.name, config, shards, columns)
         _show(targets, earlier)
     except OSError:
         _remove(earlier)  # no name for what is no longer in the folder
@@ -184,7 +166,7 @@ def _is_complete(folder: Path, target: Path, shards: int) -> bool:
     marker = target / MARKER
     return (
         marker.is_file()
-        and marker.read_text(encoding="utf-8").strip() == os.fspath(folder.resolve())
+        and marker.read_text(encoding="utf-8").strip() == str(folder.resolve())
         and (target / _INFO).is_file()
         and len(list(target.glob("*.arrow"))) == shards
     )
@@ -196,10 +178,7 @@ def _remove(folders: Iterable[Path]) -> None:
 
 
 def _retire(folder: Path) -> None:
-    """Remove all but the description of what a folder held: the loader fails if one that it listed is gone.
-
-    The time of change stays, so it never takes this one.
-    """
+    """Remove all but the description and keep the time: the loader fails if a folder that it listed is gone."""
     if not (folder / _INFO).is_file():
         shutil.rmtree(folder)
         return
@@ -218,35 +197,33 @@ def registered_shards(name: str, config: str) -> dict[str, list[Path]]:
     from datasets import DatasetInfo
     from datasets.naming import filenames_for_dataset_split
 
-    for marker in _markers(name, glob.escape(config)):
-        found = {}
-        for split, info in (DatasetInfo.from_directory(str(marker.parent)).splits or {}).items():
-            lengths = info.shard_lengths
-            files = filenames_for_dataset_split(str(marker.parent), name, split, "arrow", lengths)
-            found[split] = list(map(Path, files))
-        return found
-    return {}
+    if not (markers := _markers(name, glob.escape(config))):
+        return {}
+    folder = str(markers[0].parent)
+    return {
+        split: [
+            Path(file)
+            for file in filenames_for_dataset_split(
+                folder, name, split, "arrow", info.shard_lengths
+            )
+        ]
+        for split, info in (DatasetInfo.from_directory(folder).splits or {}).items()
+    }
 
 
 def _write_hidden(
-    folder: Path,
-    target: Path,
-    name: str,
-    config: str,
-    shards: list[Shard],
-    columns: dict[str, Any],
+    folder: Path, target: Path, name: str, config: str, shards: list[Shard], columns: dict[str, Any]
 ) -> None:
     partial = _hidden(target)
     partial.mkdir(parents=True)
     splits: dict[str, dict[str, Any]] = {}
     for split in dict.fromkeys(shard.split for shard in shards):
         parts = [shard for shard in shards if shard.split == split]
-        lengths = [shard.rows for shard in parts]
         splits[split] = {
             "name": split,
             "num_bytes": sum(shard.bytes for shard in parts),
-            "num_examples": sum(lengths),
-            "shard_lengths": lengths,
+            "num_examples": sum(shard.rows for shard in parts),
+            "shard_lengths": [shard.rows for shard in parts],
             "dataset_name": name,
         }
         for index, shard in enumerate(parts):

@@ -27,18 +27,15 @@ from fdrd.files.struct_table import StructTable, parse_rows, read_table
 from fdrd.images.check import read_image
 from fdrd.images.containers import member_name
 from fdrd.negatives import Catalog
-from fdrd.negatives.annotate import AnnotateConfig, annotate
-from fdrd.record import ImageRef, Labels, Record, category_name, from_json, to_json
-from fdrd.storage.checked_shards import read_checked
-from fdrd.storage.manifest_types import Manifest, Shard, SplitName
-from fdrd.storage.shard_file import encode_row, named_images, open_shard, with_name
+from fdrd.negatives.draw import AnnotateConfig, annotate
+from fdrd.record import ImageRef, Labels, Record, category_name, from_json
+from fdrd.storage.manifest import Manifest, Shard, SplitName
+from fdrd.storage.shard_file import encode_row, named_images, open_shard, read_checked, with_name
 
 BATCH_BYTES = 32 * 2**20
 """Maximum size of a record batch. It bounds the memory of workers and of readers."""
 BATCH_ROWS = 1000
 """Maximum rows of a record batch: the default of `datasets`, fast for random access."""
-
-
 FILE, SIZE = "image file", "row size"
 """Columns of rows that wait for their image: where it is, and the approximate bytes of the row without it.
 
@@ -48,10 +45,7 @@ With a space, unlike the name of any extra column.
 
 @dataclass(frozen=True, slots=True)
 class RowsTask:
-    """Some neighboring records of a shard; `named` if the file has a column with the names of categories.
-
-    `extra` are the extra columns of the dataset.
-    """
+    """Some neighboring records of a shard; `named` if the file has a column with the names of categories."""
 
     domain: str
     records: StructTable[Record]
@@ -67,13 +61,11 @@ def make_rows(
     true_texts: Callable[[Record], Container[str]],
     count: Callable[[Record], None],
 ) -> tuple[pa.RecordBatch, Counter[str]]:
-    """Return the rows of a task (`waiting_schema`), and how often each rule fixed or dropped a given negative.
+    """Return the rows of a task, waiting for their images, and how often each rule fixed or dropped a given negative.
 
     `catalogs` are, by domain, the captions that negatives are drawn from. `true_texts` returns the true texts of the
-    image of a record, as `annotate` needs them. `count` is called with each record as written.
-
-    Raises:
-        FdrdError: this machine does not see the records.
+    image of a record, as `annotate` needs them. `count` is called with each record as written. Raise `FdrdError` if
+    this machine does not see the records.
     """
     names = sorted(task.labels.values())
     index = {label: position for position, label in enumerate(names)}
@@ -86,7 +78,12 @@ def make_rows(
     for before, record in zip(records, annotated, strict=True):
         rules.update(record.rules[len(before.rules) :])
         count(record)
-        row = _row(record, task.labels)
+        row = msgspec.to_builtins(record)
+        for column in ("split", "rules", "extra"):
+            del row[column]
+        for negative in row["negatives"]:
+            named = (record.domain, negative["category"])
+            negative["category"] = task.labels.get(named, negative["category"])
         row["category"] = index.get(task.labels.get((record.domain, record.category), ""))
         image = record.image
         row["image"] = {"path": member_name(image.member) or image.path.rpartition("/")[2]}
@@ -95,31 +92,15 @@ def make_rows(
         if task.named:
             row = with_name(row, names)
         lines.append(encode_row({**row, FILE: image, SIZE: size}))
-    (batch,) = parse_rows(lines, waiting_schema(names, task.extra, task.named)).to_batches()
+    schema = named_images(arrow_schema(names, task.extra, named=task.named))
+    schema = schema.append(pa.field(FILE, pa.struct(struct_schema(ImageRef))))
+    (batch,) = parse_rows(lines, schema.append(pa.field(SIZE, pa.int64()))).to_batches()
     return batch, rules
-
-
-def waiting_schema(categories: list[str], extra: ExtraTypes, named: bool) -> pa.Schema:
-    """Return the schema of rows that wait for their image."""
-    schema = named_images(arrow_schema(categories, extra, named=named))
-    file = pa.field(FILE, pa.struct(struct_schema(ImageRef)))
-    return schema.append(file).append(pa.field(SIZE, pa.int64()))
 
 
 def text_bytes(text: bytes) -> int:
     """Return the approximate size of a row without its image bytes."""
     return len(msgspec.json.format(text, indent=0))
-
-
-def _row(record: Record, labels: Labels) -> dict[str, Any]:
-    """Return the columns of `fdrd.columns.features` except the image; negatives use class labels."""
-    row = to_json(record)
-    for column in ("split", "rules", "extra"):  # others have the first two, `extra_row` the last
-        del row[column]
-    for negative in row["negatives"]:
-        named = (record.domain, negative["category"])
-        negative["category"] = labels.get(named, negative["category"])
-    return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +117,8 @@ class ShardPlan:
 class ShardTask:
     """Everything that a worker needs to write the shard `path` in the stage folder `folder`.
 
-    `rows` is an Arrow file of its rows, which wait for their images below `root`. `rules` are
-    counts of the fixes of given negatives, and `schema` is the serialized Arrow schema.
+    `rows` is an Arrow file of its rows, which wait for their images below `root`. `rules` counts the fixes of given
+    negatives, and `schema` is the serialized Arrow schema.
     """
 
     path: str
@@ -168,25 +149,16 @@ def plan_shards(pairs: PairTable, shard_bytes: int, format: str) -> list[ShardPl
 
 
 def start_key(plan: ShardPlan, *settings: Any) -> hashlib._Hash:
-    """Return a digest of all but the records of a shard; `settings` must be JSON.
-
-    With the JSON of its records it is the key of the shard, which everything that determines its bytes changes.
-    """
+    """Return a digest of all that determines a shard but its records; with their JSON it is the key of the shard."""
     return hashlib.sha256(json.dumps([plan.path, *settings], sort_keys=True).encode())
 
 
 def write_shard(task: ShardTask) -> Shard:
-    """Write one shard below `task.folder`, and return its manifest entry.
-
-    Raises:
-        FdrdError: an image changed since it was checked, or this machine does not see the rows.
-    """
+    """Write one shard below `task.folder`, if its images are unchanged, and return its manifest entry."""
     final = Path(task.folder, task.path)
     schema = pa.ipc.read_schema(pa.py_buffer(task.schema))
-    with (
-        atomic_write(final) as file,
-        open_shard(file, schema, final.suffix.removeprefix(".")) as write,
-    ):
+    format = final.suffix.removeprefix(".")
+    with atomic_write(final) as file, open_shard(file, schema, format) as write:
         rows = read_table(task.rows)
         for batch, images in _batches(rows, task.root):
             write(batch, images)
@@ -203,11 +175,7 @@ def write_shard(task: ShardTask) -> Shard:
 
 
 def read_records(folder: Path, manifest: Manifest) -> Iterator[Record]:
-    """Yield the records of a built dataset in shard order, without image bytes.
-
-    Raises:
-        DamageError: a shard is missing or damaged.
-    """
+    """Yield the records of a built dataset in shard order, without image bytes, or raise `DamageError`."""
     categories = manifest.categories
     for shard in manifest.shards:
         for batch in read_checked(folder / shard.path, shard, categories, images=False):
@@ -219,7 +187,6 @@ def read_records(folder: Path, manifest: Manifest) -> Iterator[Record]:
 
 
 def _batches(rows: pa.Table, root: str) -> Iterator[tuple[pa.Table, list[bytes]]]:
-    """Yield batches of rows, and their images."""
     files = msgspec.convert(rows[FILE].to_pylist(), list[ImageRef])
     digests = (source["sha256"] for source in rows["source"].to_pylist())
     sizes = rows[SIZE].to_pylist()

@@ -1,21 +1,26 @@
 """Find attribute spans in a caption from word lists (`fdrd/text/lexicon/*.txt`) and the surrounding words.
 
-`docs/annotations.md` defines the attribute types and reports precision and recall.
+`docs/annotations.md` defines the attribute types and reports precision and recall. A word list has one entry per line,
+and comments start with `#`.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib.resources import files
 from itertools import accumulate
 from operator import not_
 
 from msgspec import Struct
 
 from fdrd.record import Attribute
-from fdrd.text.lexicon import Phrases, entries, phrases
 from fdrd.text.mentions import category_pattern, find_mentions
+
+Phrases = Mapping[str, tuple[tuple[tuple[str, ...], str], ...]]
+"""first word of a phrase -> its other words and its type, longest first"""
 
 _NOT_AN_ATTRIBUTE = "not_an_attribute"
 _SURROUNDINGS = "surroundings"
@@ -26,10 +31,10 @@ _ENDS_SENTENCE = frozenset(".!?;")
 _WORD = re.compile(r"([^\W_]+(?:['’-][^\W_]+)*)")
 _QUOTED = re.compile(r'["“]([^"”\n]{1,60}?)[.,]?["”]')
 _SHADES = frozenset("light lighter dark darker bright deep pale pastel".split())
+_COLOR = ((), "color")
 _TONES = frozenset("color colors colour colours tone tones hue hues shade shades".split())
-_SUFFIXES = {
-    "-colored": "color", "-coloured": "color", "-toned": "color", "-shaped": "shape", "-covered": "material",
-}  # fmt: skip
+_SUFFIXES = {"-colored": "color", "-coloured": "color", "-toned": "color"}
+_SUFFIXES |= {"-shaped": "shape", "-covered": "material"}
 _NOT_AFTER_ONE = frozenset(
     "of another can is are was has as to and or who that which may would will on".split()
 )
@@ -76,14 +81,14 @@ def find_attributes(caption: str, category: str = "") -> tuple[Attribute, ...]:
         taken += [(mention.start, mention.end) for mention in mentions]
     words = _words(caption, taken)
     first = _first_words()
-    free = 0  # the place after the last match
-    for place, text in enumerate(words.texts):
-        if place < free or (text not in first and "-" not in text):
+    free = 0  # the index after the last match
+    for index, text in enumerate(words.texts):
+        if index < free or (text not in first and "-" not in text):
             continue
-        length, type_ = _match(words, place)
-        free = place + length
+        length, type_ = _match(words, index)
+        free = index + length
         if type_ and type_ != _NOT_AN_ATTRIBUTE:
-            start, end = words.starts[place], words.ends[free - 1]
+            start, end = words.starts[index], words.ends[free - 1]
             found.append(Attribute(type_, caption[start:end], start, end))
     return tuple(sorted(found, key=lambda attribute: attribute.start))
 
@@ -91,57 +96,57 @@ def find_attributes(caption: str, category: str = "") -> tuple[Attribute, ...]:
 def _words(caption: str, taken: list[tuple[int, int]]) -> _Words:
     """Return the words, each with its sentence number. Words in the taken spans are blanked out."""
     pieces = _WORD.split(caption.replace("’", "'"))  # what is between words, and words, in turn
-    places = list(accumulate(map(len, pieces)))
-    starts, ends = places[:-1:2], places[1::2]
+    borders = list(accumulate(map(len, pieces)))
+    starts, ends = borders[:-1:2], borders[1::2]
     texts = [word.lower() for word in pieces[1::2]]
     goes_on = map(_ENDS_SENTENCE.isdisjoint, pieces[:-1:2])
     for left, right in taken:
-        for place in range(bisect_right(ends, left), bisect_left(starts, right)):
-            texts[place] = "\0"  # matches nothing
+        for index in range(bisect_right(ends, left), bisect_left(starts, right)):
+            texts[index] = "\0"  # matches nothing
     return _Words(texts, starts, ends, list(accumulate(map(not_, goes_on))))
 
 
-def _match(words: _Words, place: int) -> tuple[int, str]:
-    """Return the number of words of the match at `place`, and its attribute type or ""."""
+def _match(words: _Words, index: int) -> tuple[int, str]:
+    """Return the number of words of the match at `index`, and its attribute type or ""."""
     texts = words.texts
-    text = texts[place]
-    if text in _SHADES and place + 1 < len(texts):
-        if texts[place + 1] in _TONES:
+    text = texts[index]
+    if text in _SHADES and index + 1 < len(texts):
+        if texts[index + 1] in _TONES:
             return 1, "color"
-        length, type_ = _listed(texts, place + 1)
+        length, type_ = _listed(texts, index + 1, _phrases())
         if type_ == "color":
             return length + 1, "color"
-    if text == "tall" and place and texts[place - 1] in ("stands", "standing", "stand"):
+    if text == "tall" and index and texts[index - 1] in ("stands", "standing", "stand"):
         return 1, ""  # describes the pose, not the size
-    length, type_ = _listed(texts, place)
+    length, type_ = _listed(texts, index, _phrases())
     if text == "one" and not type_:
-        following = texts[place + 1] if place + 1 < len(texts) else "of"
+        following = texts[index + 1] if index + 1 < len(texts) else "of"
         return 1, "" if following in _NOT_AFTER_ONE else "count"
     if type_ == _SURROUNDINGS:
-        if _is_surroundings(words, place, length):
+        if _is_surroundings(words, index, length):
             return length, "place"
-        return _listed(texts, place, _things())
+        return _listed(texts, index, _things())
     return length, type_
 
 
-def _listed(texts: list[str], place: int, table: Phrases | None = None) -> tuple[int, str]:
-    text = texts[place]
-    for rest, type_ in (_phrases() if table is None else table).get(text, ()):
-        if not rest or tuple(texts[place + 1 : place + 1 + len(rest)]) == rest:
+def _listed(texts: list[str], index: int, table: Phrases) -> tuple[int, str]:
+    text = texts[index]
+    for rest, type_ in table.get(text, ()):
+        if not rest or tuple(texts[index + 1 : index + 1 + len(rest)]) == rest:
             return len(rest) + 1, type_
     if "-" in text:
         for suffix, type_ in _SUFFIXES.items():
             if text.endswith(suffix):
                 return 1, type_
-        if all(_is_color(part) for part in text.split("-")):
+        if all(part in _SHADES or _COLOR in _phrases().get(part, ()) for part in text.split("-")):
             return 1, "color"
     return 1, ""
 
 
-def _is_surroundings(words: _Words, place: int, length: int) -> bool:
+def _is_surroundings(words: _Words, index: int, length: int) -> bool:
     """Check if the words before or after make a noun part of the surroundings."""
-    sentence = words.sentences[place]
-    for before in range(place - 1, max(-1, place - 1 - _MAX_DISTANCE), -1):
+    sentence = words.sentences[index]
+    for before in range(index - 1, max(-1, index - 1 - _MAX_DISTANCE), -1):
         text = words.texts[before]
         if words.sentences[before] != sentence:
             break
@@ -149,37 +154,27 @@ def _is_surroundings(words: _Words, place: int, length: int) -> bool:
             return True
         if text in _BEFORE_PARTS:
             owner = words.texts[before - 1] if before else ""
-            is_place = owner in _EXCEPTIONS.get(text, _BACKGROUND)
-            return is_place or _is_background(words, place + length)
-    return _is_background(words, place + length)
-
-
-def _is_background(words: _Words, place: int) -> bool:
-    """Check if "nearby" or "in the background" follows in the sentence."""
-    return any(
-        text in _AFTER_SURROUNDINGS and words.sentences[after] == words.sentences[place - 1]
-        for after, text in enumerate(words.texts[place : place + _MAX_DISTANCE], place)
-    )
+            if owner in _EXCEPTIONS.get(text, _BACKGROUND):
+                return True
+            break
+    # Or "nearby" or "in the background" follows in the sentence.
+    following = slice(index + length, index + length + _MAX_DISTANCE)
+    after = zip(words.texts[following], words.sentences[following], strict=True)
+    last = words.sentences[index + length - 1]
+    return any(text in _AFTER_SURROUNDINGS and sentence == last for text, sentence in after)
 
 
 def _quotes_and_brands(caption: str) -> list[Attribute]:
-    found = [
-        Attribute("text", match[1], match.start(1), match.end(1))
-        for match in _QUOTED.finditer(caption)
-    ]
+    found = [Attribute("text", m[1], m.start(1), m.end(1)) for m in _QUOTED.finditer(caption)]
     for match in _brands().finditer(caption):
         if not any(a.start < match.end() and match.start() < a.end for a in found):
             found.append(Attribute("brand", match.group(), match.start(), match.end()))
     return found
 
 
-def _is_color(word: str) -> bool:
-    return word in _SHADES or ((), "color") in _phrases().get(word, ())
-
-
 @cache
 def _phrases() -> Phrases:
-    return phrases([_NOT_AN_ATTRIBUTE, _SURROUNDINGS, *_LISTED_TYPES])
+    return _read_phrases([_NOT_AN_ATTRIBUTE, _SURROUNDINGS, *_LISTED_TYPES])
 
 
 @cache
@@ -191,7 +186,7 @@ def _first_words() -> frozenset[str]:
 @cache
 def _things() -> Phrases:
     """Return the lists without the words for surroundings."""
-    return phrases(_LISTED_TYPES)
+    return _read_phrases(_LISTED_TYPES)
 
 
 @cache
@@ -200,3 +195,27 @@ def _brands() -> re.Pattern[str]:
     # The look-behind comes after the first letter, so that the search can skip to it.
     choices = (rf"{re.escape(name[0])}(?<![^\W_].){re.escape(name[1:])}" for name in names)
     return re.compile(rf"(?:{'|'.join(choices)})(?![^\W_])")
+
+
+@cache
+def entries(name: str) -> tuple[str, ...]:
+    """Return the entries of `fdrd/text/lexicon/<name>.txt` in file order.
+
+    >>> "polka dot" in entries("pattern")
+    True
+    """
+    path = files("fdrd.text") / "lexicon" / f"{name}.txt"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+
+
+def _read_phrases(names: Iterable[str]) -> Phrases:
+    """Return the entries of several lists by their first word. Earlier lists take precedence."""
+    types: dict[tuple[str, ...], str] = {}
+    for name in names:
+        for entry in entries(name):
+            types.setdefault(tuple(entry.lower().split()), name)
+    table: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    for (first, *rest), name in sorted(types.items(), key=lambda item: -len(item[0])):
+        table.setdefault(first, []).append((tuple(rest), name))
+    return {first: tuple(choices) for first, choices in table.items()}

@@ -57,11 +57,9 @@ def looks_plural(phrase: str) -> bool:
     >>> looks_plural("canterbury bells"), looks_plural("cactus"), looks_plural("great pyrenees")
     (True, False, True)
     """
-    if (
-        _is_long(phrase)
-        or not _ENGLISH.fullmatch(phrase)
-        or phrase.lower().endswith(_SINGULAR_ENDINGS)
-    ):
+    if _is_long(phrase) or not _ENGLISH.fullmatch(phrase):
+        return False
+    if phrase.lower().endswith(_SINGULAR_ENDINGS):
         return False
     return bool(_engine().singular_noun(phrase.split()[-1]))
 
@@ -86,10 +84,7 @@ def with_article(before: str, phrase: str) -> str:
     ('Here is An ', 'This is the ')
     """
     found = _article_before(before)
-    if not found:
-        return before
-    right = article(phrase)
-    if found.group(1).lower() == right:
+    if not found or found.group(1).lower() == (right := article(phrase)):
         return before
     right = right.capitalize() if found.group(1)[0].isupper() else right
     return before[: found.start(1)] + right + before[found.end(1) :]

@@ -43,11 +43,9 @@ class Grid:
         if self.title:
             yield Text(self.title, style="bold")
         layouts = {gap: self._blocks(options.max_width, gap) for gap in (2, 1)}
-        gap = (
-            1 if len(layouts[1]) < len(layouts[2]) else 2
-        )  # narrow gaps rather than a further block
-        for number, columns in enumerate(layouts[gap]):
-            if number:
+        gap = 1 if len(layouts[1]) < len(layouts[2]) else 2  # rather narrow gaps than more blocks
+        for index, columns in enumerate(layouts[gap]):
+            if index:
                 yield Text("")
             yield self._table(columns, gap)
 
@@ -93,13 +91,8 @@ class Grid:
         return "\n".join(wrap(text, self._widest(index))) if self._is_number(index) else text
 
     def _table(self, columns: Sequence[int], gap: int) -> Table:
-        table = Table(
-            box=SIMPLE_HEAD,
-            show_edge=False,
-            pad_edge=False,
-            padding=(0, 0, 0, gap - 1),
-            header_style="bold",
-        )
+        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+        table.padding = (0, 0, 0, gap - 1)
         heads = [self._heading(index) for index in columns]
         lines = max(head.count("\n") for head in heads)
         for index, head in zip(columns, heads, strict=True):
@@ -111,12 +104,9 @@ class Grid:
                 no_wrap=aligned or self._widest(index) <= _SHORT // 2,
             )
         strong, last = set(self.strong), len(self.rows) - self.foot
-        for number, row in enumerate(self.rows):
-            if number >= last and not any(row[index] for index in columns[1:]):
-                continue
-            cells = [
-                Text(row[index], style="bold green" if (number, index) in strong else "")
-                for index in columns
-            ]
-            table.add_row(*cells, style="" if number < last else "dim")
+        for position, row in enumerate(self.rows):
+            if position < last or any(row[index] for index in columns[1:]):
+                styles = ["bold green" if (position, index) in strong else "" for index in columns]
+                cells = map(Text, [row[index] for index in columns], styles)
+                table.add_row(*cells, style="" if position < last else "dim")
         return table

@@ -72,10 +72,12 @@ def spoken(name: str) -> str:
 
 @dataclass(frozen=True)
 class MentionPattern:
-    """Finds the mentions of a name. It is compiled on first use and pickled without the compiled pattern."""
+    """Finds the mentions of a name. It is compiled on first use and pickled without the compiled pattern.
+
+    `longer` are the forms of each longer name that contains this one, in which it must not be found.
+    """
 
     longer: tuple[tuple[str, ...], ...]
-    """forms of each longer name that contains this one, in which it must not be found"""
     plurals: tuple[str, ...]
     name: str
 
@@ -116,11 +118,7 @@ class MentionPattern:
         return _compiled(self, _ANY)
 
 
-@lru_cache(maxsize=8192)
-def _shared_pattern(
-    longer: tuple[tuple[str, ...], ...], plurals: tuple[str, ...], name: str
-) -> MentionPattern:
-    return MentionPattern(longer, plurals, name)
+_shared_pattern = lru_cache(maxsize=8192)(MentionPattern)
 
 
 @lru_cache(maxsize=8192)  # readers, filters and catalogs make equal patterns
@@ -156,10 +154,8 @@ def longer_names(names: Sequence[str]) -> list[list[str]]:
     return longer
 
 
-@lru_cache(maxsize=8192)
-def category_pattern(category: str) -> MentionPattern:
-    """Return the pattern of a category without considering longer names."""
-    return mention_pattern(category)
+category_pattern = lru_cache(maxsize=8192)(mention_pattern)
+"""Returns the pattern of a category without considering longer names."""
 
 
 def find_mentions(caption: str, pattern: MentionPattern) -> list[Mention]:
@@ -197,14 +193,13 @@ class NameIndex:
         tokens = _tokens(text)
         found: set[int] = set()
         tree = self._tree
-        for start in [place for place, token in enumerate(tokens) if token in tree]:
+        for start in [index for index, token in enumerate(tokens) if token in tree]:
             node = tree
             for token in tokens[start : start + self._longest]:
                 if token not in node:
                     break
                 node = node[token]
-                if _END in node:
-                    found.update(node[_END])
+                found.update(node.get(_END, ()))
         return found
 
     def __getstate__(self) -> dict[str, Any]:
@@ -265,8 +260,7 @@ def _spelled(name: str, alphabet: _Alphabet) -> str:
     words = [word for word in _SEPARATORS.split(name) if word]
     if not words:
         return "(?!)"  # a name without letters has no mentions
-    # The look-behind comes after the first letter. The search can skip to that letter, which is five times
-    # as fast.
+    # The look-behind comes after the first letter: the search can skip to it, which is five times as fast.
     before = rf"(?<!{alphabet.word}.)(?<!\d-.)" if _bounded(words[0][0]) else ""
     after = rf"(?!{alphabet.word})(?!-\d)" if _bounded(words[-1][-1]) else ""
     first, rest = words[0][0], [words[0][1:], *words[1:]]

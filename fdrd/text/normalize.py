@@ -1,8 +1,9 @@
-"""Normalize captions and category names, and report the applied rules (keys of `fdrd.reasons.RULES`)."""
+"""Normalize captions and category names, and report the applied rules (keys of `fdrd.reasons.RULES`); short keys."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import html
 import re
 import unicodedata
@@ -13,8 +14,7 @@ from itertools import groupby
 from fdrd.record import Attribute
 from fdrd.text.mentions import fix_articles
 
-MAX_MOVED = 2000
-"""Characters of a caption whose spans are followed through its normalization."""
+MAX_MOVED = 2000  # characters of a caption whose spans are followed through its normalization
 MAX_MARKS = 1000
 """Combining marks in a row, because the time for ordering them grows with their square."""
 
@@ -46,9 +46,8 @@ def normalize_caption(caption: str) -> tuple[str, tuple[str, ...]]:
     >>> normalize_caption("A U.S.A. flag, e.g. this one.")
     ('A U.S.A. flag, e.g. this one.', ())
     """
-    plain = (
-        _ENTITY.sub(lambda entity: html.unescape(entity[0]), caption) if "&" in caption else caption
-    )
+    with_entities = "&" in caption
+    plain = _ENTITY.sub(lambda e: html.unescape(e[0]), caption) if with_entities else caption
     shown = plain if plain.isprintable() else "".join(filter(_shows, plain))
     single = " ".join(unicodedata.normalize("NFC", shown).split())
     spaced = _INNER_UNDERSCORES.sub(" ", single) if "_" in single else single
@@ -78,11 +77,8 @@ def has_too_many_marks(text: str) -> bool:
 
 def _shows(character: str) -> bool:
     """Check for a visible character, white space, or a joiner of scripts and emoji."""
-    return (
-        unicodedata.category(character) not in ("Cc", "Cf")
-        or character.isspace()
-        or character in "\u200c\u200d"
-    )
+    is_hidden = unicodedata.category(character) in ("Cc", "Cf")
+    return not is_hidden or character.isspace() or character in "\u200c\u200d"
 
 
 def normalize_described(caption: str, category: str) -> tuple[str, tuple[str, ...]]:
@@ -113,12 +109,10 @@ def normalize_category(name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def move_spans(attributes: Iterable[Attribute], before: str, after: str) -> tuple[Attribute, ...]:
-    """Return the attributes of `before` at their places in `after`, its normalized form.
+    """Return the attributes of `before` at their positions in `after`, its normalized form.
 
-    Spans of which nothing is left are dropped.
-
-    Raises:
-        ValueError: the texts have over `MAX_MOVED` characters, or hardly an equal part.
+    Spans of which nothing is left are dropped. Raise `ValueError` if the texts have over `MAX_MOVED` characters, or
+    hardly an equal part.
 
     >>> move_spans([Attribute("color", "red", 7, 10)], "A  big red car.", "A big red car.")
     (Attribute(type='color', value='red', start=6, end=9),)
@@ -126,9 +120,8 @@ def move_spans(attributes: Iterable[Attribute], before: str, after: str) -> tupl
     if before == after:
         return tuple(attributes)
     if max(len(before), len(after)) > MAX_MOVED:
-        raise ValueError(
-            f"spans cannot be followed through the changes of a caption of over {MAX_MOVED} characters"
-        )
+        flaw = f"through the changes of a caption of over {MAX_MOVED} characters"
+        raise ValueError(f"spans cannot be followed {flaw}")
     blocks = list(_equal_parts(before, after))
     moved = []
     for attribute in attributes:
@@ -147,10 +140,7 @@ def _equal_parts(before: str, after: str) -> Iterator[tuple[int, int, int]]:
     """Yield (start in `before`, start in `after`, length) of equal parts, in order.
 
     White space, invisible characters, underscores and entities explain themselves. Other changes are short: only their
-    surroundings are compared by `difflib`, whose time grows with the cube.
-
-    Raises:
-        ValueError: there is hardly a part that is equal.
+    surroundings are compared by `difflib`, whose time grows with the cube. Raise `ValueError` if there are too many.
     """
     a = b = 0
     while a < len(before) and b < len(after):
@@ -187,3 +177,9 @@ def _changed(before: str, after: str, a: int, b: int) -> tuple[int, int]:
     if max(len(before) - a, len(after) - b) <= _REST:
         return _REST, _REST
     raise ValueError("spans cannot be followed through so many changes of a caption")
+
+
+def text_key(text: str) -> int:
+    """Return 64 bits of a hash of a text."""
+    data = text.encode("utf-8", "replace")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())

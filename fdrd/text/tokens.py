@@ -1,7 +1,7 @@
 """Caption lengths in tokens. A text tower truncates what exceeds its limit, which is 77 tokens for CLIP.
 
 The builder imports no model. The counter of a named backbone is passed in
-(`benchmark.models.tokenizer.token_counter`). Without one, CLIP's tokens are estimated: its vocabulary comes with
+(`benchmark.models.loading.token_counter`). Without one, CLIP's tokens are estimated: its vocabulary comes with
 some packages only, and the bytes of a dataset must not depend on what else is installed.
 """
 
@@ -24,8 +24,7 @@ from fdrd.record import Split
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-CLIP_LIMIT = 77
-"""tokens that CLIP reads, including the begin and end tokens"""
+CLIP_LIMIT = 77  # tokens that CLIP reads, including the begin and end tokens
 # The pattern of openai/CLIP simple_tokenizer.py for Python's `re`.
 _PIECE = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|[^\s\w]+|_+", re.IGNORECASE)
 _LETTERS_PER_TOKEN = 9
@@ -33,14 +32,15 @@ _LETTERS_PER_TOKEN = 9
 
 @dataclass(frozen=True)
 class TokenCounter:
-    """Counts tokens as a text tower does."""
+    """Counts tokens as a text tower does.
+
+    `name` is that of the tokenizer, as recorded in the manifest. `limit` is the number of tokens that the tower reads,
+    and `count` returns that of each caption; both include the begin and end tokens.
+    """
 
     name: str
-    """of the tokenizer, as recorded in the manifest"""
     limit: int
-    """tokens that the tower reads, including the begin and end tokens"""
     count: Callable[[Sequence[str]], list[int]]
-    """returns the number of tokens of each caption, including the begin and end tokens"""
 
 
 CounterOf = Callable[[str], TokenCounter | None]
@@ -53,7 +53,7 @@ class TokenLengths:
 
     name: str
     limit: int
-    of: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int32]
 
 
 @lru_cache(maxsize=1)  # an audit asks twice for each caption
@@ -106,18 +106,15 @@ def measure(
 
 
 def summary(
-    rows: Mapping[tuple[str, Split], npt.NDArray[np.signedinteger[Any]]],
-    lengths: TokenLengths,
+    rows: Mapping[tuple[str, Split], npt.NDArray[np.signedinteger[Any]]], lengths: TokenLengths
 ) -> dict[str, Any]:
     """Return the manifest entry: the tokenizer, its limit, and lengths by domain and split.
 
-    Args:
-        rows: indices of the records by domain and split.
-        lengths: lengths of all records.
+    `rows` are the indices of the records by domain and split, and `lengths` those of all records.
     """
     splits: dict[str, dict[str, Any]] = {}
     for (domain, split), where in sorted(rows.items()):
-        found = lengths.of[where].tolist()
+        found = lengths.counts[where].tolist()
         splits.setdefault(domain, {})[split] = {
             "median": median(found),
             "max": max(found),

@@ -1,198 +1,293 @@
-"""Pages about records: the grid, a record, its image; rejected records and near duplicates."""
+"""Pages about records: the grid, the table, the map, a record and its image, near duplicates, changes since a build."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from starlette.requests import Request
 from starlette.responses import Response
 
 from fdrd.errors import FdrdError
-from fdrd.viewer.context import UNSEEN, Context, page_of, state_of
-from fdrd.viewer.facets import ORDERS, PAGE, Indices
-from fdrd.viewer.images import TYPE, encode, image_bytes, placeholder, thumbnail
+from fdrd.viewer.context import UNSEEN, Context
+from fdrd.viewer.facets import PAGE, SINGLE, Indices, mixed
+from fdrd.viewer.images import encode, image_bytes, image_response, placeholder, thumbnail
 from fdrd.viewer.index import Index
-from fdrd.viewer.meaning import WaitingError
-from fdrd.viewer.rejections import LEAKS, Rejected, read_rejected, reasons, rejected_image
+from fdrd.viewer.meaning import WaitingError, backbone_of
+from fdrd.viewer.pages import Values, choice_of, listed, page, state_of
 from fdrd.viewer.review import corrected, with_reasons
 
-_FOREVER = {"Cache-Control": "private, max-age=86400"}
+_NUMBERS = {
+    "words": "Words of the caption",
+    "width": "Image width",
+    "height": "Image height",
+    "negatives": "Hard negatives",
+}
+_BINS = 24
+MOST_SHOWN = 50_000  # points that a map draws; of more, a random part
+COLORS = 12  # labels with a color of their own on the map; all others share one
+_BY = {name: SINGLE[name] for name in ("category", "split", "domain", "meta")}
+_RANK = {"rank": "Rank under the best method"}
+_RANKS = ["rank 1", "rank 2 to 5", "rank 6 to 10", "over 10", "not measured"]
+_COMPARED = ("caption", "category", "split")
+KINDS = {"added": "Added", "dropped": "Dropped"} | {kind: f"New {kind}" for kind in _COMPARED}
 
 
-class BrowsePages:
-    """Handlers of the pages about records."""
-
-    def __init__(self, context: Context):
-        self.context = context
-
-    def browse(self, request: Request) -> Response:
-        """Show the grid of the records that the URL selects."""
-        index, state = self.context.library.current(), state_of(request)
-        all_of = request.query_params.get("all", "")
-        problem = request.query_params.get("problem", "")
-        try:
-            selection = self.context.selection(index, state, all_of)
-        except WaitingError:
-            raise
-        except FdrdError as error:
-            state = replace(state, similar="", like="", area="")
-            problem = f"{error}; words are searched instead"
-            selection = self.context.selection(index, state, all_of)
-        total = len(selection.rows)
-        start = (state.page - 1) * PAGE
-        rows = selection.rows[start : start + PAGE]
-        records = index.records(rows.tolist(), spans=False)
-        return self.context.page(
-            request, "browse.html", state=state, selection=selection, records=records, total=total,
-            orders=ORDERS, pages=max(1, -(-total // PAGE)), damaged=_damaged(index), all_of=all_of,
-            methods=self.context.meaning.methods(index), problem=problem,
-            marks=self._marks(index, rows), version=index.version,
-            saved=request.query_params.get("saved", ""), categories=index.columns.labels["category"],
-        )  # fmt: skip
-
-    def record(self, request: Request) -> Response:
-        """Show one record with everything that is known about it."""
-        index = self.context.library.current()
-        record = index.record(request.query_params.get("id", ""))
-        if record is None:
-            return self.context.page(request, "missing.html", 404)
-        state = state_of(request)
-        try:
-            rows = self.context.selection(index, state).rows
-        except FdrdError:  # a search by meaning that waits for its features, or cannot
-            rows = np.zeros(0, np.int32)
-        before, after = _neighbors(index, rows, record["row"])
-        same = [each for each in index.of_image(record["image"]) if each["row"] != record["row"]]
-        near = [
-            each for each in index.of_cluster(record["cluster"]) if each["image"] != record["image"]
-        ]
-        reviews = [
-            (review.path.parent.name, review.of(record["id"])) for review in self.context.readable
-        ]
-        decisions = [decision for _, several in reviews for decision in several]
-        outcome = corrected(record, decisions)
-        return self.context.page(
-            request, "record.html", record=record, state=state, before=before, after=after,
-            same=same if record["image"] else [], near=near,
-            methods=self.context.meaning.methods(index),
-            ranks=self.context.runs.ranks_of(index, record["row"]) if self.context.runs else [],
-            fooled=self.context.runs.fooled_by(index, record) if self.context.runs else None,
-            decisions=with_reasons(decisions, outcome), corrected=outcome.record,
-        )  # fmt: skip
-
-    def waiting(self, request: Request) -> Response:
-        """Say how far the features are that a page waits for; the page loads again when they are there."""
-        values = request.query_params
-        waiting = self.context.meaning.waiting(values.get("key", ""), values.get("side", ""))
-        if waiting is None:
-            return Response("", headers={"HX-Refresh": "true"})
-        return self.context.page(request, "_waiting.html", waiting=waiting)
-
-    def thumb(self, request: Request) -> Response:
-        """Give the thumbnail of a record."""
-        return image_of(self.context.library.current(), request, small=True)
-
-    def image(self, request: Request) -> Response:
-        """Give the image of a record at full size."""
-        return image_of(self.context.library.current(), request, small=False)
-
-    def rejected(self, request: Request) -> Response:
-        """List rejected records by reason; pairs are shown side by side."""
-        index = self.context.library.current()
-        rejected = read_rejected(index.folder)
-        reason = request.query_params.get("reason", "")
-        wanted = LEAKS if reason == "leaks" else {reason} if reason else None
-        chosen = [each for each in rejected if wanted is None or each.item["reason"] in wanted]
-        page, pages, shown = page_of(request, chosen)
-        others = {each.number: _other(index, each) for each in shown}
-        decided = {}
-        if self.context.review:
-            of_record = self.context.review.effective()[1]
-            decided = {
-                each.name: of_record[each.name][-1] for each in rejected if each.name in of_record
-            }
-        captionable = [each for each in chosen if each.captionable]
-        return self.context.page(
-            request, "rejected.html", rejected=shown, reason=reason, reasons=reasons(rejected), page=page, pages=pages,
-            total=len(chosen), others=others, decided=decided,
-            captionable=len(captionable), written=sum(each.name in decided for each in captionable),
-            drafts=self.context.drafts.of(shown) if self.context.drafts else {},
-            problem=request.query_params.get("problem", ""), saved=request.query_params.get("saved", ""),
-            leaks=sum(each.item["reason"] in LEAKS for each in rejected),
-        )  # fmt: skip
-
-    def rejected_image(self, request: Request) -> Response:
-        """Give the thumbnail of a rejected record, from the raw source."""
-        number = request.query_params.get("n", "")
-        rejected = read_rejected(self.context.library.current().folder)
-        found = [each for each in rejected if str(each.number) == number]
-        try:
-            if not found or self.context.source is None:
-                raise FdrdError("give --source to see rejected images")
-            data = encode(rejected_image(self.context.source, found[0]), 320)
-        except FdrdError:  # the page says why
-            return Response(placeholder("cannot be shown"), media_type="image/svg+xml")
-        return Response(data, media_type=TYPE, headers=_FOREVER)
-
-    def duplicates(self, request: Request) -> Response:
-        """List the clusters of near duplicates that were kept."""
-        index = self.context.library.current()
-        clusters = index.clusters()
-        page, pages, shown = page_of(request, clusters)
-        groups = [(name, _distinct_images(index.of_cluster(name, 200))) for name in shown]
-        return self.context.page(
-            request, "duplicates.html", groups=groups, page=page, pages=pages, total=len(clusters)
-        )
-
-    def _marks(self, index: Index, rows: Indices) -> dict[int, list[str]]:
-        """Return what reviewers said of each row: verdict and tags."""
-        marks: dict[int, list[str]] = {row: [] for row in rows.tolist()}
-        for labels in self.context.reviewed(index).values():
-            for label, found in labels.items():
-                for row in rows[np.isin(rows, found)].tolist() if label != UNSEEN else ():
-                    marks[row].append(label)
-        return marks
-
-
-def image_of(index: Index | None, request: Request, small: bool) -> Response:
-    """Return the image of the record that is asked for, or a drawing that says why it cannot be shown."""
-    record = index.record(request.query_params.get("id", "")) if index else None
-    if index is None or record is None:
-        return Response(placeholder("no such record"), 404, media_type="image/svg+xml")
-    shard = index.shards[record["shard"]][0]
+@page("/")
+def browse(context: Context, request: Request) -> Response:
+    """Show the grid of the records that the URL selects."""
+    index, state = context.library.current(), state_of(request)
+    all_of, problem = request.query_params.get("all", ""), request.query_params.get("problem", "")
     try:
-        if small:
-            data = thumbnail(index.folder, shard, record)
-        else:
-            data = encode(image_bytes(index.folder / shard, record["place"], record["image"]))
-    except FdrdError:
-        return Response(placeholder("image damaged"), media_type="image/svg+xml")
-    return Response(data, media_type=TYPE, headers=_FOREVER)
+        selection = context.selection(index, state, all_of)
+    except WaitingError:
+        raise
+    except FdrdError as error:
+        state = replace(state, similar="", like="", area="")
+        problem = f"{error}; words are searched instead"
+        selection = context.selection(index, state, all_of)
+    rows = selection.rows[(state.page - 1) * PAGE : state.page * PAGE]
+    records = index.records(rows.tolist(), spans=False)
+    values: Values = {"index": index, "state": state, "selection": selection, "records": records}
+    values |= {"problem": problem, "marks": _marks(context, index, rows)}
+    return context.page(request, "browse.html", **values, **_pages(selection.rows))
+
+
+@page("/table")
+def table(context: Context, request: Request) -> Response:
+    """Show the records that the URL selects as rows, with a histogram of each number."""
+    index, state = context.library.current(), state_of(request)
+    rows = context.selection(index, state).rows
+    records = index.records(rows[(state.page - 1) * PAGE : state.page * PAGE].tolist())
+    extra = list(dict.fromkeys(name for record in records for name in record["extra"]))
+    numbers = {title: index.columns.codes[name][rows] for name, title in _NUMBERS.items()}
+    charts = [histogram(title, each) for title, each in numbers.items() if len(rows)]
+    values: Values = {"state": state, "records": records, "extra": extra, "charts": charts}
+    return context.page(request, "table.html", **values, **_pages(rows))
+
+
+def _pages(rows: Indices) -> dict[str, Any]:
+    return {"total": len(rows), "pages": max(1, -(-len(rows) // PAGE))}
+
+
+def _marks(context: Context, index: Index, rows: Indices) -> dict[int, list[str]]:
+    """Return what reviewers said of each row: verdict and tags."""
+    marks: dict[int, list[str]] = {row: [] for row in rows.tolist()}
+    for labels in context.reviewed(index).values():
+        for label, found in labels.items():
+            for row in rows[np.isin(rows, found)].tolist() if label != UNSEEN else ():
+                marks[row].append(label)
+    return marks
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How often a number takes values: one bar from `low` to `high`, its count, and its height from 0 to 1."""
+
+    title: str
+    low: int
+    high: int
+    median: float
+    bars: list[tuple[int, int, int, float]]
+
+
+def histogram(title: str, values: Indices) -> Histogram:
+    """Return the histogram of whole numbers, in bars of equal whole width.
+
+    >>> histogram("n", np.array([1, 1, 2, 9], np.int32)).bars[:2]
+    [(1, 1, 2, 1.0), (2, 2, 1, 0.5)]
+    """
+    low, high = int(values.min()), int(values.max())
+    step = -(-(high - low + 1) // _BINS)
+    counts = np.bincount((values.astype(np.int64) - low) // step)
+    bars = [
+        (low + n * step, low + (n + 1) * step - 1, count, count / int(counts.max()))
+        for n, count in enumerate(counts.tolist())
+    ]
+    return Histogram(title, low, high, float(np.median(values)), bars)
+
+
+@page("/map")
+def map_page(context: Context, request: Request) -> Response:
+    """Show the map of the records that the URL selects."""
+    index, state = context.library.current(), state_of(request)
+    context.points(index)
+    rows = context.selection(index, state).rows
+    by, choices = _colored_by(context, request)
+    names, _ = _colors(context, index, by, rows)
+    values: Values = {
+        "state": state,
+        "by": by,
+        "choices": choices,
+        "names": names,
+        "total": len(rows),
+    }
+    return context.page(request, "map.html", backbone=backbone_of(index), **values)
+
+
+@page("/map/points")
+def map_points(context: Context, request: Request) -> Response:
+    """Give the points of the map."""
+    index, state = context.library.current(), state_of(request)
+    rows = context.selection(index, state).rows
+    _, colors = _colors(context, index, _colored_by(context, request)[0], rows)
+    data = packed(context.points(index), rows, colors)
+    return Response(data, media_type="application/octet-stream")
+
+
+def _colored_by(context: Context, request: Request) -> tuple[str, dict[str, str]]:
+    """Return what colors the map, and all that can."""
+    choices = _BY | (_RANK if context.runs else {})
+    return choice_of(request, "by", choices, "category"), choices
+
+
+def _colors(context: Context, index: Index, by: str, rows: Indices) -> tuple[list[str], Indices]:
+    """Return what each color means, and the color of every row of the index."""
+    if by != "rank" or not context.runs:
+        return legend(index.columns.labels[by], index.columns.codes[by], rows)
+    ranks = context.runs.best_ranks(index)
+    return _RANKS, np.searchsorted([1, 5, 10, 1e9], ranks).astype(np.int32)
+
+
+def packed(points: Indices, rows: Indices, colors: Indices) -> bytes:
+    """Return x, y and color of rows as 16-bit integers, little-endian, in random order."""
+    rows = rows[points[rows, 0] >= 0]
+    rows = rows[np.argsort(mixed(rows), kind="stable")[:MOST_SHOWN]]
+    drawn: npt.NDArray[np.uint16] = np.column_stack([points[rows], colors[rows]]).astype("<u2")
+    return drawn.tobytes()
+
+
+def legend(labels: list[str], codes: Indices, rows: Indices) -> tuple[list[str], Indices]:
+    """Return the labels that get a color, most frequent first, and the color of every row."""
+    counts = np.bincount(codes[rows], minlength=len(labels))
+    first = np.argsort(-counts, kind="stable")[:COLORS]
+    first = first[counts[first] > 0]
+    colors = np.full(len(labels), COLORS, np.int32)
+    colors[first] = np.arange(len(first))
+    names = [labels[code] for code in first]
+    return names + (["other"] if np.count_nonzero(counts) > len(names) else []), colors[codes]
+
+
+@page("/record")
+def record(context: Context, request: Request) -> Response:
+    """Show one record with everything that is known about it."""
+    index, state, runs = context.library.current(), state_of(request), context.runs
+    shown = index.record(request.query_params.get("id", ""))
+    if shown is None:
+        return context.page(request, "missing.html", 404)
+    try:
+        rows = context.selection(index, state).rows
+    except FdrdError:  # a search by meaning that waits for its features, or cannot
+        rows = np.zeros(0, np.int32)
+    before, after = _neighbors(index, rows, shown["row"])
+    same = index.of_image(shown["image"]) if shown["image"] else []
+    decisions = [each for review in context.readable for each in review.of(shown["id"])]
+    outcome = corrected(shown, decisions)
+    values: Values = {
+        "same": [each for each in same if each["row"] != shown["row"]],
+        "near": [e for e in index.of_cluster(shown["cluster"]) if e["image"] != shown["image"]],
+        "ranks": runs.ranks_of(index, shown["row"]) if runs else [],
+        "fooled": runs.fooled_by(index, shown) if runs else None,
+        "decisions": with_reasons(decisions, outcome),
+        "corrected": outcome.record,
+    }
+    values |= {"index": index, "record": shown, "state": state, "before": before, "after": after}
+    return context.page(request, "record.html", **values)
 
 
 def _neighbors(index: Index, rows: Indices, row: int) -> tuple[str, str]:
     """Return the ids of the records before and after one in a selection; empty where there is none."""
-    at = np.flatnonzero(rows == row)
-    if not len(at):
+    position = np.flatnonzero(rows == row)
+    if not len(position):
         return "", ""
-    ids = {n: rows[n] for n in (at[0] - 1, at[0] + 1) if 0 <= n < len(rows)}
-    records = dict(zip(ids, index.records([*ids.values()], spans=False), strict=True))
-    before, after = (str(records[n]["id"]) if n in records else "" for n in (at[0] - 1, at[0] + 1))
-    return before, after
+    around = (rows[: position[0]][-1:], rows[position[0] + 1 :][:1])
+    before, after = (index.records(some.tolist(), spans=False) for some in around)
+    return before[0]["id"] if before else "", after[0]["id"] if after else ""
 
 
-def _other(index: Index, rejected: Rejected) -> dict[str, Any] | None:
-    """Return the kept record that a rejected one met."""
-    if not rejected.other:
-        return None
-    return index.of_file(rejected.other.partition(": ")[0]) or index.record(rejected.other)
+@page("/waiting")
+def waiting(context: Context, request: Request) -> Response:
+    """Say how far the features are that a page waits for; the page loads again when they are there."""
+    values = request.query_params
+    state = context.meaning.waiting(values.get("key", ""), values.get("side", ""))
+    if state is None:
+        return Response("", headers={"HX-Refresh": "true"})
+    return context.page(request, "_waiting.html", waiting=state)
 
 
-def _distinct_images(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return list({record["image"]: record for record in reversed(records)}.values())[::-1]
+@page("/thumb")
+def thumb(context: Context, request: Request) -> Response:
+    """Give the thumbnail of a record."""
+    return _image(context.library.current(), request, small=True)
 
 
-def _damaged(index: Index) -> list[str]:
-    return [error for _, error in index.shards.values() if error]
+@page("/image")
+def image(context: Context, request: Request) -> Response:
+    """Give the image of a record at full size."""
+    return _image(context.library.current(), request, small=False)
+
+
+@page("/changes/thumb")
+def thumb_before(context: Context, request: Request) -> Response:
+    """Give the thumbnail of a record of the earlier build."""
+    return _image(context.before, request, small=True)
+
+
+def _image(index: Index | None, request: Request, small: bool) -> Response:
+    """Return the image of the record that is asked for, or a drawing that says why it cannot be shown."""
+    shown = index.record(request.query_params.get("id", "")) if index else None
+    if index is None or shown is None:
+        return placeholder("no such record", 404)
+    shard = index.shards[shown["shard"]][0]
+    try:
+        if small:
+            return image_response(thumbnail(index.folder, shard, shown))
+        data = image_bytes(index.folder / shard, shown["place"], shown["image"])
+        return image_response(encode(data))
+    except FdrdError:
+        return placeholder("image damaged")
+
+
+@page("/duplicates")
+def duplicates(context: Context, request: Request) -> Response:
+    """List the clusters of near duplicates that were kept."""
+    index = context.library.current()
+    shown, paging = listed(request, index.clusters())
+    groups = []
+    for name in shown:
+        records = reversed(index.of_cluster(name, 200))
+        groups.append((name, [*{each["image"]: each for each in records}.values()][::-1]))
+    return context.page(request, "duplicates.html", groups=groups, **paging)
+
+
+@page("/changes")
+def changes_page(context: Context, request: Request) -> Response:
+    """List the records that differ from an earlier build in one way."""
+    before, index = context.before, context.library.current()
+    if before is None:
+        return context.page(request, "no_changes.html")
+    found = context.once("changes", index.version, lambda: changes(before, index))
+    first = next((each for each in KINDS if found[each]), "added")
+    kind = choice_of(request, "kind", KINDS, first)
+    ids, paging = listed(request, found[kind])
+    counts = {each: len(several) for each, several in found.items()}
+    pairs = [(before.record(each), index.record(each)) for each in ids]
+    paging |= {"kinds": KINDS, "counts": counts, "kind": kind, "pairs": pairs}
+    return context.page(request, "changes.html", earlier=before.folder, **paging)
+
+
+def changes(before: Index, after: Index) -> dict[str, list[str]]:
+    """Return the ids of the records that differ, by kind, in the order of their dataset."""
+    old, new = before.summaries(), after.summaries()
+    found: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    for record_id, values in new.items():
+        if record_id not in old:
+            found["added"].append(record_id)
+            continue
+        both = zip(_COMPARED, values, old[record_id], strict=True)
+        for kind in (kind for kind, value, other in both if value != other):
+            found[kind].append(record_id)
+    found["dropped"] = [record_id for record_id in old if record_id not in new]
+    return found

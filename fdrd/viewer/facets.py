@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import and_
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -35,14 +36,10 @@ REVIEWED = {"verified": "Review", "tag": "Tag"}
 TITLES = {**SINGLE, **MULTIPLE, **REVIEWED}
 ORDERS = {"dataset": "Dataset order", "random": "Random", "short": "Shortest", "long": "Longest"}
 PAGE = 48
-MATCHES = 5 * PAGE
-"""Rows that a search by meaning selects: the best of those that fit the filters."""
-SHOWN, MOST = 8, 1000
-"""Values of a facet that are listed, and the most where all are asked for."""
-MAX_ID = 2000
-"""Characters of a record id in an address."""
-MOST_CHOSEN = 500
-"""Values that an address may choose."""
+MATCHES = 5 * PAGE  # rows that a search by meaning selects: the best of those that fit the filters
+SHOWN, MOST = 8, 1000  # values of a facet that are listed, and the most where all are asked for
+MAX_ID = 2000  # characters of a record id in an address
+MOST_CHOSEN = 500  # values that an address may choose
 
 
 _quoted = lru_cache(1 << 16)(quote_plus)  # a page has hundreds of links, and most values come again
@@ -58,24 +55,26 @@ def query_url(path: str, pairs: Iterable[tuple[str, str]]) -> str:
     return f"{path}?{query}" if query else path
 
 
+def whole_number(text: str, most: int) -> int | None:
+    """Return a whole number of a URL, `most` if it is larger; None for other text.
+
+    >>> whole_number("12", 100), whole_number("1200", 100), whole_number("-1", 100)
+    (12, 100, None)
+    """
+    return min(int(text[:20]), most) if text.isascii() and text.isdecimal() else None
+
+
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the URL says: the search, the chosen values of each facet, order, and page.
+    """What the URL says: the search, the chosen values of each facet, order, and page."""
 
-    Attributes:
-        q: text that is searched for.
-        similar: key of the method that searches by meaning; without it, words are searched.
-        like: id of a record whose image is searched for, by meaning, if there is no text.
-        area: polygon on the map (`fdrd.viewer.embedding_map`).
-    """
-
-    q: str = ""
+    q: str = ""  # text that is searched for
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     order: str = "dataset"
     page: int = 1
-    similar: str = ""
-    like: str = ""
-    area: str = ""
+    similar: str = ""  # key of the method that searches by meaning; without it, words are searched
+    like: str = ""  # id of a record whose image is searched for, by meaning, if there is no text
+    area: str = ""  # polygon on the map
 
     @property
     def by_meaning(self) -> bool:
@@ -108,9 +107,7 @@ class State:
     def choosing(self, name: str, values: Sequence[str]) -> State:
         """Return the state with these values of a facet chosen, and no others of it."""
         chosen = {**self.chosen, name: tuple(values)}
-        return replace(
-            self, chosen={key: values for key, values in chosen.items() if values}, page=1
-        )
+        return replace(self, chosen={k: v for k, v in chosen.items() if v}, page=1)
 
     @property
     def key(self) -> tuple[tuple[str, str], ...]:
@@ -118,9 +115,17 @@ class State:
         return tuple(replace(self, page=1).pairs())
 
 
-_AREA = re.compile(r"\d{1,4},\d{1,4}(,\d{1,4},\d{1,4}){2,63}")
-"""Corners of a polygon on the map."""
+_AREA = re.compile(r"\d{1,4},\d{1,4}(,\d{1,4},\d{1,4}){2,63}")  # corners of a polygon on the map
 _FIELDS = frozenset(each.name for each in fields(State))
+_READERS: dict[str, Callable[[str], Any]] = {
+    "q": lambda value: value.strip()[:200],
+    "similar": lambda value: value[:40],
+    "like": lambda value: value[:MAX_ID],
+    "area": lambda value: value if _AREA.fullmatch(value) else None,
+    "order": lambda value: value if value in ORDERS else None,
+    "page": lambda value: max(1, whole_number(value, 10**6) or 1),
+}
+"""What a field of a state reads of a value; None ignores it."""
 
 
 def parse_state(pairs: Iterable[tuple[str, str]]) -> State:
@@ -130,24 +135,13 @@ def parse_state(pairs: Iterable[tuple[str, str]]) -> State:
     State(q='red', chosen={'split': ('test',)}, order='dataset', page=1, similar='', like='', area='')
     """
     chosen: dict[str, dict[str, None]] = {}
-    q, order, page, similar, like, area = "", "dataset", 1, "", "", ""
-    for name, value in pairs:
+    found: dict[str, Any] = {}
+    for name, text in pairs:
         if name in TITLES:
-            chosen.setdefault(name, {})[value] = None
-        elif name == "q":
-            q = value.strip()[:200]
-        elif name == "similar":
-            similar = value[:40]
-        elif name == "like":
-            like = value[:MAX_ID]
-        elif name == "area" and _AREA.fullmatch(value):
-            area = value
-        elif name == "order" and value in ORDERS:
-            order = value
-        elif name == "page" and value.isascii() and value.isdecimal():
-            page = min(max(1, int(value)), 10**6)
-    several = {name: tuple(values) for name, values in chosen.items()}
-    return State(q, several, order, page, similar, like, area)
+            chosen.setdefault(name, {})[text] = None
+        elif name in _READERS and (value := _READERS[name](text)) is not None:
+            found[name] = value
+    return State(chosen={name: tuple(values) for name, values in chosen.items()}, **found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,22 +160,22 @@ class Columns:
         self.labels = {name: labels for name, (labels, _, _) in columns.items()}
         self.codes = {name: codes for name, (_, codes, _) in columns.items()}
         self._rows = {name: rows for name, (_, _, rows) in columns.items() if rows is not None}
-        self._numbers = {
-            name: {label: number for number, label in enumerate(labels)}
+        self._codes = {
+            name: {label: code for code, label in enumerate(labels)}
             for name, labels in self.labels.items()
         }
         self.size = len(self.codes["domain"])
 
     def mask(self, name: str, values: Sequence[str]) -> Mask:
         """Return which rows have one of the values."""
-        numbers = [self._numbers[name][value] for value in values if value in self._numbers[name]]
+        known = [self._codes[name][value] for value in values if value in self._codes[name]]
         codes = self.codes[name]
-        if name in self._rows:
-            mask = np.zeros(self.size, bool)
-            wanted = codes == numbers[0] if len(numbers) == 1 else np.isin(codes, numbers)
-            mask[self._rows[name][wanted]] = True
-            return mask
-        return codes == numbers[0] if len(numbers) == 1 else np.isin(codes, numbers)
+        wanted = codes == known[0] if len(known) == 1 else np.isin(codes, known)
+        if name not in self._rows:
+            return wanted
+        mask = np.zeros(self.size, bool)
+        mask[self._rows[name][wanted]] = True
+        return mask
 
     def rows_of(self, name: str) -> Indices:
         """Return the row of each value of a multiple facet."""
@@ -196,8 +190,8 @@ class Columns:
 
     def count(self, name: str, label: str, counts: npt.NDArray[np.int64]) -> int:
         """Return the count of a label, 0 for one that the dataset does not have."""
-        number = self._numbers[name].get(label)
-        return 0 if number is None else int(counts[number])
+        code = self._codes[name].get(label)
+        return 0 if code is None else int(counts[code])
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,30 +243,32 @@ def select(
             masks[name] = columns.mask(name, values)
 
     def rows_but(name: str | None) -> Mask | None:
-        mask = _all_of(masks, name)
+        others = [mask for key, mask in masks.items() if key != name]
+        mask = reduce(and_, others) if others else None
         return mask if scores is None else _best(scores, mask)
 
     facets: list[Facet] = []
     everything = rows_but(None)
-    for name in (*SINGLE, *MULTIPLE):
-        mask = rows_but(name) if name in masks else everything
-        limit = MOST if name == all_of else SHOWN
-        facets.append(_facet(columns, name, mask, state.chosen.get(name, ()), limit))
-    for name, labels in reviewed.items():
+    for name in (*SINGLE, *MULTIPLE, *reviewed):
         mask = rows_but(name) if name in masks else everything
         chosen, limit = state.chosen.get(name, ()), MOST if name == all_of else SHOWN
-        counted = (
-            Value(label, len(rows) if mask is None else int(mask[rows].sum()), label in chosen)
-            for label, rows in labels.items()
-        )
-        listed = [value for value in counted if value.count or value.chosen]
-        facets.append(Facet(name, TITLES[name], listed[:limit], max(0, len(listed) - limit)))
+        if name in reviewed:
+            facets.append(_reviewed_facet(reviewed[name], name, mask, chosen, limit))
+        else:
+            facets.append(_facet(columns, name, mask, chosen, limit))
     rows = np.arange(columns.size, dtype=np.int32)
     if everything is not None:
         rows = rows[everything]
-    if scores is not None and state.order == "dataset":
-        return Selection(rows[np.argsort(-scores[rows], kind="stable")], facets)
-    return Selection(_ordered(columns, rows, state.order), facets)
+    keys: npt.NDArray[Any]
+    if state.order == "random":
+        keys = mixed(rows)
+    elif state.order in ("short", "long"):
+        keys = columns.codes["words"][rows] * (1 if state.order == "short" else -1)
+    elif scores is not None:
+        keys = -scores[rows]
+    else:
+        return Selection(rows, facets)
+    return Selection(rows[np.argsort(keys, kind="stable")], facets)
 
 
 def _best(scores: Floats, mask: Mask | None) -> Mask:
@@ -283,15 +279,6 @@ def _best(scores: Floats, mask: Mask | None) -> Mask:
     best = np.zeros(len(scores), bool)
     best[rows] = True
     return best
-
-
-def _all_of(masks: Mapping[str, Mask], but: str | None) -> Mask | None:
-    """Return the rows that all masks cover, without one of them; None where there is none."""
-    found: Mask | None = None
-    for name, mask in masks.items():
-        if name != but:
-            found = mask if found is None else found & mask
-    return found
 
 
 def _facet(
@@ -308,19 +295,21 @@ def _facet(
     return Facet(name, TITLES[name], values, max(0, len(present) - limit))
 
 
-def _ordered(columns: Columns, rows: Indices, order: str) -> Indices:
-    if order == "random":
-        return rows[np.argsort(mixed(rows), kind="stable")]
-    if order in ("short", "long"):
-        sign = 1 if order == "short" else -1
-        return rows[np.argsort(sign * columns.codes["words"][rows], kind="stable")]
-    return rows
+def _reviewed_facet(
+    rows_of: Mapping[str, Indices], name: str, mask: Mask | None, chosen: Sequence[str], limit: int
+) -> Facet:
+    values = (
+        Value(label, len(rows) if mask is None else int(mask[rows].sum()), label in chosen)
+        for label, rows in rows_of.items()
+    )
+    listed = [value for value in values if value.count or value.chosen]
+    return Facet(name, TITLES[name], listed[:limit], max(0, len(listed) - limit))
 
 
-def mixed(rows: Indices, seed: int = 0) -> npt.NDArray[np.uint64]:
-    """Return a random-looking key for each row that depends on row and seed alone (splitmix64)."""
+def mixed(rows: Indices) -> npt.NDArray[np.uint64]:
+    """Return a random-looking key for each row that depends on the row alone (splitmix64)."""
     with np.errstate(over="ignore"):
-        x = rows.astype(np.uint64) + np.uint64(1 + seed) * np.uint64(0x9E3779B97F4A7C15)
+        x = rows.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return x ^ (x >> np.uint64(31))

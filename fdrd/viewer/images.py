@@ -5,26 +5,24 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from PIL import Image
+from starlette.responses import Response
 
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
-from fdrd.files.cache import cache_folder
-from fdrd.files.names import digest_name
+from fdrd.files.paths import cache_folder, digest_name
 from fdrd.images.pixels import upright_rgb
 from fdrd.storage.shard_file import PARQUET
 
-SIDE = 320
-"""Greatest width and height of a thumbnail, in pixels."""
-TYPE = "image/webp"
-_LARGE = 2**24
-"""Pixels above which images are decoded one at a time: a page asks for many at once."""
+SIDE = 320  # greatest width and height of a thumbnail, in pixels
+_LARGE = 2**24  # pixels above which images are decoded one at a time: a page asks for many at once
 _one_large = threading.Lock()
 
 
@@ -44,11 +42,7 @@ def image_bytes(shard: Path, place: int, digest: str) -> bytes:
 
 
 def thumbnail(folder: Path, shard: str, record: Mapping[str, Any]) -> bytes:
-    """Return a small WebP of a record's image; it is kept in the cache.
-
-    Raises:
-        FdrdError: as `image_bytes`, or the image does not decode.
-    """
+    """Return a small WebP of a record's image; it is kept in the cache."""
     digest = digest_name(record["image"])
     kept = cache_folder() / "viewer" / "thumbnails" / digest[:2] / f"{digest}.webp"
     if kept.is_file():
@@ -59,13 +53,17 @@ def thumbnail(folder: Path, shard: str, record: Mapping[str, Any]) -> bytes:
     return small
 
 
-def encode(data: bytes, side: int = 0) -> bytes:
-    """Return an image as WebP, upright and in RGB, at most `side` pixels wide and high (0: as it is).
-
-    Raises:
-        FdrdError: it does not decode.
-    """
+@contextmanager
+def _decoding() -> Iterator[None]:
     try:
+        yield
+    except Exception as error:  # Pillow raises many types for broken files
+        raise FdrdError(f"the image does not decode: {error}") from None
+
+
+def encode(data: bytes, side: int = 0) -> bytes:
+    """Return an image as WebP, upright and in RGB, at most `side` pixels wide and high (0: as it is)."""
+    with _decoding():
         with Image.open(io.BytesIO(data)) as image:
             is_large = image.width * image.height > _LARGE
             if side:
@@ -77,21 +75,31 @@ def encode(data: bytes, side: int = 0) -> bytes:
         file = io.BytesIO()
         shown.thumbnail((16383, 16383))  # the most that WebP holds
         shown.save(file, "WEBP", quality=80 if side else 92, method=2)
-        return file.getvalue()
-    except Exception as error:  # Pillow raises many types for broken files
-        raise FdrdError(f"the image does not decode: {error}") from None
+    return file.getvalue()
 
 
-def placeholder(text: str) -> bytes:
-    """Return an SVG that stands for an image that cannot be shown."""
-    from html import escape
+def decoded(shard: Path, record: Mapping[str, Any]) -> Image.Image:
+    """Return the image of a record, upright and in RGB."""
+    data = image_bytes(shard, record["place"], record["image"])
+    with _decoding(), Image.open(io.BytesIO(data)) as image:
+        return upright_rgb(image)
 
-    return (
+
+def image_response(data: bytes) -> Response:
+    """Return a WebP as an answer that the browser may keep."""
+    headers = {"Cache-Control": "private, max-age=86400"}
+    return Response(data, media_type="image/webp", headers=headers)
+
+
+def placeholder(text: str, status: int = 200) -> Response:
+    """Return a drawing that stands for an image that cannot be shown."""
+    drawing = (
         '<svg xmlns="http://www.w3.org/2000/svg" width="320" height="240" viewBox="0 0 320 240">'
         '<rect width="320" height="240" fill="#8881"/><path d="M140 90l40 40m0-40l-40 40" stroke="#c33" '
         'stroke-width="6" stroke-linecap="round"/><text x="160" y="170" text-anchor="middle" fill="#888" '
         f'font-family="system-ui,sans-serif" font-size="13">{escape(text)}</text></svg>'
-    ).encode("utf-8", "replace")
+    )
+    return Response(drawing, status, media_type="image/svg+xml")
 
 
 def _read(shard: Path, place: int) -> bytes:
@@ -114,18 +122,3 @@ def _read(shard: Path, place: int) -> bytes:
                     return bytes(batch["image"][place]["bytes"].as_py())
                 place -= batch.num_rows
     raise IndexError("the shard has fewer rows than its index")
-
-
-def decoded(shard: Path, record: Mapping[str, Any]) -> Image.Image:
-    """Return the image of a record, upright and in RGB.
-
-    Raises:
-        FdrdError: as `image_bytes`, or the image does not decode.
-    """
-    try:
-        with Image.open(io.BytesIO(image_bytes(shard, record["place"], record["image"]))) as image:
-            return upright_rgb(image)
-    except FdrdError:
-        raise
-    except Exception as error:  # Pillow raises many types for broken files
-        raise FdrdError(f"the image does not decode: {error}") from None

@@ -1,4 +1,4 @@
-"""The viewer's index: an SQLite file in the cache with one row per record, built once from the shards.
+"""The viewer's index: an SQLite file in the cache with one row per record, built once for each state of a dataset.
 
 It can be recomputed at any time. Its name is a digest of the manifest and of what identifies each shard, so a dataset
 that was rebuilt, copied, damaged, or repaired gets a new one.
@@ -12,6 +12,7 @@ import re
 import shutil
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,21 +24,20 @@ import numpy as np
 from filelock import FileLock, Timeout
 from msgspec import to_builtins
 
-from fdrd.curation.leaks import CLUSTER
+from fdrd.curation.splitting import CLUSTER
 from fdrd.dataset import RowTexts
 from fdrd.errors import FdrdError
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.progress import Progress, silent
-from fdrd.storage.manifest import read_manifest
-from fdrd.storage.manifest_types import Manifest
+from fdrd.storage.manifest import Manifest, read_manifest
 from fdrd.text.controls import is_unicode
 from fdrd.viewer.facets import Columns, Indices
-from fdrd.viewer.indexing import FIELDS, write_index
+from fdrd.viewer.indexing import AS_JSON, FIELDS, blocks, one_of, write_index
 
-_VERSION = 4
+_VERSION = 5
 _UNFINISHED = ".unfinished"
-_SEARCHES = 32
-"""Searches whose rows are kept: filters are chosen after a search."""
+_SEARCHES = 32  # searches whose rows are kept: filters are chosen after a search
+_EVERY = 0.5  # seconds between two looks at the files
 
 
 def files_now(folder: Path, manifest: Manifest) -> list[list[int]]:
@@ -128,25 +128,20 @@ class Index:
         unfinished: _IndexFolder | None = None,
     ):
         """`files` are those that were indexed (`files_now`); `unfinished` keeps `path` as long as this is open."""
-        self.folder, self.manifest, self.files, self._unfinished = (
-            folder,
-            manifest,
-            files,
-            unfinished,
-        )
+        self.folder, self.manifest, self.files = folder, manifest, files
+        self._unfinished = unfinished
         self.version = hashlib.sha256(repr((manifest.digest, files)).encode()).hexdigest()[:16]
         """What a form says about the dataset that its page showed."""
         self._uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
         self._local = threading.local()
         self._searches: dict[str, Indices] = {}
-        self.columns = Columns(
-            {
-                name: (json.loads(labels), np.frombuffer(codes, np.int32), _integers(rows))
-                for name, labels, codes, rows in self._all("SELECT * FROM columns")
-            }
-        )
+        columns = {
+            name: (json.loads(labels), np.frombuffer(codes, np.int32), _integers(rows))
+            for name, labels, codes, rows in self._all("SELECT * FROM columns")
+        }
+        self.columns = Columns(columns)
         shards = self._all("SELECT number, path, error FROM shards")
-        self.shards = {number: (path, error) for number, path, error in shards}
+        self.shards = {shard: (path, error) for shard, path, error in shards}
 
     def _all(self, query: str, values: Sequence[object] = ()) -> list[Any]:
         if not hasattr(self._local, "connection"):
@@ -157,16 +152,15 @@ class Index:
     def records(self, rows: Sequence[int], *, spans: bool = True) -> list[dict[str, Any]]:
         """Return the records of some rows, in that order, with or without attributes and negatives."""
         found: dict[int, dict[str, Any]] = {}
-        for start in range(0, len(rows), 500):
-            some = [int(row) for row in rows[start : start + 500]]
-            marks = ",".join("?" * len(some))
-            found |= {each["row"]: each for each in self._records(f"row IN ({marks})", some, spans)}
+        for some in blocks([*map(int, rows)]):
+            records = self._records(f"row {one_of(some)}", some, spans)
+            found |= {each["row"]: each for each in records}
         return [found[int(row)] for row in rows]
 
     def stream(self, rows: Indices) -> Iterator[dict[str, Any]]:
         """Yield the records of some rows, a few hundred of which are in memory at a time."""
-        for start in range(0, len(rows), 500):
-            yield from self.records(rows[start : start + 500].tolist())
+        for some in blocks(rows.tolist()):
+            yield from self.records(some)
 
     def record(self, record_id: str) -> dict[str, Any] | None:
         """Return the record of an id."""
@@ -184,7 +178,8 @@ class Index:
         """Return the records of a cluster of near duplicates."""
         if not name.startswith(CLUSTER):
             return []
-        return self._records("cluster = ? AND cluster LIKE 'near-%' ORDER BY row LIMIT ?", [name, limit])  # fmt: skip
+        where = "cluster = ? AND cluster LIKE 'near-%' ORDER BY row LIMIT ?"
+        return self._records(where, [name, limit])
 
     def clusters(self) -> list[str]:
         """Return the names of the clusters of near duplicates that hold several images."""
@@ -227,11 +222,8 @@ class Index:
     def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the row of each id that is known."""
         found: dict[str, int] = {}
-        wanted = [each for each in ids if is_unicode(each)]
-        for start in range(0, len(wanted), 500):
-            some = wanted[start : start + 500]
-            marks = ",".join("?" * len(some))
-            found |= dict(self._all(f"SELECT id, row FROM records WHERE id IN ({marks})", some))
+        for some in blocks([each for each in ids if is_unicode(each)]):
+            found |= dict(self._all(f"SELECT id, row FROM records WHERE id {one_of(some)}", some))
         return found
 
     def _records(
@@ -240,15 +232,11 @@ class Index:
         if not all(is_unicode(each) for each in values if isinstance(each, str)):
             return []  # e.g. a file name: no record has it
         rows = self._all(f"SELECT * FROM records WHERE {where}", values)
-        return [_as_record(row, spans) for row in rows]
-
-
-def _as_record(row: Sequence[Any], spans: bool) -> dict[str, Any]:
-    record = dict(zip(FIELDS, row, strict=True))
-    for name in ("attributes", "negatives", "natural_pairs"):
-        record[name] = json.loads(record[name]) if spans else []
-    record["extra"] = json.loads(record["extra"])
-    return record
+        records = [dict(zip(FIELDS, row, strict=True)) for row in rows]
+        for record in records:
+            for name in AS_JSON:
+                record[name] = json.loads(record[name]) if spans or name == "extra" else []
+        return records
 
 
 def _integers(data: bytes | None) -> Indices | None:
@@ -258,3 +246,44 @@ def _integers(data: bytes | None) -> Indices | None:
 def content_key(record: Mapping[str, Any]) -> str:
     """Return a short key of a record's image, for URLs that may be cached."""
     return f"{record['image'][:12]}{'-damaged' if record['error'] else ''}"
+
+
+class Library:
+    """Gives the current index. A changed dataset is indexed in the background; until then, the old index is used."""
+
+    def __init__(self, folder: Path, progress: Progress = silent):
+        self.folder = folder
+        self.notice = ""
+        """What a reader should know about the dataset now."""
+        self._lock = threading.Lock()
+        self._looked = time.monotonic()
+        self._index = open_index(folder, progress)
+        self._seen = self._index.files
+        """The files when they were indexed last, or when that failed."""
+        self._building: threading.Thread | None = None
+
+    def current(self) -> Index:
+        """Return the index of the dataset as it is, or as it was while a new index is being built."""
+        with self._lock:
+            if time.monotonic() - self._looked > _EVERY:
+                self._looked = time.monotonic()
+                files = files_now(self.folder, self._index.manifest)
+                if not files[0]:
+                    self.notice = "The dataset is not there now. This is its last state."
+                elif files != self._seen and self._building is None:
+                    self.notice = "The dataset has changed. Reading it again; reload in a moment."
+                    self._building = threading.Thread(target=self._reopen, args=[files])
+                    self._building.daemon = True
+                    self._building.start()
+                elif self._building is None and files == self._index.files:
+                    self.notice = ""
+            return self._index
+
+    def _reopen(self, files: list[list[int]]) -> None:
+        try:
+            index, notice = open_index(self.folder), ""
+            files = index.files
+        except (FdrdError, OSError) as error:
+            index, notice = self._index, f"The dataset has changed and cannot be read: {error}"
+        with self._lock:
+            self._index, self._seen, self._building, self.notice = index, files, None, notice

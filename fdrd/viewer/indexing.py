@@ -10,31 +10,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import ValidationError
 
 from fdrd.checks.flaws import caption_flaws
 from fdrd.columns import arrow_schema, extra_in_schema, extra_of
-from fdrd.curation.leaks import CLUSTER
+from fdrd.curation.splitting import CLUSTER
 from fdrd.errors import first_line
 from fdrd.files.atomic import sha256_of
 from fdrd.progress import Progress
 from fdrd.record import category_name, from_json
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
-from fdrd.storage.manifest_types import Manifest, Shard
+from fdrd.storage.manifest import Manifest, Shard
 from fdrd.storage.shard_file import read_batches, read_schema
 from fdrd.viewer.facets import MULTIPLE, SINGLE
 
-FIELDS = """row id shard place image caption category meta_category domain split license cluster file origin width
-height attributes negatives natural_pairs extra error""".split()
+T = TypeVar("T")
 
+AS_JSON = ("attributes", "negatives", "natural_pairs", "extra")
+_TEXTS = """image caption category meta_category domain split license cluster file origin attributes negatives
+natural_pairs extra error""".split()
+FIELDS = ["row", "id", "shard", "place", "width", "height", *_TEXTS]
 
-_TABLES = """
-CREATE TABLE records (
-  row INTEGER PRIMARY KEY, id TEXT UNIQUE, shard INTEGER, place INTEGER, image TEXT, caption TEXT, category TEXT,
-  meta_category TEXT, domain TEXT, split TEXT, license TEXT, cluster TEXT, file TEXT, origin TEXT, width INTEGER,
-  height INTEGER, attributes TEXT, negatives TEXT, natural_pairs TEXT, extra TEXT, error TEXT);
+_TABLES = f"""
+CREATE TABLE records (row INTEGER PRIMARY KEY, id TEXT UNIQUE, shard INTEGER, place INTEGER, width INTEGER,
+  height INTEGER, {" TEXT, ".join(_TEXTS)} TEXT);
 CREATE VIRTUAL TABLE words USING fts5(caption, category, content='', tokenize="unicode61 remove_diacritics 2");
 CREATE TABLE shards (number INTEGER PRIMARY KEY, path TEXT, error TEXT);
 CREATE TABLE columns (name TEXT PRIMARY KEY, labels TEXT, codes BLOB, rows BLOB);
@@ -44,11 +45,11 @@ CREATE INDEX by_image ON records (image);
 CREATE INDEX by_cluster ON records (cluster) WHERE cluster LIKE 'near-%';
 CREATE INDEX by_file ON records (file);
 """
-NO_CATEGORY = "(none)"
-"""Label of records without a category."""
+_INSERT = f"INSERT INTO records VALUES ({','.join('?' * len(FIELDS))})"
+_INSERT_WORDS = "INSERT INTO words (rowid, caption, category) VALUES (:row, :caption, :category)"
+NO_CATEGORY = "(none)"  # label of records without a category
 _LENGTHS = (10, 20, 40, 80)
-_LONGEST = 300
-"""Characters of a reason, which may repeat any part of a shard."""
+_LONGEST = 300  # characters of a reason, which may repeat any part of a shard
 
 
 def length_label(words: int) -> str:
@@ -67,14 +68,14 @@ def length_label(words: int) -> str:
 
 @dataclass(slots=True)
 class _Column:
-    """A column under construction: labels by number, one code per row, or per (row, value) where it is multiple."""
+    """A column under construction: codes by label, one code per row, or per (row, value) where it is multiple."""
 
-    numbers: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
     codes: array[int] = field(default_factory=lambda: array("i"))
     rows: array[int] = field(default_factory=lambda: array("i"))
 
     def add(self, label: str, row: int | None = None) -> None:
-        self.codes.append(self.numbers.setdefault(label, len(self.numbers)))
+        self.codes.append(self.labels.setdefault(label, len(self.labels)))
         if row is not None:
             self.rows.append(row)
 
@@ -117,18 +118,18 @@ def write_index(path: Path, folder: Path, manifest: Manifest, progress: Progress
             damage = damages[name] = _Damage(name, _file_flaws(folder / name, shard))
             for batch in _shown_rows(folder / name, shard, manifest.categories, damage):
                 known = _known_ids(connection, batch)
-                values = []
+                shown = []
                 for each in batch:
                     if each["id"] in known:
-                        damage.add_row(
-                            each["place"], f"the id {each['id'][:80]!r} is that of another row"
-                        )
+                        flaw = f"the id {each['id'][:80]!r} is that of another row"
+                        damage.add_row(each["place"], flaw)
                         continue
                     known.add(each["id"])
-                    values.append(_values(row, index, each))
+                    shown.append(each | {"row": row, "shard": index})
                     _count(columns, row, each)
                     row += 1
-                _insert(connection, values)
+                connection.executemany(_INSERT, map(_values, shown))
+                connection.executemany(_INSERT_WORDS, shown)
                 progress("indexing records", min(row, total), total)
         errors = {name: text for name, damage in damages.items() if (text := str(damage))}
         _finish(connection, manifest.shards, errors, columns)
@@ -150,7 +151,7 @@ def _finish(
     )
     for name, column in columns.items():
         multiple = column.rows.tobytes() if name in MULTIPLE else None
-        labels = json.dumps(list(column.numbers), ensure_ascii=False)
+        labels = json.dumps(list(column.labels), ensure_ascii=False)
         values = (name, labels, column.codes.tobytes(), multiple)
         connection.execute("INSERT INTO columns VALUES (?, ?, ?, ?)", values)
     connection.executescript(_INDEXES)
@@ -186,9 +187,9 @@ def _shown_rows(
                 if flaw := _flaw(row, categories):
                     damage.add_row(read, flaw)
                 else:
-                    rows.append({**row, "extra": extra_of(row), "domain": shard.domain, "split": shard.split,
-                                 "category": category_name(row["category"], categories),
-                                 "place": read, "error": error})  # fmt: skip
+                    category = category_name(row["category"], categories)
+                    row |= {"extra": extra_of(row), "category": category, "split": shard.split}
+                    rows.append(row | {"domain": shard.domain, "place": read, "error": error})
                 read += 1
             yield rows
     except Exception as failure:  # a damaged shard may fail in any way
@@ -219,53 +220,54 @@ def _flaw(row: Mapping[str, Any], categories: Sequence[str]) -> str:
 def _known_ids(connection: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
     """Return those ids of rows that the index has already."""
     found: set[str] = set()
-    for start in range(0, len(rows), 500):
-        some = [row["id"] for row in rows[start : start + 500]]
-        marks = ",".join("?" * len(some))
-        query = f"SELECT id FROM records WHERE id IN ({marks})"
+    for some in blocks([row["id"] for row in rows]):
+        query = f"SELECT id FROM records WHERE id {one_of(some)}"
         found.update(name for (name,) in connection.execute(query, some))
     return found
 
 
-def _insert(connection: sqlite3.Connection, batch: list[tuple[Any, ...]]) -> None:
-    connection.executemany(f"INSERT INTO records VALUES ({','.join('?' * len(FIELDS))})", batch)
-    connection.executemany(
-        "INSERT INTO words (rowid, caption, category) VALUES (?, ?, ?)",
-        [(row[0], row[5], row[6]) for row in batch],
-    )
+def blocks(values: list[T]) -> Iterator[list[T]]:
+    """Yield values in lists that are short enough for a query."""
+    return (values[start : start + 500] for start in range(0, len(values), 500))
 
 
-def _values(number: int, shard: int, row: Mapping[str, Any]) -> tuple[Any, ...]:
+def one_of(values: Sequence[object]) -> str:
+    """Return the condition that a column has one of the values, which the query is given."""
+    return f"IN ({','.join('?' * len(values))})"
+
+
+def _values(row: dict[str, Any]) -> list[Any]:
     source = row["source"]
-    return (
-        number, row["id"], shard, row["place"], source["sha256"], row["caption"], row["category"],
-        row["meta_category"], row["domain"], row["split"], source["license"], row["group"], source["file"],
-        source["origin"], row["width"], row["height"], json.dumps(row["attributes"], ensure_ascii=False),
-        json.dumps(row["negatives"], ensure_ascii=False), json.dumps(row["natural_pairs"], ensure_ascii=False),
-        json.dumps(row["extra"], ensure_ascii=False),
-        row["error"],
-    )  # fmt: skip
+    known = row | {"image": source["sha256"], "cluster": row["group"], "license": source["license"]}
+    known |= {name: json.dumps(row[name], ensure_ascii=False) for name in AS_JSON}
+    known |= {name: source[name] for name in ("file", "origin")}
+    return [known[name] for name in FIELDS]
 
 
-def _count(columns: Mapping[str, _Column], number: int, row: Mapping[str, Any]) -> None:
+def _count(columns: Mapping[str, _Column], index: int, row: Mapping[str, Any]) -> None:
     """Add one row to all columns."""
-    columns["domain"].add(row["domain"])
-    columns["split"].add(row["split"])
-    columns["category"].add(row["category"] or NO_CATEGORY)
-    columns["meta"].add(row["meta_category"] or "(none)")
-    columns["license"].add(row["source"]["license"])
-    words = len(row["caption"].split())
-    columns["length"].add(length_label(words))
-    columns["words"].codes.append(words)
-    columns["negatives"].codes.append(len(row["negatives"]))
-    columns["width"].codes.append(row["width"])
-    columns["height"].codes.append(row["height"])
-    columns["pairs"].codes.append(len(row.get("natural_pairs") or []))
-    columns["near"].add("has near duplicates" if row["group"].startswith(CLUSTER) else "none found")
-    for type_ in {span["type"] for span in row["attributes"]}:
-        columns["type"].add(type_, number)
-    for value in {f"{span['type']}: {span['value'].lower()}" for span in row["attributes"]}:
-        columns["value"].add(value, number)
+    words, spans = len(row["caption"].split()), row["attributes"]
     category = row["category"].removeprefix(f"{row['domain']}: ")
-    for flaw in ["damaged"] if row["error"] else caption_flaws(row["caption"], category):
-        columns["flag"].add(flaw, number)
+    labels = {
+        "domain": row["domain"],
+        "split": row["split"],
+        "category": row["category"] or NO_CATEGORY,
+        "meta": row["meta_category"] or NO_CATEGORY,
+        "license": row["source"]["license"],
+        "length": length_label(words),
+        "near": "has near duplicates" if row["group"].startswith(CLUSTER) else "none found",
+    }
+    several = {
+        "type": {span["type"] for span in spans},
+        "value": {f"{span['type']}: {span['value'].lower()}" for span in spans},
+        "flag": ["damaged"] if row["error"] else caption_flaws(row["caption"], category),
+    }
+    sizes = {"width": row["width"], "height": row["height"], "words": words}
+    sizes |= {"negatives": len(row["negatives"]), "pairs": len(row["natural_pairs"] or ())}
+    for name, label in labels.items():
+        columns[name].add(label)
+    for name, values in several.items():
+        for label in values:
+            columns[name].add(label, index)
+    for name, size in sizes.items():
+        columns[name].codes.append(size)

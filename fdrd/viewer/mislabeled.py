@@ -12,8 +12,7 @@ from fdrd.viewer.facets import Floats, Indices
 FOLDS = 5
 _SHRINKAGE = 0.1
 """Share of the mean variance that is added to each direction, because there may be more directions than images."""
-_FEWEST = 3
-"""Images of a category without which its features are not known."""
+_FEWEST = 3  # images of a category without which its features are not known
 _BLOCK = 4096
 
 
@@ -86,14 +85,8 @@ def likely_mislabeled(
     first = rows[first]
     for each in np.unique(domain):
         here = ~np.isin(images, several) & (domain[first] == each)
-        _doubt(
-            vectors,
-            images[here],
-            category[first[here]],
-            [groups[row] for row in first[here]],
-            doubt,
-            better,
-        )
+        of_image = category[first[here]], [groups[row] for row in first[here]]
+        _doubt(vectors, images[here], *of_image, doubt, better)
     order = rows[np.argsort(-doubt[image[rows]], kind="stable")]
     order = order[doubt[image[order]] > 0]
     found = np.concatenate([contradicted, order]).astype(np.int32)
@@ -113,16 +106,16 @@ def _doubt(
     classes, labels = np.unique(category, return_inverse=True)
     if len(classes) < 2:
         return
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(groups))}
-    folds = np.array([numbers[name] % FOLDS for name in groups], np.int32)
+    fold_of = {name: index % FOLDS for index, name in enumerate(dict.fromkeys(groups))}
+    folds = np.array([fold_of[name] for name in groups], np.int32)
     judged = np.bincount(labels) >= _FEWEST
     for rows, scores in class_scores(vectors[images], labels.astype(np.int32), folds):
         position = np.arange(len(rows))
-        own = scores[position, labels[rows]].copy()
+        assigned = scores[position, labels[rows]].copy()
         scores[position, labels[rows]] = -np.inf
         scores[:, ~judged] = -np.inf
         best = scores.argmax(axis=1)
-        margin = scores[position, best] - np.where(np.isfinite(own), own, np.inf)
+        margin = scores[position, best] - np.where(np.isfinite(assigned), assigned, np.inf)
         known = judged[labels[rows]] & np.isfinite(margin)
         doubt[images[rows[known]]] = margin[known]
         better[images[rows[known]]] = classes[best[known]]

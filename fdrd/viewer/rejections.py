@@ -1,56 +1,105 @@
-"""The rejected records of a dataset, as its pages show them: by reason, with the kept record that each one met."""
+"""The rejected records of a dataset by reason, with the kept record that each one met, and drafts of their captions."""
 
 from __future__ import annotations
 
 import json
 import re
 import stat
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fdrd.captioning.output import DAMAGE, SUMMARY, annotation_files, image_path, read_captions
 from fdrd.errors import FdrdError
 from fdrd.images.check import read_image
 from fdrd.reasons import KEEPABLE
 from fdrd.record import ImageRef
+from fdrd.sources import Domain, find_domains
+from fdrd.sources.reading.names import MAX_CAPTION
+from fdrd.viewer.images import SIDE, encode, image_response, placeholder
+from fdrd.viewer.index import Index
+from fdrd.viewer.pages import listed, page
+
+if TYPE_CHECKING:
+    from fdrd.viewer.context import Context
 
 LEAKS = frozenset(
     f"{kind}_in_other_split" for kind in "image near_image mirrored_image group caption".split()
 )
 _PAIR = re.compile(
-    r"(?P<own>.+?): (?:looks like |is a mirror(?:ed or turned copy| image) of |the same pair as )?(?P<other>.+?)"
-    r"(?: of (?P<split>train|validation|test))?"
+    r"(.+?): (?:looks like |is a mirror(?:ed or turned copy| image) of |the same pair as )?(.+?)"
+    r"(?: of (train|validation|test))?"
 )
+_MOST_BYTES = 2**28  # bytes of a file with drafts
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A line of `rejected.jsonl`.
+    """A line of `rejected.jsonl`."""
 
-    Attributes:
-        number: number of the line, from 0.
-        item: the line.
-        own: the image of the record below the source, where the line names one.
-        other: the image or the id of the kept record that it met, where there is one.
-        split: split of that record.
-        keepable: whether a reviewer may keep it after all.
-        captionable: whether a reviewer may write its caption.
-    """
-
-    number: int
-    item: dict[str, str]
-    own: str
-    other: str
-    split: str
-    keepable: bool
-    captionable: bool = False
+    number: int  # number of the line, from 0
+    item: dict[str, str]  # the line
+    image: ImageRef | None  # the image of the record below the source, where the line names one
+    other: str  # the image or the id of the kept record that it met, where there is one
+    split: str  # split of that record
+    keepable: bool  # whether a reviewer may keep it after all
+    captionable: bool  # whether a reviewer may write its caption
 
     @property
     def name(self) -> str:
         """What decisions call the record: `file: key`."""
         return f"{self.item['file']}: {self.item['key']}"
+
+
+@page("/rejected")
+def rejected_page(context: Context, request: Request) -> Response:
+    """List rejected records by reason; pairs are shown side by side."""
+    index = context.library.current()
+    everything = read_rejected(index.folder)
+    reason = request.query_params.get("reason", "")
+    wanted = LEAKS if reason == "leaks" else {reason}
+    chosen = [each for each in everything if not reason or each.item["reason"] in wanted]
+    shown, paging = listed(request, chosen)
+    decisions = context.review.effective()[1] if context.review else {}
+    decided = {each.name: decisions[each.name][-1] for each in everything if each.name in decisions}
+    captionable = [each for each in chosen if each.captionable]
+    counts = Counter(each.item["reason"] for each in everything)
+    paging |= {"rejected": shown, "reason": reason, "reasons": counts.most_common()}
+    paging |= {"decided": decided, "captionable": len(captionable)}
+    return context.page(
+        request,
+        "rejected.html",
+        others={each.number: _kept(index, each.other) for each in shown},
+        written=sum(each.name in decided for each in captionable),
+        drafts=context.drafts.of(shown) if context.drafts else {},
+        leaks=sum(counts[leak] for leak in LEAKS),
+        **paging,
+    )
+
+
+@page("/rejected/image")
+def rejected_image(context: Context, request: Request) -> Response:
+    """Give the thumbnail of a rejected record, read from inside the raw source only."""
+    number = request.query_params.get("n", "")
+    rejected = read_rejected(context.library.current().folder)
+    image = next((each.image for each in rejected if str(each.number) == number), None)
+    if not image or context.source is None:
+        return placeholder("cannot be shown")  # the page says why
+    try:
+        return image_response(encode(read_image(str(context.source), image), SIDE))
+    except (FdrdError, OSError, LookupError, ValueError):
+        return placeholder("cannot be shown")
+
+
+def _kept(index: Index, name: str) -> dict[str, Any] | None:
+    """Return the kept record with an image or an id."""
+    return (index.of_file(name.partition(": ")[0]) or index.record(name)) if name else None
 
 
 def read_rejected(folder: Path) -> list[Rejected]:
@@ -63,26 +112,6 @@ def read_rejected(folder: Path) -> list[Rejected]:
     if not stat.S_ISREG(status.st_mode):
         return []
     return _read(path, status.st_mtime_ns, status.st_size)
-
-
-def reasons(rejected: list[Rejected]) -> list[tuple[str, int]]:
-    """Return the number of rejected records by reason, most frequent first."""
-    return Counter(each.item["reason"] for each in rejected).most_common()
-
-
-def rejected_image(source: Path, rejected: Rejected) -> bytes:
-    """Return the bytes of a rejected record's image, read from inside the source only.
-
-    Raises:
-        FdrdError: the line names no image, or it cannot be read.
-    """
-    path, _, member = rejected.own.partition(": ")
-    if not path:
-        raise FdrdError("no image is named")
-    try:
-        return read_image(str(source), ImageRef(path, member))
-    except (OSError, LookupError, ValueError) as error:
-        raise FdrdError(f"{rejected.own} cannot be read: {error}") from None
 
 
 @lru_cache(2)
@@ -100,12 +129,54 @@ def _read(path: Path, _changed: int, _size: int) -> list[Rejected]:
 
 
 def _parsed(number: int, item: dict[str, str]) -> Rejected:
-    keepable = item["reason"] in KEEPABLE
-    if not keepable:  # the detail is `image: what is wrong`, or names no image
-        own, colon, _ = item["detail"].rpartition(": ")
-        captionable = item["reason"] == "caption_missing"
-        return Rejected(number, item, own if colon else "", "", "", False, captionable)
-    pair = _PAIR.fullmatch(item["detail"]) if item["reason"] in {*LEAKS, "duplicate_pair"} else None
-    own = pair["own"] if pair else item["detail"].rpartition(": ")[0]
-    other = pair["other"] if pair else ""
-    return Rejected(number, item, own, other, (pair["split"] or "") if pair else "", True)
+    reason, detail = item["reason"], item["detail"]
+    image, other, split = detail.rpartition(": ")[0], "", ""  # `image: what is wrong`, or no image
+    if reason in {*LEAKS, "duplicate_pair"} and (pair := _PAIR.fullmatch(detail)):
+        image, other, split = pair.groups("")
+    path, _, member = image.partition(": ")
+    place = ImageRef(path, member) if path else None
+    captionable = reason == "caption_missing"
+    return Rejected(number, item, place, other, split, reason in KEEPABLE, captionable)
+
+
+class Drafts:
+    """Captions that are not in the source, by image: what runs of `fdrd caption` wrote, side by side.
+
+    Raises:
+        FdrdError: a folder is no output of `fdrd caption`, or one of its files is damaged.
+    """
+
+    def __init__(self, source: Path, folders: Sequence[Path]):
+        self._domains: list[Domain] = find_domains(source)
+        self._texts: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+        for folder in folders:
+            if not (folder / SUMMARY).is_file():
+                remedy = "--drafts takes an output of `fdrd caption`"
+                raise FdrdError(f"{folder} has no {SUMMARY}; {remedy}")
+            for file in annotation_files(folder):
+                for image, text in _read_drafts(file):
+                    self._texts[file.parent.name, image].append((folder.name, text))
+
+    def of(self, rejected: Iterable[Rejected]) -> dict[int, list[tuple[str, str]]]:
+        """Return the name of the run and the text of each draft, by the number of the rejected record."""
+        found = {}
+        for each in rejected:
+            if not each.captionable or each.image is None:
+                continue
+            for domain in self._domains:
+                if domain.path == "." or each.image.path.startswith(f"{domain.path}/"):
+                    image = image_path(each.image, domain.path)
+                    texts = self._texts.get((domain.name, image), ())
+                    found[each.number] = list(dict.fromkeys(texts))
+        return found
+
+
+def _read_drafts(file: Path) -> list[tuple[str, str]]:
+    """Return path and caption of each image, also of drafts that the filters of the run refused."""
+    if file.stat().st_size > _MOST_BYTES:
+        raise FdrdError(f"{file} has more than {_MOST_BYTES} bytes; leave it out")
+    try:
+        found = read_captions(file)
+    except (OSError, *DAMAGE) as error:
+        raise FdrdError(f"{file} is damaged ({type(error).__name__}); caption again") from None
+    return [(image, text) for image, text in found if 0 < len(text) <= MAX_CAPTION]

@@ -1,14 +1,38 @@
-"""What a reviewer works through: queues of rows, the record as decisions change it, and new decisions."""
+"""A review: its append-only file of decisions, what they come to, the queues, and the record as decisions change it.
+
+A decision is on the disk before `add` returns. Several servers may append to one file; each reads what is new.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
+import threading
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import takewhile
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
+from filelock import FileLock
 
-from fdrd.curation.decisions import NOTES, Decision, Outcome, content_digest, review_record
+from fdrd.curation.decisions import (
+    CORRECTIONS,
+    MAX_BYTES,
+    NOTES,
+    Decision,
+    Outcome,
+    content_digest,
+    in_effect,
+    judged,
+    parse_decisions,
+    review_record,
+    to_line,
+)
+from fdrd.errors import FdrdError
+from fdrd.files.atomic import sync_folder
 from fdrd.record import Attribute, ImageRef, Negative, Record, Source
 from fdrd.viewer.facets import Indices, mixed
 
@@ -24,6 +48,226 @@ QUEUES = {
 }
 JUDGED = frozenset({"negatives", "pairs"})
 """Queues in which questions about items of a record are answered, instead of a verdict on the record."""
+_TAIL = 4096
+_VERDICT = {"accept": "accept", "drop": "drop", **dict.fromkeys(CORRECTIONS, "correct")}
+
+
+def review_folder(dataset: Path) -> Path:
+    """Return the folder of a dataset's reviews. It is next to the dataset, which a build replaces."""
+    dataset = dataset.absolute()
+    return dataset.with_name(f"{dataset.name}.review")
+
+
+def decisions_path(dataset: Path, name: str) -> Path:
+    """Return the file of a review.
+
+    Raises:
+        FdrdError: the name is not a plain file name.
+    """
+    if not name or name.startswith(".") or not all(c.isalnum() or c in "-_." for c in name):
+        remedy = "use letters, digits, '-', '_' and '.', as in 'first-pass'"
+        raise FdrdError(f"--review {name!r}: {remedy}")
+    return review_folder(dataset) / name / "decisions.jsonl"
+
+
+class Review:
+    """The decisions of one review."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._lock = threading.Lock()
+        self._replaced = 0
+        self._forget()
+        self._effective: tuple[object, list[Decision], dict[str, list[Decision]]] = (None, [], {})
+
+    def _forget(self) -> None:
+        self._replaced += 1
+        self._file: tuple[int, ...] = ()  # device and inode of the file that was read
+        self._read = self._lines = 0
+        self._tail = b""  # its last bytes, by which a file that took its place is recognized
+        self._decisions: list[Decision] = []
+
+    def decisions(self) -> list[Decision]:
+        """Return all decisions in the file, those of other servers included."""
+        return self._current()[1]
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """What changes whenever the decisions do: files that were read, and decisions in the last one."""
+        return self._current()[0]
+
+    def _current(self) -> tuple[tuple[int, int], list[Decision]]:
+        with self._lock:
+            try:
+                if not stat.S_ISREG(self.path.stat().st_mode):  # a pipe would wait for ever
+                    raise FdrdError(f"{self.path} is not a file; move it, or name another --review")
+                with self.path.open("rb") as file:
+                    self._read_new(file)
+            except FileNotFoundError:
+                if self._read:
+                    self._forget()
+            return (self._replaced, len(self._decisions)), self._decisions
+
+    def _read_new(self, file: IO[bytes]) -> None:
+        """Read what was appended, or everything if another file took the place of the one that was read."""
+        status = os.fstat(file.fileno())
+        if status.st_size > MAX_BYTES:
+            raise FdrdError(f"{self.path} has over {MAX_BYTES:,} bytes; name another --review")
+        file.seek(self._read - len(self._tail))
+        identity = (status.st_dev, status.st_ino)
+        if identity != self._file or file.read(len(self._tail)) != self._tail:
+            self._forget()
+            self._file = identity
+            file.seek(0)
+        data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        if not whole:
+            return
+        try:
+            self._decisions.extend(parse_decisions(whole, self._lines + 1))
+        except FdrdError as error:
+            raise FdrdError(f"{self.path}: {error}") from None
+        self._read += len(whole)
+        self._lines += whole.count(b"\n")
+        self._tail = (self._tail + whole)[-_TAIL:]
+
+    def add(self, *decisions: Decision) -> None:
+        """Append decisions; they are on the disk when this returns.
+
+        Raises:
+            FdrdError: it could not be read again, e.g. because the name of the reviewer is too long.
+            OSError: the disk did not take it.
+        """
+        line = b"".join(map(to_line, decisions))
+        parse_decisions(line)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.path}.lock"):
+            new = not self.path.exists()
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                end = _end_of_whole_lines(descriptor)
+                os.ftruncate(descriptor, end)  # what a kill cut short was never acknowledged
+                os.lseek(descriptor, end, os.SEEK_SET)
+                while line:
+                    line = line[os.write(descriptor, line) :]
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            if new:
+                sync_folder(self.path.parent)
+
+    def effective(self) -> tuple[list[Decision], dict[str, list[Decision]]]:
+        """Return the decisions that were not undone, and the same by record."""
+        version, decisions = self._current()
+        known, effective, by_record = self._effective
+        if known != version:
+            effective, grouped = in_effect(decisions[: version[1]]), defaultdict(list)
+            for each in effective:
+                grouped[each.record].append(each)
+            by_record = dict(grouped)
+            self._effective = version, effective, by_record
+        return effective, by_record
+
+    def of(self, record_id: str) -> list[Decision]:
+        """Return the decisions on a record that are in effect."""
+        return self.effective()[1].get(record_id, [])
+
+    def status(self) -> dict[str, str]:
+        """Return `verified` or `dropped` by record; records with comments alone are left out."""
+        found: dict[str, str] = {}
+        for each in self.effective()[0]:
+            if each.action == "drop":
+                found[each.record] = "dropped"
+            elif each.action == "accept":
+                found[each.record] = "verified"
+            elif each.action in CORRECTIONS:
+                found.setdefault(each.record, "verified")
+        return found
+
+    def _done(self) -> dict[str, set[str]]:
+        """Return the records with a verdict, by reviewer."""
+        done: dict[str, set[str]] = defaultdict(set)
+        for each in self.effective()[0]:
+            if each.action in ("accept", "drop"):
+                done[each.reviewer].add(each.record)
+        return done
+
+    def done_by(self, reviewer: str) -> set[str]:
+        """Return the records on which a reviewer gave a verdict."""
+        return self._done().get(reviewer, set())
+
+    def judged_by(self, reviewer: str) -> dict[str, set[str]]:
+        """Return the negatives and partners that a reviewer judged, by record."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for record, item, who in judged(self.effective()[0]):
+            if who == reviewer:
+                found[record].add(item)
+        return found
+
+    def last_of(self, reviewer: str) -> list[Decision]:
+        """Return the reviewer's last decisions that are in effect: one, or those that were made at once."""
+        of_reviewer = (d for d in reversed(self.effective()[0]) if d.reviewer == reviewer)
+        last = next(of_reviewer, None)
+        if last is None:
+            return []
+        return [last, *takewhile(lambda d: d.time == last.time and "." in d.time, of_reviewer)]
+
+    def tags(self) -> dict[str, set[str]]:
+        """Return the records that have a tag, by tag."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for each in self.effective()[0]:
+            if each.action in ("tag", "untag") and isinstance(each.value, str):
+                records = found[each.value]
+                (records.add if each.action == "tag" else records.discard)(each.record)
+        return {tag: records for tag, records in found.items() if records}
+
+    def progress(self) -> dict[str, int]:
+        """Return the number of records with a verdict, by reviewer."""
+        return {reviewer: len(records) for reviewer, records in sorted(self._done().items())}
+
+    def agreement(self) -> float | None:
+        """Return Krippendorff's alpha of accept, correct, and drop; None where no record has two reviewers."""
+        verdicts: dict[tuple[str, str], str] = {}
+        for each in self.effective()[0]:
+            if each.action in _VERDICT:
+                key, verdict = (each.record, each.reviewer), _VERDICT[each.action]
+                if not (verdict == "accept" and verdicts.get(key) == "correct"):
+                    verdicts[key] = verdict
+        return krippendorff_alpha(verdicts)
+
+
+def krippendorff_alpha(verdicts: Mapping[tuple[str, str], str]) -> float | None:
+    """Return Krippendorff's alpha of nominal verdicts by (unit, reviewer); None where it is undefined.
+
+    >>> krippendorff_alpha({("1", "a"): "x", ("1", "b"): "x", ("2", "a"): "y", ("2", "b"): "y"})
+    1.0
+    """
+    import krippendorff
+
+    by_unit: dict[str, Counter[str]] = defaultdict(Counter)
+    for (unit, _), verdict in verdicts.items():
+        by_unit[unit][verdict] += 1
+    values = sorted(set(verdicts.values()))
+    several = (counted for counted in by_unit.values() if counted.total() > 1)
+    counts = np.array([[counted[value] for value in values] for counted in several])
+    if not len(counts):
+        return None
+    if np.count_nonzero(counts.sum(axis=0)) < 2:
+        return 1.0  # all reviewers gave one verdict everywhere
+    return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
+
+
+def _end_of_whole_lines(descriptor: int) -> int:
+    """Return the size of a file without an unfinished last line."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    while end:
+        start = max(0, end - 65536)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        found = os.read(descriptor, end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
 
 
 def as_record(row: Mapping[str, Any]) -> Record:
@@ -48,9 +292,8 @@ def digest_of(row: Mapping[str, Any]) -> str:
 
 def corrected(row: Mapping[str, Any], decisions: Sequence[Decision]) -> Outcome:
     """Return a record as decisions change it, with those of them that were not applied and the reasons."""
-    return review_record(
-        as_record(row), row["image"], [d for d in decisions if d.action not in {*NOTES, "keep"}]
-    )
+    applied = [each for each in decisions if each.action not in {*NOTES, "keep"}]
+    return review_record(as_record(row), row["image"], applied)
 
 
 def with_reasons(decisions: Sequence[Decision], outcome: Outcome) -> list[tuple[Decision, str]]:
@@ -72,11 +315,6 @@ def flaw_of(row: Mapping[str, Any], before: Sequence[Decision], decision: Decisi
     return next((reason for each, reason in outcome.stale if each is decision), "")
 
 
-def rejected_decision(record: str, reviewer: str, action: str, value: str) -> Decision:
-    """Return the decision to keep a rejected record, `file: key`, after all, or to give it a caption."""
-    return Decision(record, "", reviewer, now(), action, value)
-
-
 def queue(kind: str, rows: Indices, category: Indices, candidates: Indices) -> Indices:
     """Return the rows of a selection in the order in which they are reviewed.
 
@@ -92,12 +330,12 @@ def queue(kind: str, rows: Indices, category: Indices, candidates: Indices) -> I
     if kind in ("mislabeled", "hardest", "boundary"):
         return candidates[np.isin(candidates, rows)]
     if kind == "stratified":
-        of = category[shuffled]
-        order = np.argsort(of, kind="stable")  # rows of a category together, shuffled inside
-        starts = np.searchsorted(of[order], of[order], side="left")
-        turn = np.empty(len(of), np.int64)
-        turn[order] = np.arange(len(of)) - starts  # the how-manieth of its category a row is
-        return shuffled[np.lexsort((of, turn))]
+        codes = category[shuffled]
+        order = np.argsort(codes, kind="stable")  # rows of a category together, shuffled inside
+        starts = np.searchsorted(codes[order], codes[order], side="left")
+        turn = np.empty(len(codes), np.int64)
+        turn[order] = np.arange(len(codes)) - starts  # the how-manieth of its category a row is
+        return shuffled[np.lexsort((codes, turn))]
     return shuffled
 
 

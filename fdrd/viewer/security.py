@@ -84,12 +84,10 @@ class Guard:
         if writes and headers.get("origin", "") != f"http://{host}":
             return PlainTextResponse("This request comes from another site.", 403)
         pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        given = dict(pairs).get("token")
-        if given is not None and scope["method"] == "GET" and self._is_token(given):
+        token = dict(pairs).get("token")
+        if token is not None and scope["method"] == "GET" and self._is_token(token):
             rest = urlencode([pair for pair in pairs if pair[0] != "token"])
-            path = "/" + quote(
-                scope["path"].lstrip("/")
-            )  # never to another site, as `//host` would
+            path = "/" + quote(scope["path"].lstrip("/"))  # never to another site, as `//host`
             target = f"{path}?{rest}" if rest else path
             answer: Response = RedirectResponse(target, 303)
             if headers.get("sec-fetch-site") == "cross-site":

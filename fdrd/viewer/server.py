@@ -7,27 +7,23 @@ import logging
 import socket
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from fdrd.errors import FdrdError
-from fdrd.viewer.browse_pages import BrowsePages
-from fdrd.viewer.changes_pages import ChangesPages
+from fdrd.viewer import browse_pages, rejections, result_pages, review_pages  # noqa: F401  # register their pages
 from fdrd.viewer.context import Context
-from fdrd.viewer.map_pages import MapPages
 from fdrd.viewer.meaning import WaitingError
-from fdrd.viewer.result_pages import ResultPages
-from fdrd.viewer.review_pages import ReviewPages
+from fdrd.viewer.pages import ROUTES
 from fdrd.viewer.security import Guard
-from fdrd.viewer.selection_pages import SelectionPages
-from fdrd.viewer.table_pages import TablePages
 
 if TYPE_CHECKING:
     import uvicorn
@@ -36,40 +32,16 @@ _ANYWHERE = ("0.0.0.0", "::")
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
 _EXPLAINED = (FdrdError, OSError, sqlite3.Error)
 """What a damaged file or a full disk raises while the viewer is open: a page names it."""
-_GRACE = 2
-"""Seconds that a request may take after Ctrl-C."""
+_GRACE = 2  # seconds that a request may take after Ctrl-C
 
 
 def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
     """Return the application; it answers only to `host` and the names of this machine."""
-    browse, results, review = BrowsePages(context), ResultPages(context), ReviewPages(context)
-    changes = ChangesPages(context)
-    routes = [
-        Route("/", browse.browse),
-        Route("/table", TablePages(context).page),
-        Route("/changes", changes.page),
-        Route("/changes/thumb", changes.thumb),
-        Route("/map", MapPages(context).page),
-        Route("/map/points", MapPages(context).points),
-        Route("/waiting", browse.waiting),
-        Route("/select", SelectionPages(context).act, methods=["POST"]),
-        Route("/record", browse.record),
-        Route("/thumb", browse.thumb),
-        Route("/image", browse.image),
-        Route("/rejected", browse.rejected),
-        Route("/rejected/image", browse.rejected_image),
-        Route("/duplicates", browse.duplicates),
-        Route("/results", results.results),
-        Route("/results/plot.{form}", results.plot),
-        Route("/results/queries", results.queries),
-        Route("/results/query", results.query),
-        Route("/results/negatives", results.negatives),
-        Route("/results/top", results.top),
-        Route("/review", review.page),
-        Route("/review/decide", review.decide, methods=["POST"]),
-        Route("/review/reviewer", review.set_reviewer, methods=["POST"]),
-        Mount("/static", StaticFiles(packages=[("fdrd.viewer", "static")])),
+    routes: list[BaseRoute] = [
+        Route(path, partial(handler, context), methods=[method])
+        for path, (method, handler) in ROUTES.items()
     ]
+    routes.append(Mount("/static", StaticFiles(packages=[("fdrd.viewer", "static")])))
 
     def explained(request: Request, error: Exception) -> Response:
         text = str(error)
@@ -92,9 +64,9 @@ def serve(context: Context, token: str, host: str, port: int, ready: Callable[[s
 
     Args:
         context: what is shown.
-        token: that the address carries.
-        host: to bind to.
-        port: to bind to; 0 for any that is free.
+        token: secret that the address carries.
+        host: address to bind to.
+        port: port to bind to; 0 for any that is free.
         ready: function that is called with the address.
 
     Raises:
@@ -113,11 +85,9 @@ def server_of(app: ASGIApp) -> uvicorn.Server:
     """Return the server of an application; requests that are half sent do not keep it from ending."""
     import uvicorn
 
-    config = uvicorn.Config(
-        app, log_level="error", access_log=False, lifespan="off", timeout_keep_alive=60,
-        timeout_graceful_shutdown=_GRACE,
-    )  # fmt: skip
-    return uvicorn.Server(config)
+    settings: dict[str, Any] = {"log_level": "error", "access_log": False, "lifespan": "off"}
+    settings |= {"timeout_keep_alive": 60, "timeout_graceful_shutdown": _GRACE}
+    return uvicorn.Server(uvicorn.Config(app, **settings))
 
 
 def run(server: uvicorn.Server, listener: socket.socket) -> None:
@@ -153,8 +123,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise FdrdError(
-            f"port {port} on {host}: {error.strerror}; choose another with --port"
-        ) from None
+        problem = f"port {port} on {host}: {error.strerror}"
+        raise FdrdError(f"{problem}; choose another with --port") from None
     listener.listen(128)
     return listener

@@ -8,7 +8,7 @@ import benchmark.training.closed_form
 from baselines.cca import cca
 from benchmark import Features, Images, load_method
 from benchmark.evaluation.encoding import encode_split, rank_split
-from benchmark.evaluation.metrics import mean_mrr
+from benchmark.evaluation.ranking import mean_mrr
 from benchmark.models.layers import BlockEncoder
 from benchmark.models.plain_encoder import PlainEncoder
 from benchmark.training.closed_form import candidates, choose, covariances, covariances_of

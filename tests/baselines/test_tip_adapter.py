@@ -8,7 +8,7 @@ import baselines.tip_adapter
 from baselines.tip_adapter import tip_adapter
 from benchmark import get_method
 from benchmark.evaluation.encoding import encode_split, rank_split
-from benchmark.evaluation.metrics import mean_mrr
+from benchmark.evaluation.ranking import mean_mrr
 from tests.encoding import features
 
 

@@ -11,14 +11,14 @@ import torch
 import benchmark
 from benchmark import Images, TrainConfig, TrainContext
 from benchmark.checkpoint import load_checkpoint, save_checkpoint
-from benchmark.checkpoint_files import CheckpointHeader
 from benchmark.registry import get_method, method_names, takes
+from benchmark.settings import Named
 from benchmark.training.loop import batches
 from benchmark.training.resumable import resumable
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
 from tests.encoding import features
-from tests.running import run_method
+from tests.running import made_settings, run_method
 from tests.small_methods import SMALL, parametrize_methods, small_options
 
 TRAIN = TrainConfig(
@@ -209,9 +209,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not(
 
 
 def header(name, backbone):
-    return CheckpointHeader(
-        name, dict(SMALL), backbone.name, backbone.fingerprint, "0" * 64, None, 0
-    )
+    return made_settings(name, Named(backbone.name, backbone.fingerprint), options=dict(SMALL))
 
 
 @every_learner

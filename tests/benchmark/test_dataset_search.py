@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from benchmark import Features, FrozenFeatures, Images, search
-from benchmark.checkpoint import load_method, untrained_method
-from benchmark.checkpoint_files import find_checkpoint
+from benchmark.checkpoint import find_checkpoint, load_method, untrained_method
 from benchmark.registry import make_method
+from benchmark.settings import Named
 from fdrd.errors import FdrdError
-from tests.running import run_method
+from tests.running import made_settings, run_method
 
 QUERY = "a big red circle on the left"
 
@@ -149,12 +149,11 @@ def test_an_offline_hub_is_an_error():
 
 def test_an_unregistered_method_is_named(trained, tiny_clip):
     from benchmark.checkpoint import save_checkpoint
-    from benchmark.checkpoint_files import CheckpointHeader
 
-    header = CheckpointHeader("theirs", {}, "tiny", tiny_clip.fingerprint, "0" * 64, None, 0)
+    settings = made_settings("theirs", Named("tiny", tiny_clip.fingerprint))
     learner = make_method("coop", {"n_ctx": 4}, backbone=tiny_clip, seed=0).learner
     path = trained.with_name("theirs.safetensors")
-    save_checkpoint(path, learner, header)
+    save_checkpoint(path, learner, settings)
     try:
         with pytest.raises(FdrdError, match="no method 'theirs'"):
             load_method(path, backbone=tiny_clip)

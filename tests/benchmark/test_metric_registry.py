@@ -10,13 +10,12 @@ import pytest
 from rich.console import Console
 
 import benchmark
-from benchmark.checkpoint_files import CheckpointHeader
 from benchmark.rank_metrics import DIRECTIONS, METRICS, metric
-from benchmark.reporting.method_card import method_card
+from benchmark.reporting.publishing import method_card
 from benchmark.result import numbers, read_result, write_result
 from fdrd.errors import FdrdError
 from tests.ranked import with_ranks
-from tests.running import run_method
+from tests.running import made_settings, run_method
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +52,11 @@ def test_a_registered_metric_is_in_every_table(registered, file):
     }  # tables of 24 queries, others
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(benchmark.table([result]))
-    header = CheckpointHeader("coop", {}, "x", "0", "0", None, 0)
+    settings = made_settings("coop")
     shown = [
         *(benchmark.report([result], format=form) for form in ("markdown", "html", "latex")),
         *(console.export_text(), repr(result), result._repr_html_()),
-        method_card("method_card.md", "org/name", header, [result], 1, {}),
+        method_card("method_card.md", "org/name", settings, [result], 1, {}),
     ]
     for text in shown:
         assert "R@3" in text

@@ -3,18 +3,16 @@
 import dataclasses
 import itertools
 import sys
+from statistics import harmonic_mean
 
 import pytest
 from rich.console import Console
 
 import benchmark
 from benchmark import TrainConfig, get_method, read_categories
-from benchmark.evaluation.base_to_new import CategoryList, half_of
-from benchmark.reporting.pages import markdown
+from benchmark.reporting.pages import markdown, table
 from benchmark.reporting.sentences import command
-from benchmark.reporting.tables import harmonic
-from benchmark.reporting.terminal import table
-from benchmark.training.row_selection import training_rows
+from benchmark.training.row_selection import CategoryList, half_of, training_rows
 from fdrd.errors import FdrdError
 from tests.running import run_method
 
@@ -170,7 +168,7 @@ def test_the_harmonic_mean_is_shown_for_both_halves(both):
     mrr = [each.metrics.by_direction["image_to_text"]["MRR"] for each in found[2:]]
     base, new = (mrr[0] + mrr[2]) / 2, (mrr[1] + mrr[3]) / 2
     assert row.split(" | ")[1] == "I2T"
-    assert row.split(" | ")[-1] == f"{100 * harmonic(base, new):.0f} |"
+    assert row.split(" | ")[-1] == f"{100 * harmonic_mean((base, new)):.0f} |"
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     console.print(table(found))
     assert "to new" in console.export_text()
@@ -269,7 +267,7 @@ def domains(make_row, make_dataset, make_drawing):
 def test_domains_that_are_learned_from_and_measured(
     domains, tiny_clip, asked, measured, learned, label
 ):
-    from benchmark.reporting.comparison import label as labelled
+    from benchmark.reporting.comparison import label as labeled
 
     result = run_method(
         "coop", domains, backbone=tiny_clip, train={"epochs": 1}, options={"n_ctx": 4}, **asked
@@ -279,7 +277,7 @@ def test_domains_that_are_learned_from_and_measured(
     source = train if learned == 12 else train.of_domain(learned)
     assert result.settings.learned_from["train"] == source.fingerprint
     bare = dataclasses.replace(result.settings, options_given={}, train_given={})
-    assert labelled(bare) == label
+    assert labeled(bare) == label
 
 
 def test_an_unknown_domain_is_an_error(domains, tiny_clip):

@@ -7,9 +7,8 @@ import json
 import pytest
 from rich.console import Console
 
-from benchmark.reporting.pages import markdown
+from benchmark.reporting.pages import markdown, table
 from benchmark.reporting.sentences import command
-from benchmark.reporting.terminal import table
 from benchmark.result import read_result, read_results, write_result
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from tests.scenes import image_bytes
+from tests.folders import caches_in
+from tests.scenes import draw_birds, image_bytes
 
 
 @pytest.fixture
@@ -30,22 +31,18 @@ def write(tmp_path):
 
 
 @pytest.fixture
-def birds(write, tmp_path):
-    """Return an image folder of two categories with 20 train and 4 test pairs each.
+def birds(tmp_path):
+    return draw_birds(tmp_path / "raw")
 
-    One image has two captions.
-    """
-    lines = []
-    for number in range(48):
-        split = "test" if number % 6 == 5 else "train"
-        category = ("wren", "robin")[number % 2]
-        path = f"{split}/{category}/{number:02d}.png"
-        write(path, image_bytes(number))
-        caption = f"A small {category} sits on branch {number} in the green shade."
-        lines.append(json.dumps({"file_name": path, "caption": caption, "license": "CC0-1.0"}))
-    lines.append(json.dumps({"file_name": "train/wren/00.png", "caption": "A wren, once more."}))
-    write("metadata.jsonl", "\n".join(lines) + "\n")
-    return tmp_path / "raw"
+
+@pytest.fixture(scope="session")
+def built_birds(tmp_path_factory):
+    """The dataset of `birds`, for tests that only read it; its source `raw` is beside it."""
+    from fdrd.pipeline.builder import build
+
+    folder = tmp_path_factory.mktemp("birds")
+    with caches_in(folder):
+        return build(draw_birds(folder / "raw"), folder / "out", workers=1)
 
 
 @pytest.fixture
@@ -62,14 +59,7 @@ def two_domains(birds, tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
+def own_cache(tmp_path):
     """Give each test its own cache, and keep it offline."""
-    import datasets
-
-    cache = tmp_path / "cache"
-    monkeypatch.setenv("HF_HOME", str(cache))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("FDRD_CACHE", str(cache / "fdrd"))
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "datasets")
-    monkeypatch.setattr("fdrd.storage.registration._READING", 0)  # no other process reads
-    return cache
+    with caches_in(tmp_path) as cache:
+        yield cache

@@ -3,8 +3,6 @@
 import ast
 import importlib
 import inspect
-import subprocess
-import sys
 from dataclasses import fields, replace
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 import fdrd
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import BuildSettings
+from tests.command import run_python
 
 
 def test_every_public_name_exists_and_has_a_docstring():
@@ -49,8 +48,7 @@ def test_importing_a_package_loads_nothing_heavy(package):
         "heavy = {'torch', 'transformers', 'datasets', 'pyarrow', 'numpy', 'PIL', 'rich'}\n"
         "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_python("-c", code)
 
 
 def test_sample_build_and_load_are_one_call_each(tmp_path):
@@ -62,7 +60,7 @@ def test_sample_build_and_load_are_one_call_each(tmp_path):
 
 
 @pytest.fixture
-def built(birds, write, tmp_path):
+def built(birds, tmp_path):
     with (tmp_path / "raw/metadata.jsonl").open("a") as file:
         file.write('{"file_name": "gone.png", "caption": "A wren that is not there."}\n')
     return fdrd.build(birds, tmp_path / "out", seed=1, name="finches", workers=1)

@@ -1,8 +1,6 @@
 """The columns, the card and the registration have the forms that `datasets` writes, and a build does not import it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -13,6 +11,7 @@ from huggingface_hub import DatasetCardData
 from fdrd.build_config import BuildConfig
 from fdrd.columns import arrow_schema, card_features, features
 from fdrd.pipeline.builder import build
+from tests.command import run_python
 
 TEXT, INTEGER = Value("string"), Value("int32")
 
@@ -64,24 +63,18 @@ def test_card_and_registration_are_those_of_datasets(birds, tmp_path, own_cache,
         splits = SplitDict(dataset_name="fdrd")
         for split in dict.fromkeys(shard.split for shard in manifest.shards):
             of_split = [shard for shard in manifest.shards if shard.split == split]
-            size, lengths = (
-                sum(each.bytes for each in of_split),
-                [each.rows for each in of_split],
-            )
-            splits.add(
-                SplitInfo(split, size, sum(lengths), shard_lengths=lengths, dataset_name="fdrd")
-            )
+            size, rows = sum(each.bytes for each in of_split), [each.rows for each in of_split]
+            about = {"shard_lengths": rows, "dataset_name": "fdrd"}
+            splits.add(SplitInfo(split, size, sum(rows), **about))
         size = sum(shard.bytes for shard in manifest.shards)
-        registered = DatasetInfo(
-            features=of_datasets(manifest.categories, False), splits=splits, builder_name="fdrd",
-            dataset_name="fdrd", config_name=name, version="0.0.0", dataset_size=size,
-        )  # fmt: skip
+        names = {"builder_name": "fdrd", "dataset_name": "fdrd", "config_name": name}
+        about = {"splits": splits, "version": "0.0.0", "dataset_size": size, **names}
+        registered = DatasetInfo(features=of_datasets(manifest.categories, False), **about)
         registered.write_to_directory(str(tmp_path))
         (written,) = own_cache.rglob(f"fdrd/{name}/0.0.0/*/dataset_info.json")
         assert written.read_bytes() == (tmp_path / "dataset_info.json").read_bytes()
-        infos[name] = DatasetInfo(
-            features=columns, splits=splits, download_size=size, dataset_size=size
-        )
+        sizes = {"download_size": size, "dataset_size": size}
+        infos[name] = DatasetInfo(features=columns, splits=splits, **sizes)
     data = DatasetCardData()
     infos.to_dataset_card_data(data)
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
@@ -89,11 +82,10 @@ def test_card_and_registration_are_those_of_datasets(birds, tmp_path, own_cache,
     assert json.dumps(front["dataset_info"]) == json.dumps(data["dataset_info"])
 
 
-def test_a_build_imports_no_large_library_that_it_does_not_need(birds, tmp_path, own_cache):
+def test_a_build_imports_no_large_library_that_it_does_not_need(birds, tmp_path):
     code = (
         "import fdrd, sys; fdrd.build(sys.argv[1], sys.argv[2], workers=1); "
         "print({'datasets', 'pandas', 'torch', 'typeguard'} & set(sys.modules))"
     )
-    command = [sys.executable, "-c", code, str(birds), str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = run_python("-c", code, birds, tmp_path / "out")
     assert done.stdout.strip() == "set()"

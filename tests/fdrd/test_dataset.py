@@ -9,13 +9,11 @@ import pytest
 from benchmark.training.row_selection import train_split
 from fdrd.dataset import load_splits, load_view
 from fdrd.errors import FdrdError
-from fdrd.pipeline.builder import build
 
 
 @pytest.fixture
-def train(birds, tmp_path):
-    build(birds, tmp_path / "out", workers=1)
-    return load_view(tmp_path / "out", "train")
+def train(built_birds):
+    return load_view(built_birds.out, "train")
 
 
 def test_images_and_captions_are_distinct_and_pairs_join_them(train):
@@ -50,10 +48,9 @@ def test_the_fingerprint_depends_on_order_and_content(train):
     ("split", "domain", "message"),
     [("dev", None, "unknown split"), ("train", "cars", "has no train of cars")],
 )
-def test_an_unknown_split_or_domain_is_an_error(birds, tmp_path, split, domain, message):
-    build(birds, tmp_path / "out", workers=1)
+def test_an_unknown_split_or_domain_is_an_error(built_birds, split, domain, message):
     with pytest.raises(FdrdError, match=message):
-        load_view(tmp_path / "out", split, domain)
+        load_view(built_birds.out, split, domain)
 
 
 def test_an_unknown_name_says_where_it_was_searched():
@@ -61,8 +58,8 @@ def test_an_unknown_name_says_where_it_was_searched():
         load_view("no-such-name", "test")
 
 
-def test_a_split_that_cannot_be_read_is_not_left_out(birds, tmp_path, monkeypatch):
-    out = build(birds, tmp_path / "out", workers=1).out
+def test_a_split_that_cannot_be_read_is_not_left_out(built_birds, monkeypatch):
+    out = built_birds.out
     assert {view.split for view in load_splits(out)} > {"train"}
     read = datasets.Dataset.from_file
 

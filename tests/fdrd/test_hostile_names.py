@@ -12,17 +12,16 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 import benchmark
-from benchmark.checkpoint_files import CheckpointHeader
 from benchmark.reporting.latex import latex
-from benchmark.reporting.method_card import method_card
-from benchmark.reporting.pages import _html
+from benchmark.reporting.pages import _html, rendered, table
 from benchmark.reporting.plots import Plot, Series, inline_svg
+from benchmark.reporting.publishing import method_card
 from benchmark.reporting.tables import Table
-from benchmark.reporting.terminal import rendered, table
-from fdrd.commands.console import out, print_json, print_line, print_table
+from benchmark.settings import Named
+from fdrd.commands.console import out
 from fdrd.pipeline.builder import build
-from fdrd.text.markup import code, escape
-from tests.running import run_method
+from fdrd.text.controls import code, escape
+from tests.running import made_settings, run_method
 
 NAME = (
     '</td><script>x</script> | `a` *b* [c](d) \\x1b $e$ "\x1b[2J\x9b31m\x07\u202egnp\u2066\u200f\u2028'
@@ -50,9 +49,9 @@ def html_in(markdown):
     every = [part for token in tokens for part in (token, *(token.children or ()))]
     html = (part.content.strip() for part in every if part.type.startswith("html"))
     links = (part.attrs["href"] for part in every if part.type == "link_open")
-    return [text for text in html if not re.fullmatch(r"<!--[^<>]*-->", text)] + [
-        link for link in links if not link.startswith("http")
-    ]
+    marks = re.compile(r"<!--[^<>]*-->")
+    found = [text for text in html if not marks.fullmatch(text)]
+    return found + [link for link in links if not link.startswith("http")]
 
 
 def print_grid():
@@ -65,11 +64,11 @@ def print_grid():
 SHOWN = {
     "a sentence": printed(lambda: out.print(NAME)),
     "styled text": printed(lambda: out.print(Text(NAME))),
-    "a table": printed(lambda: print_table([NAME], [[NAME]])),
+    "a table": printed(lambda: out.table([NAME], [[NAME]])),
     "a grid of text": printed(print_grid),
     "a report": printed(lambda: out.print(rendered([TABLE, NAME]))),
-    "a line": printed(lambda: print_line([NAME, NAME])),
-    "JSON": printed(lambda: print_json({NAME: NAME})),
+    "a line": printed(lambda: out.cells([NAME, NAME])),
+    "JSON": printed(lambda: out.json({NAME: NAME})),
     "Markdown": lambda _: escape(NAME),
     "Markdown code": lambda _: code(NAME),
     "HTML": lambda _: _html(TABLE),
@@ -113,15 +112,20 @@ def test_a_card_shows_hostile_names_literally(write, draw, tmp_path):
     assert names == {"0": " ".join(category.split())}
 
 
+@pytest.fixture(scope="module")
+def result(tiny_clip, tiny_dataset):
+    return run_method("zero_shot", tiny_dataset, backbone=tiny_clip)
+
+
 @pytest.mark.parametrize("form", ["markdown", "html", "latex", "csv", "terminal", "card"])
-def test_a_result_file_cannot_control_a_report(form, tiny_clip, tiny_dataset, capsys):
-    result = run_method("zero_shot", tiny_dataset, backbone=tiny_clip)
+def test_a_result_file_cannot_control_a_report(form, result, capsys):
     fence = f"=1\n```\n{NAME}\n````"
-    settings = replace(
-        result.settings, method=fence, label=fence, domain=fence, remarks={NAME: NAME},
-        data=replace(result.settings.data, name=fence), options={NAME: NAME}, train=None,
-        backbone=replace(result.settings.backbone, name=fence),
-    )  # fmt: skip
+    named = {
+        key: replace(getattr(result.settings, key), name=fence) for key in ("data", "backbone")
+    }
+    named |= {"remarks": {NAME: NAME}, "options": {NAME: NAME}}
+    named |= dict.fromkeys(("method", "label", "domain"), fence)
+    settings = replace(result.settings, train=None, **named)
     sides = {NAME: next(iter(result.metrics.by_domain.values()))}
     metrics = replace(result.metrics, by_domain={**sides, "b": sides[NAME]}, by_category=sides)
     results = [replace(result, settings=settings, metrics=metrics, versions={NAME: NAME})]
@@ -129,8 +133,8 @@ def test_a_result_file_cannot_control_a_report(form, tiny_clip, tiny_dataset, ca
         out.print(table(results))
         text = capsys.readouterr().out
     elif form == "card":
-        header = CheckpointHeader(fence, {NAME: NAME}, fence, "0", "0", None, 0)
-        text = method_card("method_card.md", "org/name", header, results, 1, {"license": NAME})
+        settings = made_settings(fence, Named(fence, "0"), options={NAME: NAME})
+        text = method_card("method_card.md", "org/name", settings, results, 1, {"license": NAME})
         assert yaml.safe_load(text.split("\n---\n")[0])["license"] == NAME
     else:
         text = benchmark.report(results, format=form)
@@ -141,6 +145,5 @@ def test_a_result_file_cannot_control_a_report(form, tiny_clip, tiny_dataset, ca
     if form == "html":
         assert "<script" not in text
     if form == "csv":
-        assert not any(
-            cell.startswith("=") for row in csv.reader(text.splitlines()) for cell in row
-        )
+        cells = [cell for row in csv.reader(text.splitlines()) for cell in row]
+        assert not any(cell.startswith("=") for cell in cells)

@@ -8,7 +8,6 @@ import pytest
 import safetensors.numpy
 
 import fdrd
-from fdrd.exports.formats import FORMATS
 from fdrd.kinds import KINDS, kind_of
 from tests.command import run_fdrd
 
@@ -43,13 +42,11 @@ def paths(tmp_path, draw, monkeypatch):
     put("wds/raw/dataset_type.txt", b"retrieval")
     put("cells.toml", b"seeds = 3")
     monkeypatch.chdir(tmp_path)
-    return {
-        "source": "raw", "dataset": "dataset", "results": "results",
-        "result": "results/coop.json", "checkpoint": "results/coop.safetensors", "model": "model",
-        "weights": "model/model.safetensors", "features": "stored", "captions": "captioned",
-        "export": "export", "webdataset": "wds", "experiment": "cells.toml",
-        "image": "raw/train/wren/1.png",
-    }  # fmt: skip
+    same = {kind: kind for kind in ("dataset", "results", "model", "export")}
+    files = {"result": "results/coop.json", "checkpoint": "results/coop.safetensors"}
+    files |= {"weights": "model/model.safetensors", "image": "raw/train/wren/1.png"}
+    files |= {"experiment": "cells.toml", "captions": "captioned", "webdataset": "wds"}
+    return {"source": "raw", "features": "stored", **same, **files}
 
 
 def test_each_kind_is_recognized(paths):
@@ -101,9 +98,9 @@ def test_a_path_of_another_kind_is_named_with_the_command_that_takes_it(
     paths, command, wanted, kinds
 ):
     for kind in kinds:
-        path, found = paths[kind], KINDS[kind]
+        path, (phrase, advice) = paths[kind], KINDS[kind]
         code, _, text = run_fdrd(*(each.format(path) for each in command))
-        expected = f"{path} is {found.what}, not {wanted}; {found.advice.replace('{}', path)}"
+        expected = f"{path} is {phrase}, not {wanted}; {advice.replace('{}', path)}"
         assert (code, text) == (2, f"fdrd: {expected}\n"), kind
     assert not Path("out").exists()
     assert not Path("data").exists()
@@ -111,9 +108,9 @@ def test_a_path_of_another_kind_is_named_with_the_command_that_takes_it(
 
 @pytest.mark.parametrize("kind", ["dataset", "source", "result", "features"])
 def test_a_checkpoint_of_another_kind_is_named(paths, kind):
-    from benchmark.checkpoint_files import find_checkpoint
+    from benchmark.checkpoint import find_checkpoint
 
-    with pytest.raises(fdrd.FdrdError, match=f"is {KINDS[kind].what}, not a trained method; "):
+    with pytest.raises(fdrd.FdrdError, match=f"is {KINDS[kind][0]}, not a trained method; "):
         find_checkpoint(paths[kind])
     assert find_checkpoint(paths["checkpoint"]) == Path(paths["checkpoint"])
     assert find_checkpoint("pushed") == Path("pushed/model.safetensors")
@@ -125,7 +122,7 @@ def test_a_checkpoint_of_another_kind_is_named(paths, kind):
 def test_a_backbone_of_another_kind_is_named(paths, kind):
     from benchmark.models.loading import load_backbone
 
-    with pytest.raises(fdrd.FdrdError, match=f"is {KINDS[kind].what}, not a model; "):
+    with pytest.raises(fdrd.FdrdError, match=f"is {KINDS[kind][0]}, not a model; "):
         load_backbone(paths[kind])
 
 
@@ -138,10 +135,8 @@ def test_a_folder_of_results_is_not_pushed(paths):
 def test_a_file_that_is_no_result_is_never_to_be_deleted(paths):
     for path in ("dataset/manifest.json", "dataset/croissant.json", "raw/captions.json"):
         code, _, text = run_fdrd("compare", path)
-        assert (code, text) == (
-            2,
-            f"fdrd: {path} is not a result file; `fdrd bench` writes results\n",
-        )
+        message = f"fdrd: {path} is not a result file; `fdrd bench` writes results\n"
+        assert (code, text) == (2, message)
 
 
 @pytest.mark.parametrize(
@@ -157,16 +152,3 @@ def test_a_search_for_a_file_name_or_with_swapped_arguments_is_refused(paths, ar
     code, _, text = run_fdrd("search", *arguments)
     assert (code, len(text.splitlines())) == (2, 1)
     assert expected in text
-
-
-def test_what_fdrd_writes_is_recognized(birds, tmp_path):
-    fdrd.build(birds, tmp_path / "data", workers=1)
-    found = {"raw": kind_of(birds), "data": kind_of(tmp_path / "data")}
-    for form in FORMATS:
-        fdrd.export(tmp_path / "data", tmp_path / form, to=form)
-        found[form] = kind_of(tmp_path / form)
-    assert found == {
-        **{"raw": "source", "data": "dataset", "webdataset": "webdataset"},
-        **dict.fromkeys(("parquet", "coco", "karpathy", "jsonl", "imagefolder"), "source"),
-        **dict.fromkeys(("fiftyone", "label-studio", "mteb"), "export"),
-    }

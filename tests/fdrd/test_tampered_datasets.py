@@ -11,21 +11,21 @@ import random
 import shutil
 import traceback
 
-import datasets
 import pyarrow as pa
 import pytest
 from fuzz.driver import parts
 
 from fdrd.files.atomic import sha256_of
-from tests.folders import digests
+from tests.folders import caches_in, digests
 from tests.tampering import COMMANDS, build_small, read_table, recompute, run, write_table
 
 POINTS = int(os.environ.get("FDRD_POINTS", "6"))
 SEED = int(os.environ.get("FDRD_SEED", "0"))
 MINUTES = 3
-VALUES = (None, "", "x", "../../../escaped", "/escaped", "a\0b", "\ud800", "a" * 70_000, -1, -7, 0, 1, 99, 2**31 - 1,
-          b"", b"<svg/>", [], {}, True, 1.5)  # fmt: skip
-LEAVES = (*VALUES[:-6], 2**63, 2**200, 1e308, float("inf"), float("nan"), [], {}, [[]], "0" * 64)
+PLAIN = (None, "", "x", "../../../escaped", "/escaped", "a\0b", "\ud800", "a" * 70_000)
+PLAIN += (-1, -7, 0, 1, 99, 2**31 - 1)
+VALUES = (*PLAIN, b"", b"<svg/>", [], {}, True, 1.5)
+LEAVES = (*PLAIN, 2**63, 2**200, 1e308, float("inf"), float("nan"), [], {}, [[]], "0" * 64)
 
 
 def files(folder):
@@ -100,45 +100,26 @@ def whole(tmp_path_factory):
     found = {}
     for form in ("arrow", "parquet"):
         folder = tmp_path_factory.mktemp(form)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("FDRD_CACHE", str(folder / "cache"))
-            patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "datasets")
+        with caches_in(folder):
             found[form] = build_small(folder, form)
     return found
 
 
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory, clip_parts):
-    folder = tmp_path_factory.mktemp("clip")
-    for part in clip_parts():
-        part.save_pretrained(folder)
-    return folder
-
-
-def check(command, data, out, backbone):
+def check(command, data, out, saved_clip):
     """Return what is wrong with the outcome of a command, or an empty text."""
-    code, printed, told = run(command, data, out, backbone)
-    if code == 0 and command.startswith("validate"):
+    code, printed, told = run(command, data, out, saved_clip)
+    if code == 0 and command.startswith(("validate", "stats")):
         listed = json.loads((data / "manifest.json").read_bytes())["shards"]
-        return (
-            ""
-            if all(sha256_of(data / each["path"]) == each["sha256"] for each in listed)
-            else "not found"
-        )
-    if code == 0 and command == "stats":
-        listed = json.loads((data / "manifest.json").read_bytes())["shards"]
-        pairs = sum(each["pairs"] for each in json.loads(printed))
-        return "" if pairs == sum(each["rows"] for each in listed) else f"{pairs} pairs"
-    if code == 0:
-        return ""
-    if code == 1 and command.startswith("validate") and printed:
+        if command == "stats":
+            pairs = sum(each["pairs"] for each in json.loads(printed))
+            return "" if pairs == sum(each["rows"] for each in listed) else f"{pairs} pairs"
+        right = all(sha256_of(data / each["path"]) == each["sha256"] for each in listed)
+        return "" if right else "not found"
+    if code == 0 or (code == 1 and command.startswith("validate") and printed):
         return ""
     lines = [line for line in told.splitlines() if line.startswith("fdrd:")]
-    return (
-        ""
-        if code == 2 and len(lines) == 1 and len(lines[0]) < 2000
-        else f"exit {code}: {told[-2000:]}"
-    )
+    one_line = code == 2 and len(lines) == 1 and len(lines[0]) < 2000
+    return "" if one_line else f"exit {code}: {told[-2000:]}"
 
 
 def in_child(send, *arguments):
@@ -167,7 +148,9 @@ def outcome(*arguments):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", range(POINTS))
-def test_a_tampered_dataset_gives_a_right_result_or_one_line(point, whole, backbone, tmp_path, hub):
+def test_a_tampered_dataset_gives_a_right_result_or_one_line(
+    point, whole, saved_clip, tmp_path, hub
+):
     rng = random.Random(f"{SEED} {point}")
     form = rng.choice(("arrow", "arrow", "parquet"))
     data = shutil.copytree(whole[form], tmp_path / "a" / "b" / "c" / "data")
@@ -175,7 +158,7 @@ def test_a_tampered_dataset_gives_a_right_result_or_one_line(point, whole, backb
     where = tampering(data, rng)
     before, wrong = digests(data / "data"), []
     for number, command in enumerate(COMMANDS):
-        if found := outcome(command, data, tmp_path / "a" / "b" / f"out{number}", backbone):
+        if found := outcome(command, data, tmp_path / "a" / "b" / f"out{number}", saved_clip):
             wrong.append(f"{tampering.__name__} {form} {where}: {command}: {found}")
     assert digests(data / "data") == before
     assert not list(tmp_path.rglob("escaped*"))

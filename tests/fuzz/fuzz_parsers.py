@@ -11,6 +11,7 @@ import io
 import json
 import sqlite3
 import tempfile
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -21,18 +22,17 @@ from msgspec import to_builtins
 
 import benchmark
 from benchmark.checkpoint import read_header
-from benchmark.evaluation.base_to_new import read_categories
 from benchmark.experiments.plan import read_experiment
+from benchmark.models.conversion import read_config
 from benchmark.models.frozen_features import FrozenFeatures
-from benchmark.models.open_clip import read_config
 from benchmark.models.tensor_files import read_tensors
 from benchmark.rank_metrics import DIRECTIONS, QueryGroups, by_part, rank_metrics
 from benchmark.reporting.published import read_published
 from benchmark.result import read_result
-from fdrd.captioning.answer_cache import AnswerCache
+from benchmark.training.row_selection import read_categories
 from fdrd.captioning.captioners.from_table import read_table
-from fdrd.captioning.interface import Answer
-from fdrd.captioning.prompts import read_questions, read_verdict
+from fdrd.captioning.interface import Answer, AnswerCache
+from fdrd.captioning.wording import read_questions, read_verdict
 from fdrd.card.front_matter import DATA_KEYS, merge_cards
 from fdrd.card.render import load_section
 from fdrd.curation.decisions import apply_to_record, in_effect, read_decisions
@@ -43,11 +43,12 @@ from fdrd.storage.manifest import read_manifest
 from fdrd.storage.publish import work_folder
 from fdrd.storage.resume import is_built_from, reusable_shards
 from fdrd.viewer.rejections import read_rejected
+from tests.running import made_settings
 
+RED = Attribute("color", "red", 2, 5)
 RECORD = Record(
-    "d/1", ImageRef("a.png"), "A red cat.", "cat", Source("a.png"), "d",
-    attributes=(Attribute("color", "red", 2, 5),),
-)  # fmt: skip
+    "d/1", ImageRef("a.png"), "A red cat.", "cat", Source("a.png"), "d", attributes=(RED,)
+)
 
 
 def _result(file):
@@ -131,29 +132,22 @@ _DIGEST = "0" * 64
 _MANIFEST = {
     "schema_version": 2,
     "name": "x",
-    "config": {
-        "name": "x", "seed": 0, "negatives": 4, "attribute_negatives": 2, "max_pixels": 1, "min_side": 8,
-        "max_aspect": 20.0, "max_caption": 500, "shard_bytes": 1, "format": "arrow", "backbone": None,
-        "policy": {},
-    },
+    "config": {"name": "x", "seed": 0, "negatives": 4, "attribute_negatives": 2, "max_pixels": 1}
+    | {"min_side": 8, "max_aspect": 20.0, "max_caption": 500, "shard_bytes": 1, "format": "arrow"}
+    | {"backbone": None, "policy": {}},
     "libraries": {"fdrd": "1"},
-    "backbone": None,
     "domains": [{"name": "d", "reader": "table"}],
     "records": {"read": 1, "kept": 1, "rejected": 0},
     "files": {"a.csv": {"read": 1, "kept": 1, "rejected": {}}},
-    "rejected": {},
-    "rules": {},
-    "reported": {},
-    "licenses": {"mit": 1},
+    **{key: {} for key in ("rejected", "rules", "reported")},
+    **{"licenses": {"mit": 1}, "backbone": None, "tokens": None, "categories": ["cat"]},
     "splits": {"d": {"train": {"pairs": 1, "images": 1, "captions": 1, "categories": 1}}},
-    "tokens": None,
-    "categories": ["cat"],
     "shards": [
-        {"path": "data/d/train-00000-of-00001.arrow", "domain": "d", "split": "train", "rows": 1, "bytes": 1,
-         "sha256": _DIGEST, "key": _DIGEST, "rules": {}},
+        {"path": "data/d/train-00000-of-00001.arrow", "domain": "d", "split": "train", "rows": 1}
+        | {"bytes": 1, "sha256": _DIGEST, "key": _DIGEST, "rules": {}}
     ],
     "digest": _DIGEST,
-}  # fmt: skip
+}
 _DECISION = {"record": "d/1", "digest": "x", "reviewer": "r", "time": "t"}
 _EXPERIMENT = b"""data = "x"
 methods = ["zero_shot", {method = "coop", label = "a", options = {n_ctx = 2}}]
@@ -178,42 +172,46 @@ def _result_seed():
     by_direction, by_domain = rank_metrics(first, groups)
     (by_category,) = by_part(first, [np.ones((2, 2), bool)])
     named = {"name": "x", "fingerprint": _DIGEST}
-    settings = {
-        "method": "zero_shot", "code": _DIGEST, "options": {}, "options_given": {}, "train": None,
-        "train_given": {}, "seed": None, "split": "test", "domain": None, "train_domain": None,
-        "categories": None, "half": None, "shots": None, "gallery": "domain", "data": named,
-        "backbone": named, "learned_from": {}, "checkpoint": None, "remarks": {"a": "b."},
-    }  # fmt: skip
+    nothing = "train seed domain train_domain categories half shots checkpoint".split()
+    settings = dict.fromkeys(nothing) | {"method": "zero_shot", "code": _DIGEST, "split": "test"}
+    settings |= {key: {} for key in ("options", "options_given", "train_given", "learned_from")}
+    settings |= {"gallery": "domain", "data": named, "backbone": named, "remarks": {"a": "b."}}
     share = {"accuracy": 0.5, "rows": 2, "chance": 0.2, "text_only": None}
     metrics = {
-        "by_direction": by_direction, "hard_negatives": {"all": share, "category": share},
-        "by_domain": dict(zip("de", by_domain, strict=True)), "by_category": {"cat": by_category},
-    }  # fmt: skip
+        "by_direction": by_direction,
+        "hard_negatives": {"all": share, "category": share},
+        "by_domain": dict(zip("de", by_domain, strict=True)),
+        "by_category": {"cat": by_category},
+    }
     ranks = {"strict": "1 1", "caption": "1 1"}
     epoch = {"loss": 1.0, "validation_mrr": 0.5, "seconds": 1.0, "step": 3}
     return {
-        "schema_version": 4, "settings": settings, "learned_parameters": 0,
-        "fit": {"epochs": [epoch], "best_epoch": 1, "untrained_mrr": 0.1}, "metrics": to_builtins(metrics),
+        "schema_version": 4,
+        "settings": settings,
+        "learned_parameters": 0,
+        "fit": {"epochs": [epoch], "best_epoch": 1, "untrained_mrr": 0.1},
+        "metrics": to_builtins(metrics),
         "queries": {"image_of_row": "0 1", "domain_of_image": "0 1"},
         "ranks": {"image_to_text": ranks, "text_to_image": ranks},
-        "seconds": {"fit": 0.0, "encode": 1.0, "measure": 1.0}, "versions": {"torch": "2"},
-    }  # fmt: skip
+        "seconds": {"fit": 0.0, "encode": 1.0, "measure": 1.0},
+        "versions": {"torch": "2"},
+    }
 
 
-_HEADER = {
-    "method": "coop", "options": {"n_ctx": 2}, "backbone": "embedded", "backbone_fingerprint": _DIGEST,
-    "train_fingerprint": _DIGEST, "train": {"epochs": 1}, "seed": 0, "tensors": _DIGEST,
-}  # fmt: skip
-_PUBLISHED = {
-    "source": "x", "domains": {"d": {"CLIP": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}}, "ours": {"DCAR": "dcar"},
-}  # fmt: skip
-_CHECK = {
-    "path": "a.png", "member": "", "size": 1, "mtime_ns": 1, "sha256": _DIGEST, "width": 2, "height": 2, "reason": "",
-}  # fmt: skip
-_LINES = b"".join(_json({**_DECISION, "action": action, "value": value}) + b"\n" for action, value in (
-    ("caption", "A cat."), ("category", "dog"), ("drop", ""), ("undo", ""), ("negative", "A dog."),
-    ("attributes", [{"type": "color", "start": 2, "end": 5}]), ("accept", ""),
-))  # fmt: skip
+_SETTINGS = {"options": {"n_ctx": 2}, "train": {"epochs": 1}}
+_HEADER = {"settings": asdict(made_settings("coop", **_SETTINGS)), "tensors": _DIGEST}
+_PUBLISHED = {"source": "x", "domains": {"d": {"CLIP": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}}}
+_PUBLISHED["ours"] = {"DCAR": "dcar"}
+_CHECK = {"path": "a.png", "member": "", "size": 1, "mtime_ns": 1, "sha256": _DIGEST}
+_CHECK |= {"width": 2, "height": 2, "reason": ""}
+_FEATURES = {"backbone": "f", "sha256": _DIGEST, "shape": [1, 2], "keys": ["a"]}
+_OPEN_CLIP = {"embed_dim": 1, "vision_cfg": {}, "text_cfg": {"context_length": 7}}
+_SPAN = {"type": "color", "start": 2, "end": 5}
+_VALUES = {"caption": "A cat.", "category": "dog", "drop": "", "undo": "", "negative": "A dog."}
+_LINES = b"".join(
+    _json({**_DECISION, "action": action, "value": value}) + b"\n"
+    for action, value in {**_VALUES, "attributes": [_SPAN], "accept": ""}.items()
+)
 
 TARGETS = {
     "result.json": (_result, [_json(_result_seed())]),
@@ -237,10 +235,10 @@ TARGETS = {
     "experiment.toml": (read_experiment, [_EXPERIMENT]),
     "published.json": (read_published, [_json(_PUBLISHED)]),
     "categories.txt": (read_categories, [b"# birds\nwren\n"]),
-    "features": (_features, [_json({"backbone": "f", "sha256": _DIGEST, "shape": [1, 2], "keys": ["a"]})]),
+    "features": (_features, [_json(_FEATURES)]),
     "open_clip_config.json": (
         lambda file: read_config(file).context,
-        [_json({"model_cfg": {"embed_dim": 1, "vision_cfg": {}, "text_cfg": {"context_length": 7}}})],
+        [_json({"model_cfg": _OPEN_CLIP})],
     ),
     "tensors.safetensors": (read_tensors, [safetensors.torch.save({"a": torch.zeros(2)})]),
     "weights.pt": (read_tensors, [_weights_seed(True), _weights_seed(False)]),
@@ -252,7 +250,7 @@ TARGETS = {
         lambda file: read_verdict(file.read_text("utf-8", "replace")),
         [b'{"verdict": "good", "feedback": []}'],
     ),
-}  # fmt: skip
+}
 """Parser and valid contents by file name."""
 
 

@@ -26,7 +26,9 @@ FOUND = {
         SEEDS[0][1:].replace(b'"split": "test"', b'"split": "' + b"x" * 5000 + b'"'),
         b"[" * 100_000,
     ],
-    "work": [b"", b"\x9f", b"{}", b"7", b'{"path": 1e308, "bytes": 1}', b'{"path": "' + b"x" * 5000],
+    "work": [
+        *(b"", b"\x9f", b"{}", b"7", b'{"path": 1e308, "bytes": 1}', b'{"path": "' + b"x" * 5000)
+    ],
     "header.safetensors": [b"[" * 100_000],
     "decisions.jsonl": [b'{"record\\r": ""}\n', b"[" * 100_000 + b"\n"],
     "published.json": [b"[" * 100_000],
@@ -40,7 +42,7 @@ FOUND = {
         _seed("answers.sqlite").replace(b"NOT NULL,\n    cut", b"NOT NUL\xf9,\n    cut"),
         _seed("answers.sqlite").replace(b"CREATE TABLE answers", b'CREATE "\nBLE answers'),
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FOUND)

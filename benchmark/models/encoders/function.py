@@ -11,8 +11,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any, Unpack, cast
 
-from benchmark.models.backbone import Encoder
-from benchmark.models.encoder_options import EncoderSetup
+from benchmark.models.backbone import Encoder, EncoderSetup
 from benchmark.models.encoders.pretrained import encoder
 from fdrd.errors import FdrdError
 
@@ -42,9 +41,12 @@ def load(target: str, **setup: Unpack[EncoderSetup]) -> Encoder:
         setup["options"].only(name)
         result.name, result.frozen = name, setup.get("frozen")
         return cast("Encoder", result)
+    kind = type(result).__name__
+    if isinstance(result, tuple):
+        kind = f"({', '.join(type(each).__name__ for each in result)})"
     raise FdrdError(
         f"backbone {name!r}: {function} must return (model, tokenizer, image_processor) or an encoder, "
-        f"not {_described(result)}"
+        f"not {kind}"
     )
 
 
@@ -58,9 +60,3 @@ def _file_module(location: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"({', '.join(type(each).__name__ for each in value)})"
-    return type(value).__name__

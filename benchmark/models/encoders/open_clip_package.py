@@ -1,6 +1,6 @@
 """Models of the package `open_clip` as plain encoders: `open_clip:NAME/PRETRAINED` (`pip install 'fdrd[open-clip]'`).
 
-To train prompts, use a model that converts to a CLIPModel, see `benchmark.models.open_clip`.
+To train prompts, use a model that converts to a CLIPModel, see `benchmark.models.conversion`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from benchmark.models.encoder_options import EncoderSetup
+from benchmark.models.backbone import EncoderSetup
 from benchmark.models.image_batches import AnyImages, decoded
 from benchmark.models.plain_encoder import PlainEncoder
 from benchmark.models.tensor_files import add_tensors
@@ -22,10 +22,8 @@ from fdrd.errors import FdrdError
 def load(target: str, **setup: Unpack[EncoderSetup]) -> PlainEncoder:
     """Return a model of open_clip with pretrained weights.
 
-    Args:
-        target: NAME/PRETRAINED as `open_clip.list_pretrained()` has them, NAME/path/to/weights, or one of
-            open_clip's own forms `hf-hub:ORG/NAME` and `local-dir:FOLDER`.
-        setup: see `EncoderSetup`.
+    The target is NAME/PRETRAINED as `open_clip.list_pretrained()` has them, NAME/path/to/weights, or one of
+    open_clip's own forms `hf-hub:ORG/NAME` and `local-dir:FOLDER`.
 
     Raises:
         FdrdError: open_clip has no such model or weights.

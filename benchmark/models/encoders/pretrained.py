@@ -26,17 +26,14 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import logging as transformers_logging
 
-from benchmark.models import open_clip
-from benchmark.models.backbone import ALL, TOKENS, Encoder
+from benchmark.models import conversion
+from benchmark.models.backbone import ALL, TOKENS, Encoder, EncoderSetup
 from benchmark.models.clip import CLIPBackbone
-from benchmark.models.encoder_options import EncoderSetup
 from benchmark.models.image_batches import AnyImages, decoded
 from benchmark.models.plain_encoder import PlainEncoder
-from benchmark.models.promptable import fingerprint
+from benchmark.models.promptable import fingerprint, token_counts
 from benchmark.models.siglip import SiglipBackbone
 from benchmark.models.tensor_files import read_tensors, refuse_integers
-from benchmark.models.tokenizer import FILES as TOKENIZER_FILES
-from benchmark.models.tokenizer import token_counts, tokenizer_of
 from fdrd.errors import FdrdError, first_line
 
 log = logging.getLogger(__name__)
@@ -69,10 +66,10 @@ def load(target: str, **setup: Unpack[EncoderSetup]) -> Encoder:
     folder = Path(target).expanduser()
     if folder.is_dir() or target.startswith((".", "/", "~")):
         location, revision = str(folder), "main"
-        if not any((folder / config).is_file() for config in ("config.json", open_clip.CONFIG)):
+        if not any((folder / config).is_file() for config in ("config.json", conversion.CONFIG)):
             raise FdrdError(
                 f"backbone {name!r}: {folder} has no config.json; give a folder that "
-                f"save_pretrained wrote, or one with {open_clip.CONFIG}"
+                f"save_pretrained wrote, or one with {conversion.CONFIG}"
             )
         advice = (
             "the folder needs model.safetensors, a tokenizer and a preprocessor_config.json; "
@@ -129,7 +126,7 @@ def encoder(
 def _parts(location: str, revision: str, name: str) -> tuple[Any, Any, Any]:
     """Return (model, tokenizer, image processor)."""
     config = _config(location, revision)
-    if not config and (described := _file(location, revision, open_clip.CONFIG)) is not None:
+    if not config and (described := _file(location, revision, conversion.CONFIG)) is not None:
         return _converted(location, revision, described)
     if config:
         _refuse_unknown(config, name)
@@ -242,17 +239,19 @@ def _text_config(model: Any) -> Any:
 
 def _converted(location: str, revision: str, described: Path) -> tuple[Any, Any, Any]:
     """Return an open_clip model as a CLIPModel."""
-    found = (_file(location, revision, weights) for weights in open_clip.WEIGHTS)
+    found = (_file(location, revision, weights) for weights in conversion.WEIGHTS)
     weights = next((path for path in found if path is not None), None)
     if weights is None:
         raise FdrdError(
-            f"{location} has {open_clip.CONFIG} but no {open_clip.WEIGHTS[0]}; if its weights are a "
+            f"{location} has {conversion.CONFIG} but no {conversion.WEIGHTS[0]}; if its weights are a "
             f".bin or .pt file, `fdrd export --to transformers` writes a folder that `backbone` takes"
         )
-    config = open_clip.read_config(described)
-    has_tokenizer = any(_file(location, revision, file) for file in TOKENIZER_FILES)
-    tokenizer = tokenizer_of(location if has_tokenizer else None, revision, context=config.context)
-    return open_clip.clip_parts(config, read_tensors(weights), tokenizer, name=location)
+    config = conversion.read_config(described)
+    has_tokenizer = any(_file(location, revision, file) for file in conversion.TOKENIZER_FILES)
+    tokenizer = conversion.tokenizer_of(
+        location if has_tokenizer else None, revision, context=config.context
+    )
+    return conversion.clip_parts(config, read_tensors(weights), tokenizer, name=location)
 
 
 def _config(location: str, revision: str) -> dict[str, Any]:

@@ -13,14 +13,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import ModuleList
 
-from benchmark.models.backbone import Features, concatenate
-from benchmark.models.encoder_options import EncoderSetup
+from benchmark.models.backbone import EncoderSetup, Features, concatenate
 from benchmark.models.image_batches import AnyImages, decoded
 from benchmark.models.layers import with_layers
 from benchmark.models.plain_encoder import LayerFunctions, PlainEncoder
-from benchmark.models.promptable import tokenizer_rules
+from benchmark.models.promptable import token_counts, tokenizer_rules
 from benchmark.models.tensor_files import add_tensors
-from benchmark.models.tokenizer import token_counts
 from fdrd.errors import FdrdError
 
 
@@ -77,16 +75,18 @@ def _layers(
     Items are encoded one at a time, because `encode` sorts a batch by length.
     """
 
-    def is_dual(module: Any) -> bool:
-        towers = (getattr(module, name, None) for name in ("vision_model", "text_model"))
-        return all(
-            isinstance(getattr(getattr(t, "encoder", 0), "layers", 0), ModuleList) for t in towers
-        )
+    def towers(module: Any) -> list[Any]:
+        both = (getattr(module, name, None) for name in ("vision_model", "text_model"))
+        return [
+            t
+            for t in both
+            if isinstance(getattr(getattr(t, "encoder", 0), "layers", 0), ModuleList)
+        ]
 
-    inner = next(filter(is_dual, model.modules()), None)
-    if inner is None or tokenizer is None:
+    found = next((both for both in map(towers, model.modules()) if len(both) == 2), None)
+    if found is None or tokenizer is None:
         return None
-    vision, text = inner.vision_model, inner.text_model
+    vision, text = found
     first = int(hasattr(vision.embeddings, "class_embedding"))
     special = torch.tensor(tokenizer.all_special_ids)
     ids: list[Tensor] = []

@@ -23,12 +23,10 @@ from types import SimpleNamespace
 from typing import Any, Unpack
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from benchmark.models.backbone import Encoder, Features
-from benchmark.models.encoder_options import EncoderSetup
+from benchmark.models.backbone import Encoder, EncoderSetup, Features
 from benchmark.models.image_batches import Images, digests
 from benchmark.models.plain_encoder import LayerFunctions, PlainEncoder
 from fdrd.dataset import RetrievalDataset
@@ -59,12 +57,12 @@ def load(target: str, **setup: Unpack[EncoderSetup]) -> PlainEncoder:
     if images.layers:
         last = max(images.layers)
         layers = LayerFunctions(
-            lambda some, numbers: images.features(digests(some), numbers),
-            lambda some, numbers: texts.features(some, numbers),
-            last,
-            last,
-            images.layer_width,
-            texts.layer_width,
+            lambda some, chosen: images.features(digests(some), chosen),
+            texts.features,
+            vision_layers=last,
+            text_layers=last,
+            vision_width=images.layers[last].shape[1],
+            text_width=texts.layers[last].shape[1],
         )
     return PlainEncoder(
         lambda some: images.features(digests(some)).pooled,
@@ -80,15 +78,7 @@ def load(target: str, **setup: Unpack[EncoderSetup]) -> PlainEncoder:
 
 @dataclass(frozen=True)
 class _Side:
-    """Stored features of images or of texts.
-
-    Attributes:
-        name: of the backbone.
-        side: `images` or `texts`.
-        row: row of each key.
-        rows: (N, d)
-        layers: (N, w) by number of the layer.
-    """
+    """Stored features of images or of texts: the row of each key, rows (N, d), and (N, w) by number of the layer."""
 
     name: str
     side: str
@@ -122,10 +112,6 @@ class _Side:
     def width(self) -> int:
         return int(self.rows.shape[1])
 
-    @property
-    def layer_width(self) -> int:
-        return int(next(iter(self.layers.values())).shape[1])
-
     def features(self, keys: Sequence[str], layers: Sequence[int] = ()) -> Features:
         """Return the features of some items."""
         missing = [key for key in keys if key not in self.row]
@@ -140,13 +126,12 @@ class _Side:
                     f"backbone {self.name!r} has no layer {layer} of {self.side}; it has "
                     f"{', '.join(map(str, sorted(self.layers)))}"
                 )
-        numbers = [self.row[key] for key in keys]
-
-        def chosen(rows: Any) -> Tensor:
-            return torch.from_numpy(np.array(rows[numbers], dtype=np.float32))
-
-        means = [chosen(self.layers[layer]) for layer in layers]
-        return Features(chosen(self.rows), layers=torch.stack(means, dim=1) if means else None)
+        chosen = [self.row[key] for key in keys]
+        pooled, *means = (
+            torch.from_numpy(np.array(rows[chosen], dtype=np.float32))
+            for rows in (self.rows, *(self.layers[layer] for layer in layers))
+        )
+        return Features(pooled, layers=torch.stack(means, dim=1) if means else None)
 
 
 def _array(path: Path, keys: Sequence[str], name: str, digest: Any) -> Any:
@@ -175,10 +160,7 @@ def _array(path: Path, keys: Sequence[str], name: str, digest: Any) -> Any:
 
 @torch.no_grad()
 def write_features(
-    backbone: Encoder,
-    datasets: Iterable[RetrievalDataset],
-    out: Path,
-    progress: Progress = silent,
+    backbone: Encoder, datasets: Iterable[RetrievalDataset], out: Path, progress: Progress = silent
 ) -> Path:
     """Write the features of all images, captions and hard negatives of some splits.
 
@@ -199,19 +181,17 @@ def write_features(
             for negatives in dataset.negatives:
                 captions.update(dict.fromkeys(negative.caption for negative in negatives))
         texts = list(captions)
-        rows = []
+        rows: list[Tensor] = []
         for start in range(0, len(texts), BATCH):
-            rows.append(backbone.encode_text(texts[start : start + BATCH]).pooled.cpu())
-            progress("encode captions", len(texts[: start + BATCH]), len(texts))
-        _save(folder / "images.npy", torch.stack(list(images.values())).numpy())
-        _save(folder / "texts.npy", torch.cat(rows).numpy())
-        for side, keys in (("images", list(images)), ("texts", texts)):
+            rows += backbone.encode_text(texts[start : start + BATCH]).pooled.cpu()
+            progress("encode captions", len(rows), len(texts))
+        for side, keys, vectors in (
+            ("images", list(images), list(images.values())),
+            ("texts", texts, rows),
+        ):
+            with (folder / f"{side}.npy").open("wb") as file:
+                # With the file itself, numpy writes by `tofile`, whose error on a full disk has no number.
+                np.save(SimpleNamespace(write=file.write), torch.stack(vectors).numpy())
             text = json.dumps(keys, ensure_ascii=False)
             (folder / f"{side}.json").write_text(text, encoding="utf-8")
     return out
-
-
-def _save(path: Path, rows: npt.NDArray[np.float32]) -> None:
-    with path.open("wb") as file:
-        # With the file itself, numpy writes by `tofile`, whose error on a full disk has no number.
-        np.save(SimpleNamespace(write=file.write), rows)

@@ -78,9 +78,8 @@ class Endpoint:
             raise FdrdError("endpoint: concurrency, attempts and max_tokens must be at least 1")
         _check_url(self.url, self.key_variable)
         if self.spending.budget is not None and self._cost(1, 1) is None:
-            raise FdrdError(
-                "--budget needs prices per million tokens: -C input_price= and -C output_price="
-            )
+            remedy = "-C input_price= and -C output_price="
+            raise FdrdError(f"--budget needs prices per million tokens: {remedy}")
         self._key = os.environ.get(self.key_variable, "").strip()
         if not all("!" <= letter <= "~" for letter in self._key):
             raise FdrdError(f"endpoint: ${self.key_variable} holds an invalid character")
@@ -117,10 +116,12 @@ class Endpoint:
                 continue
             failures += 1
             if failures >= _MAX_FAILURES:
-                raise FdrdError(
-                    f"endpoint: {self.url} failed {failures} questions in a row, with up to {self.attempts} attempts "
-                    f"each ({answer.reason}: {answer.detail}); answers so far are kept, and the same command resumes"
+                times = (
+                    f"with up to {self.attempts} attempts each ({answer.reason}: {answer.detail})"
                 )
+                remedy = "answers so far are kept, and the same command resumes"
+                flaw = f"{self.url} failed {failures} questions in a row, {times}"
+                raise FdrdError(f"endpoint: {flaw}; {remedy}")
         return failures
 
     def _open_client(self) -> openai.OpenAI:
@@ -128,11 +129,9 @@ class Endpoint:
             import openai
         except ImportError:
             raise FdrdError("endpoint needs openai; pip install 'fdrd[endpoint]'") from None
+        key, retries = self._key or _NO_KEY, self.attempts - 1
         return openai.OpenAI(
-            api_key=self._key or _NO_KEY,
-            base_url=self.url,
-            timeout=self.timeout,
-            max_retries=self.attempts - 1,
+            api_key=key, base_url=self.url, timeout=self.timeout, max_retries=retries
         )
 
     def _ask(
@@ -165,25 +164,22 @@ class Endpoint:
             {"type": "text", "text": question.text},
         ]
         options: dict[str, Any] = {self.limit: self.max_tokens}
-        if self.temperature >= 0:
-            options["temperature"] = self.temperature
+        options |= {"temperature": self.temperature} if self.temperature >= 0 else {}
+        messages: Any = [{"role": "user", "content": content}]
         try:
-            return _read_answer(
-                client.chat.completions.create(
-                    model=self.model, messages=[{"role": "user", "content": content}], **options
-                )
-            )
+            create = client.chat.completions.create
+            return _read_answer(create(model=self.model, messages=messages, **options))
         except openai.APITimeoutError:
             return Failure("timeout", f"no answer in {self.timeout:g} s")
         except openai.APIStatusError as error:
             return self._read_status(error)
         except openai.APIConnectionError as error:
-            cause = error.__cause__ or error
-            detail = f"{type(cause).__name__}: {first_line(cause)}"
-            return Failure("unreachable", self._redact(detail))
+            return Failure("unreachable", self._described(error.__cause__ or error))
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            detail = f"{type(error).__name__}: {first_line(error)}"  # no chat completion
-            return Failure("malformed_answer", self._redact(detail))
+            return Failure("malformed_answer", self._described(error))  # no chat completion
+
+    def _described(self, error: BaseException) -> str:
+        return self._redact(f"{type(error).__name__}: {first_line(error)}")
 
     def _encode(self, question: Question) -> str:
         """Return the image as a data URL. It is encoded again, so none of its file's metadata is sent."""

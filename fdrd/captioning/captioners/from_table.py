@@ -41,10 +41,9 @@ class Table:
     _matched: dict[str, str] = field(default_factory=dict)
 
     def values_of(self, record: Record) -> dict[str, str]:
-        """Return the values for an image. Its own row overrides that of its category.
+        """Return the values for an image; its own row overrides that of its category.
 
-        Raises:
-            FdrdError: The file name in the table is ambiguous.
+        Raise `FdrdError` if the file name in the table is ambiguous.
         """
         values = self.by_category.get(key(record.category), {})
         path = PurePosixPath(path_in_source(record.image))
@@ -64,11 +63,7 @@ class Table:
 
 
 def read_table(file: Path) -> Table:
-    """Read a .csv or .jsonl file.
-
-    Raises:
-        FdrdError: The file is invalid, or a row has neither file name nor category.
-    """
+    """Read a .csv or .jsonl file. Raise `FdrdError` if it is invalid, or a row has neither file name nor category."""
     if file.suffix not in _READERS:
         raise FdrdError(f"{file}: the name of a table ends in .jsonl or .csv")
     try:
@@ -79,11 +74,8 @@ def read_table(file: Path) -> Table:
     for line in _READERS[file.suffix](SourceFolder(target.parent), target.name):
         if isinstance(line, Rejection):
             raise FdrdError(f"{file}, {line.key}: {visible(' '.join(line.detail.split()))}")
-        row = {
-            name: str(cell)
-            for name, cell in line.fields.items()
-            if isinstance(cell, str | int | float)
-        }
+        scalars = {k: v for k, v in line.fields.items() if isinstance(v, str | int | float)}
+        row = {name: str(cell) for name, cell in scalars.items()}
         name = row.pop("file_name", "").replace("\\", "/").removeprefix("./")
         category = row.pop("category", "")
         table.columns |= dict.fromkeys(row)
@@ -128,10 +120,8 @@ def template(
     table = read_table(Path(attributes)) if attributes else Table()
     known = {*_RECORD_FIELDS, *table.columns}
     if unknown := set(re.findall(r"\{(?:an? )?(\w+)\}", text)) - known:
-        raise FdrdError(
-            f"template: unknown placeholder {{{min(unknown)}}}; known: {', '.join(sorted(known))}; "
-            "-C attributes=FILE adds the columns of a table"
-        )
+        flaw = f"unknown placeholder {{{min(unknown)}}}; known: {', '.join(sorted(known))}"
+        raise FdrdError(f"template: {flaw}; -C attributes=FILE adds the columns of a table")
     if not texts:
         raise FdrdError("template: -C text= is empty; write a caption with {a category}")
 

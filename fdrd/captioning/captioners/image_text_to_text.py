@@ -111,15 +111,12 @@ class ImageTextToText:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         name, revision = self._name
+        options: dict[str, Any] = {"device_map": self.device_map} if self.device_map else {}
+        options |= {"use_safetensors": True, "dtype": getattr(torch, self._dtype)}
+        load = AutoModelForImageTextToText.from_pretrained
         try:
             processor = AutoProcessor.from_pretrained(name, revision=revision)
-            model = AutoModelForImageTextToText.from_pretrained(
-                name,
-                revision=revision,
-                use_safetensors=True,
-                dtype=getattr(torch, self._dtype),
-                **({"device_map": self.device_map} if self.device_map else {}),
-            )
+            model = load(name, revision=revision, **options)
         except (OSError, ValueError, ImportError) as error:
             raise self._not_found(error) from error
         if not self.device_map and torch.cuda.is_available():
@@ -160,16 +157,15 @@ class ImageTextToText:
             return name, revision or "main"
         folder = Path(self.model).expanduser()
         if not (folder / "config.json").is_file():
-            raise FdrdError(
-                f"transformers: {folder} has no config.json, which save_pretrained writes"
-            )
+            flaw = "has no config.json, which save_pretrained writes"
+            raise FdrdError(f"transformers: {folder} {flaw}")
         return str(folder), "main"
 
     def _not_found(self, error: BaseException) -> FdrdError:
-        return FdrdError(
-            f"transformers: cannot load {self.model} ({first_line(error)}); it must be an image-text-to-text "
-            "model with safetensors and without custom code; check the name and the connection, or give a folder"
-        )
+        needed = "it must be an image-text-to-text model with safetensors and without custom code"
+        remedy = "check the name and the connection, or give a folder"
+        flaw = f"cannot load {self.model} ({first_line(error)})"
+        return FdrdError(f"transformers: {flaw}; {needed}; {remedy}")
 
 
 def _prompt(processor: Any, text: str) -> str:

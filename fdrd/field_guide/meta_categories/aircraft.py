@@ -3,59 +3,37 @@
 from __future__ import annotations
 
 from fdrd.field_guide.outline import ellipse, on_side, polygon, smooth, star, stroke
-from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import (
-    Look,
-    MetaCategory,
-    Signature,
-    Trait,
-    colors,
-    one_of,
-    pointing,
-)
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade, stands_out
+from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, one_of, pointing
 
 # fmt: off
 
 TRAITS = (
     Trait("color", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
-    Trait("wings", "shape", "genus", one_of(
-        straight=("[straight] wings",), swept=("[swept-back] wings", "[swept] wings"),
-        delta=("[triangular] wings", "a [delta] wing"),
-    )),
-    Trait("tail", "shape", "genus", one_of(
-        small=("a [small] tailplane",), wide=("a [wide] tailplane", "a [broad] tailplane"),
-        twin=("[twin] tail fins", "a [forked] tail"),
-    ), legible=50),
+    Trait("wings", "shape", "genus", one_of(straight="[straight] wings",
+        swept="[swept-back] wings / [swept] wings", delta="[triangular] wings / a [delta] wing")),
+    Trait("tail", "shape", "genus", one_of(small="a [small] tailplane",
+        wide="a [wide] tailplane / a [broad] tailplane", twin="[twin] tail fins / a [forked] tail"),
+        legible=50),
     Trait("engines", "count", "species", one_of(
-        nose=("a [propeller on its nose|part]", "a [nose propeller|part]"),
-        two=("[two] engines", "[two] wing engines"), four=("[four] engines", "[four] wing engines"),
-    ), legible=50),
-    Trait("emblem", "pattern", "species", one_of(
-        none=("[unmarked] wings",), disc=("[discs] on the wings", "[round marks] on both wings"),
-        star=("[stars] on the wings",),
-        chevron=("[chevrons] on the wings", "[V marks] on the wings"),
-        band=("a [band across each wing]", "[banded] wings"),
-    ), legible=50),
-    Trait("ink", "color", "species", one_of(
-        white=("[white] markings",), black=("[black] markings",), yellow=("[yellow] markings",),
-    ), unless=("emblem", ("none",))),
-    Trait("stripe", "pattern", "species", one_of(
-        none=(), one=("a [white|color] [stripe along its back]", "a [pale back stripe]"),
-    ), legible=50),
-    Trait("tips", "color", "species", one_of(
-        none=(), red=("[red] wing tips",), black=("[black] wing tips",),
-        yellow=("[yellow] wing tips",),
-    )),
-    Trait("extra", "part", "individual", one_of(
-        none=(), smoke=("a [smoke trail]", "[smoke] behind it"),
-        lights=("[landing lights] on", "[lit lamps] on its wings"),
-        patch=("a [repair patch] on one wing", "a [grey patch] on one wing"),
-    ), legible=60),
-    Trait("pose", "pose", "image", one_of(
-        level=("[flying level]", "[wings level]"),
-        banking=("[banking steeply]", "[in a steep turn]"),
-    ), slot="doing"),
+        nose="a [propeller on its nose|part] / a [nose propeller|part]",
+        two="[two] engines / [two] wing engines", four="[four] engines / [four] wing engines"),
+        legible=50),
+    Trait("emblem", "pattern", "species", one_of(none="[unmarked] wings",
+        disc="[discs] on the wings / [round marks] on both wings", star="[stars] on the wings",
+        chevron="[chevrons] on the wings / [V marks] on the wings",
+        band="a [band across each wing] / [banded] wings"), legible=50),
+    Trait("ink", "color", "species", colors("white black yellow", "[{}] markings"),
+        unless=("emblem", ("none",))),
+    Trait("stripe", "pattern", "species", one_of(none="",
+        one="a [white|color] [stripe along its back] / a [pale back stripe]"), legible=50),
+    Trait("tips", "color", "species", colors("none red black yellow", "[{}] wing tips")),
+    Trait("extra", "part", "individual", one_of(none="",
+        smoke="a [smoke trail] / [smoke] behind it",
+        lights="[landing lights] on / [lit lamps] on its wings",
+        patch="a [repair patch] on one wing / a [grey patch] on one wing"), legible=60),
+    Trait("pose", "pose", "image", one_of(level="[flying level] / [wings level]",
+        banking="[banking steeply] / [in a steep turn]"), slot="doing"),
     pointing("its nose"),
 )
 
@@ -93,21 +71,21 @@ def draw(sketch: Sketch, look: Look) -> None:
             y = -0.26 + sweep * x + (0.06 if look["wings"] == "delta" else 0.0)
             sketch.both(smooth(((x - 0.07) * flat, y - 0.12), ((x + 0.07) * flat, y - 0.12),
                 ((x + 0.07) * flat, y + 0.2), ((x - 0.07) * flat, y + 0.2)), (92, 96, 104))
-    for side, number in zip((1, -1), sketch.both(wing, coat), strict=True):
+    for side, half in zip((1, -1), sketch.both(wing, coat), strict=True):
         if look["tips"] != "none":
             sketch.fill(on_side(polygon((tip * flat, -1.0), (2.0, -1.0), (2.0, 1.0),
-                (tip * flat, 1.0)), side), COLORS[look["tips"]], inside=number)
+                (tip * flat, 1.0)), side), COLORS[look["tips"]], inside=half)
         x = ex * flat
         if look["emblem"] == "disc":
-            sketch.fill(on_side(ellipse(x, ey, 0.13 * flat, 0.13), side), ink, inside=number)
+            sketch.fill(on_side(ellipse(x, ey, 0.13 * flat, 0.13), side), ink, inside=half)
         elif look["emblem"] == "star":
-            sketch.fill(on_side(star(x, ey, 0.18, 0.07, 5), side), ink, inside=number)
+            sketch.fill(on_side(star(x, ey, 0.18, 0.07, 5), side), ink, inside=half)
         elif look["emblem"] == "chevron":
             sketch.fill(on_side(stroke((x - 0.16 * flat, ey + 0.14), (x, ey - 0.12),
-                (x + 0.16 * flat, ey + 0.14), start=0.09, end=0.09), side), ink, inside=number)
+                (x + 0.16 * flat, ey + 0.14), start=0.09, end=0.09), side), ink, inside=half)
         elif look["emblem"] == "band":
             sketch.fill(on_side(polygon((x - 0.07, -1.0), (x + 0.07, -1.0), (x + 0.07, 1.0),
-                (x - 0.07, 1.0)), side), ink, inside=number)
+                (x - 0.07, 1.0)), side), ink, inside=half)
         if look["extra"] == "lights":
             sketch.fill(on_side(ellipse(0.24 * flat, -0.2 + sweep * 0.24, 0.15, 0.15), side),
                 (255, 246, 190), opacity=76)

@@ -2,62 +2,35 @@
 
 from __future__ import annotations
 
-from fdrd.field_guide.details import dewdrop
 from fdrd.field_guide.outline import curve, ellipse, on_side, polygon, smooth, stroke, turned
-from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
 from fdrd.field_guide.raster import Floats
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import (
-    Look,
-    MetaCategory,
-    Signature,
-    Trait,
-    colors,
-    one_of,
-    pointing,
-)
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, dewdrop, shade, stands_out
+from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, one_of, pointing
 
 # fmt: off
 
 TRAITS = (
     Trait("color", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
-    Trait("shape", "shape", "genus", one_of(
-        round=("a [round] body", "a [dome-shaped] body"), oval=("an [oval] body",),
-        long=("a [long narrow] body", "a [slender] body"),
-    )),
-    Trait("head", "part", "genus", one_of(
-        plain=(), horn=("a [horn] on its head", "a [single horn]"),
-        jaws=("[large jaws]", "[antler-like jaws]"),
-    )),
-    Trait("spots", "pattern", "species", one_of(
-        plain=("[unmarked wing cases]", "[plain wing cases]"),
-        two=("[two|count] [spots]", "a [pair of spots]"), six=("[six|count] [spots]",),
-        stripes=("[lengthwise stripes]", "[striped wing cases]"),
-        band=("a [cross band]", "a [band across the back]"),
-    )),
-    Trait("ink", "color", "species", one_of(
-        black=("[black] markings",), white=("[white] markings",), yellow=("[yellow] markings",),
-        red=("[red] markings",),
-    ), unless=("spots", ("plain",))),
-    Trait("shield", "color", "species", one_of(
-        same=(), black=("a [black] neck shield", "a [black] collar"),
-        white=("a [white] neck shield", "a [white] collar"),
-        yellow=("a [yellow] neck shield", "a [yellow] collar"),
-    )),
-    Trait("legs", "color", "species", one_of(
-        black=("[black] legs",), red=("[red] legs",), yellow=("[yellow] legs",),
-    ), legible=60),
-    Trait("feelers", "size", "species", one_of(
-        short=("[short] antennae",), long=("[long] antennae", "[very long] antennae"),
-    ), legible=60),
-    Trait("dirt", "part", "individual", one_of(
-        none=(), drop=("a [dewdrop] on its back", "a [drop of water] on its back"),
-        leaf=("a [scrap of leaf] on its back", "a [bit of green leaf] on its back"),
-    ), legible=60),
-    Trait("pose", "pose", "image", one_of(
-        closed=("[wing cases closed]", "[with folded wings]"),
-        open=("[wing cases open]", "[spreading its wings]"),
-    ), slot="doing"),
+    Trait("shape", "shape", "genus", one_of(round="a [round] body / a [dome-shaped] body",
+        oval="an [oval] body", long="a [long narrow] body / a [slender] body")),
+    Trait("head", "part", "genus", one_of(plain="", horn="a [horn] on its head / a [single horn]",
+        jaws="[large jaws] / [antler-like jaws]")),
+    Trait("spots", "pattern", "species", one_of(plain="[unmarked wing cases] / [plain wing cases]",
+        two="[two|count] [spots] / a [pair of spots]", six="[six|count] [spots]",
+        stripes="[lengthwise stripes] / [striped wing cases]",
+        band="a [cross band] / a [band across the back]")),
+    Trait("ink", "color", "species", colors("black white yellow red", "[{}] markings"),
+        unless=("spots", ("plain",))),
+    Trait("shield", "color", "species",
+        colors("same black white yellow", "a [{}] neck shield", "a [{}] collar")),
+    Trait("legs", "color", "species", colors("black red yellow", "[{}] legs"), legible=60),
+    Trait("feelers", "size", "species", one_of(short="[short] antennae",
+        long="[long] antennae / [very long] antennae"), legible=60),
+    Trait("dirt", "part", "individual", one_of(none="",
+        drop="a [dewdrop] on its back / a [drop of water] on its back",
+        leaf="a [scrap of leaf] on its back / a [bit of green leaf] on its back"), legible=60),
+    Trait("pose", "pose", "image", one_of(closed="[wing cases closed] / [with folded wings]",
+        open="[wing cases open] / [spreading its wings]"), slot="doing"),
     pointing("its head"),
 )
 

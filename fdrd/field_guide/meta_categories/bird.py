@@ -3,62 +3,38 @@
 from __future__ import annotations
 
 from fdrd.field_guide.outline import Point, curve, ellipse, polygon, smooth, star, stroke
-from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
 from fdrd.field_guide.raster import Color, Floats
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import (
-    SIDEWAYS,
-    Look,
-    MetaCategory,
-    Signature,
-    Trait,
-    colors,
-    one_of,
-)
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade, stands_out
+from fdrd.field_guide.traits import SIDEWAYS, Look, MetaCategory, Signature, Trait, colors, one_of
 
 # fmt: off
 
 TRAITS = (
     Trait("color", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
-    Trait("bill", "shape", "genus", one_of(
-        short="a [short] bill", long=("a [long thin] bill", "a [long] bill"),
-        hooked=("a [hooked] bill", "a [curved] bill"),
-    ), legible=60),
-    Trait("tail", "shape", "genus", one_of(
-        forked="a [forked] tail", fan=("a [fanned] tail", "a [fan-shaped] tail"),
-        long=("a [long pointed] tail", "a [long] tail"),
-    )),
-    Trait("crest", "part", "species", one_of(
-        none=("[no crest]",), spiky=("a [spiky crest]", "a [ragged crest]"),
-        plume=("a [single head plume]", "a [curling head plume]"),
-    ), legible=50),
-    Trait("bars", "pattern", "species", one_of(
-        none=("[plain wings]", "[unbarred wings]"),
-        one=("[one|count] [white|color] wing bar", "a [single wing bar]"),
-        two=("[two|count] [white|color] wing bars", "a [double wing bar]"),
-    ), legible=60),
-    Trait("breast", "pattern", "species", one_of(
-        plain=(), spotted=("a [spotted] breast", "a [speckled] breast"),
-        streaked=("a [streaked] breast",), barred=("a [barred] breast",),
-    ), legible=60),
-    Trait("cap", "color", "species", one_of(
-        none=(), black=("a [black] cap", "a [black] crown"),
-        white=("a [white] cap", "a [white] crown"), red=("a [red] cap", "a [red] crown"),
-        yellow=("a [yellow] cap", "a [yellow] crown"),
-    )),
-    Trait("collar", "color", "species", one_of(
-        none=(), white="a [white] collar", black="a [black] collar",
-    ), legible=50),
-    Trait("carries", "part", "individual", one_of(
-        none=(), berry=("a [red berry] in its bill", "a [berry] held in its bill"),
-        twig=("a [twig] in its bill", "a [small twig] held in its bill"),
-        ring=("a [yellow|color] [leg ring]", "a [ring on its leg]"),
-    ), legible=70),
-    Trait("pose", "pose", "image", one_of(
-        standing=("[standing upright]", "[standing still]"),
-        raised=("[with its wings raised]", "[lifting its wings]"),
-        leaning=("[leaning forward]", "[bending down]"),
-    ), slot="doing"),
+    Trait("bill", "shape", "genus", one_of(short="a [short] bill",
+        long="a [long thin] bill / a [long] bill", hooked="a [hooked] bill / a [curved] bill"),
+        legible=60),
+    Trait("tail", "shape", "genus", one_of(forked="a [forked] tail",
+        fan="a [fanned] tail / a [fan-shaped] tail", long="a [long pointed] tail / a [long] tail")),
+    Trait("crest", "part", "species", one_of(none="[no crest]",
+        spiky="a [spiky crest] / a [ragged crest]",
+        plume="a [single head plume] / a [curling head plume]"), legible=50),
+    Trait("bars", "pattern", "species", one_of(none="[plain wings] / [unbarred wings]",
+        one="[one|count] [white|color] wing bar / a [single wing bar]",
+        two="[two|count] [white|color] wing bars / a [double wing bar]"), legible=60),
+    Trait("breast", "pattern", "species", one_of(plain="",
+        spotted="a [spotted] breast / a [speckled] breast", streaked="a [streaked] breast",
+        barred="a [barred] breast"), legible=60),
+    Trait("cap", "color", "species",
+        colors("none black white red yellow", "a [{}] cap", "a [{}] crown")),
+    Trait("collar", "color", "species", colors("none white black", "a [{}] collar"), legible=50),
+    Trait("carries", "part", "individual", one_of(none="",
+        berry="a [red berry] in its bill / a [berry] held in its bill",
+        twig="a [twig] in its bill / a [small twig] held in its bill",
+        ring="a [yellow|color] [leg ring] / a [ring on its leg]"), legible=70),
+    Trait("pose", "pose", "image", one_of(standing="[standing upright] / [standing still]",
+        raised="[with its wings raised] / [lifting its wings]",
+        leaning="[leaning forward] / [bending down]"), slot="doing"),
     SIDEWAYS,
 )
 
@@ -123,8 +99,7 @@ def _trunk(sketch: Sketch, look: Look, coat: Color, head: Point) -> int:
     elif look["breast"] == "barred":
         marks = [stroke((0.02, y + 0.04), (0.34, y + 0.05), (0.62, y - 0.06), start=0.05, end=0.05)
             for y in (0.02, 0.15, 0.28, 0.41)]
-    for mark in marks:
-        sketch.fill(mark, (48, 36, 34), inside=trunk)
+    sketch.fill_all(marks, (48, 36, 34), inside=trunk)
     return trunk
 
 

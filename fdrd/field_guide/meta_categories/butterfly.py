@@ -4,59 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fdrd.field_guide.details import dewdrop
 from fdrd.field_guide.outline import Point, at, curve, ellipse, on_side, pierced, polygon, smooth
-from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
 from fdrd.field_guide.raster import Color, Floats
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import (
-    Look,
-    MetaCategory,
-    Signature,
-    Trait,
-    colors,
-    one_of,
-    pointing,
-)
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, dewdrop, shade, stands_out
+from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, one_of, pointing
 
 # fmt: off
 
 TRAITS = (
     Trait("color", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
-    Trait("wings", "shape", "genus", one_of(
-        rounded=("[rounded] wings",), pointed=("[pointed] wings", "[sharp-tipped] wings"),
-        scalloped=("[scalloped] wing edges", "[wavy] wing edges"),
-    )),
-    Trait("tails", "part", "genus", one_of(
-        none=("[no tails]", "[tailless hind wings]"),
-        tails=("[long tails] on the hind wings", "a [pair of tails] on the hind wings"),
-        clubs=("[club-shaped tails] on the hind wings",),
-    ), legible=50),
-    Trait("eyespots", "count", "species", one_of(
-        none=("[no eyespots]",), two=("[two] eyespots", "[a pair of] eyespots"),
-        four=("[four] eyespots", "[two pairs of] eyespots"),
-    ), legible=50),
-    Trait("border", "color", "species", one_of(
-        none=(), black=("a [black] border to the wings", "[black] wing margins"),
-        white=("a [white] border to the wings", "[white] wing margins"),
-    )),
-    Trait("markings", "pattern", "species", one_of(
-        none=(), bands=("[pale bands] across the wings", "[banded] wings"),
-        veins=("[dark veins] on the wings", "[veined] wings"),
-        dots=("[rows of white dots] along the wings", "[white-dotted] wings"),
-    ), legible=50),
-    Trait("tips", "color", "species", one_of(
-        none=(), black="[black] wing tips", white="[white] wing tips", yellow="[yellow] wing tips",
-        red="[red] wing tips",
-    )),
-    Trait("damage", "part", "individual", one_of(
-        none=(), torn=("a [torn wing]", "a [ragged wing]"),
-        drop=("a [dewdrop] on one wing", "a [drop of water] on one wing"),
-    ), legible=60),
-    Trait("pose", "pose", "image", one_of(
-        spread=("[wings spread wide]", "[with open wings]"),
-        half=("[wings half closed]", "[holding its wings half shut]"),
-    ), slot="doing"),
+    Trait("wings", "shape", "genus", one_of(rounded="[rounded] wings",
+        pointed="[pointed] wings / [sharp-tipped] wings",
+        scalloped="[scalloped] wing edges / [wavy] wing edges")),
+    Trait("tails", "part", "genus", one_of(none="[no tails] / [tailless hind wings]",
+        tails="[long tails] on the hind wings / a [pair of tails] on the hind wings",
+        clubs="[club-shaped tails] on the hind wings"), legible=50),
+    Trait("eyespots", "count", "species", one_of(none="[no eyespots]",
+        two="[two] eyespots / [a pair of] eyespots",
+        four="[four] eyespots / [two pairs of] eyespots"), legible=50),
+    Trait("border", "color", "species",
+        colors("none black white", "a [{}] border to the wings", "[{}] wing margins")),
+    Trait("markings", "pattern", "species", one_of(none="",
+        bands="[pale bands] across the wings / [banded] wings",
+        veins="[dark veins] on the wings / [veined] wings",
+        dots="[rows of white dots] along the wings / [white-dotted] wings"), legible=50),
+    Trait("tips", "color", "species", colors("none black white yellow red", "[{}] wing tips")),
+    Trait("damage", "part", "individual", one_of(none="", torn="a [torn wing] / a [ragged wing]",
+        drop="a [dewdrop] on one wing / a [drop of water] on one wing"), legible=60),
+    Trait("pose", "pose", "image", one_of(spread="[wings spread wide] / [with open wings]",
+        half="[wings half closed] / [holding its wings half shut]"), slot="doing"),
     pointing("its head"),
 )
 

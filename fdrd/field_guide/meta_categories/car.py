@@ -6,64 +6,41 @@ from dataclasses import dataclass
 
 from fdrd.field_guide.chance import TURN, cosine, sine
 from fdrd.field_guide.outline import Point, at, ellipse, polygon, smooth, stroke
-from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
 from fdrd.field_guide.raster import Color, Floats
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import (
-    SIDEWAYS,
-    Look,
-    MetaCategory,
-    Signature,
-    Trait,
-    colors,
-    one_of,
-)
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade, stands_out
+from fdrd.field_guide.traits import SIDEWAYS, Look, MetaCategory, Signature, Trait, colors, one_of
 
 # fmt: off
 
 TRAITS = (
     Trait("color", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
-    Trait("body", "shape", "genus", one_of(
-        hatch=("a [short hatchback] body", "a [hatchback] shape"),
-        saloon=("a [long saloon] body", "a [three-box] shape"),
-        pickup=("an [open load bed]", "a [pickup] body"),
-        van=("a [tall van] body", "a [box-like] body"),
-    )),
-    Trait("wheels", "size", "genus", one_of(
-        small=("[small] wheels",), large=("[large] wheels", "[oversized] wheels"),
-    )),
-    Trait("stripe", "pattern", "species", one_of(
-        none=(), one=("a [stripe along the side]", "a [side stripe]"),
-        two=("[two|count] [side stripes]", "a [double stripe]"),
-        flames=("[flames] behind the front wheel", "[painted flames]"),
-        checks=("a [chequered band]", "[checks] along the side"),
-    ), legible=50),
-    Trait("ink", "color", "species", one_of(
-        white=("[white] trim",), black=("[black] trim",), yellow=("[yellow] trim",),
-    ), legible=50, unless=("stripe", ("none",))),
-    Trait("roof", "color", "species", one_of(
-        same=(), white=("a [white] roof",), black=("a [black] roof",), red=("a [red] roof",),
-    )),
-    Trait("hubs", "color", "species", one_of(
-        silver=("[silver] hubcaps",), black=("[black] hubcaps",), red=("[red] hubcaps",),
-        yellow=("[yellow] hubcaps",),
-    ), legible=60),
-    Trait("lamp", "shape", "species", one_of(
-        round=("[round] headlamps",), slit=("[narrow] headlamps", "[slit-like] headlamps"),
-    ), legible=70),
-    Trait("load", "part", "individual", one_of(
-        none=(), board=("a [surfboard] on the roof", "a [board] strapped on top"),
-        case=("a [suitcase] on the roof", "[luggage] on top"),
-        sign=("a [taxi sign] on the roof", "a [small sign] on top"),
-    ), legible=60),
-    Trait("aerial", "part", "individual", one_of(
-        none=(), aerial=("a [pennant] on its aerial", "a [small flag] at the back"),
-    ), legible=60),
-    Trait("pose", "pose", "image", one_of(
-        parked=("[parked level]", "[standing still]"),
-        moving=("[driving fast]", "[speeding along]"),
-        dark=("[headlights lit]", "[with lit headlights]"),
-    ), slot="doing", legible=50),
+    Trait("body", "shape", "genus", one_of(hatch="a [short hatchback] body / a [hatchback] shape",
+        saloon="a [long saloon] body / a [three-box] shape",
+        pickup="an [open load bed] / a [pickup] body",
+        van="a [tall van] body / a [box-like] body")),
+    Trait("wheels", "size", "genus", one_of(small="[small] wheels",
+        large="[large] wheels / [oversized] wheels")),
+    Trait("stripe", "pattern", "species", one_of(none="",
+        one="a [stripe along the side] / a [side stripe]",
+        two="[two|count] [side stripes] / a [double stripe]",
+        flames="[flames] behind the front wheel / [painted flames]",
+        checks="a [chequered band] / [checks] along the side"), legible=50),
+    Trait("ink", "color", "species", colors("white black yellow", "[{}] trim"), legible=50,
+        unless=("stripe", ("none",))),
+    Trait("roof", "color", "species", colors("same white black red", "a [{}] roof")),
+    Trait("hubs", "color", "species", colors("silver black red yellow", "[{}] hubcaps"),
+        legible=60),
+    Trait("lamp", "shape", "species", one_of(round="[round] headlamps",
+        slit="[narrow] headlamps / [slit-like] headlamps"), legible=70),
+    Trait("load", "part", "individual", one_of(none="",
+        board="a [surfboard] on the roof / a [board] strapped on top",
+        case="a [suitcase] on the roof / [luggage] on top",
+        sign="a [taxi sign] on the roof / a [small sign] on top"), legible=60),
+    Trait("aerial", "part", "individual", one_of(none="",
+        aerial="a [pennant] on its aerial / a [small flag] at the back"), legible=60),
+    Trait("pose", "pose", "image", one_of(parked="[parked level] / [standing still]",
+        moving="[driving fast] / [speeding along]",
+        dark="[headlights lit] / [with lit headlights]"), slot="doing", legible=50),
     SIDEWAYS,
 )
 
@@ -192,8 +169,7 @@ def _stripe(sketch: Sketch, look: Look, shell: int, y: float) -> None:
     elif look["stripe"] == "flames":
         marks = [polygon((0.9, y - 0.12), (0.3, y - 0.12), (-0.2, y - 0.02), (0.16, y - 0.02),
             (-0.36, y + 0.1), (0.1, y + 0.08), (-0.1, y + 0.2), (0.9, y + 0.2))]
-    for mark in marks:
-        sketch.fill(mark, look.color("ink"), inside=shell)
+    sketch.fill_all(marks, look.color("ink"), inside=shell)
 
 
 def _lamps(sketch: Sketch, look: Look, x: float, y: float) -> None:

@@ -3,57 +3,34 @@
 from __future__ import annotations
 
 from fdrd.field_guide.outline import curve, ellipse, polygon, smooth, stroke
-from fdrd.field_guide.palette import MAIN, shade, stands_out
 from fdrd.field_guide.raster import Color, Floats
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import (
-    SIDEWAYS,
-    Look,
-    MetaCategory,
-    Signature,
-    Trait,
-    colors,
-    one_of,
-)
+from fdrd.field_guide.sketch import MAIN, Sketch, shade, stands_out
+from fdrd.field_guide.traits import SIDEWAYS, Look, MetaCategory, Signature, Trait, colors, one_of
 
 # fmt: off
 
 TRAITS = (
     Trait("color", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
-    Trait("body", "shape", "genus", one_of(
-        slender=("a [slender] body", "a [long slim] body"), oval=("an [oval] body",),
-        deep=("a [deep] body", "a [tall round] body"),
-    )),
-    Trait("tail", "shape", "genus", one_of(
-        forked="a [forked] tail", round=("a [rounded] tail",),
-        veil=("a [flowing] tail", "a [long trailing] tail"),
-    )),
-    Trait("pattern", "pattern", "species", one_of(
-        plain=("[plain] sides",), bars=("[three|count] [upright bars]", "[upright bars]"),
-        line=("a [stripe along the side]", "a [lengthwise stripe]"),
-        spots=("[spots] along its side", "[spotted] sides"),
-        tailspot=("a [dark spot by the tail]",),
-    )),
-    Trait("ink", "color", "species", one_of(
-        black=("[black] markings",), white=("[white] markings",), yellow=("[yellow] markings",),
-    ), unless=("pattern", ("plain", "tailspot"))),
-    Trait("fins", "color", "species", one_of(
-        same=(), yellow=("[yellow] fins",), black=("[black] fins",), white=("[white] fins",),
-        red=("[red] fins",),
-    )),
-    Trait("dorsal", "shape", "species", one_of(
-        low=("a [low] back fin",), tall=("a [tall] back fin", "a [sail-like] back fin"),
-        spiny=("a [spiny] back fin", "a [jagged] back fin"), two=("[two|count] back fins",),
-    )),
-    Trait("mask", "pattern", "species", one_of(
-        none=(), mask=("a [dark band through the eye]", "a [black eye stripe]"),
-    ), legible=60),
-    Trait("bubbles", "count", "individual", one_of(
-        none=(), one=("[one] bubble above it",), three=("[three] bubbles above it",),
-    ), legible=60),
-    Trait("pose", "pose", "image", one_of(
-        closed=("[mouth closed]",), open=("[mouth wide open]", "[with an open mouth]"),
-    ), slot="doing", legible=70),
+    Trait("body", "shape", "genus", one_of(slender="a [slender] body / a [long slim] body",
+        oval="an [oval] body", deep="a [deep] body / a [tall round] body")),
+    Trait("tail", "shape", "genus", one_of(forked="a [forked] tail", round="a [rounded] tail",
+        veil="a [flowing] tail / a [long trailing] tail")),
+    Trait("pattern", "pattern", "species", one_of(plain="[plain] sides",
+        bars="[three|count] [upright bars] / [upright bars]",
+        line="a [stripe along the side] / a [lengthwise stripe]",
+        spots="[spots] along its side / [spotted] sides", tailspot="a [dark spot by the tail]")),
+    Trait("ink", "color", "species", colors("black white yellow", "[{}] markings"),
+        unless=("pattern", ("plain", "tailspot"))),
+    Trait("fins", "color", "species", colors("same yellow black white red", "[{}] fins")),
+    Trait("dorsal", "shape", "species", one_of(low="a [low] back fin",
+        tall="a [tall] back fin / a [sail-like] back fin",
+        spiny="a [spiny] back fin / a [jagged] back fin", two="[two|count] back fins")),
+    Trait("mask", "pattern", "species", one_of(none="",
+        mask="a [dark band through the eye] / a [black eye stripe]"), legible=60),
+    Trait("bubbles", "count", "individual", one_of(none="", one="[one] bubble above it",
+        three="[three] bubbles above it"), legible=60),
+    Trait("pose", "pose", "image", one_of(closed="[mouth closed]",
+        open="[mouth wide open] / [with an open mouth]"), slot="doing", legible=70),
     SIDEWAYS,
 )
 
@@ -133,8 +110,7 @@ def _pattern(sketch: Sketch, look: Look, half: float, trunk: int) -> None:
     elif look["pattern"] == "spots":
         marks = [ellipse(x, y * half * 1.7, 0.075, 0.075, 0, 12) for x, y in ((0.28, -0.34),
             (0.08, 0.16), (0.02, -0.4), (-0.16, -0.1), (-0.3, 0.3), (-0.4, -0.1), (0.24, 0.4))]
-    for mark in marks:
-        sketch.fill(mark, ink, inside=trunk)
+    sketch.fill_all(marks, ink, inside=trunk)
     if look["pattern"] == "tailspot":
         sketch.fill(ellipse(-0.36, 0.0, 0.12, 0.12), (30, 28, 36), inside=trunk)
     if look["mask"] == "mask":

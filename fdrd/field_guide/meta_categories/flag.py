@@ -4,54 +4,40 @@ from __future__ import annotations
 
 from fdrd.field_guide.chance import sine
 from fdrd.field_guide.outline import Point, ellipse, pierced, polygon, star, stroke
-from fdrd.field_guide.palette import COLORS, stands_out
 from fdrd.field_guide.raster import Floats
-from fdrd.field_guide.sketch import Sketch
+from fdrd.field_guide.sketch import COLORS, Sketch, stands_out
 from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value, colors, one_of
 
 # fmt: off
 
-CLOTH = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "black")
+CLOTH = "red orange yellow green teal blue purple pink black"
 
 TRAITS = (
     Trait("color", "color", "genus", colors(CLOTH, "[{}]"), slot="adjective", legible=0),
     Trait("cut", "shape", "genus", one_of(
-        square=("a [rectangular] shape", "[square-cut] cloth"),
-        swallow=("a [swallow-tailed] end", "a [notched] end"),
-        pennant=("a [triangular] shape", "a [pennant] shape"),
-    )),
-    Trait("layout", "pattern", "genus", one_of(
-        plain=("a [plain] field",), levels=("[horizontal stripes]", "[level stripes]"),
-        uprights=("[vertical stripes]", "[upright stripes]"), cross=("a [cross]", "a [wide cross]"),
-        wedge=("a [triangle at the pole]", "a [wedge beside the pole]"),
-    )),
-    Trait("second", "color", "species", one_of(
-        white=("[white] as its second colour",), black=("[black] as its second colour",),
-        yellow=("[yellow] as its second colour",), blue=("[blue] as its second colour",),
-    ), unless=("layout", ("plain",))),
-    Trait("emblem", "part", "species", one_of(
-        none=("[no emblem]",), disc=("a [disc] in the middle", "a [round emblem]"),
-        star=("a [star] in the middle", "a [star emblem]"),
-        diamond=("a [diamond] in the middle", "a [diamond emblem]"),
-        crescent=("a [crescent] in the middle", "a [crescent emblem]"),
-    )),
-    Trait("sign", "color", "species", one_of(
-        white=("a [white] emblem",), black=("a [black] emblem",), yellow=("a [yellow] emblem",),
-        red=("a [red] emblem",),
-    ), legible=50, unless=("emblem", ("none",))),
-    Trait("pole", "color", "individual", one_of(
-        white=("a [white] pole",), brown=("a [brown] pole", "a [wooden|material] pole"),
-        black=("a [black] pole",),
-    ), legible=50),
-    Trait("wear", "part", "individual", one_of(
-        none=(), hole=("a [hole] in the cloth", "a [torn hole]"),
-        patch=("a [sewn patch]", "a [mended patch]"),
-        ribbon=("a [ribbon] at the pole top", "a [red ribbon] on the pole"),
-    ), legible=60),
-    Trait("pose", "pose", "image", one_of(
-        taut=("[stretched flat]", "[hardly rippling]"),
-        rippling=("[rippling strongly]", "[waving in deep folds]"),
-    ), slot="doing"),
+        square="a [rectangular] shape / [square-cut] cloth",
+        swallow="a [swallow-tailed] end / a [notched] end",
+        pennant="a [triangular] shape / a [pennant] shape")),
+    Trait("layout", "pattern", "genus", one_of(plain="a [plain] field",
+        levels="[horizontal stripes] / [level stripes]",
+        uprights="[vertical stripes] / [upright stripes]", cross="a [cross] / a [wide cross]",
+        wedge="a [triangle at the pole] / a [wedge beside the pole]")),
+    Trait("second", "color", "species",
+        colors("white black yellow blue", "[{}] as its second colour"), unless=("layout", ("plain",))),
+    Trait("emblem", "part", "species", one_of(none="[no emblem]",
+        disc="a [disc] in the middle / a [round emblem]",
+        star="a [star] in the middle / a [star emblem]",
+        diamond="a [diamond] in the middle / a [diamond emblem]",
+        crescent="a [crescent] in the middle / a [crescent emblem]")),
+    Trait("sign", "color", "species", colors("white black yellow red", "a [{}] emblem"), legible=50,
+        unless=("emblem", ("none",))),
+    Trait("pole", "color", "individual", one_of(white="a [white] pole",
+        brown="a [brown] pole / a [wooden|material] pole", black="a [black] pole"), legible=50),
+    Trait("wear", "part", "individual", one_of(none="",
+        hole="a [hole] in the cloth / a [torn hole]", patch="a [sewn patch] / a [mended patch]",
+        ribbon="a [ribbon] at the pole top / a [red ribbon] on the pole"), legible=60),
+    Trait("pose", "pose", "image", one_of(taut="[stretched flat] / [hardly rippling]",
+        rippling="[rippling strongly] / [waving in deep folds]"), slot="doing"),
     Trait("viewpoint", "viewpoint", "image", (
         Value("right", ("[blowing to the right]", "[streaming right]")),
         Value("left", ("[blowing to the left]", "[streaming left]"), mirror=True),

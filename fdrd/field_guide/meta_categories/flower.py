@@ -3,62 +3,44 @@
 from __future__ import annotations
 
 from fdrd.field_guide.chance import TURN, cosine, sine
-from fdrd.field_guide.details import dewdrop
 from fdrd.field_guide.outline import curve, ellipse, smooth, stroke, turned
-from fdrd.field_guide.palette import COLORS, shade, stands_out
 from fdrd.field_guide.raster import Floats
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value, colors, one_of
+from fdrd.field_guide.sketch import COLORS, Sketch, dewdrop, shade, stands_out
+from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, leaning, one_of
 
 # fmt: off
 
-PETALS = ("red", "orange", "yellow", "teal", "blue", "purple", "pink", "white")
+PETALS = "red orange yellow teal blue purple pink white"
 
 TRAITS = (
     Trait("color", "color", "genus", colors(PETALS, "[{}]"), slot="adjective", legible=0),
-    Trait("petal", "shape", "genus", one_of(
-        round=("[rounded] petals", "[broad round] petals"), pointed=("[pointed] petals",),
-        narrow=("[narrow] petals", "[strap-like] petals"),
-        notched=("[notched] petals", "[heart-shaped] petals"),
-    )),
-    Trait("layers", "count", "genus", one_of(
-        single=(), double=("[two] rings of petals", "a [double] flower head"),
-    )),
-    Trait("petals", "count", "species", one_of(
-        four="[four] petals", five="[five] petals", six="[six] petals", eight="[eight] petals",
-    ), legible=50),
-    Trait("center", "color", "species", one_of(
-        yellow=("a [yellow] centre", "a [yellow] eye"), black=("a [black] centre", "a [black] eye"),
-        white=("a [white] centre", "a [white] eye"), red=("a [red] centre", "a [red] eye"),
-        green=("a [green] centre", "a [green] eye"),
-    )),
-    Trait("markings", "pattern", "species", one_of(
-        none=("[plain] petals",), stripes=("a [dark stripe on each petal]", "[striped] petals"),
-        tips=("[pale tips] to the petals", "[pale-tipped] petals"),
-        spots=("[dark spots] on the petals", "[spotted] petals"),
-        ring=("a [dark ring] around the centre",),
-    ), legible=50),
-    Trait("disc", "size", "species", one_of(
-        small=("a [small] centre",), large=("a [large] centre", "a [big wide] centre"),
-    ), legible=50),
+    Trait("petal", "shape", "genus", one_of(round="[rounded] petals / [broad round] petals",
+        pointed="[pointed] petals", narrow="[narrow] petals / [strap-like] petals",
+        notched="[notched] petals / [heart-shaped] petals")),
+    Trait("layers", "count", "genus", one_of(single="",
+        double="[two] rings of petals / a [double] flower head")),
+    Trait("petals", "count", "species", one_of(four="[four] petals", five="[five] petals",
+        six="[six] petals", eight="[eight] petals"), legible=50),
+    Trait("center", "color", "species",
+        colors("yellow black white red green", "a [{}] centre", "a [{}] eye")),
+    Trait("markings", "pattern", "species", one_of(none="[plain] petals",
+        stripes="a [dark stripe on each petal] / [striped] petals",
+        tips="[pale tips] to the petals / [pale-tipped] petals",
+        spots="[dark spots] on the petals / [spotted] petals",
+        ring="a [dark ring] around the centre"), legible=50),
+    Trait("disc", "size", "species", one_of(small="a [small] centre",
+        large="a [large] centre / a [big wide] centre"), legible=50),
     Trait("leaves", "count", "individual", one_of(
-        none=("a [bare stem|part]", "a [leafless|part] stem"),
-        one=("[one] leaf on its stem", "a [single] leaf on the stem"),
-        two=("[two] leaves on its stem",),
-    ), legible=60),
-    Trait("guest", "part", "individual", one_of(
-        none=(), bee=("a [bee] on a petal", "a [bee] sitting on it"),
-        drop=("a [dewdrop] on a petal", "a [drop of water] on a petal"),
-        bud=("a [closed bud] beside it", "an [unopened bud]"),
-    ), legible=60),
-    Trait("pose", "pose", "image", one_of(
-        upright=("[fully open]", "[wide open]"), half=("[half turned away]", "[seen at an angle]"),
-    ), slot="doing"),
-    Trait("viewpoint", "viewpoint", "image", (
-        Value("up", ("[standing straight]", "[growing upright]")),
-        Value("right", ("[leaning to the right]", "[tilted right]"), turn=110),
-        Value("left", ("[leaning to the left]", "[tilted left]"), turn=-110),
-    ), slot="doing", legible=0),
+        none="a [bare stem|part] / a [leafless|part] stem",
+        one="[one] leaf on its stem / a [single] leaf on the stem", two="[two] leaves on its stem"),
+        legible=60),
+    Trait("guest", "part", "individual", one_of(none="",
+        bee="a [bee] on a petal / a [bee] sitting on it",
+        drop="a [dewdrop] on a petal / a [drop of water] on a petal",
+        bud="a [closed bud] beside it / an [unopened bud]"), legible=60),
+    Trait("pose", "pose", "image", one_of(upright="[fully open] / [wide open]",
+        half="[half turned away] / [seen at an angle]"), slot="doing"),
+    leaning(110),
 )
 
 

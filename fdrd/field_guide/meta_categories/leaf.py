@@ -5,60 +5,36 @@ from __future__ import annotations
 from itertools import pairwise
 
 from fdrd.field_guide.chance import TURN, cosine, sine
-from fdrd.field_guide.details import dewdrop
 from fdrd.field_guide.outline import curve, ellipse, on_side, pierced, polygon, smooth, stroke
-from fdrd.field_guide.palette import COLORS, shade, stands_out
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import (
-    Look,
-    MetaCategory,
-    Signature,
-    Trait,
-    colors,
-    one_of,
-    pointing,
-)
+from fdrd.field_guide.sketch import COLORS, Sketch, dewdrop, shade, stands_out
+from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, one_of, pointing
 
 # fmt: off
 
-BLADES = ("green", "yellow", "red", "orange", "brown", "purple", "teal", "pink")
+BLADES = "green yellow red orange brown purple teal pink"
 
 TRAITS = (
     Trait("color", "color", "genus", colors(BLADES, "[{}]"), slot="adjective", legible=0),
-    Trait("outline", "shape", "genus", one_of(
-        oval=("an [oval] blade",), lance=("a [narrow] blade", "a [lance-shaped] blade"),
-        heart=("a [heart-shaped] blade",), lobed=("a [lobed] blade", "a [hand-shaped] blade"),
-        diamond=("a [diamond-shaped] blade",),
-    )),
-    Trait("margin", "shape", "genus", one_of(
-        smooth=("a [smooth] edge",), toothed=("a [toothed] edge", "a [saw-toothed] edge"),
-    ), legible=50),
-    Trait("veins", "color", "species", one_of(
-        dark=("[dark] veins",), white=("[white] veins",), red=("[red] veins",),
-        yellow=("[yellow] veins",),
-    )),
-    Trait("pattern", "pattern", "species", one_of(
-        plain=(), spotted=("[dark spots]", "a [spotted] surface"),
-        pale=("a [pale rim]", "a [pale margin]"), half=("a [dark tip]", "a [darkened tip]"),
-        blotch=("a [pale centre]", "a [pale blotch down the middle]"),
-    )),
-    Trait("stalk", "color", "species", one_of(
-        green=("a [green] stalk",), red=("a [red] stalk",), black=("a [black] stalk",),
-        white=("a [white] stalk",),
-    )),
-    Trait("stem", "size", "species", one_of(short=("a [short] stalk",), long=("a [long] stalk",))),
-    Trait("holes", "count", "individual", one_of(
-        none=(), one=("[one] hole", "a [single] insect hole"),
-        three=("[three] holes", "[three] insect holes"),
-    ), legible=60),
-    Trait("guest", "part", "individual", one_of(
-        none=(), drop=("a [dewdrop] on it", "a [drop of water] on it"),
-        ladybird=("a [ladybird] on it", "a [small red beetle] on it"),
-        snail=("a [snail] on it", "a [small snail] on it"),
-    ), legible=60),
-    Trait("pose", "pose", "image", one_of(
-        flat=("[lying flat]", "[spread flat]"), folded=("[folded lengthwise]", "[half folded]"),
-    ), slot="doing"),
+    Trait("outline", "shape", "genus", one_of(oval="an [oval] blade",
+        lance="a [narrow] blade / a [lance-shaped] blade", heart="a [heart-shaped] blade",
+        lobed="a [lobed] blade / a [hand-shaped] blade", diamond="a [diamond-shaped] blade")),
+    Trait("margin", "shape", "genus", one_of(smooth="a [smooth] edge",
+        toothed="a [toothed] edge / a [saw-toothed] edge"), legible=50),
+    Trait("veins", "color", "species", colors("dark white red yellow", "[{}] veins")),
+    Trait("pattern", "pattern", "species", one_of(plain="",
+        spotted="[dark spots] / a [spotted] surface", pale="a [pale rim] / a [pale margin]",
+        half="a [dark tip] / a [darkened tip]",
+        blotch="a [pale centre] / a [pale blotch down the middle]")),
+    Trait("stalk", "color", "species", colors("green red black white", "a [{}] stalk")),
+    Trait("stem", "size", "species", one_of(short="a [short] stalk", long="a [long] stalk")),
+    Trait("holes", "count", "individual", one_of(none="", one="[one] hole / a [single] insect hole",
+        three="[three] holes / [three] insect holes"), legible=60),
+    Trait("guest", "part", "individual", one_of(none="",
+        drop="a [dewdrop] on it / a [drop of water] on it",
+        ladybird="a [ladybird] on it / a [small red beetle] on it",
+        snail="a [snail] on it / a [small snail] on it"), legible=60),
+    Trait("pose", "pose", "image", one_of(flat="[lying flat] / [spread flat]",
+        folded="[folded lengthwise] / [half folded]"), slot="doing"),
     pointing("its tip"),
 )
 

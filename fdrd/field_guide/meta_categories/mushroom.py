@@ -5,62 +5,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fdrd.field_guide.outline import curve, ellipse, pierced, polygon, smooth, stroke
-from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
 from fdrd.field_guide.raster import Floats
-from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value, colors, one_of
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade, stands_out
+from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, leaning, one_of
 
 # fmt: off
 
 TRAITS = (
     Trait("color", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
-    Trait("cap", "shape", "genus", one_of(
-        domed=("a [domed] cap", "a [rounded] cap"),
-        conical=("a [pointed] cap", "a [cone-shaped] cap"),
-        flat=("a [flat] cap", "a [wide flat] cap"),
-        funnel=("a [funnel-shaped] cap", "an [upturned] cap"),
-    )),
-    Trait("build", "size", "genus", one_of(
-        thick=("a [thick] stem", "a [stout] stem"), thin=("a [thin] stem", "a [slender] stem"),
-    )),
-    Trait("pattern", "pattern", "species", one_of(
-        plain=("a [plain] cap",), spots=("[white|color] [spots] on its cap", "a [spotted] cap"),
-        rings=("[dark rings] on its cap", "a [ringed] cap"),
-        streaks=("[streaks] down its cap", "a [streaked] cap"),
-        rim=("a [pale rim] to the cap", "a [pale-edged] cap"),
-    )),
-    Trait("stem", "color", "species", one_of(
-        white=("a [white] stem",), brown=("a [brown] stem",), yellow=("a [yellow] stem",),
-        black=("a [black] stem",),
-    )),
-    Trait("skirt", "part", "species", one_of(
-        none=(), ring=("a [ring on its stem]", "a [skirt around the stem]"),
-    ), legible=50),
-    Trait("foot", "part", "species", one_of(
-        plain=(), bulb=("a [swollen base]", "a [bulbous foot]"),
-        cup=("a [torn cup at its base]", "a [white cup around its foot]"),
-    ), legible=50),
-    Trait("gills", "color", "species", one_of(
-        white=("[white] gills",), pink=("[pink] gills",), black=("[black] gills",),
-    ), legible=60),
-    Trait("guest", "part", "individual", one_of(
-        none=(), slug=("a [slug] on its cap", "a [small slug] on top"),
-        bite=("a [bite] taken from its cap", "a [missing piece] of cap"),
-        leaf=("a [fallen leaf] on its cap", "a [leaf] stuck to its cap"),
-    ), legible=60),
-    Trait("young", "count", "individual", one_of(
-        none=(), one=("[one] young one at its side", "a [single] small one beside it"),
-        two=("[two] young ones at its foot", "[two] small ones beside it"),
-    ), legible=60),
-    Trait("pose", "pose", "image", one_of(
-        level=("[seen level]", "[seen from the side]"),
-        below=("[seen from slightly below]", "[showing its underside]"),
-    ), slot="doing"),
-    Trait("viewpoint", "viewpoint", "image", (
-        Value("up", ("[standing straight]", "[growing upright]")),
-        Value("right", ("[leaning to the right]", "[tilted right]"), turn=90),
-        Value("left", ("[leaning to the left]", "[tilted left]"), turn=-90),
-    ), slot="doing", legible=0),
+    Trait("cap", "shape", "genus", one_of(domed="a [domed] cap / a [rounded] cap",
+        conical="a [pointed] cap / a [cone-shaped] cap", flat="a [flat] cap / a [wide flat] cap",
+        funnel="a [funnel-shaped] cap / an [upturned] cap")),
+    Trait("build", "size", "genus", one_of(thick="a [thick] stem / a [stout] stem",
+        thin="a [thin] stem / a [slender] stem")),
+    Trait("pattern", "pattern", "species", one_of(plain="a [plain] cap",
+        spots="[white|color] [spots] on its cap / a [spotted] cap",
+        rings="[dark rings] on its cap / a [ringed] cap",
+        streaks="[streaks] down its cap / a [streaked] cap",
+        rim="a [pale rim] to the cap / a [pale-edged] cap")),
+    Trait("stem", "color", "species", colors("white brown yellow black", "a [{}] stem")),
+    Trait("skirt", "part", "species", one_of(none="",
+        ring="a [ring on its stem] / a [skirt around the stem]"), legible=50),
+    Trait("foot", "part", "species", one_of(plain="", bulb="a [swollen base] / a [bulbous foot]",
+        cup="a [torn cup at its base] / a [white cup around its foot]"), legible=50),
+    Trait("gills", "color", "species", colors("white pink black", "[{}] gills"), legible=60),
+    Trait("guest", "part", "individual", one_of(none="",
+        slug="a [slug] on its cap / a [small slug] on top",
+        bite="a [bite] taken from its cap / a [missing piece] of cap",
+        leaf="a [fallen leaf] on its cap / a [leaf] stuck to its cap"), legible=60),
+    Trait("young", "count", "individual", one_of(none="",
+        one="[one] young one at its side / a [single] small one beside it",
+        two="[two] young ones at its foot / [two] small ones beside it"), legible=60),
+    Trait("pose", "pose", "image", one_of(level="[seen level] / [seen from the side]",
+        below="[seen from slightly below] / [showing its underside]"), slot="doing"),
+    leaning(90),
 )
 
 
@@ -173,8 +151,7 @@ def _pattern(sketch: Sketch, look: Look, cap: _Cap, whole: int) -> None:
     elif look["pattern"] == "rim":
         ink = shade(coat, 172)
         marks = [curve((-wide, rim), (0.0, rim + 0.05), (wide, rim), start=0.17, end=0.17)]
-    for mark in marks:
-        sketch.fill(mark, ink, inside=whole)
+    sketch.fill_all(marks, ink, inside=whole)
     sketch.fill(ellipse(-wide * 0.36, top + rise * 0.42, wide * 0.24, rise * 0.16, -60),
         (255, 255, 255), inside=whole, opacity=44)
 

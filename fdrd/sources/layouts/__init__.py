@@ -9,6 +9,7 @@ from typing import Protocol, cast
 
 from fdrd.reasons import Rejection
 from fdrd.record import Record
+from fdrd.sources.reading.pairs import Pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 
 
@@ -27,9 +28,7 @@ class Reader(Protocol):
     def used_files(self, folder: SourceFolder) -> Sequence[str]:
         """Return the annotation files that `read` reads."""
 
-    def read(
-        self, folder: SourceFolder, require_images: bool = True
-    ) -> Iterator[Record | Rejection]:
+    def read(self, folder: SourceFolder, require_images: bool = True) -> Pairs:
         """Yield the pairs of the folder, in an order that depends on its content only.
 
         What claims to be a pair and is not one is a `Rejection`. An image without a caption is a record

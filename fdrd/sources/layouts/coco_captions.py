@@ -7,17 +7,14 @@ that of the objects with the largest area in it, and the meta-category their sup
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
 from fdrd.reasons import Rejection
-from fdrd.record import Record
 from fdrd.sources.reading.image_search import ImageIndex
-from fdrd.sources.reading.json_stream import Element, stream_elements
-from fdrd.sources.reading.lines import Line, each_line
+from fdrd.sources.reading.lines import Element, Line, each_line, stream_elements
 from fdrd.sources.reading.names import split_in_name
-from fdrd.sources.reading.pairs import exported_fields, unknown_fields
+from fdrd.sources.reading.pairs import Pairs, exported_fields, unknown_fields
 from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 
 _OTHERS = ("instances", "person_keypoints", "panoptic", "stuff", "image_info")
@@ -39,20 +36,17 @@ def near_miss(folder: SourceFolder) -> str | None:
 
 
 def used_files(folder: SourceFolder) -> list[str]:
-    return [
-        file
-        for file in _files(folder)
-        if not PurePosixPath(file).name.startswith(_OTHERS) and _has_captions(folder, file)
-    ]
+    files = (file for file in _files(folder) if not PurePosixPath(file).name.startswith(_OTHERS))
+    return [file for file in files if _has_captions(folder, file)]
 
 
-def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
     images = ImageIndex(folder, require_images, public=True)
     for file in used_files(folder):
         yield from _read_file(folder, file, images)
 
 
-def _read_file(folder: SourceFolder, file: str, images: ImageIndex) -> Iterator[Record | Rejection]:
+def _read_file(folder: SourceFolder, file: str, images: ImageIndex) -> Pairs:
     """Yield a pair for every annotation, then the images that have none."""
     split = split_in_name(PurePosixPath(file).stem)
     names: dict[Any, object] = {}
@@ -79,7 +73,7 @@ def _read_file(folder: SourceFolder, file: str, images: ImageIndex) -> Iterator[
     categories = _categories(folder, file)
     described = set()
 
-    def pairs(element: Element) -> Iterator[Record | Rejection]:
+    def pairs(element: Element) -> Pairs:
         if element.array != "annotations":
             return
         line = element.object()
@@ -94,15 +88,12 @@ def _read_file(folder: SourceFolder, file: str, images: ImageIndex) -> Iterator[
 
     elements = stream_elements(folder, file, ("annotations",), skip=("images",))
     yield from each_line(elements, pairs)
-    rest = (
-        Line(
-            file,
-            f"image {image}"[:200],
-            {**categories.get(image, {}), "extra": extra[image], "image": name},
-        )
-        for image, name in names.items()
-        if image not in described
-    )
+
+    def bare(image: Any) -> Line:
+        fields = {**categories.get(image, {}), "extra": extra[image], "image": names[image]}
+        return Line(file, f"image {image}"[:200], fields)
+
+    rest = (bare(image) for image in names if image not in described)
     yield from each_line(rest, lambda line: images.pairs_of(line, line.fields["image"], split))
 
 
@@ -116,42 +107,32 @@ def _categories(folder: SourceFolder, captions: str) -> dict[Any, dict[str, str]
     names: dict[Any, dict[str, str]] = {}
     areas: dict[Any, dict[Any, float]] = defaultdict(dict)
     for element in stream_elements(folder, file, ("categories", "annotations"), skip=("images",)):
-        match element:
-            case Element(value={"id": int(key), "name": str(name), **rest}) if (
-                "image_id" not in rest
-            ):
+        if not isinstance(element, Element):
+            continue
+        match element.value:
+            case {"image_id": int() | str() as image, **rest}:
+                match rest:
+                    case {"category_id": int(key), "area": int() | float() as area}:
+                        areas[image][key] = areas[image].get(key, 0.0) + area
+            case {"id": int(key), "name": str(name), **rest} if "image_id" not in rest:
                 meta_category = str(rest.get("supercategory") or "")
                 names[key] = {"category": name, "meta_category": meta_category}
-            case Element(
-                value={
-                    "image_id": int() | str() as image,
-                    "category_id": int(key),
-                    "area": int() | float() as area,
-                }
-            ):
-                areas[image][key] = areas[image].get(key, 0.0) + area
-    largest = {
-        image: max(sorted(found), key=lambda key: found[key]) for image, found in areas.items()
-    }
+    largest = {image: max(sorted(sums), key=sums.__getitem__) for image, sums in areas.items()}
     return {image: names[key] for image, key in largest.items() if key in names}
 
 
 def _files(folder: SourceFolder) -> list[str]:
     """Return the JSON files in the folder and in folders of annotations."""
-    return [
-        path
-        for path in folder.files
-        if path.endswith(".json")
-        and (path.count("/") == 0 or (path.startswith("annotations") and path.count("/") == 1))
-    ]
+    files = folder.upper_files(".json")
+    return [path for path in files if "/" not in path or path.startswith("annotations")]
 
 
 def _has_captions(folder: SourceFolder, file: str) -> bool:
     """Return whether the first annotation has a caption; a name like COCO's is enough."""
     start = folder.start(file)
-    if b'"images"' not in start and b'"annotations"' not in start:
-        return False
-    if b'"sentences"' in start or not start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{"):
+    has_lists = b'"images"' in start or b'"annotations"' in start
+    is_object = start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{")
+    if not has_lists or not is_object or b'"sentences"' in start:
         return False
     if PurePosixPath(file).name.startswith("captions"):
         return True

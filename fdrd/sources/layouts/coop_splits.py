@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
-from fdrd.record import Record
 from fdrd.sources.layouts import released
 from fdrd.sources.layouts.image_folder import METADATA
 from fdrd.sources.reading.image_search import ImageIndex
-from fdrd.sources.reading.lines import Line, each_file, each_line, load_json, read_lines
+from fdrd.sources.reading.lines import Line, Lines, each_file, each_line, load_json, read_lines
 from fdrd.sources.reading.names import SPLIT_OF_WORD, clip_group, is_absolute
+from fdrd.sources.reading.pairs import Pairs
 from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 
 ORDER = 1  # after the layouts with captions
@@ -37,11 +37,11 @@ def used_files(folder: SourceFolder) -> list[str]:
     return found or [name for name in _AIRCRAFT if name in folder.top]
 
 
-def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
     """Yield a record without a caption for every image in the splits."""
     images = ImageIndex(folder, require_images, public=True)
 
-    def pairs(line: Line) -> Iterator[Record | Rejection]:
+    def pairs(line: Line) -> Pairs:
         name = line.fields.pop("image")
         if is_absolute(name):
             raise RejectedError("path_outside", name[:200])
@@ -56,13 +56,12 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
         yield from each_line(lines(folder, file), pairs)
 
 
-def _read_json(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
-    def read(file: str) -> Iterator[Line | Rejection]:
+def _read_json(folder: SourceFolder, file: str) -> Lines:
+    def read(file: str) -> Lines:
         splits = load_json(folder.read(file))
         if not isinstance(splits, dict):
-            detail = (
-                f"a {type(splits).__name__} where an object of train, val and test was expected"
-            )
+            kind = type(splits).__name__
+            detail = f"a {kind} where an object of train, val and test was expected"
             raise RejectedError("unreadable_annotations", detail)
         for split, rows in splits.items():
             if not isinstance(rows, list) or split not in SPLIT_OF_WORD:
@@ -81,7 +80,7 @@ def _read_json(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
     return each_file([file], read)
 
 
-def _read_aircraft(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
+def _read_aircraft(folder: SourceFolder, file: str) -> Lines:
     split = PurePosixPath(file).stem.rpartition("_")[2]
 
     def parsed(line: Line) -> Iterator[Line]:

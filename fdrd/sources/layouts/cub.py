@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from msgspec.structs import replace
@@ -19,7 +18,7 @@ from fdrd.reasons import Rejection
 from fdrd.record import Attribute, Record
 from fdrd.sources.reading.image_search import ImageIndex
 from fdrd.sources.reading.lines import Line, each_line, read_lines
-from fdrd.sources.reading.pairs import pairs
+from fdrd.sources.reading.pairs import Pairs, pairs
 from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 from fdrd.text.attributes import find_attributes
 
@@ -64,53 +63,41 @@ def _text_of(folder: SourceFolder, image: str) -> str:
     return next((f"{top}/{name}" for top in _TEXTS if f"{top}/{name}" in folder), "")
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What CUB's lists say, by number of the image."""
-
-    category: dict[str, str]
-    split: dict[str, str]
-    attributes: dict[str, list[tuple[str, str]]]
-
-
-def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
     """Yield the pairs of every image in `images.txt`, or in `images` without that list."""
     if _IMAGES not in folder.top:
-        nothing = _Facts({}, {}, {})
         for image in _images(folder):
-            name = image.removeprefix("images/")
-            yield from _read(folder, Line(image, "", {}), image, "", name, nothing)
+            yield from _read(folder, Line(image, "", {}), image, image.removeprefix("images/"), [])
         return
     index = ImageIndex(folder, require_images)
-    names = dict(_rows(folder, _CLASSES))
-    facts = _Facts(
-        {key: names.get(class_, "") for key, class_ in _rows(folder, _CLASS_OF)},
-        {key: "train" if flag == "1" else "test" for key, flag in _rows(folder, _SPLITS)},
-        _attributes(folder),
-    )
+    names, classes = dict(_rows(folder, _CLASSES)), dict(_rows(folder, _CLASS_OF))
+    flags, attributes = dict(_rows(folder, _SPLITS)), _attributes(folder)
 
-    def pairs_of(line: Line) -> Iterator[Record | Rejection]:
+    def pairs_of(line: Line) -> Pairs:
         key, _, name = line.fields["text"].partition(" ")
         if not name:
             raise RejectedError("bad_field", "the line is not <number> <path>")
-        return _read(folder, line, index.find(f"images/{name}"), key, name, facts)
+        category = names.get(classes.get(key, ""), "")
+        split = "" if key not in flags else "train" if flags[key] == "1" else "test"
+        described = Line(line.file, line.key, {"category": category, "split": split})
+        path = index.find(f"images/{name}")
+        return _read(folder, described, path, name, attributes.get(key, []))
 
     yield from each_line(read_lines(folder, _IMAGES), pairs_of)
 
 
 def _read(
-    folder: SourceFolder, line: Line, path: str, key: str, name: str, facts: _Facts
-) -> Iterator[Record | Rejection]:
+    folder: SourceFolder, line: Line, path: str, name: str, known: list[tuple[str, str]]
+) -> Pairs:
     """Yield a pair for each line of the text file of an image, or one without a caption."""
     file = _text_of(folder, name)
     captions = list(read_lines(folder, file)) if file else []
-    fields = {"category": facts.category.get(key, ""), "split": facts.split.get(key, "")}
-    known = facts.attributes.get(key, [])
     for rank, caption in enumerate(captions or [Line(line.file, line.key, {"text": ""})], 1):
         if isinstance(caption, Rejection):
             yield caption
             continue
-        pair = Line(caption.file, caption.key, {**fields, "caption": caption.fields["text"]})
+        fields = {**line.fields, "caption": caption.fields["text"]}
+        pair = Line(caption.file, caption.key, fields)
         id_ = path if rank == 1 else f"{path}#{rank}"
         for found in pairs(folder.options, pair, folder.image(path), path, name=id_):
             yield _with_attributes(found, known) if isinstance(found, Record) and known else found
@@ -118,10 +105,11 @@ def _read(
 
 def _with_attributes(record: Record, known: list[tuple[str, str]]) -> Record:
     """Return the record with a span for each value that its caption names, and those that fdrd also finds."""
-    spans: list[Attribute] = []
-    for type_, value in known:
-        for found in re.finditer(rf"\b{re.escape(value)}\b", record.caption, re.IGNORECASE):
-            spans.append(Attribute(type_, found[0], found.start(), found.end()))
+    spans = [
+        Attribute(type_, found[0], found.start(), found.end())
+        for type_, value in known
+        for found in re.finditer(rf"\b{re.escape(value)}\b", record.caption, re.IGNORECASE)
+    ]
     if not spans:
         return record
     chosen: list[Attribute] = []

@@ -6,13 +6,12 @@ The lists `*trainImages.txt`, `*devImages.txt` and `*testImages.txt` give the sp
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
-from fdrd.record import Record
 from fdrd.sources.reading.image_search import ImageIndex
 from fdrd.sources.reading.lines import Line, each_line, read_lines
+from fdrd.sources.reading.pairs import Pairs
 from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 
 _LIST = re.compile(r".*(train|dev|val|test)_?images\.txt", re.IGNORECASE)
@@ -36,7 +35,7 @@ def used_files(folder: SourceFolder) -> list[str]:
     return [*_token_files(folder), *_lists(folder)]
 
 
-def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
     images = ImageIndex(folder, require_images, public=True)
     split_of: dict[str, str] = {}
     for file, split in _lists(folder).items():
@@ -46,7 +45,7 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
             else:
                 split_of[line.fields["text"].strip()] = split
 
-    def pairs(line: Line) -> Iterator[Record | Rejection]:
+    def pairs(line: Line) -> Pairs:
         found = _TOKEN.fullmatch(line.fields["text"])
         if not found:
             raise RejectedError("bad_field", "the line is not <image>#<number><tab><caption>")
@@ -58,14 +57,11 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
 
 
 def _token_files(folder: SourceFolder) -> list[str]:
-    return [
-        path
-        for path in folder.files
-        if path.endswith((".token", ".token.txt")) and path.count("/") <= 1
-    ]
+    return folder.upper_files(".token", ".token.txt")
 
 
 def _lists(folder: SourceFolder) -> dict[str, str]:
     """Return the lists of images with their splits."""
-    found = ((path, _LIST.fullmatch(PurePosixPath(path).name)) for path in folder.files)
-    return {path: list_[1].lower() for path, list_ in found if list_ and path.count("/") <= 1}
+    files = folder.upper_files("")
+    found = ((path, _LIST.fullmatch(PurePosixPath(path).name)) for path in files)
+    return {path: list_[1].lower() for path, list_ in found if list_}

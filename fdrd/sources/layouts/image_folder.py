@@ -8,7 +8,6 @@ of the text file with its name as captions.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import PurePosixPath
 from posixpath import normpath
 from typing import Any
@@ -19,9 +18,9 @@ from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.reading.columns import known_fields
 from fdrd.sources.reading.image_search import ImageIndex
-from fdrd.sources.reading.lines import MAX_LINE, Line, each_file, each_line, load_json
+from fdrd.sources.reading.lines import MAX_LINE, Line, decode, each_file, each_line, load_json
 from fdrd.sources.reading.names import SPLIT_OF_WORD, is_image
-from fdrd.sources.reading.pairs import pairs
+from fdrd.sources.reading.pairs import Pairs, pairs
 from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 from fdrd.sources.reading.tables import read_table
 
@@ -67,7 +66,7 @@ def used_files(folder: SourceFolder) -> list[str]:
     return [*metadata, *(path for path in texts if path.rpartition(".")[0] in stems)]
 
 
-def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
     """Yield the pairs of metadata files, then those of text files, then images without a caption."""
     described = {path for path in folder.files if _is_metadata(path)}
     captions_of: Counter[str] = Counter()
@@ -78,11 +77,9 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
         yield from _read_text(folder, path, texts)
     if not described:
         used = {*used_files(folder)}
-        for path in sorted(filter(_is_unread, folder.top)):
-            if path not in used:
-                detail = (
-                    "not in the authors' layout, and no metadata.jsonl or metadata.csv next to it"
-                )
+        detail = "not in the authors' layout, and no metadata.jsonl or metadata.csv next to it"
+        for path in sorted(path for path in folder.top if path.endswith(".json")):
+            if path not in used and not path.endswith("_stats.json"):  # img2dataset's statistics
                 yield Rejection(path, "", "unreadable_annotations", detail)
 
 
@@ -90,16 +87,12 @@ def _is_metadata(path: str) -> bool:
     return path.rpartition("/")[2] in METADATA
 
 
-def _is_unread(path: str) -> bool:
-    return path.endswith(".json") and not path.endswith("_stats.json")  # img2dataset's statistics
-
-
 def _read_metadata(
     folder: SourceFolder, file: str, require_images: bool, captions_of: Counter[str]
-) -> Iterator[Record | Rejection]:
+) -> Pairs:
     index = ImageIndex(folder)
 
-    def pairs_of(line: Line) -> Iterator[Record | Rejection]:
+    def pairs_of(line: Line) -> Pairs:
         name = line.fields.get("image")
         try:
             path = index.find(name, file)
@@ -119,14 +112,14 @@ def _read_metadata(
     return each_line(read_table(folder, file), pairs_of)
 
 
-def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Iterator[Record | Rejection]:
+def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Pairs:
     image, text = folder.image(path), PurePosixPath(path).with_suffix(".txt").as_posix()
     beside, fields = _beside(folder, path, texts)
     if text not in texts:
         return pairs(folder.options, Line(beside, "", fields), image, path, name=path)
     fields.pop("caption", None)
 
-    def read_captions(file: str) -> Iterator[Record | Rejection]:
+    def read_captions(file: str) -> Pairs:
         captions = [caption for caption in _lines_of(folder, file) if caption.strip()]
         for rank, caption in enumerate(captions or [""], 1):
             line = Line(file, f"line {rank}", {**fields, "caption": caption})
@@ -141,10 +134,7 @@ def _lines_of(folder: SourceFolder, file: str) -> list[str]:
         raw = opened.read(MAX_LINE + 1)
     if len(raw) > MAX_LINE:
         raise RejectedError("unreadable_annotations", f"over {MAX_LINE} bytes of captions")
-    try:
-        return raw.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise RejectedError("unreadable_annotations", f"not UTF-8: {error}") from error
+    return decode(raw).splitlines()
 
 
 def _beside(folder: SourceFolder, path: str, texts: set[str]) -> tuple[str, dict[str, Any]]:

@@ -7,17 +7,15 @@ ShareGPT4V (the first answer is the caption), and lists below a key such as `dat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
-from fdrd.record import Record
 from fdrd.sources.reading.columns import find_columns, flaw_of_columns, known_fields
 from fdrd.sources.reading.image_search import ImageIndex
-from fdrd.sources.reading.json_stream import Element, stream_elements
-from fdrd.sources.reading.lines import Line, each_line
+from fdrd.sources.reading.lines import Element, Line, each_line, stream_elements
 from fdrd.sources.reading.names import is_image, split_in_name
+from fdrd.sources.reading.pairs import Pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 
 ORDER = 2  # a general layout
@@ -49,16 +47,16 @@ def used_files(folder: SourceFolder) -> list[str]:
     return [file for file in _files(folder) if _fits(folder, file)]
 
 
-def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
     images = ImageIndex(folder, require_images)
     for file in used_files(folder):
         yield from _read_file(folder, file, images)
 
 
-def _read_file(folder: SourceFolder, file: str, images: ImageIndex) -> Iterator[Record | Rejection]:
+def _read_file(folder: SourceFolder, file: str, images: ImageIndex) -> Pairs:
     first, split = _first(folder, file), split_in_name(PurePosixPath(file).stem)
 
-    def pairs(element: Element) -> Iterator[Record | Rejection]:
+    def pairs(element: Element) -> Pairs:
         if line := _line(folder, element, first):
             line.fields.pop("id", None)  # often the number of the image
             yield from images.pairs_of(line, line.fields.pop("image", None), split)
@@ -83,13 +81,8 @@ def _line(folder: SourceFolder, element: Element, first: Element | None) -> Line
 
 
 def _files(folder: SourceFolder) -> list[str]:
-    return [
-        path
-        for path in folder.files
-        if path.endswith(".json")
-        and ("/" not in path or path.startswith("annotations/"))
-        and not path.endswith("_stats.json")
-    ]
+    files = [path for path in folder.files if "/" not in path or path.startswith("annotations/")]
+    return [path for path in files if path.endswith(".json") and not path.endswith("_stats.json")]
 
 
 def _first(folder: SourceFolder, file: str) -> Element | None:

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fdrd.reasons import Rejection
-from fdrd.record import Record
 from fdrd.sources.reading.image_search import ImageIndex
-from fdrd.sources.reading.json_stream import Element, stream_elements
-from fdrd.sources.reading.lines import Line, each_line
-from fdrd.sources.reading.pairs import exported_fields, unknown_fields
+from fdrd.sources.reading.lines import Element, Line, each_line, stream_elements
+from fdrd.sources.reading.pairs import Pairs, exported_fields, unknown_fields
 from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 
 _EXTRA = ("category", "meta_category", "group", "license")  # `fdrd export` writes them
@@ -21,19 +18,17 @@ _SENTENCE = ("raw", "tokens", "imgid", "sentid")
 
 
 def detect(folder: SourceFolder) -> str | None:
-    for file in used_files(folder):
-        return f'{file} has "images" with "sentences"'
-    return None
+    return next((f'{file} has "images" with "sentences"' for file in used_files(folder)), None)
 
 
 def used_files(folder: SourceFolder) -> list[str]:
     return folder.json_with((b'"images"', b'"sentences"', b'"filename"'))
 
 
-def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
     images = ImageIndex(folder, require_images, public=True)
 
-    def pairs(element: Element) -> Iterator[Record | Rejection]:
+    def pairs(element: Element) -> Pairs:
         if element.array == "images":
             line = element.object()
             path = _path(images, line)
@@ -46,10 +41,9 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
 
 def _path(images: ImageIndex, line: Line) -> str:
     name, parent = line.fields.get("filename"), line.fields.get("filepath")
+    path = f"{parent}/{name}" if isinstance(parent, str) and parent else name
     try:
-        return images.find(
-            f"{parent}/{name}" if isinstance(parent, str) and parent else name, line.file
-        )
+        return images.find(path, line.file)
     except RejectedError as error:
         if error.args[0] != "image_missing" or not parent:
             raise
@@ -66,15 +60,11 @@ def _sentences(line: Line) -> Iterator[dict[str, object]]:
         sentences = [sentences]
     for sentence in sentences:
         unknown = unknown_fields(sentence, _SENTENCE) if isinstance(sentence, dict) else {}
-        yield {
-            **shared,
-            **exported_fields(sentence),
-            "caption": sentence,
-            "extra": {**extra, **unknown},
-        }
+        fields = {**shared, **exported_fields(sentence), "caption": sentence}
+        yield {**fields, "extra": {**extra, **unknown}}
 
 
 def _has_fields(sentence: object) -> bool:
-    return isinstance(sentence, dict) and bool(
-        exported_fields(sentence) or unknown_fields(sentence, _SENTENCE)
-    )
+    if not isinstance(sentence, dict):
+        return False
+    return bool(exported_fields(sentence) or unknown_fields(sentence, _SENTENCE))

@@ -10,11 +10,11 @@ from pathlib import PurePosixPath
 
 from msgspec.structs import replace
 
-from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.layouts import image_folder
+from fdrd.sources.reading.columns import may_be_category
 from fdrd.sources.reading.names import SPLIT_OF_WORD, is_image
-from fdrd.sources.reading.options import may_be_category
+from fdrd.sources.reading.pairs import Pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.text.normalize import normalize_category
 
@@ -37,7 +37,7 @@ def near_miss(folder: SourceFolder) -> str | None:
     return None
 
 
-def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
     """Yield the pairs of `image_folder` with their meta-categories."""
     for found in image_folder.read(folder, require_images):
         if isinstance(found, Record) and found.category and not found.meta_category:

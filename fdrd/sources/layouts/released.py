@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
-from fdrd.reasons import Rejection
 from fdrd.record import Negative, Record, Source, Split
 from fdrd.sources.reading.columns import LEFT_OUT, extra_columns
 from fdrd.sources.reading.image_search import ImagesByName, find_image, index_images, stem
 from fdrd.sources.reading.lines import Line, each_file, each_line
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME, clip_group, split_in_name
-from fdrd.sources.reading.pairs import text_flaw, unknown_fields
+from fdrd.sources.reading.pairs import Pairs, text_flaw, unknown_fields
 from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 from fdrd.text.normalize import normalize_caption, normalize_category, normalize_described
 
@@ -46,10 +44,10 @@ def used_files(folder: SourceFolder) -> list[str]:
     return [name for name in folder.top if name.endswith(".json") and name != "cat_to_name.json"]
 
 
-def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
     images = index_images(folder)
 
-    def read_file(file: str) -> Iterator[Record | Rejection]:
+    def read_file(file: str) -> Pairs:
         split = split_in_name(PurePosixPath(file).stem)
         lines = (Line(file, key, {"value": value}) for key, value in _records(folder, file))
         return each_line(lines, lambda line: [_record(folder, line, split, images, require_images)])
@@ -57,31 +55,31 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
     return each_file(used_files(folder), read_file)
 
 
-def _records(folder: SourceFolder, file: str) -> _Pairs:
+def _records(folder: SourceFolder, file: str) -> _Object:
     """Return the keys of a file with their records."""
     try:
-        pairs = json.loads(folder.read(file), object_pairs_hook=_Pairs)
+        pairs = json.loads(folder.read(file), object_pairs_hook=_Object)
     except (ValueError, RecursionError) as error:
         raise RejectedError("unreadable_annotations", f"not JSON: {error}") from error
-    if not isinstance(pairs, _Pairs):
+    if not isinstance(pairs, _Object):
         detail = f"a {type(pairs).__name__} where an object of key: record was expected"
         raise RejectedError("unreadable_annotations", detail)
     # CoOp's split file next to the captions has no pairs.
-    return _Pairs() if {key for key, _ in pairs} <= {"train", "val", "test"} else pairs
+    return _Object() if {key for key, _ in pairs} <= {"train", "val", "test"} else pairs
 
 
-class _Pairs(list[tuple[str, Any]]):
+class _Object(list[tuple[str, Any]]):
     """A JSON object that keeps repeated keys, which a dict would silently drop."""
 
 
 def _checked(value: object) -> dict[str, Any]:
     """Return the fields of a record, with its extra columns as an object, too."""
-    if not isinstance(value, _Pairs):
+    if not isinstance(value, _Object):
         raise RejectedError("bad_field", f"the record is a {type(value).__name__}")
     fields = dict(value)
     if len(fields) < len(value):
         raise RejectedError("bad_field", "one of its keys occurs twice")
-    if isinstance(columns := fields.get("columns"), _Pairs):
+    if isinstance(columns := fields.get("columns"), _Object):
         fields["columns"] = dict(columns)
     return fields
 
@@ -97,9 +95,8 @@ def _record(
     for field, text in texts.items():
         if flaw := text_flaw(field, text, MAX_CAPTION if field == "positive" else MAX_NAME):
             raise RejectedError("bad_field", flaw)
-    if not isinstance(negatives, list) or any(
-        text_flaw("negative", text, MAX_CAPTION) for text in negatives
-    ):
+    is_list = isinstance(negatives, list)
+    if not is_list or any(text_flaw("negative", text, MAX_CAPTION) for text in negatives):
         detail = f'"negative" is not a list of strings of at most {MAX_CAPTION} characters'
         raise RejectedError("bad_field", detail)
     normal = [normalize_caption(text)[0] for text in negatives]
@@ -129,21 +126,18 @@ def _record(
         rules.append("category_from_key")
     elif "folder_joined_to_name" in path_rules and category != _named(path.rpartition("/")[0]):
         rules.append("category_differs_from_folder")
-    if left_out:
-        rules.append(LEFT_OUT)
+    license, origin = extra["license"] or "unknown", f"{line.file}: {line.key}"
     return Record(
         id=line.key,
         image=folder.image(path),
         caption=caption,
         category=category,
-        source=Source(
-            path, license=extra["license"] or "unknown", origin=f"{line.file}: {line.key}"
-        ),
+        source=Source(path, license=license, origin=origin),
         meta_category=extra["meta_category"],
         group=extra["group"] or clip_group(path),
         split=split,
         negatives=tuple(Negative(text, "", "category") for text in normal),
-        rules=tuple(rules),
+        rules=(*rules, LEFT_OUT) if left_out else tuple(rules),
         extra=columns,
     )
 

@@ -5,12 +5,10 @@ The columns are those of `table`. A dataset without splits has none here either;
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from fdrd.reasons import Rejection
-from fdrd.record import Record
 from fdrd.sources.layouts.table import read_tables
+from fdrd.sources.reading.pairs import Pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.sources.reading.tables import table_flaw
 
@@ -33,16 +31,11 @@ def used_files(folder: SourceFolder) -> list[str]:
     return [*_files(folder), *(path for path in folder.files if path.endswith(names))]
 
 
-def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
     splits = {file: PurePosixPath(file).parent.name for file in _files(folder)}
     return read_tables(folder, splits, require_images)
 
 
 def _files(folder: SourceFolder) -> list[str]:
-    return [
-        path
-        for path in folder.files
-        if path.endswith(".arrow")
-        and path.count("/") <= 1
-        and (PurePosixPath(path).parent / "state.json").as_posix() in folder
-    ]
+    files = folder.upper_files(".arrow")
+    return [f for f in files if (PurePosixPath(f).parent / "state.json").as_posix() in folder]

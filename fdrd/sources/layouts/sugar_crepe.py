@@ -7,15 +7,11 @@ a caption become one record with all their negatives. All records belong to the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Any
 
-from fdrd.reasons import Rejection
-from fdrd.record import Record
 from fdrd.sources.reading.image_search import ImageIndex
-from fdrd.sources.reading.json_stream import Element, stream_elements
-from fdrd.sources.reading.lines import Line, each_line
+from fdrd.sources.reading.lines import Element, Line, each_line, stream_elements
+from fdrd.sources.reading.pairs import Pairs
 from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 
 
@@ -29,17 +25,14 @@ def used_files(folder: SourceFolder) -> list[str]:
     return folder.json_with((b'"filename"', b'"caption"', b'"negative_caption"'))
 
 
-def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
     images = ImageIndex(folder, require_images, public=True)
     lines: dict[tuple[str, str], Line] = {}  # by image and caption, over all files
 
     def collect(element: Element) -> tuple[()]:
         row = element.object()
         path = images.find(row.fields.get("filename"), row.file)
-        negative: dict[str, Any] = {
-            "kind": "attribute",
-            "caption": row.fields.get("negative_caption"),
-        }
+        negative = {"kind": "attribute", "caption": row.fields.get("negative_caption")}
         negative["attribute_type"] = PurePosixPath(row.file).stem
         for caption in _captions(row):
             line = Line(row.file, row.key, {"caption": caption, "negatives": []})

@@ -17,18 +17,11 @@ from typing import IO, Any
 
 from fdrd.images.containers import tar_member
 from fdrd.reasons import Rejection
-from fdrd.record import ImageRef, Record, Split
-from fdrd.sources.reading.columns import known_fields
-from fdrd.sources.reading.lines import Line, each_file, each_line, load_json
-from fdrd.sources.reading.names import (
-    SPLIT_OF_WORD,
-    is_absolute,
-    is_image,
-    leaves_root,
-    split_in_name,
-)
-from fdrd.sources.reading.options import SourceOptions
-from fdrd.sources.reading.pairs import pairs
+from fdrd.record import ImageRef, Split
+from fdrd.sources.reading import names
+from fdrd.sources.reading.columns import SourceOptions, known_fields
+from fdrd.sources.reading.lines import Line, decode, each_file, each_line, load_json
+from fdrd.sources.reading.pairs import Pairs, pairs
 from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 
 _MAX_TEXT = 2**24  # bytes of a text or JSON member
@@ -59,13 +52,14 @@ def used_files(folder: SourceFolder) -> list[str]:
     return [*_archives(folder), *beside]
 
 
-def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
     """Yield the pairs of every archive, in the order of its members."""
     classes = folder.start("classnames.txt", _MAX_TEXT).decode("utf-8", "replace").splitlines()
 
-    def read_archive(file: str) -> Iterator[Record | Rejection]:
+    def read_archive(file: str) -> Pairs:
         parent, _, name = file.rpartition("/")
-        split = SPLIT_OF_WORD.get(parent.lower(), "") or split_in_name(PurePosixPath(name).stem)
+        split = names.SPLIT_OF_WORD.get(parent.lower(), "")
+        split = split or names.split_in_name(PurePosixPath(name).stem)
         with folder.open(file) as opened:
             samples = _samples(file, opened)
             yield from each_line(samples, lambda each: _pairs_of(folder, each, split, classes))
@@ -129,8 +123,8 @@ def _ends(rest: IO[bytes]) -> bool:
 
 def _check_kind(info: tarfile.TarInfo) -> None:
     """Raise `RejectedError` for a member that is not read."""
-    leaves, link_leaves = (is_absolute(p) or leaves_root(p) for p in (info.name, info.linkname))
-    if leaves or (link_leaves and (info.issym() or info.islnk())):
+    is_link = info.issym() or info.islnk()
+    if names.is_outside(info.name) or (is_link and names.is_outside(info.linkname)):
         target = f" -> {info.linkname}" if info.linkname else ""
         raise RejectedError("path_outside", f"{info.name}{target}"[:400])
     if not info.isreg() or info.issparse():
@@ -139,7 +133,7 @@ def _check_kind(info: tarfile.TarInfo) -> None:
 
 def _add(sample: _Sample, archive: tarfile.TarFile, info: tarfile.TarInfo, kind: str) -> None:
     """Add a member to its sample. Raise `RejectedError` for one that the sample has or that is too long."""
-    if is_image(info.name):
+    if names.is_image(info.name):
         if sample.images:
             raise RejectedError("duplicate_id", f"{sample.name} has an image already"[:400])
         member = tar_member(info.offset_data, info.size, info.name)
@@ -153,9 +147,7 @@ def _add(sample: _Sample, archive: tarfile.TarFile, info: tarfile.TarInfo, kind:
         sample.fields[kind] = text.read() if text else b""
 
 
-def _pairs_of(
-    folder: SourceFolder, sample: _Sample, split: Split, classes: list[str]
-) -> Iterator[Record | Rejection]:
+def _pairs_of(folder: SourceFolder, sample: _Sample, split: Split, classes: list[str]) -> Pairs:
     if not sample.images:
         found = ", ".join(sample.fields) or "nothing that is read"
         raise RejectedError("image_missing", f"the sample has {found} and no image")
@@ -175,13 +167,10 @@ def _fields(folder: SourceFolder, texts: dict[str, bytes], classes: list[str]) -
             raise RejectedError("unreadable_annotations", detail)
         if _is_export(value):
             return {_ROWS: [_exported(row, folder.options) for row in value[_ROWS]]}
-        fields = known_fields(value, folder.options)
-        fields.pop("image", None)
-        fields.pop("id", None)  # img2dataset restarts the count in every archive
-    try:
-        caption, name = (texts.get(kind, b"").decode("utf-8-sig") for kind in ("txt", "cls"))
-    except UnicodeDecodeError as error:
-        raise RejectedError("unreadable_annotations", f"not UTF-8: {error}") from error
+        # img2dataset restarts the count of `id` in every archive.
+        known = known_fields(value, folder.options)
+        fields = {name: known[name] for name in known if name not in ("image", "id")}
+    caption, name = (decode(texts.get(kind, b"")) for kind in ("txt", "cls"))
     if caption.strip():
         fields["caption"] = caption
     if (name := name.strip()) and not fields.get("category"):
@@ -193,12 +182,9 @@ def _fields(folder: SourceFolder, texts: dict[str, bytes], classes: list[str]) -
 def _is_export(value: dict[str, Any]) -> bool:
     """Return whether the JSON is that of `fdrd export`, with a row for each caption."""
     rows = value.get(_ROWS)
-    return (
-        value.keys() == {_ROWS}
-        and isinstance(rows, list)
-        and bool(rows)
-        and all(isinstance(row, dict) and "caption" in row for row in rows)
-    )
+    if value.keys() != {_ROWS} or not isinstance(rows, list) or not rows:
+        return False
+    return all(isinstance(row, dict) and "caption" in row for row in rows)
 
 
 def _exported(row: dict[str, Any], options: SourceOptions) -> dict[str, Any]:
@@ -225,14 +211,10 @@ def _key(name: str) -> tuple[str, str]:
 
 def _archives(folder: SourceFolder) -> list[str]:
     """Return the tar files in the folder and in split folders."""
+    files = [path for path in folder.upper_files("") if path.lower().endswith(".tar")]
+    files = [path for path in files if path not in folder.archives and not folder.in_archive(path)]
     return [
         path
-        for path in folder.files
-        if path.lower().endswith(".tar")
-        and path not in folder.archives
-        and not folder.in_archive(path)
-        and (
-            "/" not in path
-            or (path.count("/") == 1 and path.split("/")[0].lower() in SPLIT_OF_WORD)
-        )
+        for path in files
+        if "/" not in path or path.split("/")[0].lower() in names.SPLIT_OF_WORD
     ]

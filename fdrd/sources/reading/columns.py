@@ -1,4 +1,6 @@
-"""Columns of tables, JSON lines and the JSON of tar archives: the fields of a pair, and extra columns.
+"""What a user says about a source, and the columns of tables, JSON lines and the JSON of tar archives.
+
+The options are layout, columns, and where categories come from. Columns are the fields of a pair, or extra ones.
 
 Columns that fdrd does not know are kept as `Record.extra`, with names and values that any tool can hold. A name becomes
 an identifier, with `_` at the end if fdrd has a column of that name. Width and height are left out, because fdrd
@@ -11,20 +13,37 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date, time
 from decimal import Decimal
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 from unicodedata import normalize
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from fdrd.columns import KNOWN_COLUMNS, MAX_COLUMN_NAME, MEASURED
+from fdrd.errors import FdrdError
 from fdrd.record import Record, Scalar
-from fdrd.sources.reading.names import DOWNLOAD, MAX_CAPTION, is_image, is_url
-from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
+from fdrd.sources.reading.names import DOWNLOAD, MAX_CAPTION, SPLIT_OF_WORD, is_image, is_url
 from fdrd.text.controls import is_unicode
 from fdrd.text.normalize import has_too_many_marks
+
+CATEGORY_SOURCES = "folder parent column:NAME caption-pattern caption-pattern:TEXT none".split()
+MAPPABLE = ("image", "caption", "category", "meta_category", "split", "group", "license", "id")
+
+# Folders that are not categories: image directories, public sets, shard numbers.
+_NOT_A_CATEGORY = re.compile(
+    r"(images?|imgs?|photos?|pictures?|pics|jpe?gs?|jpegimages|pngs?|files|media|raw|data|dataset|all|allimages"
+    r"|(train|val|test|unlabeled|dev|minival|restval)[_-]?20\d\d|flick[e]?r_?(8|30)k[\w-]*|flick[e]?r8k[\w-]*"
+    r"|(coco|vg|sbu|cc3m|cc12m|gcc|laion|llava|textcaps)[\w-]*|vg_100k(_2)?"
+    r"|(shard|part|chunk|batch)[_-]?\d+|\d{4,})",
+    re.IGNORECASE,
+)
+_IN_CAPTION = re.compile(
+    r"\b(?:photo(?:graph)?|image|picture) of (?:an? |the )?([^.,;:!?]+)", re.IGNORECASE
+)
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "image": (
@@ -51,8 +70,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """Names of each field, the preferred one first. Case, spaces and hyphens do not matter."""
 
-MAX_COLUMNS = 32
-"""Extra columns of a domain; those that come first are kept."""
+MAX_COLUMNS = 32  # extra columns of a domain; those that come first are kept
 LEFT_OUT = "column_left_out"
 NESTED: tuple[()] = ()
 """Stands for a value that is not read, because its column holds lists, objects or bytes."""
@@ -62,6 +80,129 @@ _INT64 = range(-(2**63), 2**63)
 
 _URLS = ("url", "urls", "image_url", "img_url", "link")
 _NUMBERED = re.compile(r"(caption|text|sentence|description|comment)_?\d{1,2}")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """Options of one domain; what is empty is detected. Options of a command override `domain.toml`."""
+
+    layout: str = ""
+    """Reader to use; otherwise the first that detects its layout."""
+    columns: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Names of the columns for fields; several for captions in several columns."""
+    separator: str = ""
+    """Separator of tables; otherwise detected in the first line."""
+    category: str = ""
+    """Category of all records."""
+    category_from: str = ""
+    """One of `CATEGORY_SOURCES`; otherwise a field, else the image's folder if that may be a category."""
+
+    def over(self, other: SourceOptions) -> SourceOptions:
+        """Return these options, completed by others."""
+        chosen = {name: value for name, value in asdict(self).items() if value}
+        if chosen.keys() & {"category", "category_from"}:
+            other = replace(other, category="", category_from="")
+        return replace(other, **chosen)
+
+    def category_of(self, field: str, folders: tuple[str, ...], caption: str) -> str | None:
+        """Return the category of a record, empty if it has none; None if it lacks the one asked for.
+
+        It may come from the value of the category field, the folders above the image, or the caption.
+        """
+        if self.category:
+            return self.category
+        match self.category_from.partition(":")[0]:
+            case "none":
+                return ""
+            case "folder":
+                return folders[-1] if folders else None
+            case "parent":
+                return folders[-2] if len(folders) > 1 else None
+            case "column":
+                return field or None
+            case "caption-pattern":
+                found = caption_pattern(self.category_from).search(caption)
+                return found[1].strip() if found else None
+        return field or (folders[-1] if folders and may_be_category(folders[-1]) else "")
+
+
+NO_OPTIONS = SourceOptions()
+
+
+def may_be_category(folder: str) -> bool:
+    """Return whether a folder name may be a category, unlike a split or a folder of images.
+
+    >>> [may_be_category(name) for name in ("wren", "val2017", "00000", "Flicker8k_Dataset", "train")]
+    [True, False, False, False, False]
+    """
+    return folder.lower() not in SPLIT_OF_WORD and not _NOT_A_CATEGORY.fullmatch(folder)
+
+
+def caption_pattern(text: str) -> re.Pattern[str]:
+    """Return the pattern of `caption-pattern`, by default the words after "photo of a".
+
+    >>> caption_pattern("caption-pattern").search("This is a photo of a house wren.")[1]
+    'house wren'
+    >>> caption_pattern("caption-pattern:{category} on *").search("A wren on a branch.")[1]
+    'A wren'
+    """
+    _, _, pattern = text.partition(":")
+    if not pattern:
+        return _IN_CAPTION
+    parts = {"{category}": "([^.,;:!?]+?)", "*": ".*"}
+    pieces = [parts.get(each, re.escape(each)) for each in re.split(r"(\{category\}|\*)", pattern)]
+    return re.compile("".join(pieces) + r"(?:$|(?=\W))")
+
+
+def make_options(
+    *,
+    layout: str | None = None,
+    columns: Mapping[str, str | list[str]] | Iterable[str] = (),
+    separator: str | None = None,
+    category: str | None = None,
+    category_from: str | None = None,
+) -> SourceOptions:
+    """Return checked options, as commands and `domain.toml` give them. Raise `FdrdError` for an unknown value."""
+    if category and category_from:
+        raise FdrdError("`category` and `category_from` exclude each other; keep one")
+    kind, _, argument = (category_from or "").partition(":")
+    fits = {
+        "column": bool(argument),
+        "caption-pattern": not argument or argument.count("{category}") == 1,
+    }
+    if category_from and not fits.get(kind, not argument and kind in CATEGORY_SOURCES):
+        raise FdrdError(
+            f"`category_from` {category_from!r}: choose from {', '.join(CATEGORY_SOURCES)}; TEXT contains "
+            "{category} once"
+        )
+    separator = "\t" if separator in ("tab", "\\t") else separator or ""
+    if len(separator) > 1 or separator in ('"', "\n", "\r"):
+        raise FdrdError(f"`separator` {separator!r}: give one character, or tab")
+    found = _mapped(columns)
+    if kind == "column":
+        found["category"] = (argument,)
+    return SourceOptions(
+        layout or "", tuple(sorted(found.items())), separator, category or "", category_from or ""
+    )
+
+
+def _mapped(columns: Mapping[str, Any] | Iterable[str]) -> dict[str, tuple[str, ...]]:
+    if not isinstance(columns, Mapping):
+        pairs = [each.partition("=") for each in columns]
+        if wrong := next(("".join(pair) for pair in pairs if not pair[1]), ""):
+            raise FdrdError(f"`columns` {wrong!r}: write FIELD=COLUMN, e.g. image=filepath")
+        columns = {field.strip(): names for field, _, names in pairs}
+    found: dict[str, tuple[str, ...]] = {}
+    for field, names in columns.items():
+        if field not in MAPPABLE:
+            raise FdrdError(f"`columns` {field}=...: choose a field from {', '.join(MAPPABLE)}")
+        names = names.split(",") if isinstance(names, str) else names
+        if not isinstance(names, list) or not all(isinstance(n, str) and n.strip() for n in names):
+            raise FdrdError(f"`columns` {field}: give the name of a column, e.g. {field}=title")
+        if len(names) > 1 and field != "caption":
+            raise FdrdError(f"`columns` {field}: only captions may have several columns")
+        found[field] = tuple(name.strip() for name in names)
+    return found
 
 
 def find_columns(
@@ -92,16 +233,14 @@ def find_columns(
 
 def known_fields(values: Mapping[str, Any], options: SourceOptions = NO_OPTIONS) -> dict[str, Any]:
     """Return the values of an object by field; under `extra` those that belong to no field, by their own names."""
-    columns = _columns(tuple(values), options)
+    columns = _columns_of_row(tuple(values), options)
     fields = {field: merge([values[name] for name in names]) for field, names in columns.items()}
-    used = {name for names in columns.values() for name in names}
+    used = set(chain.from_iterable(columns.values()))
     extra = {name: value for name, value in values.items() if name not in used}
     return fields | ({"extra": extra} if extra else {})
 
 
-@lru_cache(maxsize=1)  # neighboring objects have the same names
-def _columns(names: tuple[str, ...], options: SourceOptions) -> dict[str, tuple[str, ...]]:
-    return find_columns(names, options)
+_columns_of_row = lru_cache(maxsize=1)(find_columns)  # neighboring objects have the same names
 
 
 def merge(values: list[Any]) -> Any:
@@ -143,7 +282,7 @@ def suggest_options(rows: Iterable[Mapping[str, Any]], missing: Iterable[str]) -
     '--map caption=COLUMN'
     """
     likely: dict[str, Counter[str]] = {"image": Counter(), "caption": Counter()}
-    for name, value in (item for row in rows for item in row.items()):
+    for name, value in chain.from_iterable(row.items() for row in rows):
         listed = value if isinstance(value, list) else [value]
         text = max(listed, key=lambda each: len(str(each)), default="")
         if isinstance(text, str) and is_image(text):
@@ -183,9 +322,7 @@ def extra_columns(unknown: Mapping[str, Any]) -> tuple[dict[str, Scalar], bool]:
 def within_limit(record: Record, names: dict[str, None]) -> Record:
     """Return a record without the extra columns after the first `MAX_COLUMNS` of its domain.
 
-    Args:
-        record: next record of the domain.
-        names: columns of the records before it; updated.
+    `names` are the columns of the records before it, and are updated.
     """
     kept = {}
     for name, value in record.extra.items():
@@ -195,7 +332,7 @@ def within_limit(record: Record, names: dict[str, None]) -> Record:
     if len(kept) == len(record.extra):
         return record
     rules = (*(rule for rule in record.rules if rule != LEFT_OUT), LEFT_OUT)
-    return replace(record, extra=kept, rules=rules)
+    return structs.replace(record, extra=kept, rules=rules)
 
 
 @lru_cache(maxsize=1024)
@@ -205,9 +342,8 @@ def _identifier(column: str) -> str:
     >>> _identifier("taken by (name)"), _identifier("2nd"), _identifier("?")
     ('taken_by_name', '_2nd', '')
     """
-    if not is_unicode(column):
-        return ""
-    name = re.sub(r"\W+", "_", normalize("NFKC", column)).strip("_")
+    name = normalize("NFKC", column) if is_unicode(column) else ""
+    name = re.sub(r"\W+", "_", name).strip("_")
     name = name if name.isidentifier() or not name else f"_{name}"
     name = name[: MAX_COLUMN_NAME - 1]
     return name if name.isidentifier() else ""

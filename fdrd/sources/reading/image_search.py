@@ -16,7 +16,6 @@ from pathlib import PurePosixPath
 
 from msgspec.structs import replace
 
-from fdrd.reasons import Rejection
 from fdrd.record import Record, Split
 from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.names import (
@@ -28,50 +27,44 @@ from fdrd.sources.reading.names import (
     split_in_name,
     unread_format,
 )
-from fdrd.sources.reading.pairs import pairs
+from fdrd.sources.reading.pairs import Pairs, pairs
 from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
 
 _MAX_FOLDERS = 64  # of a path of another machine
 MAX_SAME_NAME = 1000
 """Images of one name that are compared with an annotation, so that its time does not grow with the source."""
 
-ImagesByName = dict[str, list[str]]
-"""Paths of images by every name that an annotation may use."""
+ImagesByName = dict[str, list[str]]  # paths of images by every name that an annotation may use
 
 
 class ImageIndex:
     """Finds images by a path, or by the end of one, as annotations made elsewhere give it, and makes their pairs."""
 
     def __init__(self, folder: SourceFolder, require_images: bool = True, *, public: bool = False):
-        """Take the images of a folder.
+        """Take the images of a folder. A line without an image is rejected if `require_images` is on.
 
-        Args:
-            folder: folder of the domain.
-            require_images: whether a line without an image is rejected.
-            public: whether the layout is that of a public set: no folder names a category, and the captions of an
-                image are numbered. Otherwise the id of a second caption is its line.
+        `public` means the layout of a public set: no folder names a category, and the captions of an image are
+        numbered. Otherwise the id of a second caption is its line.
         """
         self._folder, self._required, self._public = folder, require_images, public
         self._times: Counter[str] = Counter()
 
-    def pairs_of(self, line: Line, name: object, split: Split = "") -> Iterator[Record | Rejection]:
+    def pairs_of(self, line: Line, name: object, split: Split = "") -> Pairs:
         """Yield the pairs of a line that names its image. Raise `RejectedError` if the image is not found."""
-        path = self.find(name, line.file)
-        rules = self.rules(str(name))
+        path, rules = self.find(name, line.file), self.rules(str(name))
         for found in self.pairs_at(line, path, split):
             if rules and isinstance(found, Record):
                 found = replace(found, rules=(*rules, *found.rules))
             yield found
 
-    def pairs_at(self, line: Line, path: str, split: Split = "") -> Iterator[Record | Rejection]:
+    def pairs_at(self, line: Line, path: str, split: Split = "") -> Pairs:
         """Yield the pairs of a line whose image is found."""
         self._times[path] += 1
-        times = self._times[path]
+        times, options = self._times[path], self._folder.options
         position = f"{times}" if self._public else f"{line.file} {line.key}"
         id_ = path if times == 1 else f"{path}#{position}"
-        folders = "" if self._public and not self._folder.options.category_from else path
-        options, image = self._folder.options, self._folder.image(path)
-        yield from pairs(options, line, image, folders, split, id_)
+        folders = "" if self._public and not options.category_from else path
+        yield from pairs(options, line, self._folder.image(path), folders, split, id_)
 
     @cached_property
     def _reversed(self) -> list[tuple[str, str]]:
@@ -84,18 +77,12 @@ class ImageIndex:
         start = f"/{name}"[::-1]
         first = bisect_left(self._reversed, (start, ""))
         following = self._reversed[first : first + MAX_SAME_NAME]
-        ends = takewhile(lambda each: each[0].startswith(start), following)
-        return sorted({path for _, path in ends})
+        return sorted({path for _, path in takewhile(lambda e: e[0].startswith(start), following)})
 
     def find(self, name: object, beside: str = "") -> str:
-        """Return the path of an image.
+        """Return the image of a path in an annotation, also of one relative to the folder of its file, `beside`.
 
-        Args:
-            name: its path in the annotation.
-            beside: annotation file; paths relative to its folder are tried, too.
-
-        Raises:
-            RejectedError: there is no such image, or there are several.
+        Raise `RejectedError` if there is no such image, or there are several.
         """
         if not isinstance(name, str) or not name.strip():
             raise RejectedError("bad_field", "the image is missing or not a string")
@@ -170,15 +157,8 @@ def find_image(
 ) -> tuple[str, tuple[str, ...]]:
     """Return the path of the image that an annotation means and the rules that led there.
 
-    Args:
-        name: name of the file in the annotation.
-        file_path: its path in the annotation.
-        category: category as the annotation spells it.
-        images: images of the source.
-        split: split of the annotation; chooses between files with the same name in split folders.
-
-    Raises:
-        RejectedError: there is no such image, or there are several.
+    Name, path and category are as the annotation spells them. Its split chooses between files with the same name in
+    split folders. Raise `RejectedError` if there is no such image, or there are several.
     """
     rules = []
     path = file_path if isinstance(file_path, str) else ""

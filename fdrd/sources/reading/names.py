@@ -10,8 +10,7 @@ from fdrd.record import Split
 
 MAX_CAPTION = 20_000
 """Characters of a caption that readers accept. A filter of the build has a lower limit."""
-MAX_NAME = 1000
-"""Characters of a category, a group or a license."""
+MAX_NAME = 1000  # characters of a category, a group or a license
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 _UNREAD = {
@@ -94,3 +93,8 @@ def leaves_root(path: str) -> bool:
     (True, True, True, False)
     """
     return ".." in path.replace("\\", "/").split("/") or "\0" in path
+
+
+def is_outside(path: str) -> bool:
+    """Return whether the path of a member could lead out of the folder of its archive."""
+    return is_absolute(path) or leaves_root(path)

@@ -14,10 +14,9 @@ from typing import Any
 
 from fdrd.reasons import Rejection
 from fdrd.record import KINDS, Attribute, ImageRef, Negative, Record, Scalar, Source, Split
-from fdrd.sources.reading.columns import LEFT_OUT, extra_columns
+from fdrd.sources.reading.columns import LEFT_OUT, SourceOptions, extra_columns
 from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME, SPLIT_OF_WORD
-from fdrd.sources.reading.options import SourceOptions
 from fdrd.text.normalize import (
     MAX_MARKS,
     has_too_many_marks,
@@ -27,12 +26,16 @@ from fdrd.text.normalize import (
     normalize_described,
 )
 
+Pairs = Iterator[Record | Rejection]
+"""The pairs of a source, and rejections of what claims to be one."""
+
 _ANSWERS = ("gpt", "assistant", "model", "bot")  # speakers of captions in conversations
 _SENTENCE = ("raw", "caption", "text", "sentence")  # keys of a caption that is an object
 MAX_LISTED = 1000
 """Attributes or negatives of a line. Each of its captions has all of them."""
 
 _TEXT_FIELDS = ("id", "category", "meta_category", "group", "split", "license")
+_DAMAGE = (TypeError, KeyError, ValueError, OverflowError)
 
 
 def pairs(
@@ -42,7 +45,7 @@ def pairs(
     path: str = "",
     split: Split = "",
     name: str = "",
-) -> Iterator[Record | Rejection]:
+) -> Pairs:
     """Yield a pair for each caption of a line, or one with an empty caption if it has none.
 
     Args:
@@ -76,7 +79,7 @@ def _shared(line: Line) -> tuple[list[Any], tuple[Negative, ...]] | str:
     """Return the attributes and negatives of a line, which all of its captions share; or what is wrong."""
     try:
         return _listed(line.fields.get("attributes")), _negatives(line.fields.get("negatives"))
-    except (TypeError, KeyError, ValueError, OverflowError) as error:
+    except _DAMAGE as error:
         return str(error)
 
 
@@ -98,18 +101,18 @@ def _record(
     if wanted is None:
         detail = f"--category-from {options.category_from} finds none for {image}"
         return line.reject("category_missing", detail)
-    category, category_rules = normalize_category(wanted)
     found = _split(texts["split"], folders)
     if found is None:
         known = ", ".join(sorted(SPLIT_OF_WORD))
         return line.reject("bad_field", f'"split" is {texts["split"]!r}; known are {known}')
-    normal, caption_rules = normalize_described(text, category)
     if isinstance(shared, str):
         return line.reject("bad_field", f"attributes or negatives: {shared}")
+    category, category_rules = normalize_category(wanted)
+    normal, caption_rules = normalize_described(text, category)
     listed, negatives = shared
     try:
         attributes = move_spans(_attributes(listed, text), text, normal) if listed else ()
-    except (TypeError, KeyError, ValueError, OverflowError) as error:
+    except _DAMAGE as error:
         return line.reject("bad_field", f"attributes or negatives: {error}")
     return Record(
         id=texts["id"],
@@ -156,8 +159,7 @@ def exported_fields(caption: object) -> dict[str, Any]:
         if isinstance(rows := caption.get(field), list)
         and all(isinstance(row, dict) and key in row for row in rows)
     }
-    record = caption.get("record")
-    about = record if isinstance(record, dict) else {}
+    about = record if isinstance(record := caption.get("record"), dict) else {}
     return found | {key: about[key] for key in ("id", "group", "license") if key in about}
 
 
@@ -167,12 +169,11 @@ def unknown_fields(fields: Mapping[str, Any], known: Collection[str]) -> dict[st
     >>> unknown_fields({"id": 1, "url": "x", "record": {"columns": {"year": 2000}}}, ("id",))
     {'url': 'x', 'year': 2000}
     """
-    written = fields.get("columns")
-    if isinstance(record := fields.get("record"), dict):
-        written = record.get("columns")
-    columns = written if isinstance(written, dict) else {}
+    record = fields.get("record")
+    written = (record if isinstance(record, dict) else fields).get("columns")
     known = {*known, "record", "columns", "attributes", "negatives", "natural_pairs"}
-    return {name: value for name, value in fields.items() if name not in known} | columns
+    rest = {name: value for name, value in fields.items() if name not in known}
+    return rest | (written if isinstance(written, dict) else {})
 
 
 def captions_of(value: object) -> list[Any]:
@@ -216,9 +217,8 @@ def _turn(value: object) -> tuple[str, str] | None:
 def _split(word: str, folders: tuple[str, ...]) -> Split | None:
     if word:
         return SPLIT_OF_WORD.get(word.lower())
-    return next(
-        (SPLIT_OF_WORD[each] for each in map(str.lower, folders) if each in SPLIT_OF_WORD), ""
-    )
+    named = (SPLIT_OF_WORD.get(folder.lower(), "") for folder in folders)
+    return next(filter(None, named), "")
 
 
 def _listed(value: object) -> list[Any]:
@@ -235,24 +235,22 @@ def _listed(value: object) -> list[Any]:
 
 
 def _attributes(listed: list[Any], caption: str) -> tuple[Attribute, ...]:
-    attributes = tuple(
-        Attribute(str(value["type"]), str(value["value"]), int(value["start"]), int(value["end"]))
-        for value in listed
-    )
+    attributes = []
+    for value in listed:
+        start, end = int(value["start"]), int(value["end"])
+        attributes.append(Attribute(str(value["type"]), str(value["value"]), start, end))
     for attribute in attributes:
         found = caption[attribute.start : attribute.end]
         if attribute.start < 0 or found != attribute.value or not found or not attribute.type:
-            raise ValueError(
-                f"{attribute.value[:80]!r} is not at {attribute.start}:{attribute.end}, "
-                f"where the caption has {found[:80]!r}"
-            )
-    return attributes
+            position = f"{attribute.start}:{attribute.end}"
+            text = f"{attribute.value[:80]!r} is not at {position}"
+            raise ValueError(f"{text}, where the caption has {found[:80]!r}")
+    return tuple(attributes)
 
 
 def _negatives(value: object) -> tuple[Negative, ...]:
-    return tuple(
-        _negative({"caption": each} if isinstance(each, str) else each) for each in _listed(value)
-    )
+    listed = ({"caption": each} if isinstance(each, str) else each for each in _listed(value))
+    return tuple(map(_negative, listed))
 
 
 def _negative(fields: dict[str, Any]) -> Negative:
@@ -269,9 +267,4 @@ def _negative(fields: dict[str, Any]) -> Negative:
     attribute_type = str(fields.get("attribute_type") or "")
     if max(len(category), len(attribute_type)) > MAX_NAME:
         raise ValueError(f"a name in it has over {MAX_NAME} characters")
-    return Negative(
-        caption=normal,
-        category=normalize_category(category)[0],
-        kind=kind,
-        attribute_type=attribute_type or None,
-    )
+    return Negative(normal, normalize_category(category)[0], kind, attribute_type or None)

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from fdrd.files.safe_open import resolve_inside
+from fdrd.files.paths import resolve_inside
 from fdrd.reasons import Rejection
 from fdrd.sources.reading.columns import (
     MAX_COLUMNS,
@@ -33,6 +33,7 @@ from fdrd.sources.reading.columns import (
 from fdrd.sources.reading.lines import (
     DELIMITERS,
     Line,
+    Lines,
     each_line,
     header_of,
     read_jsonl,
@@ -59,7 +60,7 @@ def columns_of_table(folder: SourceFolder, file: str) -> list[str]:
         return []
 
 
-def read_table(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
+def read_table(folder: SourceFolder, file: str) -> Lines:
     """Yield each row with its fields under the names of `reading.columns.COLUMNS`.
 
     In rows of Parquet and Arrow files, `image` is a path from a text column or from an image struct of `datasets`, or
@@ -67,10 +68,11 @@ def read_table(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
     """
     if _is_binary(file):
         return _read_rows(folder, file)
-    lines = _raw_rows(folder, file)
-    return each_line(
-        lines, lambda line: [Line(file, line.key, known_fields(line.fields, folder.options))]
-    )
+
+    def known(line: Line) -> list[Line]:
+        return [Line(file, line.key, known_fields(line.fields, folder.options))]
+
+    return each_line(_raw_rows(folder, file), known)
 
 
 def table_flaw(folder: SourceFolder, file: str, *fields: str) -> str | None:
@@ -83,7 +85,7 @@ def table_flaw(folder: SourceFolder, file: str, *fields: str) -> str | None:
     return flaw_of_columns(file, columns, rows, fields, folder.options)
 
 
-def _raw_rows(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
+def _raw_rows(folder: SourceFolder, file: str) -> Lines:
     """Yield the rows of a file of lines under their own names."""
     return (read_jsonl if file.lower().endswith(".jsonl") else read_separated)(folder, file)
 
@@ -92,7 +94,7 @@ def _is_binary(file: str) -> bool:
     return file.lower().endswith((".parquet", ".arrow"))
 
 
-def _read_rows(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
+def _read_rows(folder: SourceFolder, file: str) -> Lines:
     """Yield the rows of a Parquet or Arrow file; an error ends the file with a rejection."""
     count = 0
     try:
@@ -166,14 +168,9 @@ def _open_arrow(path: Path, stack: ExitStack) -> _Table:
 class _Columns:
     """What the columns of a table hold.
 
-    Attributes:
-        image: column of the images.
-        has_bytes: whether it holds bytes, possibly with their path, instead of paths.
-        has_path: whether it is a struct with a path.
-        fields: columns of each other field.
-        extra: columns that fdrd does not know and can keep.
-        nested: the others, with `NESTED` as their value.
-        labels: class names that `datasets` stored in the file, by column.
+    `image` is the column of the images. It holds paths, or bytes (`has_bytes`), possibly in a struct with their path
+    (`has_path`). `fields` are the columns of each other field, `extra` those that fdrd does not know and can keep, and
+    `nested` the others, with `NESTED` as their value. `labels` are class names that `datasets` stored, by column.
     """
 
     image: str
@@ -198,18 +195,15 @@ class _Columns:
         if types.is_struct(kind):
             times = Counter(part.name for part in kind)
             inner = {part.name: part.type for part in kind if times[part.name] == 1}
-        if has_bytes and not _is_bytes(inner.get("bytes", pa.null())):
+        content = inner.get("bytes", pa.null())
+        if has_bytes and not (types.is_binary(content) or types.is_large_binary(content)):
             raise ValueError(f"the column {image!r} holds {kind}, no path and no bytes")
         times = Counter(schema.names)
         unknown = [field for field in schema if field.name not in used]
-        extra = [
-            field.name
-            for field in unknown
-            # Parquet would take "image.bytes" for a part of the column "image".
-            if _is_scalar(field.type)
-            and times[field.name] == 1
-            and not field.name.startswith(f"{image}.")
-        ][:MAX_READ]
+        single = [field for field in unknown if _is_scalar(field.type) and times[field.name] == 1]
+        # Parquet would take "image.bytes" for a part of the column "image".
+        extra = [field.name for field in single if not field.name.startswith(f"{image}.")]
+        extra = extra[:MAX_READ]
         nested = {field.name: NESTED for field in unknown if field.name not in extra}
         return cls(image, has_bytes, "path" in inner, fields, extra, nested, _labels(schema))
 
@@ -234,12 +228,8 @@ class _Columns:
         unknown = {name: batch.column(name).to_pylist() for name in self.extra}
         bytes_in = {"image_column": self.image} if self.has_bytes else {}
         for index, path in enumerate(paths):
-            fields = {
-                field: merge([each[index] for each in found]) for field, found in values.items()
-            }
-            extra = {
-                name: self._class_name(name, column[index]) for name, column in unknown.items()
-            }
+            fields = {name: merge([cell[index] for cell in some]) for name, some in values.items()}
+            extra = {name: self._class_name(name, each[index]) for name, each in unknown.items()}
             yield {**fields, "image": path, "extra": self.nested | extra, **bytes_in}
 
     def with_class_names(self, line: Line) -> list[Line]:
@@ -266,10 +256,6 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 def _is_scalar(kind: pa.DataType) -> bool:
     """Return whether a column may be an extra column (`reading.columns`)."""
     return any(getattr(types, f"is_{name}")(_plain_type(kind)) for name in _SCALARS)
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 
 def _labels(schema: pa.Schema) -> dict[str, list[str]]:

@@ -10,9 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.evaluation.galleries import galleries, rank_galleries
-from benchmark.evaluation.metrics import measure
-from benchmark.evaluation.ranking import rank
+from benchmark.evaluation.encoding import measure
+from benchmark.evaluation.ranking import galleries, rank, rank_galleries
 from benchmark.models.backbone import Features
 from benchmark.rank_metrics import DIRECTIONS, ByDirection, by_part
 from fdrd.errors import FdrdError
@@ -241,7 +240,7 @@ def test_the_scores_that_a_method_keeps_are_not_touched():
 
 def test_each_tile_is_scored_once_and_those_with_relevant_pairs_twice_at_most(monkeypatch):
     """Captions come in another order than their images; still, relevant pairs lie in few tiles."""
-    monkeypatch.setattr("benchmark.evaluation.score_tiles.KEPT_BYTES", 0)
+    monkeypatch.setattr("benchmark.evaluation.ranking.KEPT_BYTES", 0)
     order = np.random.default_rng(0).permutation(60)
     calls = []
 
@@ -268,7 +267,7 @@ def test_each_tile_is_scored_once_and_those_with_relevant_pairs_twice_at_most(mo
 
 
 def test_a_pair_with_two_scores_is_an_error(monkeypatch):
-    monkeypatch.setattr("benchmark.evaluation.score_tiles.KEPT_BYTES", 0)
+    monkeypatch.setattr("benchmark.evaluation.ranking.KEPT_BYTES", 0)
     calls = iter(range(9))
     features = Features(torch.ones(1, 1))
     with pytest.raises(FdrdError, match="two scores"):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.evaluation.natural_pairs import natural_pair_wins, pair_wins
+from benchmark.evaluation.hard_negatives import natural_pair_wins, pair_wins
 from benchmark.models.backbone import Features
 from benchmark.rank_metrics import PAIR_METRICS
 

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from benchmark.evaluation.text_only import text_only_baseline
+from benchmark.evaluation.hard_negatives import text_only_baseline
 
 
 def baseline(*splits):
@@ -86,8 +86,8 @@ def test_only_a_part_of_many_training_rows_is_used(make, monkeypatch):
         seen.append(len(training))
         return [np.array([1.0, 0.0, 2.0])] * len(rows)
 
-    monkeypatch.setattr("benchmark.evaluation.text_only._MOST_ROWS", 3)
-    monkeypatch.setattr("benchmark.evaluation.text_only._scores", scores)
+    monkeypatch.setattr("benchmark.evaluation.hard_negatives._MOST_ROWS", 3)
+    monkeypatch.setattr("benchmark.evaluation.hard_negatives._scores", scores)
     found = baseline(
         make("test", balanced_colors("test", 2)), make("train", balanced_colors("train", 7))
     )

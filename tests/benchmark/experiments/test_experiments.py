@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 import benchmark
-from benchmark.experiments import worker
+from benchmark.experiments import execution
 from benchmark.experiments.execution import Job, states
 from benchmark.experiments.plan import Experiment, read_experiment
 from benchmark.reporting.comparison import group_results
 from benchmark.result import read_results
-from fdrd.commands.benchmark.outcome import raise_failed
+from fdrd.commands.bench import raise_failed
 from fdrd.errors import FdrdError
 from tests.command import start_fdrd
 
@@ -240,10 +240,10 @@ def test_a_worker_stops_with_its_input_even_if_a_shell_had_it_ignore_interrupts(
         pytest.fail("it went on")
 
     monkeypatch.setattr("sys.stdin", os.fdopen(read))
-    monkeypatch.setattr(worker, "run_experiment", train)
+    monkeypatch.setattr(execution, "run_experiment", train)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        worker.main()
+        execution.work()
     finally:
         signal.signal(signal.SIGINT, before)
 

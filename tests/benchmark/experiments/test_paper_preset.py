@@ -4,7 +4,7 @@ import pytest
 
 import benchmark
 from benchmark.experiments.execution import states
-from benchmark.experiments.presets import describe_domains, paper_experiment, read_preset
+from benchmark.experiments.plan import describe_domains, paper_experiment, read_preset
 from benchmark.registry import method_options
 from benchmark.reporting.comparison import group_results
 from benchmark.reporting.sentences import command

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from benchmark import Images, Prompts
-from benchmark.models.backbone import Features
-from benchmark.models.step_numerics import in_chunks, step_numerics
+from benchmark.models.backbone import Features, concatenate
+from benchmark.models.processes import in_chunks, step_numerics
 from benchmark.settings import TrainConfig
+from benchmark.training.learners import CoupledPrompts, PromptMethod
 from benchmark.training.losses import info_nce
-from benchmark.training.prompt_learners import CoupledPrompts, PromptMethod
 
 
 def gradients(clip, dataset, size, per_row, tokens):
@@ -57,14 +57,16 @@ def test_chunks_have_the_given_size_and_are_encoded_twice():
         return Features((torch.arange(7.0)[rows, None] * weight) ** 2)
 
     with step_numerics(chunk_size=3):
-        features = in_chunks(7, encode)
+        features = in_chunks(7, encode, concatenate)
         assert calls == [3, 3, 1]
         features.pooled.sum().backward()
     assert sorted(calls) == [1, 1, 3, 3, 3, 3]
     calls.clear()
     with step_numerics(chunk_size=3), torch.no_grad():
-        in_chunks(7, encode)  # without gradients nothing is held, so nothing is to be saved
-    in_chunks(7, encode)
+        in_chunks(
+            7, encode, concatenate
+        )  # without gradients nothing is held, so nothing is to be saved
+    in_chunks(7, encode, concatenate)
     assert calls == [7, 7]
 
 

@@ -10,7 +10,7 @@ import torch
 from benchmark.models.backbone import Prompts
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import Images
-from benchmark.models.step_numerics import step_numerics
+from benchmark.models.processes import step_numerics
 from fdrd.dataset import RetrievalDataset
 from tests.encoding import counted
 from tests.running import run_method

@@ -11,11 +11,9 @@ from torch import nn
 
 from benchmark.models.backbone import Prompts
 from benchmark.models.clip import CLIPBackbone
-from benchmark.models.conversion import convert
+from benchmark.models.conversion import clip_model, configuration_of, convert, tokenizer_of
 from benchmark.models.loading import load_backbone
-from benchmark.models.open_clip import clip_model, configuration_of
 from benchmark.models.tensor_files import read_tensors
-from benchmark.models.tokenizer import tokenizer_of
 from fdrd.errors import FdrdError
 
 CAPTIONS = ["a red circle on the left", "a photo of a dog and a cat", "cat", "white"]

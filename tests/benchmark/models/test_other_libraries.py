@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 import benchmark
 from benchmark import Images, load_backbone
-from benchmark.models.open_clip import _TENSORS
+from benchmark.models.conversion import _TENSORS
 from fdrd.errors import FdrdError
 from tests.running import run_method
 

@@ -12,8 +12,7 @@ from PIL import Image
 import benchmark
 from benchmark.reporting import pages
 from benchmark.reporting.comparison import group_results
-from benchmark.reporting.plots import PALETTE, Series, inline_svg
-from benchmark.reporting.result_plots import plots_of
+from benchmark.reporting.plots import PALETTE, Series, inline_svg, plots_of
 from benchmark.result import QueryRanks, read_results
 from fdrd.errors import FdrdError
 

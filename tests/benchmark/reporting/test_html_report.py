@@ -11,8 +11,7 @@ from PIL import Image
 
 from benchmark.rank_metrics import MetricValues
 from benchmark.reporting.comparison import group_results
-from benchmark.reporting.examples import examples
-from benchmark.reporting.pages import html_page
+from benchmark.reporting.pages import examples, html_page
 from tests.ranked import with_ranks
 from tests.running import run_method
 
@@ -144,9 +143,9 @@ def test_small_categories_share_a_row(results):
     sizes = {"crow": (19, 0.5), "jay": (1, 1.0), "owl": (100, 0.25), "wren": (20, 0.5)}
     (comparison,) = group_results([sized(results[0], sizes)])
     rows = [["owl", "100", "25.0"], ["wren", "20", "50"], ["2 with fewer than 20", "20", "52"]]
-    assert mrr_table("category", comparison).rows == rows
+    assert mrr_table("category", comparison)[0].rows == rows
     (comparison,) = group_results([sized(results[0], {"crow": (19, 0.5), "owl": (20, 0.2)})])
-    assert [row[0] for row in mrr_table("category", comparison).rows] == ["crow", "owl"]
+    assert [row[0] for row in mrr_table("category", comparison)[0].rows] == ["crow", "owl"]
 
 
 @pytest.fixture
@@ -154,7 +153,7 @@ def built(tiny_dataset, monkeypatch, tmp_path):
     """A folder that holds the test split as it was measured."""
     (tmp_path / "manifest.json").write_text("{}")
     monkeypatch.setattr(
-        "benchmark.reporting.examples.load_view", lambda _name, split, _domain: tiny_dataset[split]
+        "benchmark.reporting.pages.load_view", lambda _name, split, _domain: tiny_dataset[split]
     )
     return str(tmp_path)
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,10 @@ from typer.testing import CliRunner
 
 import benchmark
 from benchmark import load_method
-from benchmark.checkpoint import read_header
-from benchmark.checkpoint_files import find_checkpoint
+from benchmark.checkpoint import find_checkpoint, read_header
 from fdrd.commands import app
 from fdrd.errors import FdrdError
-from tests.running import run_method
+from tests.running import made_settings, run_method
 
 REPO = "org/fdrd-coop-shapes"
 CAPTIONS = ["a big red circle on the left", "a photo of a cat"]
@@ -82,7 +82,7 @@ def test_a_pushed_method_loads_again_unchanged(hub, trained, tiny_clip):
     assert sorted(content(hub))[:2] == ["README.md", "model.safetensors"]
     here, there = (load_method(spec, backbone=tiny_clip) for spec in (trained, REPO))
     assert torch.equal(here.encode_text(CAPTIONS).pooled, there.encode_text(CAPTIONS).pooled)
-    assert read_header(find_checkpoint(REPO)) == read_header(trained)
+    assert read_header(find_checkpoint(REPO)).tensors == read_header(trained).tensors
 
 
 def test_the_card_holds_the_results_of_the_training_as_a_model_index(hub, trained):
@@ -104,7 +104,7 @@ def test_the_card_holds_the_results_of_the_training_as_a_model_index(hub, traine
             assert found[key[0], f"{direction}_mrr"] == side["MRR"]
         assert (result["settings"]["split"], "r_sum") in found
     assert "| n\\_ctx | `4` |" in card.text
-    assert read_header(trained).backbone_fingerprint in card.text
+    assert read_header(trained).settings.backbone.fingerprint in card.text
 
 
 def test_a_second_push_changes_nothing(hub, trained):
@@ -137,7 +137,7 @@ def test_no_local_path_is_published(hub, train_with_backbone, tmp_path):
     benchmark.push(checkpoint, REPO)
     for data in content(hub).values():
         assert b"secret-folder" not in data
-    assert read_header(find_checkpoint(REPO)).backbone == "my-clip"
+    assert read_header(find_checkpoint(REPO)).settings.backbone.name == "my-clip"
     assert 'backbone="PATH"' in content(hub)["README.md"].decode()
     here, there = (load_file(path) for path in (checkpoint, find_checkpoint(REPO)))
     assert all(torch.equal(here[key], there[key]) for key in here)
@@ -171,16 +171,13 @@ def test_files_that_are_not_checkpoints_are_rejected(hub, tiny_clip, tmp_path, m
     )
     with pytest.raises(FdrdError, match="is not a checkpoint of fdrd"):
         load_method("org/other", backbone=tiny_clip)
-    whole = {
-        "method": "coop",
-        "options": {},
-        "backbone": "tiny",
-        "backbone_fingerprint": "0" * 64,
-        "train_fingerprint": "0" * 64,
-        "train": {},
-        "seed": 0,
-    }
-    for header in (whole | {"method": ["coop"]}, whole | {"options": 3}, {"method": "coop"}, [], 1):
+    whole = {"settings": asdict(made_settings("coop")), "tensors": "0" * 64}
+    wrong = [
+        {"settings": whole["settings"] | each} for each in ({"method": ["coop"]}, {"options": 3})
+    ]
+    earlier = {"method": "coop", "options": {}, "backbone": "tiny", "tensors": "0" * 64}
+    incomplete = {"settings": whole["settings"]}
+    for header in (*(whole | each for each in wrong), incomplete, earlier, [], 1):
         save_file({"a": torch.ones(1)}, "bad.safetensors", {"fdrd": json.dumps(header)})
         with pytest.raises(FdrdError, match=r"bad\.safetensors is not a checkpoint of fdrd"):
             load_method("bad.safetensors", backbone=tiny_clip)

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from benchmark import get_method
-from benchmark.train_context import TrainContext
+from benchmark.registry import TrainContext
+from benchmark.training.learners import ContextVectors
 from benchmark.training.loop import TrainConfig, batches, fit, learning_rate
-from benchmark.training.prompt_learners import ContextVectors
 from benchmark.training.row_selection import few_shot, training_rows
 from fdrd.errors import FdrdError
 

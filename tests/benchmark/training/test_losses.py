@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from benchmark import Adapter, ContextVectors, PromptMethod, TrainConfig
-from benchmark.train_context import TrainContext
-from benchmark.training.logit_scale import LogitScale
+from benchmark.registry import TrainContext
 from benchmark.training.loop import _groups, _optimizer, batches
-from benchmark.training.losses import contrastive_loss, info_nce, sigmoid_loss
+from benchmark.training.losses import LogitScale, contrastive_loss, info_nce, sigmoid_loss
 from benchmark.training.resumable import resumable
 from fdrd.errors import FdrdError
 

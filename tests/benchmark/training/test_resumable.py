@@ -14,7 +14,7 @@ from torch import nn
 
 import benchmark
 import benchmark.training.loop
-from benchmark.train_context import TrainContext
+from benchmark.registry import TrainContext
 from benchmark.training.loop import TrainConfig, fit
 from benchmark.training.resumable import ResumableState, Snapshot, resumable
 from fdrd.dataset import RetrievalDataset

@@ -1,8 +1,9 @@
-"""What each noise filter rejects, and what it must let through."""
+"""What each noise filter rejects, what it must let through, and what it counts in existing captions."""
 
 import pytest
 
-from fdrd.captioning.noise import FILTERS, Draft, first_problem
+from fdrd.captioning.noise import FILTERS, Draft, count_noise, digest, first_problem
+from fdrd.record import ImageRef, Record, Source
 
 BIRDS = ("house wren", "wren", "robin", "snow robin", "owl")
 
@@ -45,34 +46,28 @@ def test_each_filter_rejects_what_it_should(caption, reason):
     assert first_problem(Draft(caption, "robin", BIRDS, 20)) == reason
 
 
-def test_a_name_inside_the_own_category_does_not_contradict_it():
-    draft = Draft("A wren sits on a mossy post.", "house wren", BIRDS)
-    assert first_problem(draft) == "category_not_named"
+ROBIN = "A robin sits on a mossy post."
 
 
-def test_a_longer_category_name_is_not_confused_with_a_shorter_one():
-    draft = Draft("A house wren sits on a mossy post.", "owl", ("owl", "wren", "house wren"))
-    assert first_problem(draft) == "category_contradicted"
-    assert first_problem(Draft(draft.caption, "owl", ("owl", "wren"))) == "category_contradicted"
-    assert (
-        first_problem(Draft("A snow robin on a mossy post.", "owl", ("owl", "snowy")))
-        == "category_not_named"
-    )
-
-
-def test_tokens_and_score_have_limits():
-    caption = "A robin sits on a mossy post."
-    assert first_problem(Draft(caption, "robin", tokens=77)) == ""
-    assert first_problem(Draft(caption, "robin", tokens=78)) == "too_long"
-    assert first_problem(Draft(caption, "robin", tokens=25, max_tokens=24)) == "too_long"
-    assert first_problem(Draft(caption, "robin", score=0.2, min_score=0.21)) == "clip_score"
-    assert first_problem(Draft(caption, "robin", score=0.2, min_score=0.2)) == ""
-    assert first_problem(Draft(caption, "robin", score=0.2)) == ""
-
-
-def test_a_truncated_answer_must_end_with_a_sentence():
-    assert first_problem(Draft("A robin sits on a mossy post", "robin", cut=True)) == "cut_short"
-    assert first_problem(Draft("A robin sits on a mossy post.", "robin", cut=True)) == ""
+@pytest.mark.parametrize(
+    ("draft", "reason"),
+    [
+        (Draft("A wren sits on a mossy post.", "house wren", BIRDS), "category_not_named"),
+        (Draft("A house wren on a post.", "owl", ("owl", "house wren")), "category_contradicted"),
+        (Draft("A house wren on a post.", "owl", ("owl", "wren")), "category_contradicted"),
+        (Draft("A snow robin on a post.", "owl", ("owl", "snowy")), "category_not_named"),
+        (Draft(ROBIN, "robin", tokens=77), ""),
+        (Draft(ROBIN, "robin", tokens=78), "too_long"),
+        (Draft(ROBIN, "robin", tokens=25, max_tokens=24), "too_long"),
+        (Draft(ROBIN, "robin", score=0.2, min_score=0.21), "clip_score"),
+        (Draft(ROBIN, "robin", score=0.2, min_score=0.2), ""),
+        (Draft(ROBIN, "robin", score=0.2), ""),
+        (Draft(ROBIN, "robin", cut=True), ""),
+        (Draft(ROBIN[:-1], "robin", cut=True), "cut_short"),
+    ],
+)
+def test_names_inside_names_and_limits_are_told_apart(draft, reason):
+    assert first_problem(draft) == reason
 
 
 def test_a_filter_can_be_left_out():
@@ -80,3 +75,32 @@ def test_a_filter_can_be_left_out():
     assert first_problem(draft) == "meta_talk"
     assert first_problem(draft, {"meta_talk"}) == "category_not_named"
     assert first_problem(draft, set(FILTERS)) == ""
+
+
+def row(caption, category="wren", domain="test.json"):
+    source = Source("1.png", origin=f"{domain}: key 1")
+    return Record("d/1", ImageRef("1.png"), caption, category, source, domain=domain)
+
+
+def test_each_filter_is_counted_before_and_after_rewording():
+    rows = [
+        row("A wren sits on a mossy post."),
+        row("The image shows a wren on a mossy post."),
+        row("A bird on a mossy post is the subject of the image."),
+        row("A robin sits on a mossy post."),
+        row("A robin sits on a mossy post.", "robin"),
+    ]
+    (found,) = count_noise(rows)
+    assert (found.rows, found.rejected, found.after) == (5, 3, 2)
+    meta = found.filters["meta_talk"]
+    assert (meta.rows, meta.fixed, meta.alone) == (2, 1, 1)
+    assert (digest(rows[1].caption), "key 1") in meta.examples
+    assert found.filters["category_contradicted"].rows == 1
+    assert found.filters["category_not_named"].rows == 2
+
+
+def test_scores_below_the_minimum_are_counted():
+    (found,) = count_noise(
+        [row("A wren sits here now."), row("A wren sleeps here now.")], [0.1, 0.3], 0.2
+    )
+    assert (found.rejected, found.filters["clip_score"].rows) == (1, 1)

@@ -1,14 +1,10 @@
 """Images without a caption are found; captions are not invented from folders that are not categories."""
 
-import hashlib
-import os
-
 import pytest
 from layouts import LAYOUTS, PAIRS
 
 from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.errors import FdrdError
-from fdrd.pipeline import collect
 
 
 def test_folders_that_are_not_categories_are_refused(tmp_path, write, draw):
@@ -35,27 +31,6 @@ def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path, birds, monkeyp
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "file/cache"))
     assert len(find_uncaptioned(birds).images) == 48
-
-
-def test_an_image_that_changed_only_while_it_was_checked_is_checked_again(birds, monkeypatch):
-    (birds / "metadata.jsonl").unlink()
-    image = birds / "train/wren/04.png"
-    before, times = image.read_bytes(), image.stat()
-    check = collect.run_check_task
-
-    def changing(*arguments):
-        image.write_bytes(before + b"x")
-        return check(*arguments)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(collect, "run_check_task", changing)
-        other = find_uncaptioned(birds).images
-    image.write_bytes(before)
-    os.utime(image, ns=(times.st_atime_ns, times.st_mtime_ns))
-    [changed] = {each.sha256 for each in other} - {
-        each.sha256 for each in find_uncaptioned(birds).images
-    }
-    assert changed == hashlib.sha256(before + b"x").hexdigest()
 
 
 def test_an_image_that_changed_after_its_check_is_not_sent(birds):

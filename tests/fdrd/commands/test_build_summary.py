@@ -47,16 +47,6 @@ def test_a_dataset_without_test_split_is_measured_on_validation(tmp_path):
     assert "Few images: validation of raw has 3." in " ".join(out.split())
 
 
-def test_a_source_with_too_few_images_for_a_test_split_is_not_said_to_name_its_splits(
-    tmp_path, write, draw
-):
-    write("wren/1.png", draw(1))
-    write("wren/1.txt", "A wren on a branch.")
-    out, _ = build(tmp_path / "raw", tmp_path / "out")
-    assert "names other splits only, or has too few images. Measure with --split train, or" in out
-    assert out.endswith("--method zero_shot --split train")
-
-
 def test_captions_in_another_language_are_said_to_have_no_attributes(tmp_path, write, draw):
     captions = {
         "deutsch": "Ein kleiner roter Vogel {} sitzt auf einem grünen Zweig.",

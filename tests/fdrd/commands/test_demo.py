@@ -1,14 +1,7 @@
 """`fdrd demo` on a small plan, and the fairness of its real plan."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 import fdrd.commands  # registers the commands
@@ -32,21 +25,12 @@ SMALL = DemoPlan(
 )
 
 
-@pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
-    """An empty folder with its own caches."""
+def test_the_demo_prints_a_table_a_report_and_next_commands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("FDRD_CACHE", "HF_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "cache"))
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache" / "datasets"))
-    return tmp_path
-
-
-def test_the_demo_prints_a_table_a_report_and_next_commands(elsewhere, monkeypatch):
     monkeypatch.setattr(fdrd.commands.demo_plan, "PLAN", SMALL)
     first = CliRunner().invoke(app, ["demo", "my demo"])
     assert first.exit_code == 0, first.output
-    home = elsewhere / "my demo"
+    home = tmp_path / "my demo"
     results = [json.loads(path.read_text()) for path in (home / "runs").glob("*.json")]
     assert {each["settings"]["method"] for each in results} == {"zero_shot", "dcar"}
     assert {each["settings"]["split"] for each in results} == {"test"}
@@ -80,53 +64,10 @@ def test_all_trained_methods_of_the_demo_take_equally_many_steps():
     assert list(rows) == ["zero_shot", "coop", "maple", "clip_adapter", "dcar", "dcar_plus"]
     assert not rows.pop("zero_shot").train
     steps = {label: row.train["steps"] for label, row in rows.items()}
-    drawn = sum(
-        splits(PLAN.pairs // PLAN.categories + (position < PLAN.pairs % PLAN.categories)).count(
-            "train"
-        )
-        for position in range(PLAN.categories)
-    )
+    size, more = divmod(PLAN.pairs, PLAN.categories)
+    drawn = sum(splits(size + (at < more)).count("train") for at in range(PLAN.categories))
     for rows_left in (drawn, drawn - len(FLAWS)):  # the build rejects some of the planted ones
         alone = rows["dcar"].options["adapter_epochs"] * steps_per_epoch(rows_left, ADAPTER_BATCH)
         assert steps["dcar"] + alone == steps["coop"]
     assert steps["coop"] == steps["maple"] == steps["clip_adapter"] == steps["dcar_plus"]
     assert all(row.train["optimizer"] == "adamw" for row in rows.values())
-
-
-@pytest.mark.slow
-def test_the_demo_resumes_after_ctrl_c(tmp_path):
-    """Interrupted in the first training. Finished work is not repeated."""
-    small = (
-        "import sys, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "import fdrd.commands.demo_plan as p\n"
-        "p.PLAN = p.DemoPlan(4, 96, ['zero_shot', 'coop'], {'epochs': 40, 'batch_size': 8})\n"
-        "from fdrd.__main__ import main; sys.argv = ['fdrd', 'demo']; main()\n"
-    )
-    environment = {**os.environ, "FDRD_CACHE": str(tmp_path / "c"), "HF_HOME": str(tmp_path / "c")}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[3])
-
-    def start():
-        return subprocess.Popen(
-            [sys.executable, "-c", small], cwd=tmp_path, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    process = start()
-    runs = tmp_path / "demo" / "runs"
-    deadline = time.monotonic() + 300
-    while not list(runs.glob("zero_shot-*.json")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    time.sleep(3)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 130, stderr
-    assert "the same command continues" in stderr
-    (zero_shot,) = runs.glob("zero_shot-*.json")
-    before = zero_shot.stat().st_mtime_ns
-    process = start()
-    table, stderr = process.communicate(timeout=600)
-    assert process.returncode == 0, stderr
-    assert "coop" in table
-    assert zero_shot.stat().st_mtime_ns == before

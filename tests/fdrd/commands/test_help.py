@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 import fdrd.__main__ as program
 from fdrd.commands import app
 from fdrd.commands.console import err
-from fdrd.commands.help import split_docstring
 from fdrd.commands.options import default_dataset
 from fdrd.errors import FdrdError
 
@@ -18,30 +17,6 @@ COMMANDS = typer.main.get_command(app).commands
 
 def help_of(*arguments):
     return CliRunner().invoke(app, [*arguments, "--help"], env={"COLUMNS": "80"}).output
-
-
-def test_the_help_has_a_line_per_paragraph_and_examples_and_no_note():
-    def command():
-        """Build a dataset.
-
-        It is built
-        once.
-
-        Examples:
-            fdrd build raw/
-            fdrd build b/
-
-        Note:
-            One parameter per option.
-        """
-
-    text, examples = split_docstring(command)
-    assert text == "Build a dataset.\n\nIt is built once."
-    assert examples == "fdrd build raw/\nfdrd build b/"
-
-
-def test_there_are_at_most_18_commands():
-    assert len(COMMANDS) == 18
 
 
 @pytest.mark.parametrize("name", COMMANDS)

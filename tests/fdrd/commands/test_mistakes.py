@@ -3,12 +3,11 @@
 import contextlib
 import json
 import os
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
 
+from tests.command import run_python
 from tests.fdrd.commands.test_cli import draw_raw, fdrd
 
 BENCH = "bench data/fdrd "
@@ -27,6 +26,10 @@ MISTAKES = {
     BENCH + "coop -M loss=both": "coop: loss=both: choose from symmetric | image_to_text | ",
     BENCH + "coop -M vpt.depth=2": "vpt is not among the methods coop",
     BENCH + "dcar -M depth=0 -M adapter=no": "depth=0 leaves only the adapter to train",
+    BENCH + "--ablate coop": "defines no variants; these methods do: dcar",
+    BENCH + "--ablate dcar -m coop": "give either --method",
+    BENCH + "--all -m coop": "give either --method",
+    BENCH + "coop -M n_ctx": "write -M name=value",
     BENCH + "coop -T rate=0.1": "training has no option 'rate'",
     BENCH + "coop -T epochs=0": "epochs=0: must be at least 1",
     BENCH + "coop -T epochs": "write -T name=value",
@@ -47,9 +50,13 @@ MISTAKES = {
     BENCH + "zero_shot data/other": "several datasets: data/fdrd, data/other",
     BENCH + "zero_shot --plugin none": "--plugin none: No module named 'none'",
     BENCH + "zero_shot --categories none.txt": "none.txt",
+    "build nowhere": "nowhere does not exist; SOURCE takes a folder of images and captions",
+    "build raw -o raw/wren/0.png": "is inside the source raw; choose an --out outside of it",
+    "sample raw/wren/0.png/below": "raw/wren/0.png: File exists; ",
     "search data/fdrd bird --device gpu": "--device gpu: not available here",
     "search data/fdrd bird --method nope": NO_METHOD,
     "search bird data/fdrd": "data/fdrd is a dataset, which comes first: fdrd search data/fdrd bird",
+    "run nowhere.toml": "nowhere.toml: No such file or directory; give a TOML file",
     "run bad.toml": "coop has no option 'nctx'",
     "run far.toml": "data/fdrd has no test of bird",
     "report data/fdrd": "data/fdrd is a built dataset, not results",
@@ -87,12 +94,8 @@ def answers(tmp_path_factory):
     (folder / "far.toml").write_text(
         'data = "data/fdrd"\nmethods = ["coop"]\nprotocols = [{ domain = "bird" }]\n'
     )
-    done = subprocess.run(
-        [sys.executable, "-c", RUN_ALL], input=json.dumps([*MISTAKES]), cwd=folder,
-        capture_output=True, text=True, check=False,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "FDRD_CACHE": str(folder / "cache" / "fdrd")},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "FDRD_CACHE": str(folder / "cache/fdrd")}
+    done = run_python("-c", RUN_ALL, input=json.dumps([*MISTAKES]), cwd=folder, env=environment)
     assert not (folder / "runs").exists()
     return json.loads(done.stdout)
 
@@ -132,21 +135,11 @@ def test_a_missing_package_is_named_before_anything_is_loaded(monkeypatch):
 def test_cuda_is_refused_without_torch_only_where_it_cannot_be(
     monkeypatch, system, torch, driver, refused
 ):
-    from benchmark.models import names
+    from benchmark.models import loading
     from fdrd.errors import FdrdError
 
-    monkeypatch.setattr(names.sys, "platform", system)
-    monkeypatch.setattr(names, "version", lambda _name: torch)
-    monkeypatch.setattr(names, "_loads", lambda _library: driver)
+    monkeypatch.setattr(loading.sys, "platform", system)
+    monkeypatch.setattr(loading, "version", lambda _name: torch)
+    monkeypatch.setattr(loading, "_loads", lambda _library: driver)
     with pytest.raises(FdrdError) if refused else contextlib.nullcontext():
-        names.check_device("cuda:1")
-
-
-def test_methods_may_be_given_as_arguments_in_any_order():
-    from fdrd.commands.benchmark.bench import _data_and_methods
-
-    assert _data_and_methods(["zero_shot"], []) == (None, ["zero_shot"])
-    assert _data_and_methods(["coop", "some/set", "vpt"], ["full"]) == (
-        "some/set",
-        ["full", "coop", "vpt"],
-    )
+        loading.check_device("cuda:1")

@@ -5,8 +5,7 @@ import re
 
 from rich.console import Console
 
-from fdrd.commands import console
-from fdrd.commands.benchmark import outcome
+from fdrd.commands import bench, console
 
 CALLS = [
     ("decoding images", 3, 3),
@@ -59,8 +58,8 @@ def test_a_terminal_shows_one_bar_with_a_changing_note_and_none_of_a_finished_ru
 
 def test_the_line_of_a_finished_run_says_how_long_the_others_may_take(monkeypatch):
     clock, seen = iter([0.0, 10.0, 16.0]), []
-    monkeypatch.setattr(outcome.time, "monotonic", lambda: next(clock))
-    progress = outcome.with_time_left(lambda stage, _done, _total: seen.append(stage), 2)
+    monkeypatch.setattr(bench.time, "monotonic", lambda: next(clock))
+    progress = bench.with_time_left(lambda stage, _done, _total: seen.append(stage), 2)
     for stage in ("coop seed 0: rank", "coop seed 0: finished | MRR 1", "vpt: finished | MRR 2"):
         progress(stage, 1, 1)
     assert seen == [

@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from fdrd.build_config import BuildConfig
-from fdrd.checks.audit_records import dataset_records
+from fdrd.checks.audits import dataset_records
 from fdrd.checks.validation import validate
 from fdrd.curation.decisions import (
     Decision,
@@ -19,7 +19,7 @@ from fdrd.curation.decisions import (
     review,
     to_line,
 )
-from fdrd.curation.source_contents import SourceWriter
+from fdrd.curation.pair_table import SourceWriter
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
@@ -52,16 +52,13 @@ def shard_bytes(folder):
     return [(folder / each.path).read_bytes() for each in read_manifest(folder).shards]
 
 
-PAIR = Record("1", ImageRef("1.jpg"), "A red cat.", "cat", Source("1.jpg", "d" * 64, origin="x.json: 1"), "d",
-              attributes=(Attribute("color", "red", 2, 5),))  # fmt: skip
+SOURCE, RED = Source("1.jpg", "d" * 64, origin="x.json: 1"), Attribute("color", "red", 2, 5)
+PAIR = Record("1", ImageRef("1.jpg"), "A red cat.", "cat", SOURCE, "d", attributes=(RED,))
 
 
 def reviewed(tmp_path, *decisions):
     """Return the items after a review, and what it found."""
-    with (
-        contents_of([PAIR], tmp_path) as contents,
-        SourceWriter(tmp_path / "reviewed") as into,
-    ):
+    with contents_of([PAIR], tmp_path) as contents, SourceWriter(tmp_path / "reviewed") as into:
         found = review(contents, decisions, into)
         return [item for item, _ in into.finish("", contents.images).items()], found
 
@@ -89,9 +86,7 @@ def test_a_build_applies_each_kind_of_decision(birds, tmp_path):
     assert dropped.id not in after
     assert after[accepted.id].caption == accepted.caption
     assert wrong.negatives[0].caption not in {each.caption for each in after[wrong.id].negatives}
-    assert len(after[wrong.id].negatives) <= len(
-        wrong.negatives
-    )  # where no other swap is plausible
+    assert len(after[wrong.id].negatives) <= len(wrong.negatives)  # if no other swap is plausible
     assert after[marked.id].attributes == ()
     entry = built.manifest.decisions
     assert (entry.applied, entry.stale) == (6, 0)
@@ -165,10 +160,19 @@ def test_undo_reverts_the_last_decision_of_that_reviewer_on_that_record():
     assert in_effect([undo]) == []
 
 
+def span(kind, start, end):
+    return {"type": kind, "start": start, "end": end}
+
+
 @pytest.mark.parametrize(
-    "value", [[{"type": "color", "start": 2, "end": 99}], [{"type": "mood", "start": 0, "end": 1}], "red",
-              [{"type": "color", "start": 0, "end": 4}, {"type": "size", "start": 2, "end": 5}]],
-)  # fmt: skip
+    "value",
+    [
+        [span("color", 2, 99)],
+        [span("mood", 0, 1)],
+        "red",
+        [span("color", 0, 4), span("size", 2, 5)],
+    ],
+)
 def test_attributes_that_are_not_spans_of_the_caption_are_not_applied(tmp_path, value):
     items, found = reviewed(tmp_path, decide(PAIR, "attributes", value))
     assert (items, len(found.stale), found.verified) == ([PAIR], 1, frozenset())
@@ -179,17 +183,17 @@ TEXTS = ("caption", "category", "negative", "drop", "accept")
 WRONG = [
     *((action, value, "not a string") for action in TEXTS for value in TYPES),
     *(("attributes", value, "attributes are a list") for value in TYPES if value != []),
-    ("attributes", [{"type": "color", "start": 1e400, "end": 2}], "attributes are a list"),
-    ("attributes", [{"type": "color", "start": 2, "end": 10**400}], "leaves the caption"),
-    ("attributes", [{"type": "\ud800", "start": 2, "end": 5}], "unknown attribute type"),
-    ("attributes", [{"type": "color", "start": 2, "end": 5}] * 1001, "over 1,000 attributes"),
+    ("attributes", [span("color", 1e400, 2)], "attributes are a list"),
+    ("attributes", [span("color", 2, 10**400)], "leaves the caption"),
+    ("attributes", [span("\ud800", 2, 5)], "unknown attribute type"),
+    ("attributes", [span("color", 2, 5)] * 1001, "over 1,000 attributes"),
     ("caption", "a \ud800 wren", "not valid Unicode"),
     ("category", "wren \udfff", "not valid Unicode"),
     ("category", "x" * 1001, "over 1,000 characters"),
     ("caption", "x" * 20_001, "over 20,000 characters"),
     ("negative", "x" * 20_001, "over 20,000 characters"),
     ("caption", "e" + "\u0301" * 1001, "combining marks"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("action", "value", "reason"), WRONG)
@@ -236,10 +240,20 @@ def line_of(**values):
 
 
 @pytest.mark.parametrize(
-    "line", ["[]", "7", '{"record": 1e400}', "[" * 100_000, '{"record": ' + "9" * 5000 + "}", "\udcff",
-             '{"' + "x" * 50_000 + '": 1}', line_of(reviewer="\ud800"), line_of(action=["drop"]),
-             line_of(record="x" * 20_001), line_of(time=None)],
-)  # fmt: skip
+    "line",
+    [
+        *(
+            "[]",
+            "7",
+            '{"record": 1e400}',
+            "[" * 100_000,
+            '{"record": ' + "9" * 5000 + "}",
+            "\udcff",
+        ),
+        *('{"' + "x" * 50_000 + '": 1}', line_of(reviewer="\ud800"), line_of(action=["drop"])),
+        *(line_of(record="x" * 20_001), line_of(time=None)),
+    ],
+)
 def test_a_line_that_is_no_decision_is_named_in_one_line(tmp_path, line):
     (tmp_path / "d.jsonl").write_bytes(line.encode("utf-8", "surrogateescape") + b"\n")
     with pytest.raises(FdrdError, match="line 1 is not a decision") as error:

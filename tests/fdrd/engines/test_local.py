@@ -1,17 +1,19 @@
-"""Tasks give the same results in one process or in several, and common arguments are sent once."""
+"""Tasks give the same results in one process, in several, or on Ray, and common arguments are sent once."""
 
 import operator
 import os
 import signal
-import subprocess
 import sys
 import time
 
 import pytest
 
-from fdrd.engines import TASKS_AHEAD, available_cores, open_engine
-from fdrd.engines.local import LocalEngine
+from fdrd.build_config import BuildConfig
+from fdrd.engines import TASKS_AHEAD, LocalEngine, open_engine
 from fdrd.errors import FdrdError
+from fdrd.pipeline.builder import build
+from tests.command import run_python
+from tests.folders import digests
 
 
 class Seven(int):
@@ -56,37 +58,12 @@ def test_results_of_a_run_can_be_tasks_of_another(workers):
         assert list(engine.run(operator.mul, differences, 2)) == list(range(-14, 26, 2))
 
 
-def processes_of(tasks, workers, prepared=0):
-    """Return how many processes there were after each of two runs, the first one over fewer tasks."""
-    found = []
-    with LocalEngine(workers) as engine:
-        if prepared:
-            engine.prepare(operator.neg)
-        for count in (1, tasks):
-            assert list(engine.run(operator.neg, range(count))) == [-task for task in range(count)]
-            found.append(len(engine._pool._processes))
-    return found
-
-
-@pytest.mark.parametrize(
-    ("tasks", "workers", "expected"), [(2, 8, [1, 2]), (3, 3, [1, 3]), (9, 3, [1, 3])]
-)
-def test_there_are_no_more_processes_than_tasks_or_workers(tasks, workers, expected):
-    assert processes_of(tasks, workers) == expected
-
-
-def test_as_many_processes_as_cores_are_prepared_for_unknown_tasks():
-    cores = available_cores()
-    assert processes_of(2, cores + 6, prepared=1) == [cores, max(2, cores)]
-
-
 def test_a_run_goes_on_while_another_one_replaces_the_processes():
     with LocalEngine(4) as engine:
         first = engine.run(time.sleep, [0.05] * 3)
         next(first)
         assert list(engine.run(operator.neg, range(20))) == [-task for task in range(20)]
         assert list(first) == [None, None]
-        assert len(engine._pool._processes) == 4
 
 
 def test_an_error_in_a_task_reaches_the_caller_and_the_engine_stays_usable():
@@ -109,10 +86,7 @@ def test_an_unknown_engine_is_an_error_that_lists_the_known_ones():
 def test_a_script_without_a_main_guard_can_build(birds, tmp_path):
     script = tmp_path / "two_lines.py"
     script.write_text(f"import fdrd\nfdrd.build({str(birds)!r}, 'out', workers=2)\n")
-    done = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_python(script, cwd=tmp_path)
     assert done.stderr == ""
     assert (tmp_path / "out" / "manifest.json").is_file()
 
@@ -121,16 +95,14 @@ def test_workers_end_when_the_building_process_was_killed():
     program = """
 import os, signal, time
 from functools import partial
-from fdrd.engines.local import LocalEngine
+from fdrd.engines import LocalEngine
 from operator import call
 with LocalEngine(2) as engine:
     found = engine.run(call, [os.getpid, os.getpid, *[partial(time.sleep, 2)] * 8])
     print(next(found), next(found), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False, timeout=60
-    )
+    done = run_python("-c", program, check=False, timeout=60)
     workers = [int(each) for each in done.stdout.split()]
     assert done.returncode == -signal.SIGKILL
     assert workers
@@ -146,3 +118,32 @@ def runs(process):
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.slow
+def test_ray_yields_results_in_task_order_and_raises_errors():
+    pytest.importorskip("ray")
+    with open_engine("ray", 2) as engine:
+        assert list(engine.run(operator.sub, range(20), 7)) == list(range(-7, 13))
+        with pytest.raises(ZeroDivisionError):
+            list(engine.run(operator.truediv, range(4), 0))
+        # Without a remote traceback:
+        with pytest.raises(FdrdError, match=r"^unknown engine 'spark'"):
+            list(engine.run(open_engine, ["spark"]))
+        assert list(engine.run(operator.neg, range(3))) == [0, -1, -2]
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same_bytes(birds, tmp_path):
+    pytest.importorskip("ray")
+    config = BuildConfig(shard_bytes=800)
+    build(birds, tmp_path / "local", config=config, workers=1)
+    build(birds, tmp_path / "ray", config=config, workers=2, engine="ray")
+    assert len(digests(tmp_path / "ray")) > 12
+    assert digests(tmp_path / "ray") == digests(tmp_path / "local")
+
+
+def test_without_ray_the_error_names_the_extra_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(FdrdError, match=r"fdrd\[ray\]"):
+        open_engine("ray")

@@ -44,14 +44,13 @@ def cluster(tmp_path):
         head, *others = hosts
         address = f"{head.address}:{GCS}"
         # The other nodes take the path of the temporary folder from the head.
-        roles = [["--head", "--port", GCS, "--temp-dir", head.local, "--include-dashboard", "false"],
-                 *([["--address", address]] * len(others))]  # fmt: skip
-        for host, role in zip(hosts, roles, strict=True):
-            node = [*NODE, *role, "--node-ip-address", host.address]
-            host.start(
-                ["sh", "-c", AGAIN, "sh", *node], network_hosts.made(tmp_path / host.name),
-                RAY_worker_register_timeout_seconds="600", RAY_agent_register_timeout_ms="600000",
-            )  # fmt: skip
+        first = ["--head", "--port", GCS, "--temp-dir", head.local, "--include-dashboard", "false"]
+        patience = {"RAY_worker_register_timeout_seconds": "600"}
+        patience["RAY_agent_register_timeout_ms"] = "600000"
+        for host in hosts:
+            role = ["--address", address] if host in others else first
+            command = ["sh", "-c", AGAIN, "sh", *NODE, *role, "--node-ip-address", host.address]
+            host.start(command, network_hosts.made(tmp_path / host.name), **patience)
         waiting = network_hosts.made(tmp_path / "waiting")
         done = hosts[0].start([sys.executable, "-c", WAIT, address], waiting)
         assert done.wait(600) == 0, (waiting / "stderr").read_text()
@@ -76,10 +75,8 @@ def test_a_build_that_loses_hosts_writes_the_same_bytes(cluster, tmp_path):
     fdrd.sample(tmp_path / "raw", categories=12, pairs=1200, size=64)
     config = BuildConfig(shard_bytes=2**18)
     fdrd.build(tmp_path / "raw", tmp_path / "local", config=config)
-    build = cluster[0].start(
-        [sys.executable, "-c", BUILD], tmp_path,
-        PYTHONPATH=str(ROOT), RAY_ADDRESS=f"{cluster[0].address}:{GCS}",
-    )  # fmt: skip
+    variables = {"PYTHONPATH": str(ROOT), "RAY_ADDRESS": f"{cluster[0].address}:{GCS}"}
+    build = cluster[0].start([sys.executable, "-c", BUILD], tmp_path, **variables)
     work = tmp_path / "ray.work"
     steps = [(work / "examined.jsonl").is_file, lambda: any(work.glob("stage/data/*/*.arrow"))]
     for reached, host in zip(steps, cluster[1:], strict=True):

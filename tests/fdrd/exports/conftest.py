@@ -1,20 +1,12 @@
 """A small dataset with two domains that share categories, and an image with two captions."""
 
-import io
 import json
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import fdrd
-
-
-def image(number, form):
-    pixels = np.random.default_rng(number).integers(0, 255, (12, 20, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, form)
-    return file.getvalue()
+from tests.folders import caches_in
+from tests.scenes import image_bytes
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +22,7 @@ def shared_birds(tmp_path_factory):
                 suffix, form = (("png", "PNG"), ("jpg", "JPEG"))[number % 2]
                 path = folder / "raw" / domain / "images" / f"{number}.{suffix}"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(image(number, form))
+                path.write_bytes(image_bytes(number, form=form))
                 for caption in (
                     f"A red {category}, “no. {number}”, é\u4e2d.",
                     f"A small {category} {number}.",
@@ -40,8 +32,6 @@ def shared_birds(tmp_path_factory):
                     lines[-1] |= {"meta_category": "songbird"}
         text = "\n".join(map(json.dumps, lines))
         (folder / "raw" / domain / "metadata.jsonl").write_text(text)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FDRD_CACHE", str(folder / "cache"))
-        patch.setattr("datasets.config.HF_DATASETS_CACHE", str(folder / "datasets"))
+    with caches_in(folder):
         fdrd.build(folder / "raw", folder / "data", workers=1)
     return folder / "data"

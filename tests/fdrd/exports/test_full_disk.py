@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from fdrd.exports.formats import FORMATS
+from fdrd.exports import FORMATS
 from tests.command import run_fdrd
+from tests.folders import caches_in
 from tests.tampering import build_small
 
 
 class FullFile:
     """A file of which only a few bytes fit on the disk; its error names no file, as that of `write`."""
 
-    def __init__(self, file):
-        self.file, self.room = file, 300
+    def __init__(self, file, room=300):
+        self.file, self.room = file, room
 
     def write(self, data):
         self.room -= len(data)
@@ -35,6 +36,13 @@ class FullFile:
     def writelines(self, lines):
         for line in lines:
             self.write(line)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    with caches_in(folder):
+        return build_small(folder)
 
 
 @pytest.fixture
@@ -60,15 +68,13 @@ def check(code, told, folder):
 
 
 @pytest.mark.parametrize("form", sorted(FORMATS.keys() - {"parquet"}))  # Arrow opens its own files
-def test_an_export_ends_in_one_line(form, full, tmp_path):
-    data = build_small(tmp_path)
+def test_an_export_ends_in_one_line(form, full, data):
     code, _, told = run_fdrd("export", data, full / "out", "--to", form)
     check(code, told, full / "out")
     assert not list(full.iterdir())
 
 
 def test_a_sample_ends_in_one_line(full):
-    code, _, told = run_fdrd(
-        "sample", full / "raw", "--categories", 2, "--pairs", 8, "--workers", 1
-    )
+    size = ("--categories", 2, "--pairs", 8, "--workers", 1)
+    code, _, told = run_fdrd("sample", full / "raw", *size)
     check(code, told, full / "raw")

@@ -1,14 +1,15 @@
 """A build of an export has the records of the dataset that was exported."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 import fdrd
 from fdrd.errors import FdrdError
-from fdrd.exports.formats import FORMATS, format_module
+from fdrd.exports import FORMATS, format_module
+from fdrd.kinds import kind_of
+from tests.command import run_fdrd
+from tests.folders import digests, refused_at
 
 READ_BACK = ("parquet", "jsonl", "imagefolder", "webdataset", "coco", "karpathy")
 
@@ -23,12 +24,6 @@ def records(folder):
             kept = {**row, "split": split, "image": source["sha256"], "license": source["license"]}
             found.append(json.dumps(kept, sort_keys=True))
     return sorted(found)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
 
 
 @pytest.mark.parametrize("form", READ_BACK)
@@ -52,7 +47,7 @@ def test_pairs_without_a_category_stay_without_one(tmp_path, draw, write):
     fdrd.build(tmp_path / "raw", tmp_path / "data", workers=1)
     for form in FORMATS:
         out = tmp_path / form
-        fdrd.export(tmp_path / "data", out, to=form)  # type: ignore[arg-type]
+        fdrd.export(tmp_path / "data", out, to=form)
         if form in READ_BACK:
             fdrd.build(out, tmp_path / f"{form} again", workers=1)
             view = fdrd.load(tmp_path / f"{form} again").view("test")
@@ -60,15 +55,17 @@ def test_pairs_without_a_category_stay_without_one(tmp_path, draw, write):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_the_same_dataset_gives_the_same_bytes(shared_birds, tmp_path, form):
-    found = []
-    for out in (tmp_path / "one", tmp_path / "two"):
+def test_the_same_dataset_gives_the_same_bytes_of_a_known_kind(shared_birds, tmp_path, form):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for out in (one, two):
         fdrd.export(shared_birds, out, to=form)
-        files = [path for path in out.rglob("*") if path.is_file()]
-        found.append({path.relative_to(out): path.read_bytes() for path in files})
-    assert found[0] == found[1]
-    assert len(found[0]) >= 6
+    assert digests(one) == digests(two)
+    assert len(digests(one)) >= 6
     assert format_module(form).NOT_CARRIED.endswith(".")
+    kinds = {"webdataset": "webdataset"} | dict.fromkeys(
+        ("fiftyone", "label-studio", "mteb"), "export"
+    )
+    assert kind_of(one) == kinds.get(form, "source")
 
 
 def test_an_unknown_format_and_a_task_for_another_format_are_errors(shared_birds, tmp_path):
@@ -79,12 +76,19 @@ def test_an_unknown_format_and_a_task_for_another_format_are_errors(shared_birds
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_says_what_is_not_carried_over(shared_birds, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "fdrd", "export", shared_birds, "coco", "--to", "coco"],
-        cwd=tmp_path, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "Wrote coco. Not carried over: File names are replaced by digests" in done.stderr
-    assert done.stdout.split()[:4] == ["domain", "split", "images", "captions"]
+def test_the_command_says_what_is_not_carried_over(shared_birds, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run_fdrd("export", shared_birds, "coco", "--to", "coco")
+    assert code == 0, err
+    assert "Wrote coco. Not carried over: File names are replaced by digests" in err
+    assert out.split()[:4] == ["domain", "split", "images", "captions"]
     assert (tmp_path / "coco/shore/annotations/captions_val.json").is_file()
+
+
+@pytest.mark.parametrize("step", [0, 5])
+def test_a_second_export_is_refused_wherever_the_first_one_is(shared_birds, tmp_path, step):
+    fdrd.export(shared_birds, tmp_path / "alone", to="jsonl")
+    out = tmp_path / "out"
+    with refused_at(step, lambda: fdrd.export(shared_birds, out, to="coco")) as progress:
+        fdrd.export(shared_birds, out, to="jsonl", progress=progress)
+    assert digests(out) == digests(tmp_path / "alone")

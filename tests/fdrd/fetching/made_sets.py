@@ -6,58 +6,26 @@ import json
 import zipfile
 from dataclasses import replace
 
-from fdrd.fetching.table import read_table
-from fdrd.fetching.unpack import is_archive
+from fdrd.fetching.download import is_archive
+from fdrd.fetching.fetching_run import read_table
 from tests.archives import tar
 
 ROWS = (("train", "wren"), ("train", "robin"), ("test", "wren"), ("test", "robin"))
 
 # archive, member, key and file of the captions; n: number, c: category, s: split
 DOMAINS = {
-    "caltech101": (
-        "101_ObjectCategories.tar.gz",
-        "101_ObjectCategories/{c}/image_{n:04}.jpg",
-        "{c}_image_{n:04}.jpg",
-        "inter_caltech-101_{s}.json",
-    ),
-    "oxfordpets": ("images.tar.gz", "images/{c}_{n}.jpg", "{c}_{n}", "pets_{s}.json"),
-    "stanfordcars": (
-        "cars_{s}.tgz",
-        "cars_{s}/{n:05}.jpg",
-        "{n:05}.jpg",
-        "{s}.json",
-    ),
-    "flowers102": (
-        "102flowers.tgz",
-        "jpg/image_{n:05}.jpg",
-        "{c}_image_{n:05}",
-        "flower_{s}.json",
-    ),
-    "food101": (
-        "food-101.tar.gz",
-        "food-101/images/{c}/{n}.jpg",
-        "{c}_{n}.jpg",
-        "inter_food_{s}.json",
-    ),
-    "fgvcaircraft": (
-        "fgvc-aircraft-2013b.tar.gz",
-        "fgvc-aircraft-2013b/data/images/{n:07}.jpg",
-        "{c}_{n:07}",
-        "plane_{s}.json",
-    ),
-    "sun397": (
-        "SUN397.tar.gz",
-        "SUN397/a/{c}/sun_{n}.jpg",
-        "sun_{n}.jpg",
-        "inter_sun397_{s}.json",
-    ),
-    "dtd": ("dtd-r1.0.1.tar.gz", "dtd/images/{c}/{c}_{n}.jpg", "{c}_{n}.jpg", "inter_dtd_{s}.json"),
-    "ucf101": (
-        "UCF-101-midframes.zip",
-        "UCF-101-midframes/{c}/v_{c}_g{n:02}_c01.jpg",
-        "v_{c}_g{n:02}_c01.jpg",
-        "inter_ucf101_{s}.json",
-    ),
+    "caltech101": """101_ObjectCategories.tar.gz 101_ObjectCategories/{c}/image_{n:04}.jpg
+        {c}_image_{n:04}.jpg inter_caltech-101_{s}.json""",
+    "oxfordpets": "images.tar.gz images/{c}_{n}.jpg {c}_{n} pets_{s}.json",
+    "stanfordcars": "cars_{s}.tgz cars_{s}/{n:05}.jpg {n:05}.jpg {s}.json",
+    "flowers102": "102flowers.tgz jpg/image_{n:05}.jpg {c}_image_{n:05} flower_{s}.json",
+    "food101": "food-101.tar.gz food-101/images/{c}/{n}.jpg {c}_{n}.jpg inter_food_{s}.json",
+    "fgvcaircraft": """fgvc-aircraft-2013b.tar.gz fgvc-aircraft-2013b/data/images/{n:07}.jpg
+        {c}_{n:07} plane_{s}.json""",
+    "sun397": "SUN397.tar.gz SUN397/a/{c}/sun_{n}.jpg sun_{n}.jpg inter_sun397_{s}.json",
+    "dtd": "dtd-r1.0.1.tar.gz dtd/images/{c}/{c}_{n}.jpg {c}_{n}.jpg inter_dtd_{s}.json",
+    "ucf101": """UCF-101-midframes.zip UCF-101-midframes/{c}/v_{c}_g{n:02}_c01.jpg
+        v_{c}_g{n:02}_c01.jpg inter_ucf101_{s}.json""",
 }
 
 
@@ -113,7 +81,7 @@ def _digest(published, content):
 
 def domain_files(name, draw):
     """Return a domain whose captions the authors published: two pairs of each split."""
-    packed, member, key, captions = DOMAINS[name]
+    packed, member, key, captions = DOMAINS[name].split()
     captions = {"{s}.json": "inter_car_train.json car_test.json"}.get(captions, captions)
     files = {}
     for number, (split, category) in enumerate(ROWS, 1):
@@ -162,8 +130,7 @@ def caption_files(one, two, three):
         },
         "flickr30k": {
             "flickr30k-images.tar.gz": {
-                "flickr30k-images/1.jpg": one,
-                "flickr30k-images/2.jpg": two,
+                f"flickr30k-images/{n}.jpg": (one, two)[n - 1] for n in (1, 2)
             },
             "caption_datasets.zip": {
                 "dataset_flickr30k.json": karpathy(("", "1.jpg"), ("", "2.jpg"))

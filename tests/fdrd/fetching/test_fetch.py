@@ -1,10 +1,9 @@
-"""`fdrd fetch` against a local server: resumed, checked, unpacked safely, built."""
+"""`fdrd fetch` against a local server: resumed, checked, unpacked safely, built; and two fetches at a time."""
 
 import hashlib
 import io
-import subprocess
-import sys
 import tarfile
+import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,30 +12,33 @@ import pytest
 
 import fdrd
 from fdrd.errors import FdrdError
-from fdrd.fetching import download, unpack
-from fdrd.fetching.fetching_run import FetchOptions, fetch_set, missing_by_hand
-from fdrd.fetching.table import PublicSet, RemoteFile, find, read_collections, read_table
+from fdrd.fetching import download
+from fdrd.fetching.fetching_run import (
+    FetchOptions,
+    PublicSet,
+    RemoteFile,
+    fetch_set,
+    find,
+    missing_by_hand,
+    read_collections,
+    read_table,
+)
 from fdrd.sources import find_domains
+from tests.archives import tar
+from tests.command import run_fdrd
 from tests.fdrd.fetching.made_sets import archive, made_files, made_table
+from tests.folders import at_step, digests, refused_at
 
 
 def one_file(url, content, **fields):
     name = url.rpartition("/")[2]
-    digest = f"md5:{hashlib.md5(content).hexdigest()}"
-    return PublicSet(
-        "birds", "Birds", "CC0-1.0", url, (RemoteFile(name, url, **{"digest": digest, **fields}),)
-    )
+    fields = {"digest": f"md5:{hashlib.md5(content).hexdigest()}", **fields}
+    return PublicSet("birds", "Birds", "CC0-1.0", url, (RemoteFile(name, url, **fields),))
 
 
 @pytest.fixture
 def options(tmp_path):
     return FetchOptions(downloads=tmp_path / "downloads")
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
 
 
 def test_a_cut_connection_is_resumed_where_it_ended(server, tmp_path, options):
@@ -93,19 +95,15 @@ def test_a_redirect_to_elsewhere_is_an_error(server, tmp_path, options, monkeypa
 
 def test_a_missing_file_is_an_error_that_names_the_options(server, tmp_path, options):
     chosen = one_file(f"{server.url}/gone.tar", b"")
-    with pytest.raises(
-        FdrdError, match=r"gone.tar: download failed, the server answers 404; .*--mirror or --from"
-    ):
+    message = r"gone.tar: download failed, the server answers 404; .*--mirror or --from"
+    with pytest.raises(FdrdError, match=message):
         fetch_set(chosen, tmp_path / "out", options)
 
 
 def link(kind, target):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        info = tarfile.TarInfo("link")
-        info.type, info.linkname = kind, target
-        tar.addfile(info)
-    return buffer.getvalue()
+    info = tarfile.TarInfo("link")
+    info.type, info.linkname = kind, target
+    return tar([(info, b"")])
 
 
 def zip_link():
@@ -142,14 +140,14 @@ def test_an_archive_that_would_leave_the_folder_is_refused(
     server.files[name] = content
     with pytest.raises(FdrdError, match="refused"):
         fetch_set(one_file(f"{server.url}/{name}", content), tmp_path / "out", options)
-    assert {path.name for path in tmp_path.iterdir()} <= {"downloads", "cache", "datasets"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"downloads", "cache"}
 
 
 @pytest.mark.parametrize("name", ["a.tgz", "a.zip"])
 def test_an_archive_that_would_fill_the_disk_is_refused(
     server, tmp_path, options, monkeypatch, name
 ):
-    monkeypatch.setattr(unpack, "_FREE_BYTES", 2**20)
+    monkeypatch.setattr(download, "_FREE_BYTES", 2**20)
     content = archive(name, {f"{number}": bytes(2**20) for number in range(4)})
     server.files[name] = content
     with pytest.raises(FdrdError, match="unpacks to over 1,048,576 bytes"):
@@ -204,9 +202,8 @@ def test_the_table_has_the_sets_and_only_plausible_facts():
     assert "Put it, or a folder UCF-101-midframes with its images, into mine/ucf101 and" in advice
     (fdrd_sets,) = read_collections(table).values()
     assert [each.name for each in fdrd_sets.sets] == nine.split()
-    assert {
-        each.name: each.captions for each in fdrd_sets.sets if each.captions != "train, test"
-    } == {"food101": "test"}
+    partial = {each.name: each.captions for each in fdrd_sets.sets}
+    assert [name for name, splits in partial.items() if splits != "train, test"] == ["food101"]
 
 
 @pytest.mark.parametrize("name", read_table())
@@ -243,21 +240,52 @@ def test_a_fetch_by_name_says_what_must_be_done_by_hand(tmp_path):
         fdrd.fetch("UCF101", tmp_path / "raw", local=tmp_path)
 
 
-def test_the_command_shows_the_terms_and_asks(tmp_path):
-    def run(*arguments, answer=""):
-        return subprocess.run(
-            [sys.executable, "-m", "fdrd", "fetch", *arguments],
-            cwd=tmp_path, capture_output=True, text=True, input=answer,
-        )  # fmt: skip
-
-    listed = run()
-    assert listed.returncode == 0
-    assert "caltech101" in listed.stdout
-    refused = run("ucf101", answer="n\n")
-    assert refused.returncode == 1
-    assert "https://www.crcv.ucf.edu/data/UCF101.php" in refused.stderr
-    assert "Do you accept these terms?" in refused.stderr
-    accepted = run("ucf101", "--yes")
-    assert accepted.returncode != 0
-    assert "needs files that only you can get" in accepted.stderr
+def test_the_command_shows_the_terms_and_asks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, listed, _ = run_fdrd("fetch")
+    assert (code, "caltech101" in listed) == (0, True)
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    code, _, refused = run_fdrd("fetch", "ucf101")
+    assert code == 1
+    assert "https://www.crcv.ucf.edu/data/UCF101.php" in refused
+    assert "Do you accept these terms?" in refused
+    code, _, accepted = run_fdrd("fetch", "ucf101", "--yes")
+    assert code == 2
+    assert "needs files that only you can get" in accepted
     assert not (tmp_path / "raw").exists()
+
+
+FILES = {f"{number:03}.txt": bytes([number]) * 3000 for number in range(60)}
+
+
+@pytest.fixture
+def packed(server):
+    server.files["a.tar"] = tar(FILES)
+    return one_file(f"{server.url}/a.tar", tar(FILES))
+
+
+def complete(folder):
+    found = digests(folder)
+    assert found.pop("domain.toml")
+    return found == {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
+
+
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_a_second_fetch_into_the_folder_is_refused_wherever_the_first_one_is(
+    packed, server, tmp_path, options, step
+):
+    with refused_at(step, lambda: fetch_set(packed, tmp_path / "out", options)) as progress:
+        fetch_set(packed, tmp_path / "out", options, progress)
+    assert complete(tmp_path / "out")
+    assert len(server.ranges) == 1
+    assert [path.name for path in tmp_path.glob("*out*")] == ["out"]
+
+
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_two_folders_share_one_download(packed, server, tmp_path, options, step):
+    second = threading.Thread(target=fetch_set, args=(packed, tmp_path / "two", options))
+    fetch_set(packed, tmp_path / "one", options, at_step(step, second.start))
+    second.join()
+    assert complete(tmp_path / "one")
+    assert complete(tmp_path / "two")
+    assert server.ranges == [None]  # downloaded once

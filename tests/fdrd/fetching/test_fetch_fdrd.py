@@ -1,6 +1,5 @@
 """`fdrd fetch fdrd`: nine sets at once from a local server, killed and resumed, refused, built, and benchmarked."""
 
-import errno
 import hashlib
 import multiprocessing
 import os
@@ -15,15 +14,9 @@ from fdrd.errors import FdrdError
 from fdrd.fetching import download
 from fdrd.fetching.fetching_run import FetchOptions, fetch_sets
 from tests.command import run_fdrd
+from tests.fdrd.exports.test_full_disk import FullFile
 from tests.fdrd.fetching.made_sets import DOMAINS, made_files, made_table
-from tests.folders import digests
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
-    monkeypatch.chdir(tmp_path)
+from tests.folders import at_step, digests
 
 
 @pytest.fixture
@@ -32,8 +25,9 @@ def contents(draw):
 
 
 @pytest.fixture
-def options(server, contents, tmp_path):
-    """Return options with a mirror that serves every file."""
+def options(server, contents, tmp_path, monkeypatch):
+    """Return options with a mirror that serves every file, and work in `tmp_path`."""
+    monkeypatch.chdir(tmp_path)
     for name, files in contents.items():
         server.files |= {f"{name}/{file}": content for file, content in files.items()}
     return FetchOptions(None, server.url, True, tmp_path / "downloads")
@@ -43,21 +37,19 @@ def test_from_nothing_to_numbers_beside_those_of_the_paper(
     server, contents, options, tmp_path, monkeypatch
 ):
     table = made_table(contents, server.url)
-    monkeypatch.setattr("fdrd.fetching.table.read_table", lambda: table)
+    monkeypatch.setattr("fdrd.fetching.fetching_run.read_table", lambda: table)
     fetch = ("fetch", "fdrd", "raw", "--yes", "--accept-unverified")
     code, _, first = run_fdrd(*fetch)
     assert code == 2
-    by_hand = tmp_path / "cache/downloads"
+    by_hand = tmp_path / "cache/fdrd/downloads"
     lines = first.splitlines()
     assert lines[0].startswith("By hand:  stanfordcars: cars_train.tgz")
     assert f"into {by_hand}/stanfordcars and run" in lines[0]
     assert lines[3].startswith("No known digest: fgvcaircraft/fgvc-aircraft-2013b.tar.gz, ucf101/")
     assert "download dtd/inter_dtd_test.json" in first
     assert [line.partition(": ")[0] for line in lines[-2:]] == ["fdrd", "ucf101"]
-    assert {path.name for path in (tmp_path / "raw").iterdir()} == {*DOMAINS} - {
-        "stanfordcars",
-        "ucf101",
-    }
+    fetched = {path.name for path in (tmp_path / "raw").iterdir()}
+    assert fetched == {*DOMAINS} - {"stanfordcars", "ucf101"}
 
     for file in ("cars_train.tgz", "cars_test.tgz"):
         (by_hand / "stanfordcars").mkdir(parents=True, exist_ok=True)
@@ -97,18 +89,11 @@ def test_a_fetch_that_is_killed_at_ten_points_resumes(contents, options, tmp_pat
     fetch_sets(chosen, tmp_path / "wanted", replace(options, downloads=tmp_path / "others"))
 
     def killed_at(point):
-        calls = []
-
-        def progress(*_):
-            calls.append(1)
-            if len(calls) == point:
-                os._exit(9)
-
-        fetch_sets(chosen, tmp_path / "raw", options, progress)
+        fetch_sets(chosen, tmp_path / "raw", options, at_step(point, lambda: os._exit(9)))
         os._exit(0)
 
     codes = []
-    for point in range(1, 11):
+    for point in range(10):
         child = multiprocessing.get_context("fork").Process(target=killed_at, args=(point,))
         child.start()
         child.join()
@@ -123,14 +108,8 @@ def test_a_download_that_is_cut_at_ten_offsets_is_complete(server, options, tmp_
     content = bytes(range(256)) * 44
     server.files["birds/a.bin"], server.cuts = content, [1000] * 10
     digest = f"git:{hashlib.sha1(b'blob %d' % len(content) + bytes(1) + content).hexdigest()}"
-    arguments = (
-        f"{server.url}/birds/a.bin",
-        "a.bin",
-        digest,
-        tmp_path / "birds",
-        lambda *_: None,
-        0.1,
-    )
+    url, folder = f"{server.url}/birds/a.bin", tmp_path / "birds"
+    arguments = (url, "a.bin", digest, folder, lambda *_: None, 0.1)
     for _ in range(10):
         with pytest.raises(FdrdError, match="check the network and run the command again"):
             download.download(*arguments)
@@ -144,9 +123,8 @@ def test_a_file_with_a_wrong_byte_is_refused_by_name_and_the_others_are_fetched(
     file = "dtd/inter_dtd_train.json"
     server.files[file] = server.files[file].replace(b"branch 1", b"branch 7")
     chosen = [made_table(contents)[name] for name in ("dtd", "oxfordpets")]
-    with pytest.raises(
-        FdrdError, match=rf"^dtd: .*/{file}: the file does not have the digest git:"
-    ) as error:
+    message = rf"^dtd: .*/{file}: the file does not have the digest git:"
+    with pytest.raises(FdrdError, match=message) as error:
         fetch_sets(chosen, tmp_path / "raw", options)
     assert len(str(error.value).splitlines()) == 1
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["oxfordpets"]
@@ -171,34 +149,17 @@ def test_a_full_disk_names_the_file_and_stops_the_others(
     contents, options, tmp_path, monkeypatch, where
 ):
     table = made_table(contents)
-    monkeypatch.setattr("fdrd.fetching.table.read_table", lambda: table)
+    monkeypatch.setattr("fdrd.fetching.fetching_run.read_table", lambda: table)
     opened = Path.open
-
-    class Full:
-        def __init__(self, file):
-            self.file = file
-
-        def __getattr__(self, name):
-            return getattr(self.file, name)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            self.file.close()
-
-        def write(self, _):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def full(path, mode="r", *arguments, **named):
         file = opened(path, mode, *arguments, **named)
         is_part = path.name.endswith(".part")
-        return Full(file) if "w" in mode and is_part == (where == "downloads") else file
+        return FullFile(file, 0) if "w" in mode and is_part == (where == "downloads") else file
 
     monkeypatch.setattr(Path, "open", full)
-    code, _, err = run_fdrd(
-        "fetch", "fdrd", "raw", "--yes", "--accept-unverified", "--mirror", options.mirror
-    )
+    consent = ("--yes", "--accept-unverified", "--mirror", options.mirror)
+    code, _, err = run_fdrd("fetch", "fdrd", "raw", *consent)
     assert code == 2
     (line,) = [line for line in err.splitlines() if line.startswith("fdrd: ")]
     assert "No space left on device" in line

@@ -1,9 +1,6 @@
 """Categories, images and captions of the field guide."""
 
 import hashlib
-import re
-import subprocess
-import sys
 from collections import Counter
 from itertools import pairwise
 
@@ -15,17 +12,12 @@ from hypothesis import strategies as st
 from fdrd.errors import FdrdError
 from fdrd.field_guide import POOLS, available, categories, draw
 from fdrd.field_guide.caption import MAX_WORDS, caption
-from fdrd.field_guide.chance import SINES, TURN
 from fdrd.field_guide.meta_categories import meta_categories
-from fdrd.field_guide.sighting import sight
 from fdrd.field_guide.sketch import Placement, Shadow, Sketch, placed, render
-from fdrd.field_guide.taxonomy import SPECIES
+from fdrd.field_guide.taxonomy import sight
 from fdrd.field_guide.traits import Look
 
-TYPES = {
-    "color", "pattern", "material", "size", "shape", "count", "part", "pose", "place", "light",
-    "viewpoint",
-}  # fmt: skip
+TYPES = set("color pattern material size shape count part pose place light viewpoint".split())
 
 PINNED = {
     # (pool, category, image, seed, size): sha256 of the pixels and of the file, both shortened
@@ -66,27 +58,6 @@ def test_no_two_categories_share_a_name_or_a_signature(book):
     assert len(looks) == len(both)
 
 
-def test_species_of_a_genus_differ_in_one_or_two_traits(book):
-    genera = {}
-    for category in book["demo"]:
-        genera.setdefault((category.kind.name, category.genus), []).append(category.signature)
-    for species in genera.values():
-        assert len(species) == SPECIES
-        for one in species:
-            for other in species:
-                if one is not other:
-                    assert sum(one[trait] != other[trait] for trait in one) in (1, 2)
-
-
-def test_species_of_a_genus_differ_in_traits_that_all_their_individuals_share(book):
-    for pool in book.values():
-        fixed = {
-            (c.kind.name, c.genus, *(v for k, v in c.signature.items() if k not in c.varying))
-            for c in pool
-        }
-        assert len(fixed) == len(pool)
-
-
 def test_individuals_share_the_traits_of_their_category_and_vary_in_the_others():
     for category in categories(40):
         seen = [sight(category, image, 0).values for image in range(0, 120, 2)]
@@ -96,14 +67,6 @@ def test_individuals_share_the_traits_of_their_category_and_vary_in_the_others()
             found = {values[trait] for values in seen}
             assert found != {value} if trait in category.varying else found == {value}
         assert all(category.kind.sensible(values) for values in seen)
-
-
-def test_two_images_of_an_individual_share_its_traits():
-    for category in categories(20):
-        lasting = {trait.name for trait in category.kind.at("genus", "species", "individual")}
-        for image in range(0, 20, 2):
-            one, other = (sight(category, number, 0).values for number in (image, image + 1))
-            assert all(one[trait] == other[trait] for trait in lasting)
 
 
 def test_a_name_does_not_give_the_color_of_a_caption_away():
@@ -118,26 +81,6 @@ def test_a_name_does_not_give_the_color_of_a_caption_away():
     for (name, _), count in named.items():
         best[name] = max(best.get(name, 0), count)
     assert sum(best.values()) / named.total() < 0.36
-
-
-def test_few_captions_name_a_trait_that_the_name_implies():
-    implied = 0
-    for category, image in SEVERAL:
-        sighting = sight(category, image, 0)
-        spans = {span.value.lower() for span in caption(sighting, 128)[1]}
-        shared = [
-            trait
-            for trait in category.kind.at("genus", "species")
-            if trait.name not in category.varying
-        ]
-        words = {
-            mark.split("|")[0].lower()
-            for trait in shared
-            for phrase in trait.words_of(sighting.values[trait.name])
-            for mark in re.findall(r"\[([^]]+)\]", phrase)
-        }
-        implied += bool(words & spans)
-    assert 0.1 < implied / len(SEVERAL) < 0.5
 
 
 def test_no_word_of_a_name_is_a_word_of_a_description(book):
@@ -171,30 +114,10 @@ def test_pixels_and_files_match_pinned_digests(key):
     assert (short_digest(plate.pixels.tobytes()), short_digest(plate.encoded())) == PINNED[key]
 
 
-def test_another_process_draws_the_same():
-    script = (
-        "from fdrd.field_guide import categories, draw; import hashlib;"
-        "p = draw(categories(8)[7], 3, seed=5);"
-        "print(hashlib.sha256(p.encoded() + p.caption.encode()).hexdigest())"
-    )
-    there = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    here = draw(categories(8)[7], 3, seed=5)
-    expected = hashlib.sha256(here.encoded() + here.caption.encode()).hexdigest()
-    assert there.stdout.strip() == expected
-
-
 def test_seed_index_and_category_each_change_the_image():
     first, second = categories(2)
     plates = [draw(first, 0), draw(first, 0, seed=1), draw(first, 1), draw(second, 0)]
     assert len({plate.pixels.tobytes() for plate in plates}) == len(plates)
-
-
-def test_sines_do_not_depend_on_the_c_library():
-    exact = np.sin(2 * np.pi * np.arange(TURN, dtype=np.longdouble) / TURN) * 2**20
-    assert np.abs(np.abs(exact - np.floor(exact)) - 0.5).min() > 1e-9
-    assert np.array_equal(np.array(SINES) * 2**20, np.rint(exact).astype(np.float64))
 
 
 @settings(max_examples=120, deadline=None)
@@ -214,36 +137,21 @@ def test_spans_are_exact_and_never_overlap(index, image, seed, pool):
     assert all(mark not in text for mark in "[]|{}")
 
 
-def test_captions_are_short_sentences():
+def test_captions_are_short_sentences_with_fitting_articles_and_plurals():
+    counts = ("two", "a pair of", "three", "a group of three")
     for category, image in SEVERAL:
-        text, _ = caption(sight(category, image, 0), 128)
+        sighting = sight(category, image, 0)
+        text, spans = caption(sighting, 128)
         assert 2 <= len(text.split()) <= MAX_WORDS <= 45
         assert text[0].isupper()
         assert text.endswith(".")
         assert "  " not in text
         assert ".." not in text
-
-
-def test_a_and_an_agree_with_the_next_word():
-    for category, image in SEVERAL:
-        words = caption(sight(category, image, 0), 128)[0].lower().split()
-        for one, other in pairwise(words):
+        for one, other in pairwise(text.lower().split()):
             assert one != "a" or other[0] not in "aeio", f"a {other}"
             assert one != "an" or other[0] in "aeiou", f"an {other}"
-
-
-def test_captions_of_several_subjects_use_the_plural():
-    for category, image in SEVERAL:
-        sighting = sight(category, image, 0)
-        text, spans = caption(sighting, 128)
-        counted = [
-            span
-            for span in spans
-            if span.type == "count"
-            and span.value.lower() in ("two", "a pair of", "three", "a group of three")
-        ]
         if sighting.count > 1 and "each" in text:
-            assert counted
+            assert any(span.type == "count" and span.value.lower() in counts for span in spans)
             assert " it has" not in text
 
 
@@ -262,12 +170,6 @@ def test_captions_vary_in_facts_and_wording():
             text = text[: span.start] + "_" + text[span.end :]
         skeletons[text.replace(category.name, "NAME")] += 1
     assert len(skeletons) > 800
-
-
-def test_captions_of_small_images_omit_details():
-    large = sum(len(caption(sight(c, i, 0), 256)[1]) for c, i in SEVERAL)
-    small = sum(len(caption(sight(c, i, 0), 48)[1]) for c, i in SEVERAL)
-    assert small < 0.8 * large
 
 
 @pytest.mark.parametrize("kind", meta_categories(), ids=lambda kind: kind.name)

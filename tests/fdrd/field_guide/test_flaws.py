@@ -8,7 +8,7 @@ import pytest
 
 from fdrd.build_config import BuildConfig
 from fdrd.checks.flaws import caption_flaws
-from fdrd.commands.dataset.build_summary import tokens_of
+from fdrd.commands.build import tokens_of
 from fdrd.errors import FdrdError
 from fdrd.field_guide import sample, splits
 from fdrd.field_guide.flaws import FLAWS

@@ -25,10 +25,11 @@ class Name(Struct, frozen=True):
     name: str
 
 
+SPANS = (Span("a", 2**40), Span("", 0))
 PAIRS = [
-    Pair(f"{number} é\x00\n\U0001f426", (Span("a", 2**40), Span("", 0))[: number % 3], "x" if number % 2 else None)
+    Pair(f"{number} é\x00\n\U0001f426", SPANS[: number % 3], "x" if number % 2 else None)
     for number in range(2 * BATCH + 7)
-]  # fmt: skip
+]
 
 
 @pytest.fixture
@@ -68,20 +69,6 @@ def test_a_part_can_be_read_in_another_process(table):
     assert part[2] == PAIRS[BATCH]
     with pytest.raises(IndexError):
         part[4]
-
-
-def test_a_file_of_the_same_name_is_read_anew(tmp_path):
-    for name in ("first", "second"):
-        with StructWriter(tmp_path / "names", Name) as writer:
-            writer.append(Name(name))
-            assert [*writer.finish()] == [Name(name)]
-
-
-def test_a_list_without_structs_has_the_columns(tmp_path):
-    with StructWriter(tmp_path / "pairs", Pair) as writer:
-        table = writer.finish()
-        assert list(table) == []
-        assert table.table("name", "note").num_rows == 0
 
 
 def test_the_file_is_removed_at_the_end(tmp_path):

@@ -11,12 +11,13 @@ from huggingface_hub import HfApi
 
 import fdrd
 from benchmark.checkpoint import load_method, save_checkpoint
-from benchmark.checkpoint_files import CheckpointHeader
-from benchmark.models.loading import load_backbone
-from benchmark.models.tokenizer import token_counter
+from benchmark.models.loading import load_backbone, token_counter
+from benchmark.settings import Named
 from fdrd.errors import FdrdError
 from fdrd.hub.source import local_source
 from fdrd.pipeline.builder import build
+from tests.folders import caches_in
+from tests.running import made_settings
 
 EVIL = ("../../../../../evil", "/evil", "a\\..\\..\\evil", "data/../../evil", "evil\0")
 
@@ -29,6 +30,11 @@ def headers(**changed):
     """Return a change of headers; an underscore stands for a hyphen."""
     named = {name.replace("_", "-"): value for name, value in changed.items()}
     return lambda reply: replace(reply, headers=(*({**dict(reply.headers), **named}).items(),))
+
+
+def half(reply):
+    headers = tuple(each for each in reply.headers if each[0] != "Content-Length")
+    return Reply(reply.status, reply.body[: len(reply.body) // 2], headers)
 
 
 def redirect(to):
@@ -64,10 +70,7 @@ ANSWERS = {
     "null": body(b"null"),
     "deep": body(b"[" * 100_000),
     "other types": body(b'{"sha": [], "siblings": 7, "cardData": "x", "id": {}, "tags": 1}'),
-    "half": lambda reply: Reply(
-        reply.status, reply.body[: len(reply.body) // 2],
-        tuple(each for each in reply.headers if each[0] != "Content-Length"),
-    ),
+    "half": half,
     "garbage": lambda reply: replace(reply, body=bytes(255 - each for each in reply.body)),
     "huge length": headers(Content_Length=str(10**15)),
     "huge size": headers(X_Linked_Size=str(10**15)),
@@ -80,16 +83,14 @@ ANSWERS = {
     "to nowhere": redirect("http://127.0.0.1:9/x"),
     "teapot": lambda reply: Reply(418, b"\x1b[2J<b>short</b>\nand stout"),
     **{f"name {name!r}": traversing(name) for name in EVIL},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
 def things(tmp_path_factory):
     """Return a folder with a built dataset, files of a Hub dataset, and a checkpoint."""
     folder = tmp_path_factory.mktemp("things")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FDRD_CACHE", str(folder / "cache"))
-        patch.setattr("datasets.config.HF_DATASETS_CACHE", folder / "datasets")
+    with caches_in(folder):
         fdrd.sample(folder / "raw", 6, 24, size=32, workers=1)
         built = build(folder / "raw", folder / "set", workers=1).out
     images = sorted((folder / "raw").rglob("*.jpg"))
@@ -120,8 +121,8 @@ def served(hub, things, tmp_path, monkeypatch, clip_parts):
     model = tmp_path / "root/model"
     for part in clip_parts():
         part.save_pretrained(model)
-    header = CheckpointHeader("coop", {}, "org/clip", "f" * 64, "0" * 64, None, 0)
-    save_checkpoint(model.parent / "weights/model.safetensors", torch.nn.Linear(1, 1), header)
+    settings = made_settings("coop", Named("org/clip", "f" * 64))
+    save_checkpoint(model.parent / "weights/model.safetensors", torch.nn.Linear(1, 1), settings)
     for name, kind, folder in (
         ("org/birds", "dataset", things[1] / "repo"),
         ("org/clip", "model", model),
@@ -178,7 +179,7 @@ def test_every_answer_ends_in_one_line_and_writes_into_caches_only(name, served,
 
 
 @pytest.mark.parametrize("header", ["ETag", "X_Repo_Commit"])
-def test_a_header_that_leads_out_of_the_cache_is_refused(header, served, things, tmp_path):
+def test_a_header_that_leads_out_of_the_cache_is_refused(header, served, tmp_path):
     before = outside(tmp_path)
     served.fail("HEAD", "/resolve/", headers(**{header: '"../../../../../evil"'}), times=10**6)
     with pytest.raises(FdrdError, match="leads out of the cache"):

@@ -4,10 +4,6 @@ import hashlib
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +12,7 @@ from huggingface_hub import snapshot_download
 import fdrd
 from fdrd.checks.validation import validate
 from fdrd.pipeline.builder import build
+from tests.command import run_python
 
 ROOT = Path(__file__).parents[3]
 LOADER = """
@@ -40,24 +37,12 @@ print(json.dumps({
 """
 
 
-def environment(hub, tmp_path, token):
-    return {
-        **os.environ,
-        **hub.environment(token),
-        "HF_HOME": str(tmp_path / "home"),
-        "PYTHONPATH": str(ROOT),
-    }
-
-
 def python(code, hub, tmp_path):
     """Return what a new process without a token prints, in its own folder."""
     (tmp_path / "elsewhere").mkdir(exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(hub, tmp_path, None), cwd=tmp_path / "elsewhere",
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    variables = {"HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **hub.environment(None), **variables}
+    return run_python("-c", code, env=environment, cwd=tmp_path / "elsewhere").stdout
 
 
 @pytest.mark.parametrize("format", ["parquet", pytest.param("arrow", marks=pytest.mark.slow)])
@@ -83,9 +68,8 @@ def test_a_new_process_loads_every_image_with_its_digest(two_domains, tmp_path, 
             file = of_file[digest]
             seen.add(digest)
             assert key.startswith(f"{file.relative_to(two_domains).parts[0]}/")
-            assert (
-                loaded["names"][category].removeprefix(f"{key.split('/')[0]}: ") == file.parent.name
-            )
+            name = loaded["names"][category].removeprefix(f"{key.split('/')[0]}: ")
+            assert name == file.parent.name
     assert seen == of_file.keys()
     assert loaded["size"] == [24, 16]
     copy = snapshot_download("org/birds", repo_type="dataset", local_dir=tmp_path / "copy")
@@ -104,35 +88,3 @@ def test_the_code_of_the_card_runs(birds, tmp_path, hub):
     assert blocks
     for block in blocks:
         python(block, hub, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_push_resumes_and_uploads_nothing_twice(birds, tmp_path, hub, ending):
-    built = build(birds, tmp_path / "out", workers=1)
-    command = [sys.executable, "-m", "fdrd", "push", str(built.out), "--repo-id", "org/birds"]
-    command.append("--i-have-the-rights")
-    env = environment(hub, tmp_path, "hf_writersecret")
-    hub.fail("PUT", "/storage/", 500, after=1, times=1000)  # stop here
-    first = subprocess.Popen(command, env=env, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while hub.count("PUT", "/storage/") < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    first.send_signal(ending)
-    output = first.communicate()[1]
-    if ending == signal.SIGINT:
-        assert first.returncode == 130
-        assert "run the same command again to resume" in output
-        assert "Traceback" not in output
-    assert list(hub.repository("org/birds").resolve("main").files) == [".gitattributes"]
-    hub.heal()
-    kept = set(hub.repository("org/birds").large)
-    assert len(kept) == 1
-    hub.requests.clear()
-    done = subprocess.run(
-        command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    sent = [request.path.split("/")[-2] for request in hub.requests if request.method == "PUT"]
-    assert len(sent) == len(set(sent))
-    assert not kept & set(sent)

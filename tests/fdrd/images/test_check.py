@@ -45,23 +45,6 @@ def test_images_checked_together_have_the_checks_that_each_has_alone(draw, tmp_p
     assert found[1].features != found[3].features
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_each_accepted_format_is_decoded(draw, form):
-    assert check_image_bytes(draw(1, form=form), LIMIT).reason == ""
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (b"", "not_an_image"),
-        (b"<html>404</html>", "not_an_image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not_an_image"),
-    ],
-)
-def test_text_is_not_an_image(data, reason):
-    assert check_image_bytes(data, LIMIT).reason == reason
-
-
 @pytest.mark.parametrize(
     ("start", "name"),
     [
@@ -86,9 +69,12 @@ def test_avif_is_read_where_pillow_reads_it_and_otherwise_named(monkeypatch):
     assert found.detail.startswith("AVIF is not read by this version of Pillow; accepted are")
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
-def test_a_truncated_image_is_broken(draw, form):
+@pytest.mark.parametrize("form", FORMATS)
+def test_each_accepted_format_is_decoded_and_a_truncated_image_is_broken(draw, form):
     data = draw(1, size=(90, 90), form=form)
+    assert check_image_bytes(data, LIMIT).reason == ""
+    if form not in ("PNG", "JPEG", "WEBP"):
+        return
     assert check_image_bytes(data[: len(data) * 2 // 3], LIMIT).reason == "image_broken"
 
 

@@ -1,17 +1,15 @@
 """Images inside of tar, Arrow and Parquet files are read in any order."""
 
 import random
-import tarfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fdrd.files.cache import cache_folder
+from fdrd.files.paths import cache_folder
 from fdrd.images.check import check_image, read_image
-from fdrd.images.containers import member_name, remove_unpacked, row_member, tar_member
+from fdrd.images.containers import remove_unpacked, row_member
 from fdrd.record import ImageRef
-from tests.archives import tar
 
 IMAGES = [bytes([number]) * (number + 1) for number in range(100)]
 ORDER = random.Random(0).sample(range(100), 100)
@@ -32,18 +30,6 @@ def test_rows_are_read_in_any_order(tmp_path, kind, form):
     for row in ORDER:
         found = read_image(str(tmp_path), ImageRef(form, row_member(row, "image")))
         assert found == IMAGES[row]
-
-
-def test_tar_members_are_read_at_their_offsets(tmp_path):
-    members = {f"a b/{number} x.png": data for number, data in enumerate(IMAGES)}
-    (tmp_path / "0.tar").write_bytes(tar(members))
-    with tarfile.open(tmp_path / "0.tar") as archive:
-        places = [tar_member(info.offset_data, info.size, info.name) for info in archive]
-    assert member_name(places[7]) == "7 x.png"
-    for row in ORDER:
-        assert read_image(str(tmp_path), ImageRef("0.tar", places[row])) == IMAGES[row]
-    beyond = ImageRef("0.tar", tar_member(10**6, 5, "x.png"))
-    assert check_image(str(tmp_path), beyond, 100).reason == "read_error"
 
 
 def test_empty_rows_and_damaged_tables_have_reasons(tmp_path):

@@ -2,24 +2,21 @@
 
 import random
 from collections import Counter
-from itertools import combinations, cycle
+from itertools import cycle
 
-import numpy as np
 import pytest
 
 from fdrd.checks.text_only import text_only_accuracy
 from fdrd.negatives import draw_negatives, make_catalog
-from fdrd.negatives.annotate import AnnotateConfig, annotate
-from fdrd.negatives.values import excluded
+from fdrd.negatives.draw import AnnotateConfig, annotate
 from fdrd.record import ImageRef, Record, Source
 from fdrd.text.attributes import find_attributes
 
 
 def record(caption, category, number, meta_category=""):
-    return Record(
-        f"{category}/{number}", ImageRef("1.jpg"), caption, category, Source("1.jpg"),
-        meta_category=meta_category, attributes=find_attributes(caption, category),
-    )  # fmt: skip
+    more = {"meta_category": meta_category, "attributes": find_attributes(caption, category)}
+    image, source = ImageRef("1.jpg"), Source("1.jpg")
+    return Record(f"{category}/{number}", image, caption, category, source, **more)
 
 
 def records(**captions_of):
@@ -125,13 +122,13 @@ def test_a_value_that_everyone_expects_is_rarely_swapped():
 
 
 def test_a_body_type_that_contradicts_the_new_name_is_not_left():
-    kinds = {
-        "GMC_Canyon": "pickup truck", "Ford_Ranger": "pickup truck",
-        "Volvo_C30": "hatchback", "Mini_Cooper": "hatchback",
-    }  # fmt: skip
-    pairs = records(
-        **{name: [f"This is a {name}. A {color} {kind}." for color in COLORS * 2] for name, kind in kinds.items()}
-    )  # fmt: skip
+    kinds = dict.fromkeys(("GMC_Canyon", "Ford_Ranger"), "pickup truck")
+    kinds |= dict.fromkeys(("Volvo_C30", "Mini_Cooper"), "hatchback")
+    captions = {
+        name: [f"This is a {name}. A {color} {kind}." for color in COLORS * 2]
+        for name, kind in kinds.items()
+    }
+    pairs = records(**captions)
     found = negatives(pairs, k=4)
     assert "This is a Ford Ranger. A red pickup truck." in found
     assert not any("truck" in each and ("Volvo" in each or "Mini" in each) for each in found)
@@ -160,8 +157,6 @@ def test_no_word_is_doubled(caption):
     pairs = [record("This car is an Acura car.", "Acura", 0), *records(fast_car=["A fast car."])]
     assert negatives(pairs, "Acura") == set()
 
-
-def test_no_name_is_doubled():
     pairs = records(yorkshire_terrier=["A yorkshire terrier. The terrier."], pug=["A pug."])
     pairs.append(record("A terrier yorkshire terrier.", "yorkshire terrier", "flaw"))
     assert negatives(pairs, "yorkshire terrier") == {"A pug. The pug."}
@@ -195,32 +190,6 @@ def swapped_words(pairs):
                     one, two = pair.caption.split(), each.caption.split()
                     found |= {(a, b) for a, b in zip(one, two, strict=True) if a != b}
     return found
-
-
-def lab(color):
-    """Return the CIELAB values of an sRGB color in [0, 1]."""
-    linear = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
-    white = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    x, y, z = np.cbrt(
-        white @ linear / white.sum(axis=1)
-    )  # the straight part near black is left out
-    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
-
-
-def test_colors_that_are_near_in_the_color_survey_do_not_exclude_each_other():
-    colors = pytest.importorskip("matplotlib.colors")
-    usual = {
-        name: lab(np.array(colors.to_rgb(f"xkcd:{name}")))
-        for name in """red orange yellow green blue purple pink brown gray black white tan beige cream gold silver
-            maroon burgundy turquoise teal violet lavender lilac""".split()
-    }  # fmt: skip
-    far = {
-        pair: np.linalg.norm(usual[pair[0]] - usual[pair[1]])
-        for pair in combinations(usual, 2)
-        if excluded("color", *pair)
-    }
-    assert len(far) > 100
-    assert min(far.values()) > 50
 
 
 def test_near_colors_are_not_swapped():
@@ -282,10 +251,8 @@ def test_no_value_that_another_caption_of_the_image_has_is_swapped_in():
 
 
 def test_no_category_whose_words_are_elsewhere_in_the_caption():
-    pairs = records(
-        TL_Sedan=["A TL Sedan. This sedan is fast."], C30_Hatchback=["A C30 Hatchback."],
-        Fit_Sedan=["A Fit Sedan."],
-    )  # fmt: skip
+    others = {"C30_Hatchback": ["A C30 Hatchback."], "Fit_Sedan": ["A Fit Sedan."]}
+    pairs = records(TL_Sedan=["A TL Sedan. This sedan is fast."], **others)
     assert negatives(pairs, "TL Sedan") == {"A Fit Sedan. This sedan is fast."}
 
 
@@ -313,11 +280,23 @@ def test_no_category_that_all_words_together_make_much_less_likely():
 
 
 LANGUAGES = {
-    "de": [("Katze", "Eine schwarze Katze liegt auf dem Sofa."), ("Kuh", "Eine braune Kuh steht auf der Wiese."),
-           ("Hund", "Ein brauner Hund sitzt im Gras."), ("Vogel", "Ein Vogel sitzt im Baum.")],
-    "zh": [("猫", "一只黑猫在沙发上睡觉。"), ("狗", "一只棕色的狗坐在草地上。"), ("马", "一匹棕色的马站在草地上。")],
-    "ar": [("قطة", "قطة سوداء تجلس على العشب."), ("كلب", "كلب بني يركض في الحديقة."), ("حصان", "حصان أبيض يقف.")],
-}  # fmt: skip
+    "de": [
+        ("Katze", "Eine schwarze Katze liegt auf dem Sofa."),
+        ("Kuh", "Eine braune Kuh steht auf der Wiese."),
+        ("Hund", "Ein brauner Hund sitzt im Gras."),
+        ("Vogel", "Ein Vogel sitzt im Baum."),
+    ],
+    "zh": [
+        ("猫", "一只黑猫在沙发上睡觉。"),
+        ("狗", "一只棕色的狗坐在草地上。"),
+        ("马", "一匹棕色的马站在草地上。"),
+    ],
+    "ar": [
+        ("قطة", "قطة سوداء تجلس على العشب."),
+        ("كلب", "كلب بني يركض في الحديقة."),
+        ("حصان", "حصان أبيض يقف."),
+    ],
+}
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
@@ -329,7 +308,7 @@ def test_captions_in_any_language_that_name_their_category_get_category_swaps(la
         assert {each.kind for each in found} == {"category"}
         assert len(found) == 2
         for each in found:
-            other = catalog.categories[catalog.place[each.category]]
+            other = catalog.categories[catalog.index_of[each.category]]
             assert each.caption in {
                 pair.caption.replace(pair.category, spelling) for spelling in other.spellings
             }
@@ -365,10 +344,8 @@ def test_a_name_that_captions_of_the_category_use_is_no_negative(times, excluded
 
 
 def test_a_kind_or_a_part_of_the_category_is_no_negative():
-    pairs = records(
-        chair=["A chair."], windsor_chair=["A windsor chair."], cougar_face=["A cougar face."],
-        cougar_body=["A cougar body."],
-    )  # fmt: skip
+    names = ("chair", "windsor_chair", "cougar_face", "cougar_body")
+    pairs = records(**{name: [f"A {name}."] for name in names})
     assert negatives(pairs, "chair") == {"A cougar face.", "A cougar body."}
     assert negatives(pairs, "cougar face") == {"A chair.", "A windsor chair."}
 

@@ -49,20 +49,12 @@ def published(file):
         category = (fields.get("class_name") or name.rsplit("_", 1)[0]).replace("_", " ")
         caption = fix_articles(normalize_caption(fields["positive"])[0], category)
         attributes = find_attributes(caption, category)
-        pairs.append(
-            Record(
-                name,
-                ImageRef(""),
-                caption,
-                category,
-                Source(name, sha256=name),
-                attributes=attributes,
-            )
-        )
+        source = Source(name, sha256=name)
+        pair = Record(name, ImageRef(""), caption, category, source, attributes=attributes)
+        pairs.append(pair)
     catalog = make_catalog(pairs)
-    return [
-        (pair, draw_negatives(pair, [pair.caption], catalog, k=4, n_attribute=2)) for pair in pairs
-    ]
+    options = {"catalog": catalog, "k": 4, "n_attribute": 2}
+    return [(pair, draw_negatives(pair, [pair.caption], **options)) for pair in pairs]
 
 
 @needs_real

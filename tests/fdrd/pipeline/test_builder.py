@@ -1,23 +1,28 @@
-"""A complete build: reproducible bytes, no lost records, no partial results."""
+"""A complete build: reproducible bytes, no lost records, no partial results, errors that say how to fix them."""
 
+import errno
 import json
 import os
 import shutil
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from benchmark.training.training_negatives import TrainingNegatives
 from fdrd.build_config import BuildConfig
+from fdrd.checks.statistics import stats
 from fdrd.checks.validation import validate
 from fdrd.dataset import load_view
 from fdrd.errors import FdrdError
+from fdrd.hub.dataset_repository import convert_dataset
 from fdrd.pipeline.builder import build
-from fdrd.storage.manifest_types import RecordCounts
+from fdrd.storage.manifest import RecordCounts
+from fdrd.storage.publish import lock_output
 from fdrd.storage.shard_file import read_batches
+from fdrd.storage.shards import read_records
 from tests.folders import digests
+from tests.running import run_method
 
 SMALL = BuildConfig(shard_bytes=800)  # several shards for a few images
 
@@ -89,9 +94,8 @@ def test_an_added_record_can_take_a_partner(write, draw, tmp_path):
     def add(numbers, color, shed):
         for number in numbers:
             write(f"plane/{number}.png", draw(number))
-            write(
-                f"plane/{number}.txt", f"A plane with a {color} tail beside shed {number - shed}."
-            )
+            caption = f"A plane with a {color} tail beside shed {number - shed}."
+            write(f"plane/{number}.txt", caption)
 
     add(range(10), "red", 0)
     add(range(10, 20), "blue", 0)
@@ -125,7 +129,8 @@ def test_a_changed_caption_is_rebuilt_without_decoding_images_again(birds, tmp_p
     again = build(birds, tmp_path / "out", config=config, workers=1)
     assert again.shards_written > 0
     assert ledger.read_text() == before
-    assert any("again" in caption for caption in _captions(tmp_path / "out"))
+    views = [load_view(tmp_path / "out", split) for split in ("train", "validation", "test")]
+    assert any("again" in caption for view in views for caption in view.captions)
 
 
 def test_only_a_replaced_image_is_checked_again(birds, tmp_path, draw):
@@ -133,7 +138,9 @@ def test_only_a_replaced_image_is_checked_again(birds, tmp_path, draw):
     ledger = tmp_path / "out.work" / "examined.jsonl"
     lines = len(ledger.read_text().splitlines())
     (birds / "train/wren/02.png").write_bytes(draw(99))
+    (tmp_path / "out/notes.txt").write_text("mine")
     built = build(birds, tmp_path / "out", config=SMALL, workers=1)
+    assert (tmp_path / "out/notes.txt").read_text() == "mine"
     assert len(ledger.read_text().splitlines()) == lines + 1
     assert 0 < built.shards_written < len(built.manifest.shards)
     assert list(validate(tmp_path / "out")) == []
@@ -149,34 +156,13 @@ def test_every_bad_image_is_counted_with_its_reason(birds, tmp_path, write, draw
     metadata = birds / "metadata.jsonl"
     metadata.write_text(metadata.read_text() + json.dumps(line) + "\nnot JSON\n")
     built = build(birds, tmp_path / "out", workers=1)
-    assert built.manifest.rejected == {
-        "image_broken": 1,
-        "image_in_other_split": 1,
-        "image_missing": 1,
-        "not_an_image": 2,
-        "unreadable_annotations": 1,
-    }
+    once = ("image_broken", "image_in_other_split", "image_missing", "unreadable_annotations")
+    assert built.manifest.rejected == {**dict.fromkeys(once, 1), "not_an_image": 2}
     entry = built.manifest.files["metadata.jsonl"]
     assert entry.read == entry.kept + sum(entry.rejected.values()) == 51
-    rejected = [
-        json.loads(line) for line in (tmp_path / "out/rejected.jsonl").read_text().splitlines()
-    ]
+    rejected = [json.loads(line) for line in (tmp_path / "out/rejected.jsonl").open()]
     assert Counter(item["reason"] for item in rejected) == built.manifest.rejected
     assert all(item["file"] == "metadata.jsonl" and item["key"] for item in rejected)
-    assert list(validate(tmp_path / "out")) == []
-
-
-def test_lone_surrogates_in_captions_and_file_names_are_rejected(birds, tmp_path, draw):
-    metadata = birds / "metadata.jsonl"
-    line = '{"file_name": "train/wren/00.png", "caption": "A \\ud800 wren."}'
-    metadata.write_text(metadata.read_text() + line + "\n")
-    odd = os.fsencode(birds) + b"/train/wren/\xff.png"
-    Path(os.fsdecode(odd)).write_bytes(draw(200))
-    Path(os.fsdecode(odd)).with_suffix(".txt").write_text("A wren.")
-    built = build(birds, tmp_path / "out", workers=1)
-    assert built.manifest.rejected == {"bad_field": 2}
-    rejected = (tmp_path / "out/rejected.jsonl").read_text().splitlines()
-    assert {json.loads(line)["reason"] for line in rejected} == {"bad_field"}
     assert list(validate(tmp_path / "out")) == []
 
 
@@ -187,13 +173,8 @@ def test_two_domains_share_labels_unless_categories_clash(two_domains, tmp_path)
     assert list(validate(tmp_path / "out")) == []
     test = load_view(tmp_path / "out", "train", "pets")
     assert test.domains == ["pets"]
-    named = {
-        negative.category
-        for row in test.negatives
-        for negative in row
-        if negative.kind == "category"
-    }
-    assert named <= {"cat", "pets: wren"}
+    swaps = [swap for row in test.negatives for swap in row if swap.kind == "category"]
+    assert {swap.category for swap in swaps} <= {"cat", "pets: wren"}
 
 
 @pytest.mark.parametrize(
@@ -213,20 +194,16 @@ def test_an_unusable_source_is_an_error_with_a_reason(tmp_path, make, message):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("option", "value"),
     [
-        {"name": "My Birds"},
-        {"name": "../x"},
-        {"name": ""},
-        {"backbone": "x.py:load"},
-        {"backbone": "/clip"},
-        {"backbone": "../clip"},
-        {"format": "csv"},
+        *(("name", value) for value in ("My Birds", "../x", "")),
+        *(("backbone", value) for value in ("x.py:load", "/clip", "../clip")),
+        ("format", "csv"),
     ],
 )
-def test_invalid_options_are_rejected(options):
-    with pytest.raises(FdrdError, match=f"`{next(iter(options))}`"):
-        BuildConfig(**options)
+def test_invalid_options_are_rejected(option, value):
+    with pytest.raises(FdrdError, match=f"`{option}`"):
+        BuildConfig(**{option: value})
 
 
 def test_a_build_without_kept_records_fails_with_an_example(tmp_path, write):
@@ -246,14 +223,6 @@ def test_a_folder_without_a_dataset_is_not_overwritten(birds, tmp_path):
     assert (tmp_path / "out/thesis.tex").read_text() == "years of work"
 
 
-def test_user_files_survive_a_rebuild(birds, tmp_path, draw):
-    build(birds, tmp_path / "out", workers=1)
-    (tmp_path / "out/notes.txt").write_text("mine")
-    (birds / "train/wren/02.png").write_bytes(draw(99))
-    build(birds, tmp_path / "out", workers=1)
-    assert (tmp_path / "out/notes.txt").read_text() == "mine"
-
-
 def test_two_builds_cannot_write_to_one_folder(birds, tmp_path):
     (tmp_path / "out.work").mkdir()
     with FileLock(tmp_path / "out.work/lock"), pytest.raises(FdrdError, match="another build"):
@@ -269,14 +238,6 @@ def test_an_interrupted_folder_replacement_is_finished(birds, tmp_path):
     assert not (tmp_path / "out.work/old").exists()
 
 
-def _captions(folder):
-    return [
-        caption
-        for split in ("train", "validation", "test")
-        for caption in load_view(folder, split).captions
-    ]
-
-
 def test_a_dataset_of_another_version_is_rebuilt_in_place(birds, tmp_path):
     build(birds, tmp_path / "out", workers=1)
     before = digests(tmp_path / "out")
@@ -287,3 +248,122 @@ def test_a_dataset_of_another_version_is_rebuilt_in_place(birds, tmp_path):
     (tmp_path / "out.work/last.json").unlink()
     build(birds, tmp_path / "out", workers=1)
     assert digests(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EFBIG, "free some space"),
+        (errno.EACCES, "change the permissions"),
+        (errno.EROFS, "change the permissions"),
+    ],
+)
+def test_file_system_errors_say_how_to_fix_them(tmp_path, code, remedy):
+    failure = OSError(code, os.strerror(code), str(tmp_path / "raw"))
+    with pytest.raises(FdrdError, match=f"raw: .*; {remedy}"), lock_output(tmp_path / "out"):
+        raise failure
+
+
+def test_an_error_without_a_file_names_the_output(tmp_path):
+    failure = OSError(errno.EIO, os.strerror(errno.EIO))  # e.g. of a read
+    message = "out: Input/output error; check the disk"
+    with pytest.raises(FdrdError, match=message), lock_output(tmp_path / "out"):
+        raise failure
+
+
+@pytest.mark.parametrize("name", ["loop", "loop/inside"])
+def test_a_link_to_itself_is_refused(birds, tmp_path, name):
+    (tmp_path / "loop").symlink_to("loop")
+    message = "loop is a link that leads to itself; remove it"
+    with pytest.raises(FdrdError, match=message) as failure:
+        build(birds, tmp_path / name, workers=1)
+    assert "\n" not in str(failure.value)
+
+
+def test_a_link_to_a_folder_is_followed_and_shares_its_lock_and_work_folder(birds, tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "near").symlink_to(tmp_path / "far" / "out")
+    assert build(birds, tmp_path / "near", workers=1).out == tmp_path / "far/out"
+    assert (tmp_path / "near").is_symlink()
+    assert build(birds, tmp_path / "far" / "out", workers=1).nothing_to_do
+    assert not (tmp_path / "near.work").exists()
+
+
+@pytest.mark.parametrize(("built_as", "wanted"), [("arrow", "parquet"), ("parquet", "arrow")])
+def test_a_converted_dataset_equals_a_build_in_that_format(birds, tmp_path, built_as, wanted):
+    folder = build(birds, tmp_path / "a/out", config=BuildConfig(format=built_as), workers=1).out
+    direct = build(birds, tmp_path / "b/out", config=BuildConfig(format=wanted), workers=1).out
+    assert convert_dataset(folder, built_as) == folder
+    copy = convert_dataset(folder, wanted)
+    assert not list(validate(copy))
+    files = {p.relative_to(direct) for p in direct.rglob("*") if p.is_file()}
+    for file in files:
+        if file.name != "manifest.json":
+            assert (copy / file).read_bytes() == (direct / file).read_bytes(), file
+    made, of_build = (json.loads((f / "manifest.json").read_text()) for f in (copy, direct))
+    for shard in (*made["shards"], *of_build["shards"]):
+        del shard["key"]
+    assert made == of_build
+
+
+def test_a_conversion_is_reused_until_the_build_changes(birds, tmp_path, draw):
+    folder = build(birds, tmp_path / "out", workers=1).out
+    before = (convert_dataset(folder, "parquet") / "manifest.json").stat().st_mtime_ns
+    assert (convert_dataset(folder, "parquet") / "manifest.json").stat().st_mtime_ns == before
+    (birds / "train/wren/02.png").write_bytes(draw(99))
+    digest = build(birds, folder, workers=1).manifest.digest
+    assert (convert_dataset(folder, "parquet") / "of.txt").read_text() == digest
+    with pytest.raises(FdrdError, match="choose from arrow, parquet"):
+        convert_dataset(folder, "csv")
+
+
+@pytest.fixture
+def uncategorized(tmp_path, write, draw):
+    """A source of 24 pairs without categories."""
+    lines = []
+    for number in range(24):
+        write(f"{number}.png", draw(number))
+        color = ("red", "blue", "green", "white")[number // 3 % 4]
+        caption = f"A small {color} bird sits on branch {number} of a large tree."
+        split = ("train", "val", "test")[number % 3]
+        lines.append({"file_name": f"{number}.png", "caption": caption, "split": split})
+    write("metadata.jsonl", "\n".join(map(json.dumps, lines)))
+    return tmp_path / "raw"
+
+
+def test_pairs_without_categories_have_attribute_swaps_and_no_category_metrics(
+    uncategorized, tmp_path
+):
+    from datasets import load_dataset
+
+    out = tmp_path / "out"
+    manifest = build(uncategorized, out, workers=1).manifest
+    assert manifest.records == RecordCounts(24, 24, 0)
+    assert (manifest.categories, list(validate(out))) == ([], [])
+    assert {split.categories for split in stats(out)} == {0}
+    assert {record.category for record in read_records(out, manifest)} == {""}
+    negatives = [n for row in load_view(out, "test").negatives for n in row]
+    assert {negative.kind for negative in negatives} == {"attribute"}
+    rows = list(load_dataset(str(out), split="test", streaming=True))
+    assert [row["category"] for row in rows] == [None] * 8
+    metrics = run_method("random", out).metrics
+    assert metrics.by_category == {}
+    assert "category R@1" not in metrics.by_direction["image_to_text"].values
+
+
+def test_what_needs_categories_is_refused(uncategorized, tmp_path):
+    build(uncategorized, tmp_path / "out", workers=1)
+    with pytest.raises(FdrdError, match="`shots` needs categories, and 8 of 8 rows of train"):
+        run_method("coop", tmp_path / "out", shots=1, backbone="embedded")
+
+
+def test_records_with_and_without_categories_share_a_dataset(uncategorized, tmp_path, write, draw):
+    for number in (30, 31):
+        write(f"wren/{number}.png", draw(number))
+        write(f"wren/{number}.txt", f"A red wren, number {number}.")
+    manifest = build(uncategorized, tmp_path / "out", workers=1).manifest
+    assert manifest.categories == ["wren"]
+    found = [record.category for record in read_records(tmp_path / "out", manifest)]
+    assert (found.count(""), found.count("wren")) == (24, 2)
+    assert list(validate(tmp_path / "out")) == []

@@ -5,10 +5,10 @@ import shutil
 import pytest
 
 from fdrd.build_config import BuildConfig
-from fdrd.commands.dataset.build_summary import print_build
+from fdrd.commands.build import print_build
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.storage.origin import Origin
+from fdrd.storage.resume import Origin, holds_other, recorded_origin, write_origin
 from tests.folders import digests
 
 
@@ -42,17 +42,14 @@ def test_a_source_may_change_or_move_but_not_both(birds, tmp_path):
     metadata.write_text(metadata.read_text().replace("once more", "as new"))
     assert build(birds, out, workers=1).shards_written > 0
 
+    metadata_text = metadata.read_text()
     shutil.copytree(birds, tmp_path / "moved", copy_function=shutil.copy)  # with new times
     assert build(tmp_path / "moved", out, workers=1).manifest.domains[0].name == "moved"
     shutil.rmtree(birds)
     moved = (tmp_path / "moved").rename(tmp_path / "again")
-    (moved / "metadata.jsonl").write_text(metadata_of(moved).replace("as new", "changed"))
+    (moved / "metadata.jsonl").write_text(metadata_text.replace("as new", "changed"))
     with pytest.raises(FdrdError, match=f"is a dataset of {tmp_path / 'moved'}"):
         build(moved, out, workers=1)
-
-
-def metadata_of(source):
-    return (source / "metadata.jsonl").read_text()
 
 
 @pytest.mark.parametrize("damage", ["missing", "damaged"])
@@ -122,3 +119,12 @@ def test_a_dataset_is_named_after_its_source(path, name):
     origin = Origin(path, "")
     assert origin.name == name
     assert BuildConfig(name=origin.name).name == name
+
+
+def test_a_source_whose_path_is_no_utf8_is_recognized(tmp_path):
+    origin = Origin(path="/photos/caf\udce9", files="0" * 64)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/manifest.json").write_text("{}")
+    write_origin(tmp_path / "out", origin)
+    assert recorded_origin(tmp_path / "out") == origin
+    assert not holds_other(tmp_path / "out", origin)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fdrd.engines.local import LocalEngine
+from fdrd.engines import LocalEngine
 from fdrd.errors import FdrdError
 from fdrd.pipeline import builder
 from fdrd.pipeline.collect import CheckTask, run_check_task

@@ -9,7 +9,7 @@ from datasets import Dataset
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.sources.explain import explain
-from fdrd.storage.manifest_types import RecordCounts
+from fdrd.storage.manifest import RecordCounts
 
 
 def lines(root):
@@ -80,17 +80,6 @@ def test_a_folder_with_an_unknown_layout_is_named_and_counted(tmp_path, write, d
     assert (rejected["file"], rejected["reason"]) == ("loose", "unreadable_annotations")
 
 
-def test_folders_with_annotations_are_domains_instead_of_categories(tmp_path, write, draw):
-    for folder in ("pets", "cars"):
-        write(f"{folder}/x_1.png", draw(1))
-    record = {"file_name": "x_1.png", "class_name": "x", "positive": "An x."}
-    write("pets/pets_test.json", {"x_1": record})
-    assert [line.partition(",")[0] for line in lines(tmp_path)][:1] == ["pets: released"]
-    assert "cars: left out" in "\n".join(lines(tmp_path))
-    (tmp_path / "raw/pets/pets_test.json").unlink()
-    assert lines(tmp_path)[0].startswith("raw: image_folder")
-
-
 @pytest.mark.parametrize(
     ("path", "content", "message"),
     [
@@ -130,10 +119,3 @@ def test_an_image_that_a_build_rejects_is_named(tmp_path, write, draw):
     found = "\n".join(explain(tmp_path / "raw/raw"))
     assert "rejected: not_an_image: begins with b'text'" in found
     assert "rejected: path_outside: " in found
-
-
-def test_control_characters_in_names_are_escaped(capsys):
-    from fdrd.commands.console import out
-
-    out.print("wren\x1b[2J\u202egnp.exe [bold]\n")
-    assert capsys.readouterr().out.strip() == r"wren\x1b[2J\u202egnp.exe [bold]"

@@ -58,10 +58,8 @@ def test_metadata_in_a_zip_describes_its_members_once(write, draw, found):
         ]
         archive.writestr("metadata.jsonl", "\n".join(map(json.dumps, rows)))
     write("birds.zip", data.getvalue())
-    items = [(item.id, item.caption) for item in found()]
-    assert items == [
-        ("0.png", "Bird 0."), ("0.png#2", "Bird 1."), ("1.png", "Bird 2."), ("2.png", "")
-    ]  # fmt: skip
+    items = {item.id: item.caption for item in found()}
+    assert items == {"0.png": "Bird 0.", "0.png#2": "Bird 1.", "1.png": "Bird 2.", "2.png": ""}
 
 
 def test_archives_that_hold_the_same_image_are_refused(tmp_path, write, draw):
@@ -119,6 +117,9 @@ def test_csv_is_read_in_any_script(write, draw, found):
     assert (record.category, record.caption, record.split) == ("鸟", "Ein Vögelchen, 鸟", "test")
 
 
+WREN = '{"file_name": "wren/1.png", "caption": "A."'
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -126,21 +127,17 @@ def test_csv_is_read_in_any_script(write, draw, found):
         ("[1]", "bad_field"),
         ('{"caption": "A wren."}', "bad_field"),
         ('{"file_name": "wren/1.png", "caption": 5}', "bad_field"),
-        ('{"file_name": "wren/1.png", "caption": "A.", "category": ["wren"]}', "bad_field"),
-        ('{"file_name": "wren/1.png", "caption": "A.", "split": "holdout"}', "bad_field"),
+        (f'{WREN}, "category": ["wren"]}}', "bad_field"),
+        (f'{WREN}, "split": "holdout"}}', "bad_field"),
         ('{"file_name": "../raw/wren/1.png", "caption": "A."}', "path_outside"),
         ('{"file_name": "/etc/passwd.png", "caption": "A."}', "path_outside"),
         ('{"file_name": "wren/9.png", "caption": "A."}', "image_missing"),
         (
-            '{"file_name": "wren/1.png", "caption": "A wren.",'
-            ' "attributes": [{"type": "x", "value": "wren", "start": 0, "end": 4}]}',
+            f'{WREN}, "attributes": [{{"type": "x", "value": "A.", "start": 1, "end": 3}}]}}',
             "bad_field",
         ),
-        ('{"file_name": "wren/1.png", "caption": "A.", "attributes": [1]}', "bad_field"),
-        (
-            '{"file_name": "wren/1.png", "caption": "A.", "negatives": [{"kind": "category"}]}',
-            "bad_field",
-        ),
+        (f'{WREN}, "attributes": [1]}}', "bad_field"),
+        (f'{WREN}, "negatives": [{{"kind": "category"}}]}}', "bad_field"),
     ],
 )
 def test_a_bad_line_is_one_rejection_with_its_number(write, draw, found, line, reason):
@@ -176,15 +173,3 @@ def test_an_image_without_a_caption_is_rejected_if_captions_are_required(write, 
         ("wren/2.png", "wren", "test"),
     ]
     assert {item.caption for item in uncaptioned} == {""}
-
-
-def test_bytes_that_are_not_text_reject_their_file_or_line(write, draw, found):
-    write("wren/1.png", draw(1))
-    write("wren/1.txt", b"\xff\xfe\xff")  # the byte-order mark of UTF-16, then half a character
-    write("robin/metadata.jsonl", b'{"file_name": "\xff"}\n')
-    write("owl/metadata.csv", b"file_name,caption\n\xff,\xff\n")
-    assert {(item.file, item.reason) for item in found()} == {
-        ("wren/1.txt", "unreadable_annotations"),
-        ("robin/metadata.jsonl", "unreadable_annotations"),
-        ("owl/metadata.csv", "unreadable_annotations"),
-    }

@@ -1,6 +1,5 @@
 """Every layout that people have builds to the same records, without options or with those that its error names."""
 
-import hashlib
 import json
 import shutil
 
@@ -35,24 +34,18 @@ def test_a_layout_gives_the_same_records(tmp_path, name):
     if layout.options:
         with pytest.raises(FdrdError) as raised:
             build(root, tmp_path / "out", workers=1)
-        assert all(
-            f"--map {option}" in str(raised.value) for option in layout.options["columns"][:2]
-        )
+        options = [f"--map {option}" for option in layout.options["columns"][:2]]
+        assert all(option in str(raised.value) for option in options)
     domains, items = read(root, **layout.options)
     assert [domain.reader for domain in domains] == [layout.reader]
     assert [item for item in items if isinstance(item, Rejection)] == []
     found = {
-        (
-            hashlib.sha256(read_image(str(root), item.image)).hexdigest(),
-            item.caption,
-            item.category,
-            item.split,
-        )
+        (read_image(str(root), item.image), item.caption, item.category, item.split)
         for item in items
     }
     assert found == {
         (
-            hashlib.sha256(pair.data).hexdigest(),
+            pair.data,
             caption,
             pair.category if "category" in layout.has else "",
             SPLITS[pair.split] if "split" in layout.has else "",
@@ -104,10 +97,8 @@ def test_an_image_that_img2dataset_could_not_download_is_counted(tmp_path):
     rows = [*found.to_pylist(), {"caption": "A lost bird.", "status": "failed_to_download"}]
     pq.write_table(pa.Table.from_pylist(rows, found.schema), shard)
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert (built.manifest.records.kept, built.manifest.rejected) == (
-        len(PAIRS),
-        {"image_missing": 1},
-    )
+    assert built.manifest.records.kept == len(PAIRS)
+    assert built.manifest.rejected == {"image_missing": 1}
 
 
 @pytest.mark.parametrize("name", ["img2dataset_files", "img2dataset_webdataset"])
@@ -136,9 +127,8 @@ def test_cub_without_captions_keeps_categories_and_splits(tmp_path):
     assert [(item.category, item.split, item.caption) for item in items] == [
         (pair.category, "train" if pair.split == "train" else "test", "") for pair in PAIRS
     ]
-    with pytest.raises(
-        FdrdError, match=r"8 caption_missing, .*`fdrd caption` and `fdrd view --review`"
-    ):
+    message = r"8 caption_missing, .*`fdrd caption` and `fdrd view --review`"
+    with pytest.raises(FdrdError, match=message):
         build(root, tmp_path / "out", workers=1)
 
 
@@ -179,15 +169,6 @@ def test_pascal_voc_is_refused_in_one_sentence(tmp_path):
         find_uncaptioned(tmp_path)
     assert str(raised.value).count(".xml") == 1
     assert "Not used: Annotations/*.xml (8 files): it lists objects (Pascal" in str(raised.value)
-
-
-def test_a_flat_folder_of_images_can_be_captioned_if_it_names_the_category(tmp_path):
-    put_images(tmp_path, PAIRS, "raw")
-    with pytest.raises(FdrdError, match=r"if the images are in class folders, such as tench/1.jpg"):
-        find_uncaptioned(tmp_path / "raw")
-    put(tmp_path, "raw/domain.toml", 'category = "bird"')
-    found = find_uncaptioned(tmp_path / "raw")
-    assert (len(found.images), found.categories) == (len(PAIRS), {"raw": ("bird",)})
 
 
 def test_linked_folders_and_other_image_formats_are_named(tmp_path):

@@ -9,7 +9,7 @@ from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.layouts import table
-from fdrd.sources.reading import archives, lines
+from fdrd.sources.reading import lines, source_folder
 from fdrd.sources.reading.image_search import ImageIndex
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
 from fdrd.sources.reading.pairs import MAX_LISTED
@@ -65,8 +65,8 @@ def test_a_zip_archive_may_expand_to_its_limit(write, monkeypatch, limits):
     fixed, multiple = limits
 
     def members(less):
-        monkeypatch.setattr(archives, "FREE_BYTES", fixed - less)
-        monkeypatch.setattr(archives, "MAX_RATIO", (multiple - less) / file.stat().st_size)
+        monkeypatch.setattr(source_folder, "FREE_BYTES", fixed - less)
+        monkeypatch.setattr(source_folder, "MAX_RATIO", (multiple - less) / file.stat().st_size)
         return SourceFolder(file.parent).files
 
     assert members(0) == ["a.zip", "a.txt", "folder/b.txt"]

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from random import Random
@@ -30,8 +31,10 @@ RUNS = settings(max_examples=int(os.environ.get("FDRD_EXAMPLES", "25")), deadlin
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp")), max_size=12)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
 values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3), max_leaves=6
-)  # fmt: skip
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=6,
+)
 names = st.sampled_from([name for known in COLUMNS.values() for name in known]) | words
 places = st.sampled_from(["wren/a.png", "a.png", "../a.png", "/etc/a.png", "b_1", "gone.png"])
 objects = st.dictionaries(names, values | places, max_size=6)
@@ -97,14 +100,6 @@ def test_every_sample_of_an_archive_is_accounted_for(row):
             assert item.key == "wren/a"
 
 
-@RUNS
-@given(st.dictionaries(st.sampled_from(["train", "val", "test", "x"]), values, max_size=3))
-def test_every_row_of_coop_splits_is_one_item(splits):
-    found = read("coop_splits", "split_zhou_X.json", json.dumps(splits).encode())
-    lists = [rows for split, rows in splits.items() if isinstance(rows, list) and split != "x"]
-    assert len(found) == sum(map(len, lists)) + len(splits) - len(lists)
-
-
 captions = words.map(lambda text: f"A {text} b")
 
 
@@ -114,11 +109,8 @@ def in_jsonl(caption, category):
 
 
 def in_table(caption, category):
-    return (
-        "table",
-        "pairs.jsonl",
-        jsonl([{"path": "wren/a.png", "title": caption, "breed": category}]),
-    )
+    row = {"path": "wren/a.png", "title": caption, "breed": category}
+    return "table", "pairs.jsonl", jsonl([row])
 
 
 def in_csv(caption, category):
@@ -150,9 +142,8 @@ def test_valid_annotations_are_read_as_they_are_except_for_normalization(write):
         assert found.category == normalize_category(category)[0]
         normal, _ = normalize_caption(caption)
         # `a` before the category may have become `an`.
-        assert found.caption.replace("An ", "A ").replace("an ", "a ") == normal.replace(
-            "An ", "A "
-        ).replace("an ", "a ")
+        articles = re.compile("(?<=[Aa])n(?= )")
+        assert articles.sub("", found.caption) == articles.sub("", normal)
 
     check_one()
 

@@ -1,6 +1,5 @@
 """An archive or a table as source gives the same records as its folder."""
 
-import errno
 import gzip
 import io
 import json
@@ -14,12 +13,6 @@ import fdrd
 from fdrd.dataset import load_splits
 from fdrd.errors import FdrdError
 from fdrd.sources.single_file import as_folder
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
 
 
 def records(out):
@@ -54,7 +47,7 @@ def test_an_archive_gives_the_records_of_its_folder(tmp_path, form, around):
     assert domains == ["csv_numbered_captions", "csv_relative_paths"]
     assert {license for _, _, license, _ in found} == {"CC0-1.0"}
     assert fdrd.build(archive, tmp_path / "two", workers=1).nothing_to_do
-    assert list((tmp_path / "cache/sources").iterdir()) == []
+    assert list((tmp_path / "cache/fdrd/sources").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["img2dataset_webdataset", "img2dataset_parquet", "karpathy"])
@@ -100,7 +93,7 @@ def test_other_files_are_refused_by_their_name(tmp_path, name, data, message):
 def test_what_killed_builds_left_is_removed_and_what_others_use_is_kept(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("pairs.csv", "image,caption\n")
-    kept = tmp_path / "cache/sources"
+    kept = tmp_path / "cache/fdrd/sources"
     (kept / "killed/a").mkdir(parents=True)
     (kept / "killed/a/a.zip").touch()
     with as_folder(tmp_path / "a.zip") as first:
@@ -109,14 +102,3 @@ def test_what_killed_builds_left_is_removed_and_what_others_use_is_kept(tmp_path
             assert [*first.iterdir()] == [first / "a.zip"]
             assert second != first
     assert list(kept.iterdir()) == []
-
-
-def test_a_full_disk_is_an_error_with_a_remedy(tmp_path, monkeypatch):
-    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(b"x", mtime=0))
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("shutil.copystat", full)
-    with pytest.raises(FdrdError, match=r"a\.tar\.gz: No space left.*FDRD_CACHE"):
-        fdrd.build(tmp_path / "a.tar.gz", tmp_path / "out", workers=1)

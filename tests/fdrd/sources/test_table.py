@@ -11,9 +11,7 @@ from fdrd.checks.validation import validate
 from fdrd.images.check import read_image
 from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
-from fdrd.sources.layouts import table
-from fdrd.sources.reading.source_folder import SourceFolder
-from fdrd.storage.manifest_types import RecordCounts
+from fdrd.storage.manifest import RecordCounts
 
 
 @pytest.mark.parametrize(
@@ -140,16 +138,6 @@ def test_a_missing_image_is_told_from_a_file_without_the_ending_of_one(write, re
     assert missing.detail == "no image is called 'wren/2.heic'"
 
 
-def test_repeated_columns_and_keys_are_rejected(write, draw, read):
-    write("wren/1.png", draw(1))
-    write("a.csv", "image,caption,caption\nwren/1.png,A.,B.\n")
-    write("b.jsonl", '{"image": "wren/1.png", "caption": "A.", "caption": "B."}\n')
-    assert {(item.file, item.reason) for item in read("table")} == {
-        ("a.csv", "unreadable_annotations"),
-        ("b.jsonl", "bad_field"),
-    }
-
-
 def test_unnamed_classes_and_damaged_files_are_rejected(tmp_path, draw, read):
     columns = {"image": [draw(1), draw(2)], "caption": ["A.", "B."], "label": [0, 7]}
     parquet(tmp_path / "raw/0.parquet", columns, {"label": ["wren"]})
@@ -161,13 +149,6 @@ def test_unnamed_classes_and_damaged_files_are_rejected(tmp_path, draw, read):
         ("0.parquet", "bad_field"),
         ("1.parquet", "unreadable_annotations"),
     ]
-
-
-def test_a_table_without_images_is_a_near_miss(tmp_path, write):
-    write("prices.csv", "item,price\nwren,1\n")
-    folder = SourceFolder(tmp_path / "raw")
-    assert table.detect(folder) is None
-    assert "no image or caption column; its columns are item" in str(table.near_miss(folder))
 
 
 def test_an_image_column_of_numbers_or_lists_is_rejected(tmp_path, read):
@@ -189,7 +170,7 @@ def test_dictionary_columns_of_pandas_are_read(tmp_path, write, draw, read):
     assert (found.image.path, found.category) == ("wren/1.png", "house wren")
 
 
-def test_parquet_in_an_archive_has_paths_and_no_images(tmp_path, write, draw, read):
+def test_parquet_in_an_archive_has_paths_and_no_images(tmp_path, draw, read):
     parquet(tmp_path / "paths.parquet", {"image": ["img/1.png"], "caption": ["A wren."]})
     parquet(tmp_path / "bytes.parquet", {"image": [draw(2)], "caption": ["A robin."]})
     archive = tmp_path / "raw/birds.zip"

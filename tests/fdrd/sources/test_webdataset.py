@@ -6,13 +6,9 @@ import tarfile
 
 import pytest
 
-from fdrd.checks.validation import validate
-from fdrd.images.check import read_image
-from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources import find_domains
-from fdrd.storage.manifest_types import FileCounts, RecordCounts
 from tests.archives import tar
 
 
@@ -29,53 +25,30 @@ def link(name, kind, to):
 
 
 def img2dataset(number, draw, **fields):
-    note = {
-        "caption": f"Bird {number}.",
-        "url": "https://example.org",
-        "key": f"{number:09d}",
-        **fields,
-    }
+    note = {"caption": f"Bird {number}.", "url": "https://example.org", "key": f"{number:09d}"}
+    note |= {"category": "wren", **fields}
     return [
         (f"{number:09d}.jpg", draw(number, form="JPEG")),
         (f"{number:09d}.txt", f"Bird {number}.".encode()),
-        (f"{number:09d}.json", json.dumps({"category": "wren", **note}).encode()),
+        (f"{number:09d}.json", json.dumps(note).encode()),
     ]
-
-
-def test_img2dataset_shards_are_built_without_unpacking(tmp_path, draw, read):
-    for part in range(2):
-        rows = range(10 * part, 10 * part + 10)
-        pack(tmp_path / f"raw/{part:05d}.tar", [m for row in rows for m in img2dataset(row, draw)])
-        (tmp_path / f"raw/{part:05d}_stats.json").write_text("{}")
-    found = read("webdataset")
-    assert len(found) == 20
-    assert (found[3].caption, found[3].category) == ("Bird 3.", "wren")
-    assert read_image(str(tmp_path / "raw"), found[13].image) == draw(13, form="JPEG")
-    before = sorted(path.name for path in (tmp_path / "raw").iterdir())
-    built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert built.manifest.records == RecordCounts(20, 20, 0)
-    assert built.manifest.files["00001.tar"] == FileCounts(10, 10, {})
-    assert list(validate(tmp_path / "out")) == []
-    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == before
 
 
 def test_categories_come_from_json_cls_classnames_or_folders(tmp_path, write, draw, read):
     write("classnames.txt", "robin\nhouse_wren\n")
-    pack(
-        tmp_path / "raw/test/0.tar",
-        [
-            ("a.png", draw(1)), ("a.cls", b"1\n"), ("a.txt", b"A."),
-            ("b.png", draw(2)), ("b.cls", b"owl"), ("b.txt", b"B."),
-            ("jay/c.png", draw(3)), ("jay/c.txt", b"C."),
-            ("jay/d.png", draw(4)), ("jay/d.json", b'{"class_name": "magpie", "caption": "D."}'),
-        ],
-    )  # fmt: skip
-    assert [(item.category, item.split) for item in read("webdataset")] == [
-        ("house wren", "test"),
-        ("owl", "test"),
-        ("jay", "test"),
-        ("magpie", "test"),
-    ]
+    members = {f"{name}.png": draw(n) for n, name in enumerate(("a", "b", "jay/c", "jay/d"))}
+    members |= {
+        "a.cls": b"1\n",
+        "a.txt": b"A.",
+        "b.cls": b"owl",
+        "b.txt": b"B.",
+        "jay/c.txt": b"C.",
+    }
+    members["jay/d.json"] = b'{"class_name": "magpie", "caption": "D."}'
+    pack(tmp_path / "raw/test/0.tar", dict(sorted(members.items())))
+    found = read("webdataset")
+    assert [item.category for item in found] == ["house wren", "owl", "jay", "magpie"]
+    assert {item.split for item in found} == {"test"}
 
 
 def test_a_sample_without_an_image_or_a_caption_is_rejected(tmp_path, draw, read):
@@ -89,16 +62,9 @@ def test_a_sample_without_an_image_or_a_caption_is_rejected(tmp_path, draw, read
 
 
 @pytest.mark.parametrize(
-    ("member", "reason"),
+    ("member", "reason"),  # more in tests/hostile.py
     [
-        (("../../wren/x.png", b"x"), "path_outside"),
-        (("/etc/x.png", b"x"), "path_outside"),
-        (("wren\\..\\x.png", b"x"), "path_outside"),
-        (link("wren/x.png", tarfile.SYMTYPE, "/etc/passwd"), "path_outside"),
-        (link("wren/x.png", tarfile.LNKTYPE, "../../secret.png"), "path_outside"),
         (link("wren/x.png", tarfile.SYMTYPE, "a.png"), "not_a_file"),
-        (link("wren/x.png", tarfile.CHRTYPE, ""), "not_a_file"),
-        (link("wren/x.png", tarfile.FIFOTYPE, ""), "not_a_file"),
         (("wren/a.png", b"again"), "duplicate_id"),
         (("wren/a.txt", b"again"), "duplicate_id"),
     ],
@@ -111,23 +77,6 @@ def test_links_devices_repeated_and_escaping_members_are_rejected(
     rejected = [item for item in found if isinstance(item, Rejection)]
     assert [(item.file, item.reason) for item in rejected] == [("0.tar", reason)]
     assert [item.caption for item in found if item not in rejected] == ["A."]
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (b"{", "unreadable_annotations"),
-        (b"[1]", "unreadable_annotations"),
-        (b"[" * 100_000, "unreadable_annotations"),
-        (b'{"caption": "A.", "caption": "B."}', "bad_field"),
-        (b'{"caption": 3}', "bad_field"),
-        (b"\xff", "unreadable_annotations"),
-    ],
-)
-def test_bad_json_rejects_its_sample(tmp_path, draw, read, text, reason):
-    pack(tmp_path / "raw/0.tar", [("wren/a.png", draw(1)), ("wren/a.json", text)])
-    (found,) = read("webdataset")
-    assert (found.file, found.key, found.reason) == ("0.tar", "wren/a", reason)
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.62, 0.9])

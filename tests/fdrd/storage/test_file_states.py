@@ -9,9 +9,9 @@ import fdrd
 from fdrd.build_config import BuildConfig
 from fdrd.pipeline import builder
 from fdrd.pipeline.builder import build
-from fdrd.storage import file_states
+from fdrd.storage import resume
 from tests.folders import digests
-from tests.tampering import edit_manifest, read_table, recompute, shard_of, write_table
+from tests.tampering import OF_ROWS, edit_manifest, shard_of
 
 SMALL = BuildConfig(shard_bytes=2000)
 
@@ -40,24 +40,15 @@ def decay(out):
     path = out.with_name("out.work") / "states.json"
     states = json.loads(path.read_text())
     name = shard_of(out).relative_to(out).as_posix()
-    states["files"][name][1:] = file_states._numbers(shard_of(out))
+    states["files"][name][1:] = resume._numbers(shard_of(out))
     path.write_text(json.dumps(states))
-
-
-def edit_value(out):
-    path = shard_of(out)
-    table = read_table(path)
-    rows = table.to_pylist()
-    rows[0]["category"] = -7
-    write_table(path, type(table).from_pylist(rows, schema=table.schema))
-    recompute(out)
 
 
 DAMAGES = {
     "a flipped bit": lambda out: flip_bit(shard_of(out)),
     "a flipped bit of a failing disk": decay,
     "a missing shard": lambda out: shard_of(out).unlink(),
-    "an edited row with a new digest": edit_value,
+    "an edited row with a new digest": OF_ROWS["label negative"],
     "an edited count": lambda out: edit_manifest(
         out, lambda found: found["records"].update(kept=7)
     ),
@@ -80,36 +71,27 @@ def test_building_again_repairs_what_validate_reports(out, damage):
 
 
 def test_an_unchanged_dataset_is_not_hashed(out, monkeypatch):
-    monkeypatch.setattr(file_states, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
+    monkeypatch.setattr(resume, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
     assert again(out).nothing_to_do
 
 
 def test_a_link_elsewhere_costs_one_more_digest(out, tmp_path, monkeypatch):
     os.link(shard_of(out), tmp_path / "link")
     assert again(out).nothing_to_do
-    monkeypatch.setattr(file_states, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
-    assert again(out).nothing_to_do
-
-
-def test_an_edited_card_stays(out):
-    with (out / "README.md").open("a") as card:
-        card.write("\nMine.\n")
+    monkeypatch.setattr(resume, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
     assert again(out).nothing_to_do
 
 
 def test_a_build_without_states_is_hashed_once(out, monkeypatch):
     (out.with_name("out.work") / "states.json").unlink()  # as fdrd 0.1 left it
     assert again(out).nothing_to_do
-    monkeypatch.setattr(file_states, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
+    monkeypatch.setattr(resume, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
     assert again(out).nothing_to_do
 
 
-def test_shards_of_the_last_build_are_reused_after_a_kill_before_publishing(
-    out, birds, monkeypatch
-):
-    (birds / "metadata.jsonl").open("a").write(
-        '\n{"file_name": "test/robin/05.png", "caption": "One more."}'
-    )
+def test_shards_are_reused_after_a_kill_before_publishing(out, birds, monkeypatch):
+    with (birds / "metadata.jsonl").open("a") as file:
+        file.write('{"file_name": "test/robin/05.png", "caption": "One more."}\n')
 
     def killed(_):
         raise KeyboardInterrupt

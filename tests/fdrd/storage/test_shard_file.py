@@ -13,55 +13,62 @@ from fdrd.pipeline.builder import build
 from fdrd.storage import shards
 from fdrd.storage.shard_file import encode_row, read_batches
 from fdrd.storage.shards import text_bytes
+from tests.folders import caches_in
+from tests.scenes import draw_birds
 
 FORMATS = ("arrow", "parquet")
 
 
-def rows(folder):
-    manifest = json.loads((folder / "manifest.json").read_text())
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A dataset in each format."""
+    found = {}
+    for format in FORMATS:
+        folder = tmp_path_factory.mktemp(format)
+        with caches_in(folder):
+            config = BuildConfig(format=format, shard_bytes=2000)
+            raw = draw_birds(folder / "raw")
+            found[format] = build(raw, folder / "out", config=config, workers=1)
+    return found
+
+
+def rows(built):
     return {
         row["id"]: row
-        for shard in manifest["shards"]
-        for batch in read_batches(folder / shard["path"])
+        for shard in built.manifest.shards
+        for batch in read_batches(built.out / shard.path)
         for row in batch.to_pylist()
     }
 
 
-def test_both_formats_contain_the_same_rows_and_image_bytes(birds, tmp_path):
-    for format in FORMATS:
-        config = BuildConfig(format=format, shard_bytes=2000)
-        built = build(birds, tmp_path / format, config=config, workers=1)
-        assert len(built.manifest.shards) > 3
-        assert list(validate(tmp_path / format)) == []
-    found = rows(tmp_path / "parquet")
-    assert found == rows(tmp_path / "arrow")
+def test_both_formats_contain_the_same_rows_and_image_bytes(built):
+    for each in built.values():
+        assert len(each.manifest.shards) > 3
+        assert list(validate(each.out)) == []
+    found, raw = rows(built["parquet"]), built["parquet"].out.with_name("raw")
+    assert found == rows(built["arrow"])
     assert len(found) == 49
     for row in found.values():
-        assert row["image"]["bytes"] == (birds / row["source"]["file"]).read_bytes()
+        assert row["image"]["bytes"] == (raw / row["source"]["file"]).read_bytes()
 
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("streaming", [False, True])
-def test_load_dataset_reads_a_folder_in_either_format(birds, tmp_path, format, streaming):
-    config = BuildConfig(format=format, shard_bytes=2000)
-    build(birds, tmp_path / "out", config=config, workers=1)
-    found = load_dataset(str(tmp_path / "out"), streaming=streaming)
+def test_load_dataset_reads_a_folder_in_either_format(built, format, streaming):
+    found = load_dataset(str(built[format].out), streaming=streaming)
     read = [row for split in found.values() for row in split]
     assert len(read) == 49
     assert {row["image"].size for row in read} == {(24, 16)}
     assert found["train"].features["category"].names == ["robin", "wren"]
 
 
-def test_the_benchmark_reads_both_formats_alike(birds, tmp_path):
-    for format in FORMATS:
-        config = BuildConfig(format=format, shard_bytes=2000)
-        build(birds, tmp_path / format, config=config, workers=1)
-    arrow, parquet = (load_view(tmp_path / format, "train") for format in FORMATS)
+def test_the_benchmark_reads_both_formats_alike(built):
+    arrow, parquet = (load_view(built[format].out, "train") for format in FORMATS)
     assert arrow.fingerprint == parquet.fingerprint
     assert arrow.records([0]) == parquet.records([0])
-    for shard in (tmp_path / "parquet" / "data").rglob("*.parquet"):
-        rows = pq.read_table(shard, columns=["category_name", "caption"]).to_pylist()
-        assert all(row["category_name"] in row["caption"] for row in rows)
+    for shard in (built["parquet"].out / "data").rglob("*.parquet"):
+        columns = pq.read_table(shard, columns=["category_name", "caption"]).to_pylist()
+        assert all(row["category_name"] in row["caption"] for row in columns)
     assert parquet.images([0])[0].size == (24, 16)
 
 

@@ -1,11 +1,9 @@
 """`inflect` is imported without typeguard, which others may use."""
 
-import subprocess
-import sys
-
 import pytest
 
 from fdrd.text.grammar import MAX_LETTERS, MAX_WORDS, plural
+from tests.command import run_python
 
 
 @pytest.mark.parametrize("earlier", ["typeguard", "sys"])
@@ -16,7 +14,7 @@ def test_typeguard_works_before_and_after_inflect_was_imported(earlier):
         "assert sys.modules.get('typeguard') is before\n"
         "import typeguard; typeguard.check_type(1, int)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    run_python("-c", code)
 
 
 def test_phrases_beyond_a_limit_have_no_plural():

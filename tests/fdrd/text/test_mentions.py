@@ -12,8 +12,9 @@ from fdrd.text.mentions import (
     same_name,
 )
 
-NAMES = ["Shiba Inu", "A380", "A380-800", "bird-of-paradise", "o'neill’s finch", "mayfly", "ſtar", "Käfer",
-         "2CV", "柴犬", "İlk", "c++"]  # fmt: skip
+NAMES = "Shiba Inu|A380|A380-800|bird-of-paradise|o'neill’s finch|mayfly|ſtar|Käfer|2CV|柴犬|İlk|c++".split(
+    "|"
+)
 TEXT = st.text(
     alphabet=st.sampled_from("aAsS38 0-_'.,;Kyh") | st.characters(max_codepoint=127), max_size=20
 )
@@ -53,13 +54,12 @@ def test_an_index_misses_no_mention(parts):
 
 def test_longer_names_are_those_that_mention_the_name():
     names = ["cat", "wild cat", "bobcat", "wild cat of prey", "A380", "a380-800", "猫", "柴犬猫"]
-    assert longer_names(names) == [
-        ["wild cat", "wild cat of prey"], ["wild cat of prey"], [], [], ["a380-800"], [], ["柴犬猫"], [],
-    ]  # fmt: skip
+    cats = [["wild cat", "wild cat of prey"], ["wild cat of prey"], [], []]
+    assert longer_names(names) == [*cats, ["a380-800"], [], ["柴犬猫"], []]
 
 
 def test_a_pattern_considers_the_longer_names_that_a_caption_has():
-    names = ["bird", *(f"bird {number}" for number in range(3000))]
+    names = ["bird", *(f"bird {number}" for number in range(300))]
     pattern = mention_pattern("bird", names[1:])
-    caption = "A bird 2999, two Bird  17 and a bird."
+    caption = "A bird 299, two Bird  17 and a bird."
     assert [caption[m.start :] for m in find_mentions(caption, pattern)] == ["bird."]

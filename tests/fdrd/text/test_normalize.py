@@ -57,13 +57,10 @@ def test_following_spans_through_many_changes_takes_time_in_proportion(change, m
 
     monkeypatch.setattr(difflib, "SequenceMatcher", Counted)
     words = ["red", "brown", "wren"]
-    before = (
-        "red " + change * (900 // len(change)) + " brown " + change * (900 // len(change)) + " wren"
-    )
+    before = f" {change * (900 // len(change))} ".join(words)
     after = normalize_caption(before)[0]
-    spans = [
-        Attribute("x", word, before.index(word), before.index(word) + len(word)) for word in words
-    ]
+    starts = map(before.index, words)
+    spans = [Attribute("x", w, at, at + len(w)) for w, at in zip(words, starts, strict=True)]
     assert [span.value for span in move_spans(spans, before, after)] == words
     assert sum(compared) < 80 * len(before)
     with pytest.raises(ValueError, match="so many changes"):

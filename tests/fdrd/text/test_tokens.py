@@ -7,13 +7,13 @@ from importlib.util import find_spec
 
 import pytest
 
-from benchmark.models.tokenizer import token_counter
+from benchmark.models.loading import token_counter
 from fdrd.build_config import BuildConfig
 from fdrd.checks.statistics import stats
 from fdrd.checks.validation import validate
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.storage.manifest_types import RecordCounts
+from fdrd.storage.manifest import RecordCounts
 from fdrd.text.tokens import TokenCounter, counter_for
 from tests.folders import digests
 
@@ -30,15 +30,11 @@ def shipped(tmp_path, monkeypatch):
     with gzip.open(folder / "bpe_simple_vocab_16e6.txt.gz", "wt", encoding="utf-8") as file:
         file.write("\n".join(merges))
     monkeypatch.setattr(sys, "path", [str(tmp_path / "packages"), *sys.path])
-    monkeypatch.delitem(
-        sys.modules, "open_clip", raising=False
-    )  # another test may have imported it
+    monkeypatch.delitem(sys.modules, "open_clip", raising=False)  # of another test
     return folder / "bpe_simple_vocab_16e6.txt.gz"
 
 
-def test_the_bytes_do_not_depend_on_a_package_with_the_vocabulary(
-    birds, tmp_path, shipped, monkeypatch
-):
+def test_the_bytes_do_not_depend_on_a_vocabulary_package(birds, tmp_path, shipped, monkeypatch):
     assert find_spec("open_clip")
     build(birds, tmp_path / "with", workers=1)
     for package in ("open_clip", "clip"):
@@ -96,9 +92,8 @@ def test_overflow_is_reported_in_manifest_stats_and_card(birds, tmp_path):
     assert max(split.max for split in splits.values()) == 16
     assert built.manifest.reported["caption_over_tokens"] == 49
     assert list(validate(tmp_path / "out")) == []
-    assert {each.over_limit for each in stats(tmp_path / "out")} == {
-        split.over for split in splits.values()
-    }
+    over = {split.over for split in splits.values()}
+    assert {each.over_limit for each in stats(tmp_path / "out")} == over
     card = (tmp_path / "out/README.md").read_text()
     assert "`words`" in card
     assert "| raw | test | 13 | 13 | 8 |" in card
@@ -113,10 +108,3 @@ def test_truncated_captions_are_dropped_if_the_policy_says_so(birds, tmp_path):
     assert built.manifest.records == RecordCounts(49, 1, 48)
     (line, *_) = (tmp_path / "out/rejected.jsonl").read_text().splitlines()
     assert json.loads(line)["detail"] == "13 tokens of words, the tower reads 12"
-
-
-def test_a_new_tokenizer_updates_the_manifest(birds, tmp_path):
-    build(birds, tmp_path / "out", config=NAMED, workers=1)
-    again = build(birds, tmp_path / "out", config=NAMED, tokens=lambda name: WORDS, workers=1)
-    assert again.manifest.tokens.tokenizer == "words"
-    assert again.shards_written == 0 or again.manifest.reported

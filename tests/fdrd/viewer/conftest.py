@@ -14,6 +14,7 @@ from fdrd.field_guide.writer import sample
 from fdrd.pipeline.builder import build
 from fdrd.viewer.context import Context, open_context
 from fdrd.viewer.server import _listen, application, run, server_of
+from tests.folders import caches_in
 
 TOKEN = "secret-token"
 
@@ -63,8 +64,7 @@ class Site:
 def drawn(tmp_path_factory):
     """A folder with the source `raw`, its dataset `set`, and results in `runs`."""
     folder = tmp_path_factory.mktemp("viewer")
-    with pytest.MonkeyPatch.context() as patch:
-        _own_cache(patch, folder)
+    with caches_in(folder):
         sample(folder / "raw", 6, 90, size=48, workers=1)
         build(folder / "raw", folder / "set", workers=1)
     return folder
@@ -81,22 +81,12 @@ def measured(drawn):
     """The folder of `drawn`, with results of two methods."""
     from tests.running import run_method
 
-    with pytest.MonkeyPatch.context() as patch:
-        _own_cache(patch, drawn)
+    with caches_in(drawn):
         for method in ("zero_shot", "clip_adapter"):
             train = {"epochs": 1} if method == "clip_adapter" else None
-            run_method(
-                method, drawn / "set", backbone="embedded", train=train, results=drawn / "runs"
-            )
+            options = {"backbone": "embedded", "train": train, "results": drawn / "runs"}
+            run_method(method, drawn / "set", **options)
     return drawn
-
-
-def _own_cache(patch, folder):
-    import datasets
-
-    patch.setenv("HF_HOME", str(folder / "cache"))
-    patch.setenv("FDRD_CACHE", str(folder / "cache" / "fdrd"))
-    patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache" / "datasets")
 
 
 @pytest.fixture
@@ -108,8 +98,7 @@ def open_site():
         context = open_context(folder, **options)
         listener = _listen("127.0.0.1", 0)
         port = listener.getsockname()[1]
-        app = application(context, TOKEN, "127.0.0.1", port)
-        server = server_of(app)
+        server = server_of(application(context, TOKEN, "127.0.0.1", port))
         thread = threading.Thread(target=run, args=[server, listener], daemon=True)
         thread.start()
         while not server.started:

@@ -12,15 +12,10 @@ def test_records_that_differ_are_listed_with_their_images(drawn, copied, tmp_pat
     index = open_site(copied).context.library.current()
     dropped, edited, moved = index.records([0, 1, 2])
 
-    def decide(record, action, value=""):
-        return Decision(
-            record["id"], digest_of(record), "ann", "2026-01-01T00:00:00Z", action, value
-        )
-
+    changes = ("drop", ""), ("caption", "A <b>red</b> teapot."), ("category", "teapot")
     decisions = [
-        decide(dropped, "drop"),
-        decide(edited, "caption", "A <b>red</b> teapot."),
-        decide(moved, "category", "teapot"),
+        Decision(record["id"], digest_of(record), "ann", "2026-01-01T00:00:00Z", *change)
+        for record, change in zip((dropped, edited, moved), changes, strict=True)
     ]
     (tmp_path / "decisions").write_bytes(b"".join(map(to_line, decisions)))
     build(drawn / "raw", tmp_path / "new", decisions=tmp_path / "decisions", workers=1)
@@ -28,10 +23,8 @@ def test_records_that_differ_are_listed_with_their_images(drawn, copied, tmp_pat
     page = site.text("/changes")
     counts = dict(re.findall(r"kind=(\w+)\"[^>]*>[^<]+<span class=\"count\">(\d+)", page))
     assert counts == {"added": "0", "dropped": "1", "caption": "1", "category": "1", "split": "0"}
-    assert (
-        site.ask(f"/changes/thumb?id={quote(dropped['id'])}").headers["content-type"]
-        == "image/webp"
-    )
+    thumbnail = site.ask(f"/changes/thumb?id={quote(dropped['id'])}")
+    assert thumbnail.headers["content-type"] == "image/webp"
     assert site.ask("/changes/thumb?id=none").status == 404
     page = site.text("/changes", kind="caption")
     assert "<b>" not in page

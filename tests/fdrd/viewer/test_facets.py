@@ -14,9 +14,8 @@ SPLITS, COLORS = ["train", "test"], ["red", "green", "blue"]
 
 def columns(rows):
     """The columns of rows of (split, words, colors)."""
-    single = {"split": SPLITS, "domain": ["d"], "category": ["c"], "meta": ["m"], "license": ["l"],
-              "length": ["1-10 words"], "near": ["none found"]}  # fmt: skip
-    found = {name: (labels, np.zeros(len(rows), np.int32), None) for name, labels in single.items()}
+    names = ("domain", "category", "meta", "license", "length", "near")
+    found = {name: (["any"], np.zeros(len(rows), np.int32), None) for name in names}
     found["split"] = (SPLITS, np.array([SPLITS.index(s) for s, _, _ in rows], np.int32), None)
     found["words"] = ([], np.array([words for _, words, _ in rows], np.int32), None)
     pairs = [(n, COLORS.index(c)) for n, (_, _, colors) in enumerate(rows) for c in sorted(colors)]
@@ -34,9 +33,12 @@ ROWS = st.lists(
     min_size=1,
 )
 CHOICES = st.fixed_dictionaries(
-    {}, optional={"split": st.lists(st.sampled_from(SPLITS), min_size=1, unique=True).map(tuple),
-                  "value": st.lists(st.sampled_from(COLORS), min_size=1, unique=True).map(tuple)},
-)  # fmt: skip
+    {},
+    optional={
+        name: st.lists(st.sampled_from(labels), min_size=1, unique=True).map(tuple)
+        for name, labels in (("split", SPLITS), ("value", COLORS))
+    },
+)
 
 
 @settings(max_examples=80, deadline=None)

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.path import Path as Polygon
 
-from fdrd.viewer import embedding_map
-from fdrd.viewer.embedding_map import COLORS, SIDE, inside, legend, packed, plane
+from fdrd.viewer import browse_pages
+from fdrd.viewer.browse_pages import COLORS, legend, packed
 from fdrd.viewer.facets import parse_state
+from fdrd.viewer.meaning import SIDE, inside, plane
 
 
 def test_the_plane_shows_the_directions_of_most_variance():
@@ -30,9 +31,8 @@ def test_the_plane_shows_the_directions_of_most_variance():
     st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=3, max_size=3, unique=True)
 )
 def test_an_area_selects_what_lies_inside(corners):
-    grid = (
-        np.array([(x, y) for x in range(21) for y in range(21)], np.int32) * 2 + 1
-    )  # never on an edge
+    grid = np.array([(x, y) for x in range(21) for y in range(21)], np.int32)
+    grid = grid * 2 + 1  # never on an edge
     triangle = np.array(corners) * 2
     found = inside(grid, ",".join(str(each) for corner in triangle.tolist() for each in corner))
     clear = np.abs(_distance(grid, triangle)) > 1e-9
@@ -68,7 +68,7 @@ def test_most_frequent_labels_have_colors_and_the_points_are_a_sample(monkeypatc
     points[0] = -1
     rows = np.arange(len(codes), dtype=np.int32)
     assert len(packed(points, rows, colors)) == 6 * (len(codes) - 1)
-    monkeypatch.setattr(embedding_map, "MOST_SHOWN", 7)
+    monkeypatch.setattr(browse_pages, "MOST_SHOWN", 7)
     assert len(packed(points, rows, colors)) == 6 * 7
 
 
@@ -93,6 +93,5 @@ def test_an_area_is_counted_shown_and_reviewed(measured, open_site):
         names = re.findall(r'class="swatch[^<]*</i><bdi>([^<]+)', site.text("/map", by=by))
         assert np.frombuffer(data, "<u2")[2::3].max() < len(names)
     ranks = np.bincount(np.frombuffer(site.ask("/map/points?by=rank").read(), "<u2")[2::3])
-    assert (
-        ranks[-1] == 90 - index.columns.mask("split", ["test"]).sum()
-    )  # the others were not measured
+    # The others were not measured.
+    assert ranks[-1] == 90 - index.columns.mask("split", ["test"]).sum()

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from fdrd.viewer import facets
-from fdrd.viewer.facets import State, parse_state
 from fdrd.viewer.meaning import BACKBONE, Meaning
 
 
@@ -57,12 +56,10 @@ def test_an_image_finds_captions(drawn, open_site, few):
     page = site.ready("/", like=record["id"], similar=BACKBONE)
     assert total(page) == 7
     scores = site.context.meaning.scores(index, BACKBONE, "", record["id"])
-    assert ids(page)[0] in {
-        r["id"] for r in index.records(np.flatnonzero(scores == scores.max()).tolist())
-    }
-    assert "no such record; words are searched instead" in site.text(
-        "/", like="none", similar=BACKBONE
-    )
+    best = index.records(np.flatnonzero(scores == scores.max()).tolist())
+    assert ids(page)[0] in {each["id"] for each in best}
+    page = site.text("/", like="none", similar=BACKBONE)
+    assert "no such record; words are searched instead" in page
 
 
 def test_a_method_that_was_measured_searches(measured, open_site, few):
@@ -79,13 +76,6 @@ def test_what_cannot_be_loaded_is_named_and_words_are_searched(drawn, open_site,
     assert "which only the command line may name" in page
     assert total(page) == total(site.text("/", q="blue"))
     assert "no such method; words are searched instead" in site.text("/", q="blue", similar="7.7")
-
-
-def test_a_url_says_how_it_searches():
-    state = parse_state([("q", "a"), ("similar", "backbone"), ("like", "x&y")])
-    assert parse_state([("q", "a"), ("similar", "backbone"), ("like", "x&y")]) == state
-    assert state.url() == "/?q=a&similar=backbone&like=x%26y"
-    assert State(similar="backbone").by_meaning is False
 
 
 def test_no_method_needs_results(drawn, open_site):

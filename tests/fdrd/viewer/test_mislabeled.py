@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from fdrd.viewer import mislabeled
-from fdrd.viewer.mislabeled import FOLDS, class_scores, likely_mislabeled
+from fdrd.viewer.mislabeled import likely_mislabeled
 
 
 def clusters(classes=8, each=15, d=16, spread=0.4):
@@ -46,32 +45,6 @@ def test_an_image_with_two_categories_comes_before_all_others():
     assert better.tolist() == [-1, -1, labels[7]]
 
 
-def test_a_copy_does_not_vouch_for_its_label(monkeypatch):
-    vectors, labels = clusters(spread=1.0)
-    vectors, category = (
-        np.concatenate([vectors, vectors[:1]]),
-        np.append(labels, 5).astype(np.int32),
-    )
-    category[0] = 5
-    folds = (np.arange(121) % FOLDS).astype(np.int32)
-    margins = []
-    for copy in (0, 1):  # in the fold of the image, and in another
-        folds[120] = copy
-        blocks = class_scores(vectors, category, folds)
-        (scores,) = (scores[0] for rows, scores in blocks if rows[0] == 0)
-        margins.append(scores[5] - scores[0])
-    assert margins[0] < margins[1]
-    groups = [str(n) for n in range(121)]
-    groups[120] = groups[0]
-    seen = []
-    learn = mislabeled.class_scores
-    monkeypatch.setattr(
-        mislabeled, "class_scores", lambda *each: seen.append(each[2]) or learn(*each)
-    )
-    found(vectors, np.arange(121), category, groups)
-    assert seen[0][0] == seen[0][120]
-
-
 @pytest.mark.parametrize("each", [2, 3])
 def test_a_category_of_few_images_is_not_judged(each):
     vectors, labels = clusters(classes=2, each=10)
@@ -82,9 +55,3 @@ def test_a_category_of_few_images_is_not_judged(each):
     category = np.append(labels, [2] * each).astype(np.int32)
     rows, _ = found(vectors, np.arange(len(category)), category)
     assert bool(set(rows.tolist()) & set(range(20, 20 + each))) == (each >= 3)
-
-
-def test_one_category_and_rows_without_an_image_are_no_error():
-    vectors, labels = clusters(classes=1)
-    assert len(found(vectors, np.arange(15), labels)[0]) == 0
-    assert len(found(vectors, np.full(15, -1), labels)[0]) == 0

@@ -66,9 +66,8 @@ def test_a_queue_shrinks_and_goes_back(copied, open_site):
     assert form(site.text(previous))["record"] == form(first)["record"]
     skipped = unescape(re.search(r'data-key="s" href="([^"]+)"', second)[1])
     assert left(site.text(skipped)) == 89
-    assert form(site.text(skipped))["record"] not in {
-        form(each)["record"] for each in (first, second)
-    }
+    before = {form(each)["record"] for each in (first, second)}
+    assert form(site.text(skipped))["record"] not in before
 
 
 def test_the_hardest_query_comes_first(measured, open_site):
@@ -76,10 +75,8 @@ def test_the_hardest_query_comes_first(measured, open_site):
     runs, index = site.context.runs, site.context.library.current()
     hardest, boundary = (runs.missed(index, hardest=each) for each in (True, False))
     assert sorted(hardest.tolist()) == sorted(boundary.tolist())
-    assert (
-        form(site.text("/review", queue="hardest"))["record"]
-        == index.records([int(hardest[0])])[0]["id"]
-    )
+    record = index.records([int(hardest[0])])[0]
+    assert form(site.text("/review", queue="hardest"))["record"] == record["id"]
     ranks = [int(rank) for _, _, rank in runs.ranks_of(index, int(hardest[0]))]
     assert max(ranks) >= max(int(rank) for _, _, rank in runs.ranks_of(index, int(boundary[0])))
 
@@ -100,14 +97,12 @@ def test_negatives_are_judged_and_audited(copied, open_site):
     record = site.context.library.current().record(untrue["record"])
     assert untrue["item"] in {each["caption"] for each in record["negatives"]}
     assert [each.action for each in site.context.review.of(record["id"])] == ["judge", "negative"]
-    location = site.post("/review/decide", **form(page, action="judge", false="yes")).headers[
-        "location"
-    ]
+    answer = site.post("/review/decide", **form(page, action="judge", false="yes"))
+    location = answer.headers["location"]
     assert "judgment" in dict(parse_qsl(location.partition("?")[2]))["problem"]
 
-    result = CliRunner().invoke(
-        app, ["audit", str(copied), "--no-text-only", "--no-card", "--json"]
-    )
+    audit = ["audit", str(copied), "--no-text-only", "--no-card", "--json"]
+    result = CliRunner().invoke(app, audit)
     reviewed = json.loads(result.stdout)["reviewed"]
     false = [each for each in reviewed if each["question"] == "false"]
     assert sum(each["answers"] for each in false) == 3
@@ -120,37 +115,28 @@ def test_negatives_are_judged_and_audited(copied, open_site):
 
 def test_the_last_judgment_counts_and_those_of_old_items_do_not():
     def judge(item, false, reviewer="ann"):
-        value = {
-            "kind": "category",
-            "item": item,
-            "false": false,
-            "fluent": True,
-            "guessable": False,
-        }
+        value = {**FIT, "kind": "category", "item": item, "false": false, "guessable": False}
         return Decision("1", "d", reviewer, "2026-01-01T00:00:00Z", "judge", value)
 
     unfit = Decision(
         "1", "d", "ann", "2026-01-01T00:00:00Z", "judge", {"kind": "category", "item": "b"}
     )
-    decisions = in_effect(
-        [judge("a", False), judge("a", True), judge("a", False, "bob"), judge("gone", True), unfit]
-    )
+    made = [judge("a", False), judge("a", True), judge("a", False, "bob"), judge("gone", True)]
+    decisions = in_effect([*made, unfit])
     false, fluent, guessable = reviewed_shares(decisions, {"1": {"a", "b"}})
     assert (false.yes, false.count, false.share) == ((1,), (2,), 0.5)
     assert (fluent.share, guessable.share) == (1, 0)
     assert reviewed_shares(decisions, {}) == []
 
 
-@pytest.mark.parametrize(
-    "value",
-    [None, "x", [], {}, {"kind": "k", "item": "i", "false": 1, "fluent": True, "guessable": True},
-     {"kind": "k", "item": "i" * 20_001, "false": True, "fluent": True, "guessable": True},
-     {"kind": "k" * 1001, "item": "i", "false": True, "fluent": True, "guessable": True},
-     {"kind": "k", "item": [], "false": True, "fluent": True, "guessable": True},
-     {"kind": "k", "item": "i", "false": True, "fluent": True, "guessable": True, "more": True}],
-)  # fmt: skip
+FIT = {"kind": "k", "item": "i", "false": True, "fluent": True, "guessable": True}
+UNFIT = ({"false": 1}, {"item": "i" * 20_001}, {"kind": "k" * 1001}, {"item": []}, {"more": True})
+
+
+@pytest.mark.parametrize("value", [None, "x", [], {}, *(FIT | change for change in UNFIT)])
 def test_an_unfit_judgment_is_none(value):
     assert value_flaw("judge", value)
+    assert not value_flaw("judge", FIT)
 
 
 def test_natural_pairs_are_judged_where_the_dataset_has_them(copied, open_site, monkeypatch):

@@ -16,8 +16,15 @@ import pytest
 
 from fdrd.curation.decisions import Decision, in_effect, parse_decisions
 from fdrd.errors import FdrdError
-from fdrd.viewer.decision_log import Review, decisions_path, krippendorff_alpha
-from fdrd.viewer.review import JUDGED, QUEUES, digest_of, queue
+from fdrd.viewer.review import (
+    JUDGED,
+    QUEUES,
+    Review,
+    decisions_path,
+    digest_of,
+    krippendorff_alpha,
+    queue,
+)
 
 
 def decision(record="1", action="accept", reviewer="ann", value=""):
@@ -119,9 +126,11 @@ def test_the_time_for_undoing_grows_with_the_number_of_decisions():
 
 def test_status_progress_and_the_last_decision(tmp_path):
     review = Review(tmp_path / "d.jsonl")
-    for each in (decision("1"), decision("2", "drop"), decision("3", "caption", value="A."),
-                 decision("4", "comment", value="?"), decision("1", "drop", "bob"),
-                 decision("1", "undo", "bob")):  # fmt: skip
+    for each in (
+        *(decision("1"), decision("2", "drop"), decision("3", "caption", value="A.")),
+        *(decision("4", "comment", value="?"), decision("1", "drop", "bob")),
+        decision("1", "undo", "bob"),
+    ):
         review.add(each)
     assert review.status() == {"1": "verified", "2": "dropped", "3": "verified"}
     assert review.progress() == {"ann": 2}
@@ -138,9 +147,8 @@ def test_a_review_needs_a_plain_name(tmp_path, name):
 
 def test_agreement_is_that_of_a_published_example():
     # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section B: two observers, nominal.
-    one, other = "a a b b d c c c e d d a", "b a b b b c c c e d d d"
-    verdicts = {(str(n), who): value for who, values in (("one", one), ("two", other))
-                for n, value in enumerate(values.split())}  # fmt: skip
+    values = {"one": "a a b b d c c c e d d a", "two": "b a b b b c c c e d d d"}
+    verdicts = {(n, who): value for who in values for n, value in enumerate(values[who].split())}
     assert krippendorff_alpha(verdicts) == pytest.approx(0.692, abs=5e-4)
     assert krippendorff_alpha({("1", "a"): "x"}) is None
 
@@ -194,11 +202,8 @@ def test_decisions_through_the_server(drawn, open_site):
     assert "The category has" not in site.text("/review", id=record["id"])
     assert decide(action="accept") == {"saved": "accept"}
     assert decide(action="undo")["id"] == record["id"]
-    assert (
-        site.post("/review/decide", action="undo", back="//evil.example")
-        .headers["location"]
-        .startswith("/review")
-    )
+    answer = site.post("/review/decide", action="undo", back="//evil.example")
+    assert answer.headers["location"].startswith("/review")
     assert "problem" in decide(action="undo")
     actions = [each.action for each in site.context.review.decisions()]
     assert actions == ["caption", "accept", "undo", "undo"]
@@ -211,14 +216,10 @@ def test_two_reviewers_work_at_once_and_their_agreement_is_shown(drawn, open_sit
     for number, record in enumerate(records):
         for who in ("ann", "bob"):
             action = "drop" if number == 0 or (who, number) == ("bob", 1) else "accept"
-            body = urlencode(
-                {"record": record["id"], "digest": digest_of(record), "action": action}
-            )
+            form = {"record": record["id"], "digest": digest_of(record), "action": action}
             cookie = f"fdrd_view_{site.port}=secret-token; fdrd_reviewer={who}"
-            assert (
-                site.ask("/review/decide", "POST", body, Origin=site.base, Cookie=cookie).status
-                == 303
-            )
+            headers = {"Origin": site.base, "Cookie": cookie}
+            assert site.ask("/review/decide", "POST", urlencode(form), **headers).status == 303
     page = site.text("/review")
     assert "6 by bob" in page
     assert "Krippendorff" in page
@@ -226,20 +227,10 @@ def test_two_reviewers_work_at_once_and_their_agreement_is_shown(drawn, open_sit
 
 
 @pytest.mark.slow
-def test_fifty_kills_lose_no_decision_that_was_acknowledged(drawn, tmp_path):
+def test_fifty_kills_lose_no_decision_that_was_acknowledged(drawn):
     environment = {**os.environ, "FDRD_CACHE": str(drawn / "cache" / "fdrd")}
-    command = [
-        sys.executable,
-        "-m",
-        "fdrd",
-        "view",
-        str(drawn / "set"),
-        "--review",
-        "kills",
-        "--port",
-        "0",
-        "--no-browser",
-    ]
+    options = ("--review", "kills", "--port", "0", "--no-browser")
+    command = [sys.executable, "-m", "fdrd", "view", str(drawn / "set"), *options]
     file = decisions_path(drawn / "set", "kills")
     acknowledged, chance = [], random.Random(0)
     from fdrd.viewer.index import open_index

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdrd.viewer.table_pages import histogram
+from fdrd.viewer.browse_pages import histogram
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=50))

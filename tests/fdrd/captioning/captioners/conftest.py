@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from PIL import Image
 
+from tests.scenes import image_bytes
+
 KEY = "sk-no-one-may-read-this-0123456789"
 
 
@@ -38,14 +40,11 @@ class Chat:
     answer: Callable[[str, int], str] | None = None
     finish: str = "stop"
     delay: float = 0.0
-    retry_after: str = "0.01"
     key: str = ""
     dies_after: int | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
     images: list[bytes] = field(default_factory=list)
     answered: Counter = field(default_factory=Counter)
-    most_at_once: int = 0
     in_flight: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _server: ThreadingHTTPServer | None = None
@@ -64,7 +63,6 @@ class Chat:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with chat._lock:
                     chat.in_flight += 1
-                    chat.most_at_once = max(chat.most_at_once, chat.in_flight)
                 try:
                     chat.reply(self, body)
                 except OSError:
@@ -83,10 +81,8 @@ class Chat:
         return self
 
     def stop(self):
-        if self._server:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+        self._server.shutdown()
+        self._server.server_close()
 
     def reply(self, handler, body):
         content = body["messages"][0]["content"]
@@ -98,7 +94,6 @@ class Chat:
                 handler.close_connection = True
                 handler.connection.close()
                 return
-            self.times.append(time.monotonic())
             self.asked.append(asked)
             self.images.append(image)
             number = len(self.asked)
@@ -114,8 +109,7 @@ class Chat:
             handler.connection.close()
         elif fault.isdigit():
             message = f"out of memory, {sent}" if fault == "500" else "slow down"
-            headers = {"Retry-After": self.retry_after}
-            send(handler, int(fault), {"error": {"message": message}}, headers)
+            send(handler, int(fault), {"error": {"message": message}}, {"Retry-After": "0.01"})
         elif fault == "malformed":
             send(handler, 200, b'{"choices": [{"mess')
         elif fault == "shape":
@@ -150,7 +144,8 @@ def send(handler, status, body, headers=None):
 
 
 @pytest.fixture
-def chat():
+def chat(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     server = Chat().start()
     yield server
     server.stop()
@@ -160,13 +155,6 @@ def chat():
 def key(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     return KEY
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """Keep tests away from the user's cache."""
-    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
 @pytest.fixture
@@ -180,13 +168,11 @@ def make_raw():
     return draw_raw
 
 
-def draw_raw(folder, number):
-    for place in range(number):
-        image = Image.new("RGB", (24, 16), (place * 37 % 256, place * 91 % 256, place // 256))
-        image.putpixel((place % 24, place // 24 % 16), (255, 255, 255))
-        file = folder / ("house wren", "robin")[place % 2] / f"{place:03d}.png"
+def draw_raw(folder, count):
+    exif = Image.Exif()
+    exif[0x010E] = "where the photographer lives"
+    for number in range(count):
+        file = folder / ("house wren", "robin")[number % 2] / f"{number:03d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        exif = Image.Exif()
-        exif[0x010E] = "where the photographer lives"
-        image.save(file, exif=exif)
+        file.write_bytes(image_bytes(number, exif=exif))
     return folder

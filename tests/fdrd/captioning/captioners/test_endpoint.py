@@ -118,18 +118,6 @@ def test_an_answer_that_would_stay_empty_is_asked_for_once(raw, chat, finish, re
     assert (run.summary["rejected"], len(chat.asked)) == ({reason: 2}, 2)
 
 
-def test_a_server_that_asks_for_a_pause_gets_it(raw, chat, quick):
-    chat.faults, chat.retry_after = ["429"], "1"
-    run_endpoint(raw, chat, concurrency=1, sample=2)
-    assert chat.times[1] - chat.times[0] >= 0.95
-
-
-def test_requests_in_flight_are_limited(raw, chat):
-    chat.delay = 0.05
-    run_endpoint(raw, chat, concurrency=3)
-    assert 1 < chat.most_at_once <= 3
-
-
 def test_a_server_that_dies_costs_no_answer(raw, make_raw, chat, quick):
     make_raw(raw, 24)
     chat.dies_after = 5
@@ -211,15 +199,6 @@ def test_a_failed_question_that_may_have_been_billed_counts_as_spent(raw, chat, 
     assert run.usage["spent"] == pytest.approx(highest if billed else 0.0)
 
 
-def test_a_draft_without_a_verdict_is_unfinished(raw, chat):
-    """The budget ends between drafts and evaluations: no caption passes unchecked."""
-    run = run_endpoint(raw, chat, budget=13.0, judge="judge", **PRICES)
-    summary = run.summary
-    assert summary["kept"] < 12
-    assert summary["kept"] + summary["unfinished"] + sum(summary["rejected"].values()) == 12
-    assert "budget_spent" not in summary["rejected"]
-
-
 def test_without_the_package_the_error_is_the_remedy(raw, chat, monkeypatch):
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(FdrdError, match=r"pip install 'fdrd\[endpoint\]'"):
@@ -250,10 +229,3 @@ def test_ctrl_c_keeps_requests_in_flight(raw, chat):
     run = run_endpoint(raw, chat)
     assert (run.summary["kept"], run.usage["cached"]) == (12, 4)
     assert set(chat.answered.values()) == {1}
-
-
-def test_a_refusal_in_words_gets_feedback_and_is_rejected(raw, chat):
-    chat.answer = lambda text, number: "I'm sorry, but I can't describe this picture."
-    run = run_endpoint(raw, chat, sample=2, rounds=2)
-    assert run.summary["rejected"] == {"refusal": 2}
-    assert len(chat.asked) == 4

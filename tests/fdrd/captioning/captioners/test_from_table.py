@@ -3,8 +3,8 @@
 import pytest
 
 from fdrd.captioning import AnswerCache, Question, Spending
-from fdrd.captioning.answer_cache import CaptioningSession
-from fdrd.captioning.captioners.from_table import read_table, reader, template
+from fdrd.captioning.captioners.from_table import reader, template
+from fdrd.captioning.interface import CaptioningSession
 from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.errors import FdrdError
 
@@ -118,10 +118,3 @@ def test_copies_of_an_image_can_have_different_captions(captions, raw, tmp_path)
     found = captions(reader(Spending(), file=str(tmp_path / "c.csv")))
     assert found["robin/001.png"] == "A robin."
     assert found["robin/copy.png"] == "A second robin."
-
-
-def test_a_linked_table_is_read(tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "real.csv").write_text("category,color\nrobin,red\n")
-    (tmp_path / "link.csv").symlink_to(tmp_path / "elsewhere" / "real.csv")
-    assert read_table(tmp_path / "link.csv").by_category == {"robin": {"color": "red"}}

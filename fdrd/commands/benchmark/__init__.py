@@ -1,1 +1,0 @@
-"""Commands that train, measure, compare and search. Each parses, calls one library function and prints."""

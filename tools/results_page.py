@@ -27,6 +27,9 @@ ALL = "all"
 FIGURES = {"photographs": "base", "drawings": "-"}
 """Half of the rows that each figure shows."""
 
+WHOLE = "whole"
+"""Row of the ablation that the others are compared with; elsewhere that is `dcar_plus`."""
+
 METRICS = (
     *(f"{way} {name}" for way in ("I2T", "T2I") for name in ("R@1", "R@5", "R@10")),
     *("MRR", "category pairs group", "attribute pairs group"),
@@ -37,7 +40,7 @@ Rows = list[dict[str, str]]
 
 
 def collect(runs: Path, name: str) -> None:
-    """Write one CSV row per run, and the paired differences to `dcar_plus`."""
+    """Write one CSV row per run, and the paired differences to `dcar_plus`, or to `WHOLE`."""
     from benchmark.result import open_results
 
     results, rows = open_results([runs]), []
@@ -66,7 +69,11 @@ def _differences(results: Sequence[BenchResult]) -> Iterator[dict[str, object]]:
 
     for half, shots in dict.fromkeys((r.settings.half, r.settings.shots) for r in results):
         some = [r for r in results if (r.settings.half, r.settings.shots) == (half, shots)]
-        against = {label(r.settings) for r in some if r.settings.method == "dcar_plus"}
+        against = {
+            label(r.settings)
+            for r in some
+            if r.settings.method == "dcar_plus" or r.settings.label == WHOLE
+        }
         for tested in compare(some, *against).comparisons:
             for row, parts in zip(tested.others, tested.differences, strict=True):
                 found = parts["mean"]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark import PairLoss
-from benchmark.models.encoder_options import JOINT
 from fdrd.errors import FdrdError
 
 NEGATIVES = 4
@@ -49,7 +48,7 @@ class DCARConfig:
     epsilon: float = 0.3
     n_attribute: int = 0
     adapter: bool = True
-    layers: str = JOINT
+    layers: str = "joint"  # as `benchmark.models.layers.JOINT`, whose module needs torch
     second_adapter: bool = False
     adapter_epochs: int = 60
     gamma: float = 4.0

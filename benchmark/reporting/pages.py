@@ -162,11 +162,8 @@ def title(comparisons: Sequence[Comparison]) -> str:
 
 
 def _details(comparison: Comparison) -> list[Table]:
-    made = (
-        *(tables.interval_table, tables.further_table),
-        *(tables.cost_table, tables.settings_table),
-    )
-    return [make(comparison) for make in made]
+    intervals, further = tables.interval_table(comparison), tables.further_table(comparison)
+    return [intervals, further, tables.cost_table(comparison), tables.settings_table(comparison)]
 
 
 def _other_measures(comparison: Comparison) -> list[Table | str]:

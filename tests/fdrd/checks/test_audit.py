@@ -214,7 +214,7 @@ def test_captions_are_found_by_the_key_of_their_normalized_text():
 
 
 def counted(records):
-    tally = Tally()
+    tally = Tally("birds")
     for record in records:
         tally.count(record, KeySet([]))
     return tally
@@ -234,7 +234,7 @@ def test_counts_of_parts_add_up_to_the_counts_of_the_whole():
     assert whole.longest_is_true == 10 / 2 + 10 / 3
     assert whole.negative_words == pytest.approx(10 * (2 + 2 + 2 + 9 / 4 + 11 / 5))
     for size in (1, 7, 23):
-        sum_ = Tally()
+        sum_ = Tally("birds")
         for first in range(0, len(records), size):
             sum_.add(counted(records[first : first + size]))
         assert sum_ == whole

@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from benchmark import FrozenFeatures, Images, Prompts, load_backbone
-from benchmark.models.backbone import ALL, PROMPTS, TOKENS
+from benchmark.models.backbone import PROMPTS, TOKENS
 from benchmark.models.encoders.stored import write_features
 from benchmark.models.loading import capabilities
 from fdrd.errors import FdrdError
@@ -404,17 +404,6 @@ def test_a_function_may_return_an_encoder(tmp_path):
     assert encoder.name == f"{file}:constant"
     assert encoder.encode_text(["a"]).pooled.tolist() == [[0.5] * 4]
     assert capabilities(f"{file}:constant") is None
-
-
-def test_kinds_are_named_by_prefix(folders):
-    assert load_backbone(f"hf:{folders['siglip']}").can == ALL
-    for name, message in (
-        ("open_clip:ViT-B-32", "names no weights|needs open_clip"),
-        ("st:/nowhere", "cannot load it|needs sentence_transformers"),
-        ("features:/nowhere", "images cannot be read"),
-    ):
-        with pytest.raises(FdrdError, match=message):
-            load_backbone(name)
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 1e300])

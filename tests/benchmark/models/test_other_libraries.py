@@ -14,7 +14,9 @@ from torch.nn.functional import normalize
 
 import benchmark
 from benchmark import Images, load_backbone
+from benchmark.models.backbone import ALL
 from benchmark.models.conversion import _TENSORS
+from benchmark.models.encoders.open_clip_package import _counter
 from fdrd.errors import FdrdError
 from tests.running import run_method
 
@@ -135,3 +137,19 @@ def test_a_name_of_open_clip_that_does_not_exist_is_refused():
     pytest.importorskip("open_clip")
     with pytest.raises(FdrdError, match="open_clip cannot load it"):
         load_backbone("open_clip:ViT-B-32/no_such_weights")
+
+
+def test_tokens_are_counted_by_the_tokenizer_of_open_clip():
+    library = pytest.importorskip("open_clip")
+    assert _counter(library.get_tokenizer("ViT-B-32"), 77)(["a photo"]) == [4]
+
+
+def test_kinds_are_named_by_prefix(folders):
+    assert load_backbone(f"hf:{folders['siglip']}").can == ALL
+    for name, message in (
+        ("open_clip:ViT-B-32", "names no weights|needs open_clip"),
+        ("st:/nowhere", "cannot load it|needs sentence_transformers"),
+        ("features:/nowhere", "images cannot be read"),
+    ):
+        with pytest.raises(FdrdError, match=message):
+            load_backbone(name)

@@ -154,7 +154,7 @@ def start_key(plan: ShardPlan, *settings: Any) -> hashlib._Hash:
 
 
 def write_shard(task: ShardTask) -> Shard:
-    """Write one shard below `task.folder`, if its images are unchanged, and return its manifest entry."""
+    """Write one shard below `task.folder`, and return its manifest entry. Raise `FdrdError` if an image has changed."""
     final = Path(task.folder, task.path)
     schema = pa.ipc.read_schema(pa.py_buffer(task.schema))
     format = final.suffix.removeprefix(".")

@@ -359,7 +359,7 @@ class _Span(Struct, frozen=True, order=True):
 
 
 def _spans(value: Any, caption: str) -> tuple[Attribute, ...]:
-    """Return the attributes of a decision, sorted, if they are spans of the caption that do not overlap."""
+    """Return the attributes of a decision, sorted. Raise `FdrdError` if they are not separate spans of the caption."""
     try:
         spans = sorted(convert(value, list[_Span]))
     except ValidationError as error:

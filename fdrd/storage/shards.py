@@ -206,7 +206,7 @@ def _batches(rows: pa.Table, root: str) -> Iterator[tuple[pa.Table, list[bytes]]
 
 
 def _read_unchanged(root: str, image: ImageRef, sha256: str) -> bytes:
-    """Return the bytes of an image, if they still have this digest."""
+    """Return the bytes of an image. Raise `FdrdError` if they no longer have this digest."""
     try:
         data = read_image(root, image)
     except (OSError, LookupError, ValueError) as error:

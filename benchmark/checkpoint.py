@@ -32,7 +32,7 @@ from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
 from fdrd.kinds import refuse_other
 from fdrd.options import read_options
-from fdrd.text.controls import visible
+from fdrd.text.markup import visible
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -46,7 +46,7 @@ from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
 from fdrd.kinds import kind_of, refuse_other
 from fdrd.record import Kind
-from fdrd.text.controls import visible
+from fdrd.text.markup import visible
 
 _LONGEST = 400  # characters of a message about a wrong field
 

@@ -18,7 +18,7 @@ from benchmark.reporting.tables import main_parts
 from benchmark.result import BenchResult
 from fdrd.errors import FdrdError
 from fdrd.options import unknown
-from fdrd.text.controls import visible
+from fdrd.text.markup import visible
 
 
 @dataclass(frozen=True, repr=False)

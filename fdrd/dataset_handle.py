@@ -19,7 +19,7 @@ from fdrd.reasons import Rejection
 from fdrd.record import SPLITS
 from fdrd.storage.manifest import Manifest, read_manifest
 from fdrd.storage.registration import registered_folder
-from fdrd.text.controls import visible
+from fdrd.text.markup import visible
 
 if TYPE_CHECKING:
     import datasets

@@ -43,7 +43,10 @@ def hidden_packages() -> str:
 
 
 def load_plugin(module: str) -> None:
-    """Import a module, also of the current folder, or a Python file, that registers methods or captioners."""
+    """Import a module, also of the current folder, or a Python file, that registers methods or captioners.
+
+    Raise `FdrdError` if it cannot be imported.
+    """
     if "" not in sys.path:
         sys.path.append("")  # last, so that no folder there hides a package
     try:

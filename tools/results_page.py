@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from fdrd.text.controls import markdown_table
+from fdrd.text.markup import markdown_table
 
 if TYPE_CHECKING:
     from benchmark.reporting.plots import Plot

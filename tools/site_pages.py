@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fdrd.text.controls import markdown_table
+from fdrd.text.markup import markdown_table
 
 ROOT = Path(__file__).parent.parent
 MARK = re.compile(r"<!-- generated: (\w+) -->")

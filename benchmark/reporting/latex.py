@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from benchmark.reporting.tables import Table
-from fdrd.text.controls import visible
+from fdrd.text.markup import visible
 
 _SIGNS = str.maketrans(
     {

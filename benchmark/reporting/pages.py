@@ -42,8 +42,8 @@ from benchmark.settings import Settings
 from fdrd.dataset import Indices, RetrievalDataset, load_view
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
-from fdrd.text.controls import escape, fenced, markdown_table, visible
 from fdrd.text.grid import Grid
+from fdrd.text.markup import escape, fenced, markdown_table, visible
 
 Format = Literal["markdown", "html", "latex", "csv"]
 

@@ -48,7 +48,7 @@ from fdrd.hub.publisher import (
     prepare,
 )
 from fdrd.progress import Progress, silent
-from fdrd.text.controls import code, escape, markdown_table
+from fdrd.text.markup import code, escape, markdown_table
 
 TRAINING = "fdrd.json"
 """File of an exported model that says how it was trained."""

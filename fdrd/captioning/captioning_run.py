@@ -284,12 +284,16 @@ class _Batch:
 
     def _draft(self, states: list[ImageState], turn: int, rounds: int) -> None:
         """Ask for a draft of each image, and filter it."""
-        prompts, ask = self.settings.questions, wording.draft_question
-        questions = [ask(state.image, prompts, state.caption, state.feedback) for state in states]
+        prompts = self.settings.questions
+        questions = [
+            wording.draft_question(state.image, prompts, state.caption, state.feedback)
+            for state in states
+        ]
         answers = self._ask(self.session.captioner, questions, "draft", turn, rounds)
         for state, question, answer in zip(states, questions, answers, strict=True):
             state.question = hashlib.sha256(question.text.encode()).hexdigest()[:16]
-            state.caption, state.reason, state.detail, state.feedback = "", "", "", ()
+            state.caption = state.reason = state.detail = ""
+            state.feedback = ()
             state.problems.append(())
             if isinstance(answer, Failure):
                 state.reject((answer.reason,), answer.detail)
@@ -297,7 +301,8 @@ class _Batch:
                 self._take_draft(state, answer)
 
     def _take_draft(self, state: ImageState, answer: Answer) -> None:
-        record, cut, opening = state.image.record, answer.cut, self.settings.opening
+        record = state.image.record
+        cut, opening = answer.cut, self.settings.opening
         limit, categories = self.settings.tokens.limit, self.categories[record.domain]
 
         def count(text: str) -> int:

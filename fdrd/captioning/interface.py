@@ -1,4 +1,4 @@
-"""The captioner interface: questions, answers, captioners registered by name, and the cache of answers.
+"""Interface of captioners: questions, answers, registration by name; the cache of answers, and sessions that ask.
 
 A captioner is a class (or factory) registered with a decorator. Its keyword arguments are its options (`-C
 name=value`). Its only positional argument is the `Spending` that it must respect and update.

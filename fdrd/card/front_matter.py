@@ -13,7 +13,7 @@ from fdrd.checks.tally import Tally
 from fdrd.columns import card_features
 from fdrd.errors import FdrdError
 from fdrd.storage.manifest import Manifest, Shard
-from fdrd.text.controls import visible
+from fdrd.text.markup import visible
 
 if TYPE_CHECKING:
     from huggingface_hub import RepoCard
@@ -76,7 +76,10 @@ def dump(data: Mapping[str, Any]) -> str:
 
 
 def merge_cards(built: str, on_hub: str | None, generated_keys: Collection[str], where: str) -> str:
-    """Return the card to push: generated sections of `built`, the rest as edited on the Hub, if its YAML is valid."""
+    """Return the card to push: generated sections of `built`, the rest as edited on the Hub.
+
+    Raise `FdrdError` if the YAML of a card is invalid.
+    """
     if on_hub is None:
         return built
     card, edited = _parse(built, "the new card"), _parse(on_hub, where)
@@ -135,8 +138,9 @@ def _licenses(licenses: Mapping[str, int]) -> dict[str, Any]:
     plain = {name: _ALIASES.get(name.strip().lower(), name.strip().lower()) for name in licenses}
     known = dict.fromkeys(each for each in plain.values() if each in _LICENSES)
     others = [name for name, each in plain.items() if each not in _LICENSES]
-    named = {"license_name": ", ".join(others)} if others else {}
-    return {"license": [*known, *(["other"] if others else [])], **named}
+    if not others:
+        return {"license": [*known]}
+    return {"license": [*known, "other"], "license_name": ", ".join(others)}
 
 
 def _shards_of_configs(manifest: Manifest) -> dict[str, dict[str, list[Shard]]]:

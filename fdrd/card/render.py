@@ -22,7 +22,7 @@ from fdrd.files.paths import packaged
 from fdrd.reasons import REASONS, REVIEW_REASONS, RULES
 from fdrd.record import KINDS, SPLITS
 from fdrd.storage.manifest import Config, DomainEntry, Manifest, Tokens, read_manifest
-from fdrd.text.controls import code, escape, fenced, markdown_table, visible
+from fdrd.text.markup import code, escape, fenced, markdown_table, visible
 
 _FEW = 0.1  # pairs with attributes, or negatives per pair
 _Row = tuple[str | int, ...]
@@ -122,7 +122,10 @@ One domain: {one}.{copy}"""
 
 
 def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:
-    """Replace or append the audit on the card of a dataset that still has this digest, and return the card's path."""
+    """Replace or append the audit on the card of a dataset, and return the card's path.
+
+    Raise `FdrdError` if the dataset has another digest by now, or the card cannot be read or written.
+    """
     path = folder / "README.md"
     if read_manifest(folder).digest != digest:
         raise FdrdError(f"{folder} was rebuilt during its audit; run `fdrd audit {folder}` again")

@@ -29,8 +29,8 @@ from fdrd.sources import find_domains, read_domain
 from fdrd.storage.manifest import Manifest, read_manifest
 from fdrd.storage.shards import read_records
 from fdrd.text.attributes import TYPES
-from fdrd.text.controls import escape, markdown_table
 from fdrd.text.grid import Grid
+from fdrd.text.markup import escape, markdown_table
 from fdrd.text.normalize import text_key
 
 FINDINGS: dict[str, str] = {
@@ -142,7 +142,10 @@ def named_records(folder: Path, manifest: Manifest) -> Iterator[Record]:
 
 
 def source_records(root: Path) -> AuditInput:
-    """Return the records of raw annotations, at least one, with the annotation file as the domain."""
+    """Return the records of raw annotations, with the annotation file as the domain.
+
+    Raise `FdrdError` if there are none.
+    """
     items = (item for domain in find_domains(root) for item in read_domain(root, domain, False))
     records = [
         replace(item, domain=annotation_file(item.source.origin.partition(": ")[0]))

@@ -180,30 +180,30 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
     """Print the result of a build, and the next command; `on_hub`: the Hub has the name, too."""
     manifest = built.manifest
     name, folder = manifest.name, built.path
-    for applies, warning in (
-        (
-            on_hub,
+    if on_hub:
+        err.print(
             f'The Hub has a dataset {name}, which datasets.load_dataset("{name}") loads instead; load this one with '
             f'fdrd.load("{name}"), or choose another --name',
-        ),
-        (
-            built.not_registered,
+            soft_wrap=True,
+        )
+    if built.not_registered:
+        err.print(
             f"{folder} is complete, but was not registered ({'; '.join(built.not_registered)}); name its folder, e.g. "
             f"fdrd bench {folder}",
-        ),
-        (
-            built.instead_of,
+            soft_wrap=True,
+        )
+    if built.instead_of:
+        err.print(
             f"{built.instead_of} holds the dataset of another source, so this one is {folder}, named {name}; "
             "--out and --name choose otherwise",
-        ),
-        (
-            built.name_owner,
+            soft_wrap=True,
+        )
+    if built.name_owner:
+        err.print(
             f"The name {name} belongs to {built.name_owner}; load this dataset by its folder, {folder}, or build "
             "it with another --name",
-        ),
-    ):
-        if applies:
-            err.print(warning, soft_wrap=True)
+            soft_wrap=True,
+        )
     if json:
         from msgspec import to_builtins
 

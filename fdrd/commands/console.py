@@ -22,7 +22,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from fdrd.progress import FINISHED
-from fdrd.text.controls import JSON_ESCAPES, visible
+from fdrd.text.markup import JSON_ESCAPES, visible
 
 if TYPE_CHECKING:
     from fdrd.options import Option

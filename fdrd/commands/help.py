@@ -120,7 +120,8 @@ def split_docstring(command: Callable[..., None]) -> tuple[str, str]:
 
 
 def _set_quiet(quiet: bool) -> None:
-    err.quiet, shown.hints = quiet, not quiet
+    err.quiet = quiet
+    shown.hints = not quiet
 
 
 def _set_verbose(verbose: bool) -> None:

@@ -69,7 +69,8 @@ def push(
 
             publication = model_publication(folder, repo_id)
         else:
-            from fdrd.hub.dataset_repository import convert_dataset, dataset_publication
+            from fdrd.hub.dataset_repository import dataset_publication
+            from fdrd.pipeline.documents import convert_dataset
 
             converted = convert_dataset(folder, format or "parquet", bar)
             publication = dataset_publication(converted, repo_id, rights, bar)

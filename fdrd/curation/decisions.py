@@ -32,7 +32,7 @@ from fdrd.record import SPLITS, Attribute, Record
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
 from fdrd.sources.reading.pairs import MAX_LISTED
 from fdrd.text.attributes import TYPES, find_attributes
-from fdrd.text.controls import is_unicode
+from fdrd.text.markup import is_unicode
 from fdrd.text.normalize import (
     MAX_MARKS,
     has_too_many_marks,
@@ -156,7 +156,7 @@ def to_line(decision: Decision) -> bytes:
 def in_effect(decisions: Iterable[Decision]) -> list[Decision]:
     """Return the decisions that were not undone. `undo` takes back the reviewer's last one on the record."""
     kept: dict[int, Decision] = {}
-    by_reviewer = defaultdict[tuple[str, str], list[int]](list)
+    by_reviewer: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, decision in enumerate(decisions):
         indices = by_reviewer[decision.record, decision.reviewer]
         if decision.action != "undo":
@@ -235,7 +235,7 @@ def review(
     metas = {(each.domain, each.category): each.meta_category for each in contents.records}
     applied, verified = 0, set()
     digests = [each.check.sha256 for each in contents.images]
-    true_texts = defaultdict[str, list[str]](list)
+    true_texts: dict[str, list[str]] = defaultdict(list)
     unknown = set(only or ())
     for item, index in contents.items():
         if isinstance(item, Record):
@@ -283,7 +283,9 @@ def _grouped(
     decisions: Iterable[Decision], stale: list[tuple[Decision, str]]
 ) -> tuple[_Decisions, _Decisions, _Decisions]:
     """Return decisions on records by id; those that keep, and those that caption, rejected ones by `file: key`."""
-    of_record, kept_after_all, written = (defaultdict[str, list[Decision]](list) for _ in range(3))
+    of_record: _Decisions = defaultdict(list)
+    kept_after_all: _Decisions = defaultdict(list)
+    written: _Decisions = defaultdict(list)
     for decision in in_effect(decisions):
         if decision.action == "keep":
             group = kept_after_all
@@ -357,7 +359,7 @@ class _Span(Struct, frozen=True, order=True):
 
 
 def _spans(value: Any, caption: str) -> tuple[Attribute, ...]:
-    """Return the attributes of a decision, sorted, if they are spans of the caption that do not overlap."""
+    """Return the attributes of a decision, sorted. Raise `FdrdError` if they are not separate spans of the caption."""
     try:
         spans = sorted(convert(value, list[_Span]))
     except ValidationError as error:
@@ -422,7 +424,10 @@ def judged(decisions: Iterable[Decision]) -> dict[tuple[str, str, str], dict[str
 def reviewed_shares(
     decisions: Iterable[Decision], items: Mapping[str, Set[str]]
 ) -> list[ReviewedShare]:
-    """Return the answers about texts of negatives and ids of partners (`items`, by record id) by kind and question."""
+    """Return the answers of reviewers by kind and question. The answers change nothing in a build.
+
+    `items` has, by record id, the texts of negatives and the ids of partners that count.
+    """
     by_kind: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for (record, item, _), value in judged(decisions).items():
         if item in items.get(record, ()):

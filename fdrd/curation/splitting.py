@@ -192,7 +192,10 @@ def no_near_image_in_two_splits(pairs: PairTable, near: NearImages[int], policy:
 
 
 def no_near_image_in_a_split(pairs: PairTable, near: NearImages[int], policy: Policy) -> None:
-    """Apply the policy to records whose image looks like a larger one of the same split, or mirrors it."""
+    """Apply the policy to images of one split that look alike or mirror each other.
+
+    It concerns the records of all but the largest image (ties by digest and id).
+    """
     rows = _with_near_images(pairs, near)
     image, digests = pairs["image"][rows], pairs["digest"][rows]
     area = pairs.images["width"][image] * pairs.images["height"][image]

@@ -1,6 +1,6 @@
 """Datasets in the formats of other tools, one module per format.
 
-May import `dataset` and everything below it. Others use `writing.export` and `formats`.
+May import `dataset` and everything below it. Others use `FORMATS` and `writing.export`.
 """
 
 from __future__ import annotations

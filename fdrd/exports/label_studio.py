@@ -17,7 +17,7 @@ from xml.sax.saxutils import quoteattr
 
 from fdrd.columns import extra_of
 from fdrd.exports.writing import DomainExport, Row, list_text, plain_category, write_text
-from fdrd.text.controls import visible
+from fdrd.text.markup import visible
 
 NOT_CARRIED = (
     "File names are replaced by digests. Hard negatives are data of a task, which cannot be "

@@ -148,7 +148,8 @@ def samples(
         for image, content in zip(batch, contents, strict=True):
             progress(stage, image, len(rows_of))
             rows = []
-            for record in view.records(rows_of[image]):  # an extra column may have no value
+            for record in view.records(rows_of[image]):
+                # An extra column may have no value.
                 known = {name: value for name, value in record.items() if value is not None}
                 rows.append(known | {"category": plain_category(record["category"], domain)})
             yield Sample(view.name, image, view.split, rows, content)

@@ -68,7 +68,7 @@ def download(url: str, name: str, digest: str, folder: Path, progress: Progress,
 
 
 def check_digest(path: Path, digest: str, contents: str = "") -> None:
-    """Raise `FdrdError` if the file has another digest (see `download`) than a given one.
+    """Raise `FdrdError` if the file does not have the digest, as of `download`; an empty one checks nothing.
 
     `contents` is the name of the folder that may replace the file.
     """

@@ -265,8 +265,9 @@ def _lay_out(
     if path:
         check_digest(path, file.digest, _contents(file))
     else:
-        url = f"{options.mirror.rstrip('/')}/{chosen.name}/{file.name}"
-        url, folder = url if options.mirror else file.url, options.downloads / chosen.name
+        mirrored = f"{options.mirror.rstrip('/')}/{chosen.name}/{file.name}"
+        url = mirrored if options.mirror else file.url
+        folder = options.downloads / chosen.name
         path = download(url, file.name, file.digest, folder, progress, file.mb)
     if not is_archive(file.name):
         shutil.copyfile(path, stage / file.name)

@@ -28,8 +28,15 @@ LIGHT_WORDS = {
     "evening": ("in [warm evening light]", "in [golden light]"),
     "dusk": ("in [blue dusk light]", "at [dusk]"),
 }
-_OPENED = "a photo of |a picture of |an image of |a view of |seen here: |this is |here is "
-OPENERS = ["", "", "", *_OPENED.split("|")]
+OPENERS = ("",) * 3 + (
+    "a photo of ",
+    "a picture of ",
+    "an image of ",
+    "a view of ",
+    "seen here: ",
+    "this is ",
+    "here is ",
+)
 VAGUE_FORMS = (
     "{name}{fact}.",
     "a picture of {name}{fact}.",

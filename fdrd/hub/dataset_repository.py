@@ -1,28 +1,19 @@
-"""Datasets on the Hub: the files of a build, converted to Parquet if they are not, as a dataset repository."""
+"""Datasets on the Hub: the files of a build as a dataset repository, by default converted to Parquet."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
-from fdrd.build_config import FORMATS
 from fdrd.card.front_matter import DATA_KEYS, put_section
 from fdrd.card.render import load_section
-from fdrd.columns import arrow_schema
 from fdrd.errors import FdrdError
-from fdrd.files.atomic import atomic_write, sha256_of, write_text
-from fdrd.files.struct_table import parse_rows
 from fdrd.hub.publisher import Publication, PushOptions, PushResult, execute, local_file, prepare
-from fdrd.pipeline.documents import write_documents
+from fdrd.pipeline.documents import convert_dataset
 from fdrd.progress import Progress, silent
-from fdrd.storage import shard_file
-from fdrd.storage.manifest import Manifest, Shard, digest_of_shards, dump, read_manifest
-from fdrd.storage.publish import link_or_copy, work_folder
+from fdrd.storage.manifest import Manifest, read_manifest
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
@@ -75,7 +66,10 @@ def push(
 def dataset_publication(
     folder: Path, repo_id: str, have_rights: bool = False, progress: Progress = silent
 ) -> Publication:
-    """Return the content of a dataset repository; raise `FdrdError` without licenses or `have_rights`."""
+    """Return the content of a dataset repository.
+
+    Raise `FdrdError` if rows have an unknown license and `have_rights` is not set, or there is no complete build.
+    """
     manifest = read_manifest(folder)
     _check_licenses(manifest, have_rights)
     kept, version = manifest.records.kept, manifest.libraries["fdrd"]
@@ -132,58 +126,3 @@ def _check_licenses(manifest: Manifest, have_rights: bool) -> None:
             "(`license` of a row or in domain.toml) and build again, or confirm that you may "
             "publish them with --i-have-the-rights"
         )
-
-
-def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> Path:
-    """Return a folder with the dataset in this format: itself, or a copy in the work folder next to it.
-
-    The copy has the bytes that `fdrd build --format` writes, except for the shard keys in the manifest. Raise
-    `FdrdError` if the format is unknown, there is no dataset, or a shard is damaged.
-    """
-    manifest = read_manifest(folder)
-    if format == manifest.config.format:
-        return folder
-    if format not in FORMATS:
-        raise FdrdError(f"`format` {format!r}: choose from {', '.join(FORMATS)}")
-    copy = work_folder(folder) / f"as-{format}"
-    note = copy / "of.txt"
-    is_complete = (copy / "manifest.json").is_file() and note.is_file()  # the manifest comes last
-    if is_complete and note.read_text(encoding="utf-8") == manifest.digest:
-        return copy
-    shutil.rmtree(copy, ignore_errors=True)
-    shards: list[Shard] = []
-    rows, named = manifest.records.kept, format == "parquet"
-    columns = arrow_schema(manifest.categories, manifest.columns)
-    with_names = arrow_schema(manifest.categories, manifest.columns, named=named)
-    waiting = shard_file.named_images(with_names)
-    for shard in manifest.shards:
-        progress(f"writing {format}", sum(each.rows for each in shards), rows)
-        source = folder / shard.path
-        flaw = shard_file.file_flaw(source)
-        if flaw or sha256_of(source) != shard.sha256:
-            raise shard_file.DamageError(source, flaw or "its bytes differ from the manifest")
-        path = shard.path.rpartition(".")[0] + f".{format}"
-        with (
-            atomic_write(copy / path) as file,
-            shard_file.open_shard(file, columns, format) as write,
-        ):
-            for batch in shard_file.read_checked(source, shard, manifest.categories):
-                found = batch.to_pylist()
-                images = [row["image"]["bytes"] for row in found]
-                if named:
-                    found = [shard_file.with_name(row, manifest.categories) for row in found]
-                write(parse_rows([shard_file.encode_row(row) for row in found], waiting), images)
-        size, digest = (copy / path).stat().st_size, sha256_of(copy / path)
-        shards.append(replace(shard, path=path, bytes=size, sha256=digest))
-    progress(f"writing {format}", rows, rows)
-    link_or_copy(folder / "rejected.jsonl", copy / "rejected.jsonl")
-    converted = replace(
-        manifest,
-        config=replace(manifest.config, format=format),
-        shards=shards,
-        digest=digest_of_shards(shards),
-    )
-    write_documents(copy, converted, progress)
-    write_text(note, manifest.digest)
-    write_text(copy / "manifest.json", dump(converted))
-    return copy

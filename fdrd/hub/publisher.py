@@ -38,7 +38,7 @@ class PushOptions:
 
 
 def local_file(path: str, content: Path | bytes) -> CommitOperationAdd:
-    """Return a file to publish at a path of the repository, with its size and digest, if it exists."""
+    """Return a file to publish at a path of the repository. Raise `FdrdError` if it is missing."""
     from huggingface_hub import CommitOperationAdd
 
     if isinstance(content, Path) and not content.is_file():
@@ -120,7 +120,10 @@ class PushResult:
 
 
 def prepare(publication: Publication, options: PushOptions, *, dry_run: bool = False) -> PushPlan:
-    """Compare a publication with its repository and the options; change nothing."""
+    """Compare a publication with its repository and the options; change nothing.
+
+    Raise `FdrdError` if an option does not fit, the Hub refuses, or the YAML of the card on the Hub is invalid.
+    """
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", publication.repo_id):
         raise FdrdError(
             f"--repo-id {publication.repo_id!r}: include a user or organization, e.g. ORG/fdrd"
@@ -157,7 +160,7 @@ def prepare(publication: Publication, options: PushOptions, *, dry_run: bool = F
 
 
 def execute(plan: PushPlan, *, progress: Progress = silent) -> PushResult:
-    """Carry out a plan, unless someone else committed since."""
+    """Carry out a plan. Raise `FdrdError` if the Hub refuses, or someone else has committed since."""
     publication, options = plan.publication, plan.options
     repo, branch = publication.repo, options.revision
     api = open_client(must_write=True)

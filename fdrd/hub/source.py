@@ -21,7 +21,10 @@ _SHARD = "500MB"  # fixed, so that the same commit gives the same files everywhe
 
 
 def local_source(source: str | Path, progress: Progress = silent) -> Path:
-    """Return the folder of a source, after downloading it if it is on the Hub."""
+    """Return the folder of a source, after downloading it if it is on the Hub.
+
+    Raise `FdrdError` if its name has another form, or it cannot be downloaded.
+    """
     text = str(source)
     if not text.startswith(PREFIX):
         return Path(source)

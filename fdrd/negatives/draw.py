@@ -1,7 +1,7 @@
 """Draw the hard negatives of a record, as a pure function of record, catalog, seed and epoch.
 
 A category swap replaces every mention of the category, in full or short, by another category. An attribute swap
-replaces one value (`fdrd.negatives.edits`).
+replaces one value (`fdrd.negatives.edits`). `annotate` puts the usable negatives of the source first.
 """
 
 from __future__ import annotations

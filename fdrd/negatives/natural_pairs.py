@@ -2,7 +2,8 @@
 
 Both captions are true of some image, so nothing in them is made up. Each is right once and wrong once, so a scorer
 that ignores the image cannot win a pair. There are two kinds: records of different categories whose captions are
-otherwise alike, and records of one category that give one noun attributes that exclude each other.
+otherwise alike, and records of one category that give one noun attributes that exclude each other. `state` reads what
+a caption states: its words, its categories and its attributes with their nouns.
 
 Within a block of records, the pair with the most similar captions is matched first. A block is small, so several
 rounds follow, in which other records share a block (by MinHash of their words) and pairs may be less similar. All

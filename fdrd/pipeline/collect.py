@@ -192,8 +192,8 @@ def _encodable(items: Iterable[Item]) -> Iterator[Item]:
             try:
                 msgspec.json.encode(item)
             except UnicodeEncodeError as error:
-                half = f"{error.object[error.start : error.end]!a} cannot be written as UTF-8"
-                yield reject(item, "bad_field", half)
+                detail = f"{error.object[error.start : error.end]!a} cannot be written as UTF-8"
+                yield reject(item, "bad_field", detail)
                 continue
         yield item
 

@@ -1,4 +1,4 @@
-"""Write the documents of a built dataset: the card, Croissant metadata and the list of rejected records.
+"""Write the documents of a built dataset (card, Croissant, rejected records), and convert it to another format.
 
 Rows are counted for card and audit while they are made, or read again from the shard of an earlier run.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import shutil
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,17 +16,22 @@ from pathlib import Path
 import pyarrow as pa
 from msgspec.structs import asdict, replace
 
+from fdrd.build_config import FORMATS
 from fdrd.card.croissant import croissant
 from fdrd.card.render import render_card
 from fdrd.checks.audits import named_records, report
 from fdrd.checks.tally import KeySet, Tally, TrueTexts, true_key
+from fdrd.columns import arrow_schema
 from fdrd.engines import Engine, LocalEngine
-from fdrd.files.atomic import write_text
+from fdrd.errors import FdrdError
+from fdrd.files.atomic import atomic_write, sha256_of, write_text
+from fdrd.files.struct_table import parse_rows
 from fdrd.negatives import Catalog
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
-from fdrd.storage.manifest import Manifest, Shard
-from fdrd.storage.shard_file import read_batches
+from fdrd.storage import shard_file
+from fdrd.storage.manifest import Manifest, Shard, digest_of_shards, dump, read_manifest
+from fdrd.storage.publish import link_or_copy, work_folder
 from fdrd.storage.shards import RowsTask, make_rows
 
 TrueCaptions = Mapping[str, KeySet]
@@ -54,7 +60,7 @@ def _count_shard(task: tuple[str, Shard], manifest: Manifest, true: TrueCaptions
 
 
 def _true_captions(path: str) -> array[int]:
-    batches = read_batches(Path(path), images=False)
+    batches = shard_file.read_batches(Path(path), images=False)
     captions = (text for batch in batches for text in batch["caption"].to_pylist())
     return array("Q", map(true_key, captions))
 
@@ -92,6 +98,61 @@ def write_documents(
     write_text(folder / "README.md", card)
     write_text(folder / "croissant.json", json.dumps(croissant(manifest), indent=1) + "\n")
     return domains
+
+
+def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> Path:
+    """Return a folder with the dataset in this format: itself, or a copy in the work folder next to it.
+
+    The copy has the bytes that `fdrd build --format` writes, except for the shard keys in the manifest. Raise
+    `FdrdError` if the format is unknown, there is no dataset, or a shard is damaged.
+    """
+    manifest = read_manifest(folder)
+    if format == manifest.config.format:
+        return folder
+    if format not in FORMATS:
+        raise FdrdError(f"`format` {format!r}: choose from {', '.join(FORMATS)}")
+    copy = work_folder(folder) / f"as-{format}"
+    note = copy / "of.txt"
+    is_complete = (copy / "manifest.json").is_file() and note.is_file()  # the manifest comes last
+    if is_complete and note.read_text(encoding="utf-8") == manifest.digest:
+        return copy
+    shutil.rmtree(copy, ignore_errors=True)
+    shards: list[Shard] = []
+    rows, named = manifest.records.kept, format == "parquet"
+    columns = arrow_schema(manifest.categories, manifest.columns)
+    with_names = arrow_schema(manifest.categories, manifest.columns, named=named)
+    waiting = shard_file.named_images(with_names)
+    for shard in manifest.shards:
+        progress(f"writing {format}", sum(each.rows for each in shards), rows)
+        source = folder / shard.path
+        flaw = shard_file.file_flaw(source)
+        if flaw or sha256_of(source) != shard.sha256:
+            raise shard_file.DamageError(source, flaw or "its bytes differ from the manifest")
+        path = shard.path.rpartition(".")[0] + f".{format}"
+        with (
+            atomic_write(copy / path) as file,
+            shard_file.open_shard(file, columns, format) as write,
+        ):
+            for batch in shard_file.read_checked(source, shard, manifest.categories):
+                found = batch.to_pylist()
+                images = [row["image"]["bytes"] for row in found]
+                if named:
+                    found = [shard_file.with_name(row, manifest.categories) for row in found]
+                write(parse_rows([shard_file.encode_row(row) for row in found], waiting), images)
+        size, digest = (copy / path).stat().st_size, sha256_of(copy / path)
+        shards.append(replace(shard, path=path, bytes=size, sha256=digest))
+    progress(f"writing {format}", rows, rows)
+    link_or_copy(folder / "rejected.jsonl", copy / "rejected.jsonl")
+    converted = replace(
+        manifest,
+        config=replace(manifest.config, format=format),
+        shards=shards,
+        digest=digest_of_shards(shards),
+    )
+    write_documents(copy, converted, progress)
+    write_text(note, manifest.digest)
+    write_text(copy / "manifest.json", dump(converted))
+    return copy
 
 
 def write_rejected(folder: Path, rejected: Sequence[Rejection]) -> Path:

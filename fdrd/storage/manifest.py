@@ -1,6 +1,7 @@
 """The manifest of a built dataset: inputs, counts of kept and rejected records, digests of every shard.
 
-It contains no time, host or worker count, so that the same input gives the same bytes.
+It contains no time, host or worker count, so that the same input gives the same bytes. A manifest is read as these
+types, and `schemas/manifest.schema.json` is generated from them (`msgspec.json.schema`).
 """
 
 from __future__ import annotations

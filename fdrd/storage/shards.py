@@ -154,7 +154,7 @@ def start_key(plan: ShardPlan, *settings: Any) -> hashlib._Hash:
 
 
 def write_shard(task: ShardTask) -> Shard:
-    """Write one shard below `task.folder`, if its images are unchanged, and return its manifest entry."""
+    """Write one shard below `task.folder`, and return its manifest entry. Raise `FdrdError` if an image has changed."""
     final = Path(task.folder, task.path)
     schema = pa.ipc.read_schema(pa.py_buffer(task.schema))
     format = final.suffix.removeprefix(".")
@@ -206,7 +206,7 @@ def _batches(rows: pa.Table, root: str) -> Iterator[tuple[pa.Table, list[bytes]]
 
 
 def _read_unchanged(root: str, image: ImageRef, sha256: str) -> bytes:
-    """Return the bytes of an image, if they still have this digest."""
+    """Return the bytes of an image. Raise `FdrdError` if they no longer have this digest."""
     try:
         data = read_image(root, image)
     except (OSError, LookupError, ValueError) as error:

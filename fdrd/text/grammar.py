@@ -84,7 +84,10 @@ def with_article(before: str, phrase: str) -> str:
     ('Here is An ', 'This is the ')
     """
     found = _article_before(before)
-    if not found or found.group(1).lower() == (right := article(phrase)):
+    if not found:
+        return before
+    right = article(phrase)
+    if found.group(1).lower() == right:
         return before
     right = right.capitalize() if found.group(1)[0].isupper() else right
     return before[: found.start(1)] + right + before[found.end(1) :]

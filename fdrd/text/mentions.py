@@ -118,7 +118,11 @@ class MentionPattern:
         return _compiled(self, _ANY)
 
 
-_shared_pattern = lru_cache(maxsize=8192)(MentionPattern)
+@lru_cache(maxsize=8192)
+def _shared_pattern(
+    longer: tuple[tuple[str, ...], ...], plurals: tuple[str, ...], name: str
+) -> MentionPattern:
+    return MentionPattern(longer, plurals, name)
 
 
 @lru_cache(maxsize=8192)  # readers, filters and catalogs make equal patterns
@@ -154,8 +158,10 @@ def longer_names(names: Sequence[str]) -> list[list[str]]:
     return longer
 
 
-category_pattern = lru_cache(maxsize=8192)(mention_pattern)
-"""Returns the pattern of a category without considering longer names."""
+@lru_cache(maxsize=8192)
+def category_pattern(category: str) -> MentionPattern:
+    """Return the pattern of a category without considering longer names."""
+    return mention_pattern(category)
 
 
 def find_mentions(caption: str, pattern: MentionPattern) -> list[Mention]:

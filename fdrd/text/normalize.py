@@ -1,4 +1,7 @@
-"""Normalize captions and category names, and report the applied rules (keys of `fdrd.reasons.RULES`); short keys."""
+"""Normalize captions and category names, move spans to the new text, and compute short keys of texts.
+
+The applied rules are reported (keys of `fdrd.reasons.RULES`).
+"""
 
 from __future__ import annotations
 

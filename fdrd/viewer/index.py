@@ -30,7 +30,7 @@ from fdrd.errors import FdrdError
 from fdrd.files.paths import cache_folder
 from fdrd.progress import Progress, silent
 from fdrd.storage.manifest import Manifest, read_manifest
-from fdrd.text.controls import is_unicode
+from fdrd.text.markup import is_unicode
 from fdrd.viewer.facets import Columns, Indices
 from fdrd.viewer.indexing import AS_JSON, FIELDS, blocks, one_of, write_index
 

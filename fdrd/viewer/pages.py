@@ -24,7 +24,7 @@ from starlette.responses import Response
 from fdrd.reasons import REASONS, REVIEW_REASONS
 from fdrd.record import Attribute
 from fdrd.text.attributes import TYPES
-from fdrd.text.controls import visible
+from fdrd.text.markup import visible
 from fdrd.viewer.facets import (
     MOST_CHOSEN,
     ORDERS,

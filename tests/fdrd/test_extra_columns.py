@@ -15,7 +15,7 @@ from fdrd.captioning import caption
 from fdrd.checks.validation import validate
 from fdrd.commands.stats import stats as print_stats
 from fdrd.exports import FORMATS, format_module
-from fdrd.hub.dataset_repository import convert_dataset
+from fdrd.pipeline.documents import convert_dataset
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Source
 from fdrd.sources import READERS, find_domains, make_options, read_domain

@@ -20,7 +20,7 @@ from benchmark.reporting.tables import Table
 from benchmark.settings import Named
 from fdrd.commands.console import out
 from fdrd.pipeline.builder import build
-from fdrd.text.controls import code, escape
+from fdrd.text.markup import code, escape
 from tests.running import made_settings, run_method
 
 NAME = (

@@ -20,7 +20,7 @@ from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.reading.lines import read_jsonl, read_separated
 from fdrd.sources.reading.source_folder import SourceFolder
-from fdrd.text.controls import visible
+from fdrd.text.markup import visible
 from fdrd.text.mentions import key
 
 _READERS = {".jsonl": read_jsonl, ".csv": read_separated}

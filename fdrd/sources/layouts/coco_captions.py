@@ -7,6 +7,7 @@ that of the objects with the largest area in it, and the meta-category their sup
 from __future__ import annotations
 
 from collections import defaultdict
+from operator import itemgetter
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -117,7 +118,9 @@ def _categories(folder: SourceFolder, captions: str) -> dict[Any, dict[str, str]
             case {"id": int(key), "name": str(name), **rest} if "image_id" not in rest:
                 meta_category = str(rest.get("supercategory") or "")
                 names[key] = {"category": name, "meta_category": meta_category}
-    largest = {image: max(sorted(sums), key=sums.__getitem__) for image, sums in areas.items()}
+    largest = {
+        image: max(sorted(sums.items()), key=itemgetter(1))[0] for image, sums in areas.items()
+    }
     return {image: names[key] for image, key in largest.items() if key in names}
 
 

@@ -78,7 +78,9 @@ def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
         if not name:
             raise RejectedError("bad_field", "the line is not <number> <path>")
         category = names.get(classes.get(key, ""), "")
-        split = "" if key not in flags else "train" if flags[key] == "1" else "test"
+        split = ""
+        if key in flags:
+            split = "train" if flags[key] == "1" else "test"
         described = Line(line.file, line.key, {"category": category, "split": split})
         path = index.find(f"images/{name}")
         return _read(folder, described, path, name, attributes.get(key, []))

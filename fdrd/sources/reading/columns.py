@@ -1,4 +1,4 @@
-"""What a user says about a source, and the columns of tables, JSON lines and the JSON of tar archives.
+"""Options of a source, and the columns of tables, JSON lines and the JSON of tar archives.
 
 The options are layout, columns, and where categories come from. Columns are the fields of a pair, or extra ones.
 
@@ -27,7 +27,7 @@ from fdrd.columns import KNOWN_COLUMNS, MAX_COLUMN_NAME, MEASURED
 from fdrd.errors import FdrdError
 from fdrd.record import Record, Scalar
 from fdrd.sources.reading.names import DOWNLOAD, MAX_CAPTION, SPLIT_OF_WORD, is_image, is_url
-from fdrd.text.controls import is_unicode
+from fdrd.text.markup import is_unicode
 from fdrd.text.normalize import has_too_many_marks
 
 CATEGORY_SOURCES = "folder parent column:NAME caption-pattern caption-pattern:TEXT none".split()
@@ -231,16 +231,18 @@ def find_columns(
     return found
 
 
+@lru_cache(maxsize=1)  # neighboring objects have the same names
+def _columns_of_row(names: tuple[str, ...], options: SourceOptions) -> dict[str, tuple[str, ...]]:
+    return find_columns(names, options)
+
+
 def known_fields(values: Mapping[str, Any], options: SourceOptions = NO_OPTIONS) -> dict[str, Any]:
-    """Return the values of an object by field; under `extra` those that belong to no field, by their own names."""
+    """Return the values of an object by field. `extra` has those that belong to no field, by their names."""
     columns = _columns_of_row(tuple(values), options)
     fields = {field: merge([values[name] for name in names]) for field, names in columns.items()}
     used = set(chain.from_iterable(columns.values()))
     extra = {name: value for name, value in values.items() if name not in used}
     return fields | ({"extra": extra} if extra else {})
-
-
-_columns_of_row = lru_cache(maxsize=1)(find_columns)  # neighboring objects have the same names
 
 
 def merge(values: list[Any]) -> Any:

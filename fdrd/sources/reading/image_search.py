@@ -80,7 +80,7 @@ class ImageIndex:
         return sorted({path for _, path in takewhile(lambda e: e[0].startswith(start), following)})
 
     def find(self, name: object, beside: str = "") -> str:
-        """Return the image of a path in an annotation, also of one relative to the folder of its file, `beside`.
+        """Return the image that an annotation names. A path may be relative to the annotation file, `beside`.
 
         Raise `RejectedError` if there is no such image, or there are several.
         """

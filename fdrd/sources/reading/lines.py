@@ -1,6 +1,6 @@
-"""Files of lines, JSON or separated values: each line with its position, or a rejection with the reason.
+"""Lines of files, JSON or separated values, and elements of large JSON files: each with its position, or a rejection.
 
-Files are read line by line, or element by element, so memory does not grow with the file.
+They are read one by one, so memory does not grow with the file.
 """
 
 from __future__ import annotations

@@ -374,8 +374,12 @@ class SourceFolder:
 
     def json_with(self, keys: tuple[bytes, ...]) -> list[str]:
         """Return the JSON files here and one folder below that have all keys near their start."""
-        files = self.upper_files(".json")
-        return [path for path in files if all(map(self.start(path).__contains__, keys))]
+        found = []
+        for path in self.upper_files(".json"):
+            start = self.start(path)
+            if all(key in start for key in keys):
+                found.append(path)
+        return found
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from fdrd.checks.statistics import stats
 from fdrd.checks.validation import validate
 from fdrd.dataset import load_view
 from fdrd.errors import FdrdError
-from fdrd.hub.dataset_repository import convert_dataset
 from fdrd.pipeline.builder import build
+from fdrd.pipeline.documents import convert_dataset
 from fdrd.storage.manifest import RecordCounts
 from fdrd.storage.publish import lock_output
 from fdrd.storage.shard_file import read_batches

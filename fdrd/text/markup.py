@@ -1,4 +1,4 @@
-"""Show text of strangers: in a terminal without control, bidirectional and invisible characters, or in Markdown.
+"""Text of others made harmless in terminals and Markdown, and Markdown tables.
 
 A name changes neither a terminal nor the text around it. In Markdown, it neither leaves its place nor carries HTML.
 """

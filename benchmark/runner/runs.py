@@ -269,6 +269,7 @@ def truncation(encoder: Encoder, captions: Sequence[str]) -> str:
     """Return a sentence on the captions that an encoder truncates; empty if there are none, or it is unknown."""
     lengths = encoder.count_tokens(captions)
     over = sum(length > encoder.context for length in lengths)
+    if not over:
+        return ""
     longer = f"longer than the {encoder.context} tokens of {encoder.name} and were truncated"
-    text = f"{over:,} of {len(lengths):,} captions are {longer} (longest: {max(lengths, default=0)} tokens)."
-    return text if over else ""
+    return f"{over:,} of {len(lengths):,} captions are {longer} (longest: {max(lengths)} tokens)."

@@ -1,4 +1,4 @@
-"""What a training run writes while it runs: its state, so that it can resume, and its curves for TensorBoard.
+"""State of a training, so that it can resume.
 
 `resumable` opens the file of the state, and `benchmark.training.loop.fit` writes to it; the method in between hands it
 on. The file is safetensors with JSON in its header and is replaced atomically. It belongs to one identity, so that a

@@ -112,7 +112,7 @@ def read_header(path: Path) -> CheckpointHeader:
         *(safetensors.SafetensorError, msgspec.MsgspecError),
     ) as error:
         raise FdrdError(
-            f"{path} is not a checkpoint of fdrd, or of another version ({_one_line(error)}); give the "
+            f"{path} is not a checkpoint of this version of fdrd ({_one_line(error)}); give the "
             f".safetensors file that `fdrd bench` wrote next to a result, or train again"
         ) from error
 

@@ -172,8 +172,13 @@ def method(
     Raises:
         ValueError: another factory has the name.
     """
-    arguments = {"ablations": ablations, "options": options, "needs": needs}
-    arguments |= {"role": role, "trains": trains}
+    arguments = {
+        "ablations": ablations,
+        "options": options,
+        "needs": needs,
+        "role": role,
+        "trains": trains,
+    }
 
     def location(factory: Callable[..., Method]) -> str:
         return f"{factory.__module__}.{factory.__qualname__}"

@@ -111,7 +111,7 @@ class FitLog:
         return max([-1.0 if self.untrained_mrr is None else self.untrained_mrr, *found])
 
     def after(self, stage: FitLog) -> FitLog:
-        """Return the log of an earlier stage, continued by this one, whose untrained state the earlier one kept.
+        """Return this log after that of an earlier stage.
 
         >>> first, second = (FitLog([Epoch(1.0, mrr, 1.0, 10)], 1) for mrr in (0.5, 0.6))
         >>> second.after(first).steps, second.after(first).best_step, FitLog().after(first).best_step
@@ -230,7 +230,11 @@ class BenchResult:
         return known[title]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON data, as its file has it; a number that is NaN or infinite is a `ValueError`."""
+        """Return the result as JSON data, as its file has it.
+
+        Raises:
+            ValueError: a number is NaN or infinite.
+        """
         return dict(json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False)))
 
     def _shown(self) -> tuple[str, dict[str, list[tuple[str, str]]]]:
@@ -476,6 +480,7 @@ def _check_hard_negatives(shares: Mapping[str, Share], rows: int) -> None:
         raise ValueError("metrics.hard_negatives lacks `all`")
     for kind, share in shares.items():
         name = f"metrics.hard_negatives.{kind!r}"
+        share.check(name)
         if share.rows > rows:
             raise ValueError(f"{name} counts more than {rows} rows")
         # A row that wins against all its negatives wins against those of each kind.

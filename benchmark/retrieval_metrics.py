@@ -46,26 +46,25 @@ class Share:
         """Number of rows that are won, up to rounding."""
         return self.accuracy * self.rows
 
-    def __post_init__(self) -> None:
+    def check(self, name: str) -> None:
+        """Raise `ValueError`, which names the share, if its numbers contradict each other."""
         slack = 1e-6 * self.rows
         if abs(self.won - round(self.won)) > slack:
             raise ValueError(
-                f"accuracy is {self.accuracy:g}, which is no share of {self.rows} rows"
+                f"{name}.accuracy is {self.accuracy:g}, which is no share of {self.rows} rows"
             )
         if self.text_only is None:
             return
         # The text-hard rows are those that the text-only baseline does not win.
-        others, won_hard = (
-            self.rows - self.text_hard_rows,
-            (self.text_hard or 0) * self.text_hard_rows,
-        )
+        others = self.rows - self.text_hard_rows
+        won_hard = (self.text_hard or 0) * self.text_hard_rows
         if (
             abs(others - self.text_only * self.rows) > slack
             or (self.text_hard is None) != (self.text_hard_rows == 0)
             or not self.won - others - slack <= won_hard <= self.won + slack
         ):
             raise ValueError(
-                "text-hard rows: their number or accuracy does not agree with the text-only baseline"
+                f"{name}: `text_hard` or `text_hard_rows` does not agree with the text-only baseline"
             )
 
 

@@ -13,13 +13,13 @@ from typing import Annotated, Any, Literal, TypedDict
 from msgspec import Meta
 
 from fdrd.errors import FdrdError
-from fdrd.options import MOST_SEED, options_of, read_options
+from fdrd.options import MOST_CHARACTERS, MOST_SEED, options_of, read_options
 
 SCHEMA_VERSION: Literal[4] = 4
 """Version of result files. Raise it when the format changes, or when metrics or defaults change numbers."""
 
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-Text = Annotated[str, Meta(max_length=4000)]
+Text = Annotated[str, Meta(max_length=MOST_CHARACTERS)]
 OptionValue = Text | bool | int | float
 
 Seed = Annotated[int, Meta(ge=0, le=MOST_SEED)]
@@ -175,7 +175,7 @@ def _scale(value: object) -> str:
 class Named:
     """A name and the digest of the content: of a dataset split, a backbone or a list of categories."""
 
-    name: str
+    name: Text
     fingerprint: Digest
 
 
@@ -199,8 +199,8 @@ class Settings:
     seed: Seed | None
     """None if the seed has no effect"""
     split: Literal["train", "validation", "test"]
-    domain: str | None
-    train_domain: str | None
+    domain: Text | None
+    train_domain: Text | None
     """domain to train on if it is not `domain`: another one, or `all`"""
     categories: Named | None
     """the base categories, the only ones to train on"""
@@ -216,11 +216,11 @@ class Settings:
     """digest of the checkpoint that was used instead of training"""
     text_only_from: Digest | None
     """fingerprint of the training rows of the text-only baseline; None if there is no baseline"""
-    remarks: dict[str, str] = field(default_factory=dict)
+    remarks: dict[Text, Text] = field(default_factory=dict)
     """caveats printed with the numbers: a tag for the method's name, and the sentence it stands for"""
     hard_negatives: bool = True
     """whether hard-negative accuracy is measured"""
-    label: str = ""
+    label: Text = ""
     """name of the row in tables, if an experiment file gave one"""
     asked: list[Digest] = field(default_factory=list)
     """identities of the runs, by names, that this result answers"""

@@ -34,11 +34,11 @@ class CandidateCaptions:
     Args:
         train: training rows.
         seed: seed of the negatives.
-        own: whether an image chooses among its own caption and negatives, or those of the whole batch.
         n_attribute: number of the negatives that swap an attribute.
+        own: whether an image chooses among its own caption and negatives, or those of the whole batch.
     """
 
-    def __init__(self, train: RetrievalDataset, seed: int, *, own: bool, n_attribute: int):
+    def __init__(self, train: RetrievalDataset, seed: int, *, n_attribute: int, own: bool = False):
         self._own = own
         self._n_attribute = n_attribute
         self.negatives = TrainingNegatives(train, seed)

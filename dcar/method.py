@@ -157,9 +157,7 @@ class DCAR(TrainedMethod):
 
     def draw_from(self, train: RetrievalDataset) -> None:
         """Let the category-aware loss draw candidates from these rows."""
-        self.candidates = CandidateCaptions(
-            train, self.seed, own=False, n_attribute=self.options.n_attribute
-        )
+        self.candidates = CandidateCaptions(train, self.seed, n_attribute=self.options.n_attribute)
 
     def _joint_loss(self, batch: Batch) -> Tensor:
         """Return the contrastive loss of what is scored, plus the category-aware loss."""

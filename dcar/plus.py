@@ -287,7 +287,7 @@ class DCARPlus(TrainedMethod):
         self.learner.start_from(choose_starts(self.blocks, train, validation, context.progress))
         if self.options.lambda_cate:
             self.candidates = CandidateCaptions(
-                train, self.seed, own=False, n_attribute=self.options.n_attribute
+                train, self.seed, n_attribute=self.options.n_attribute
             )
         return learn(self, train, validation, context)
 

@@ -15,6 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 ALIASES = {"lr": "learning_rate"}
 """Other names of options. Result files keep the name that an option has."""
+MOST_CHARACTERS = 4000  # of an option or a name in results and checkpoints
 MOST_SEED = 2**53  # largest seed: every reader of JSON keeps it
 MOST_SEEDS = 10_000  # largest number of seeds of a run or an experiment
 RESERVED = frozenset({"train", "seed"})  # arguments of a factory that the benchmark run provides
@@ -78,7 +79,7 @@ def shows_keywords(keywords: type, owner: type) -> Callable[[F], F]:
 def read_options(
     options: Mapping[str, Option], assigned: Mapping[str, Any], whose: str
 ) -> dict[str, Any]:
-    """Convert options to their annotated types; raise `FdrdError` if one is unknown, repeated, or of another type."""
+    """Convert options to their types; raise `FdrdError` if one is unknown, repeated, of another type, or too long."""
     values = {}
     for alias, value in assigned.items():
         name = alias if alias in options else ALIASES.get(alias, alias)
@@ -87,6 +88,8 @@ def read_options(
         if name in values:
             raise FdrdError(f"{whose}: {name} is given twice; remove one")
         values[name] = _value(options[name], value, whose)
+        if isinstance(values[name], str) and len(values[name]) > MOST_CHARACTERS:
+            raise FdrdError(f"{whose}: {name} is longer than {MOST_CHARACTERS:,} characters")
     return values
 
 

@@ -110,7 +110,7 @@ def main() -> None:
     revisions = (options.before, options.after)
     old, new = (prepare(commit_of(each), options.work, source) for each in revisions)
     changed = differences("ranks of every query", ranks(old), ranks(new))
-    for name in ("drawn", "photographs")[: 1 + bool(source)]:
+    for name in ("drawn", "photographs") if source else ("drawn",):
         changed += differences(f"files of {name}", digests(old / name), digests(new / name))
     sys.exit(1 if changed else 0)
 

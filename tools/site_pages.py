@@ -131,14 +131,16 @@ def reasons() -> str:
         (f"`{code}`", meaning, default_action(code), "yes" if code in KEEPABLE else "no")
         for code, meaning in REASONS.items()
     ]
-    return _table(("reason", "meaning", "default", "can be kept"), *rows)
+    return markdown_table(("reason", "meaning", "default", "can be kept"), rows)
 
 
 def rules() -> str:
     """Return a table of the fixes of kept records."""
     from fdrd.reasons import RULES
 
-    return _table(("rule", "meaning"), *((f"`{code}`", text) for code, text in RULES.items()))
+    return markdown_table(
+        ("rule", "meaning"), [(f"`{code}`", text) for code, text in RULES.items()]
+    )
 
 
 def methods() -> str:
@@ -150,7 +152,7 @@ def methods() -> str:
         (f"`{name}`", paper.sub(r"[arXiv \1](https://arxiv.org/abs/\1)", about(name).summary))
         for name in method_names()
     ]
-    return _table(("method", "what it does"), *rows)
+    return markdown_table(("method", "what it does"), rows)
 
 
 def compatibility() -> list[tuple[str, ...]]:
@@ -182,7 +184,7 @@ GENERATED = {
     **{make.__name__: make for make in (command_line, python_api, reasons, rules, methods)},
     "record_fields": lambda: _fields("record"),
     "manifest_fields": lambda: _fields("manifest"),
-    "methods_by_encoder": lambda: _table(*compatibility()),
+    "methods_by_encoder": lambda: markdown_table(compatibility()[0], compatibility()[1:]),
 }
 
 
@@ -234,10 +236,6 @@ def relink(text: str, source: Path) -> str:
     return LINK.sub(moved, text)
 
 
-def _table(header: tuple[str, ...], *rows: tuple[str, ...]) -> str:
-    return markdown_table(header, rows)
-
-
 def _fields(schema: str) -> str:
     content = json.loads((ROOT / "schemas" / f"{schema}.schema.json").read_text(encoding="utf-8"))
     if "$ref" in content:  # generated from a type, whose docstring describes its fields
@@ -252,7 +250,7 @@ def _fields(schema: str) -> str:
         kind = kinds if isinstance(kinds, str) else " or ".join(kinds)
         meaning = " ".join(field.get("description", meanings.get(name, "")).split())
         rows.append((f"`{name}`", kind or _values(field), meaning[:1].upper() + meaning[1:]))
-    return _table(("field", "type", "meaning"), *rows)
+    return markdown_table(("field", "type", "meaning"), rows)
 
 
 def _values(field: dict[str, Any]) -> str:

@@ -259,9 +259,8 @@ def text_prompts(
 
     embed, layers, text = tower.embeddings.token_embedding, tower.encoder.layers, prompts.text
     with ExitStack() as hooks:
-        if (
-            prompts.token_weights is not None
-        ):  # first, because hooks run in the order of registration
+        if prompts.token_weights is not None:
+            # First, because hooks run in the order of registration.
             weigh = _weigher(prompts.token_weights, n_ctx, start)
             hooks.enter_context(embed.register_forward_hook(weigh))
         hooks.enter_context(

@@ -6,6 +6,7 @@ A training, which repeats images every epoch, keeps recent pixels in memory.
 from __future__ import annotations
 
 import hashlib
+from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -102,7 +103,7 @@ class PixelCache:
             return torch.stack([self._kept[key] for key in keys])
         pixels = self._processed(select_images(images, new))
         made = {keys[row]: image for row, image in zip(new, pixels, strict=True)}
-        known = self._kept | made
+        known = ChainMap(made, self._kept)
         found = torch.stack([known[key] for key in keys])
         capacity = self._max_bytes // (pixels[0].numel() * pixels.element_size())
         if len(self._kept) + len(made) > capacity:

@@ -34,8 +34,10 @@ OFFERING = (
 
 def depth(encoder: Encoder, tower: Tower) -> int:
     """Return the number of the last layer of a tower; 0 if the encoder offers no layers."""
-    layers = getattr(encoder, "vision_layers" if tower == "image" else "text_layers", 0)
-    return int(layers) if LAYERS in encoder.can else 0
+    if LAYERS not in encoder.can:
+        return 0
+    layers: int = getattr(encoder, "vision_layers" if tower == "image" else "text_layers")
+    return layers
 
 
 def check_layers(

@@ -1,7 +1,9 @@
-"""Name, check and load backbones; `KINDS` says which names there are. Importing this module imports no torch.
+"""Name, check and load backbones, and check devices; `KINDS` says which names there are.
+
+Importing this module imports no torch.
 
 A function is code, so it is accepted from the command line (`allow_code`) and never from a manifest or a
-checkpoint: a downloaded dataset must not decide what runs here.
+checkpoint: a downloaded dataset must not decide what runs here. A device that is certainly not here is refused first.
 """
 
 from __future__ import annotations

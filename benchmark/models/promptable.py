@@ -257,9 +257,8 @@ class PromptableBackbone:
                 width = ids.shape[1] if self.fixed_length else int(length[rows].max())
                 some = prompts[rows]
                 weights = some.token_weights
-                if (
-                    weights is not None and weights.shape[1] == ids.shape[1]
-                ):  # others are refused later
+                # Weights of another width are refused later.
+                if weights is not None and weights.shape[1] == ids.shape[1]:
                     some = replace(some, token_weights=weights[:, :width])
                 parts.append(encode(ids[rows, :width], valid[rows, :width], some))
             return concatenate(parts)[order.argsort()]

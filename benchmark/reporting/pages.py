@@ -1,4 +1,4 @@
-"""Reports of results: terminal, Markdown, one self-contained HTML file, LaTeX, CSV or pandas.
+"""Reports of results: tables of the terminal, Markdown, one self-contained HTML file, LaTeX, CSV or pandas.
 
 The HTML has no script, font or request. All text comes from data or options, so all of it is escaped, and
 the content policy in the head blocks anything else.
@@ -162,8 +162,12 @@ def title(comparisons: Sequence[Comparison]) -> str:
 
 
 def _details(comparison: Comparison) -> list[Table]:
-    intervals, further = tables.interval_table(comparison), tables.further_table(comparison)
-    return [intervals, further, tables.cost_table(comparison), tables.settings_table(comparison)]
+    return [
+        tables.interval_table(comparison),
+        tables.further_table(comparison),
+        tables.cost_table(comparison),
+        tables.settings_table(comparison),
+    ]
 
 
 def _other_measures(comparison: Comparison) -> list[Table | str]:

@@ -57,7 +57,9 @@ class Published:
         table = self.domains.get(self.name(domain, self.domains), {})
         columns = [table.get(cutoff, {}).get(direction, {}) for direction, cutoff in COLUMNS]
         names = [self.name(method, column) for column in columns]
-        return [*map(dict.__getitem__, columns, names)] if all(names) else None
+        if not all(names):
+            return None
+        return [column[name] for column, name in zip(columns, names, strict=True)]
 
     def gallery(self, domain: str, images: int, pairs: int) -> str:
         """Return a sentence about the gallery of a domain, by our name, next to the published test split."""

@@ -142,7 +142,8 @@ def _model_publication(folder: Path, repo_id: str) -> Publication:
         settings = msgspec.json.decode((folder / TRAINING).read_bytes(), type=Settings)
     except (OSError, msgspec.MsgspecError, FdrdError) as error:
         raise FdrdError(
-            f"{folder} is not a model that `fdrd export --to transformers` wrote from a checkpoint ({error}); "
+            f"{folder} is not a model that `fdrd export --to transformers` wrote from a checkpoint, "
+            f"or another version wrote it ({error}); export again, or "
             f"`hf upload {repo_id} {folder}` publishes any other model"
         ) from error
     results = [read_result(path) for path in sorted((folder / "results").glob("*.json"))]

@@ -71,8 +71,11 @@ class SignificanceTests:
 
         rows = [
             {
-                **{name: tests[name] for name in ("name", "against")},
-                **{"method": row["method"], "direction": part, **row[part]},
+                "name": tests["name"],
+                "against": tests["against"],
+                "method": row["method"],
+                "direction": part,
+                **row[part],
             }
             for tests in self.to_json()["comparisons"]
             for row in tests["methods"]

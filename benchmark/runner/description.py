@@ -19,7 +19,15 @@ from msgspec import Meta, Struct
 
 from benchmark.models.loading import check_backbone_name, check_device
 from benchmark.registry import Observer, check_options, takes
-from benchmark.settings import Gallery, Half, OptionValue, TrainConfig, check_gallery, check_seed
+from benchmark.settings import (
+    Gallery,
+    Half,
+    OptionValue,
+    Text,
+    TrainConfig,
+    check_gallery,
+    check_seed,
+)
 from benchmark.training.row_selection import CategoryList, Data, split_of, training_domain
 from fdrd.dataset import MissingSplitError, load_rows
 from fdrd.errors import FdrdError
@@ -93,7 +101,7 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     checkpoint: str | None = None
     preset: Preset | None = None
     search: Search | None = None
-    label: str = ""
+    label: Text = ""
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -108,8 +116,8 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def training(self) -> str:
         """Return a digest of what determines the training, the same for runs that share one, or that share a search."""
-        any_measure = {"split": "", "gallery": "domain", "hard_negatives": True, "half": "base"}
-        return self.changed(**any_measure, seed=0 if self.search else self.seed)._digest()[:16]
+        same_training = {"split": "", "gallery": "domain", "hard_negatives": True, "half": "base"}
+        return self.changed(**same_training, seed=0 if self.search else self.seed)._digest()[:16]
 
     def changed(self, **fields: Any) -> Run:
         """Return the run with other values of some fields."""
@@ -173,8 +181,8 @@ def check_runs(
     for backbone in {run.backbone for run in runs if run.backbone is not None}:
         if any(takes(run.method, "backbone") for run in runs if run.backbone == backbone):
             check_backbone_name(backbone)
-    no_matter = {"options": {}, "train": {}, "seed": 0, "label": "", "search": None}
-    for run in _distinct(run.changed(**no_matter) for run in runs):
+    ignored = {"options": {}, "train": {}, "seed": 0, "label": "", "search": None}
+    for run in _distinct(run.changed(**ignored) for run in runs):
         _check_rows(run, (data or {}).get(run.data, run.data))
     if results is not None:
         check_writable(Path(results))

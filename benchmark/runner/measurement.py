@@ -31,6 +31,7 @@ from benchmark.retrieval_metrics import Share
 from benchmark.runner.plan import Plan
 from benchmark.settings import SCHEMA_VERSION, Settings
 from fdrd.errors import FdrdError
+from fdrd.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,13 @@ def train(plan: Plan, context: TrainContext) -> Trained:
     if method.learner is not None and resources.results is not None:
         # The main process decides: by now it has written the files that the others look for.
         folder = resources.results
-        found = processes.agreed(_trained_before(settings, folder) is not None)
-        before = _trained_before(settings, folder) if found else None
+        progress = resources.progress
+        found = processes.agreed(_trained_before(settings, folder, progress) is not None)
+        before = _trained_before(settings, folder, progress) if found else None
         check_common_folder(folder, before is not None)
         if before is not None:
             path, result = before
-            resources.progress(f"trained before: {path}", 1, 1)
+            progress(f"trained before: {path}", 1, 1)
             load_checkpoint(path, method.learner, fingerprint)
             return Trained(result.fit, result.seconds["fit"], result.peak_megabytes)
     started = time.monotonic()
@@ -75,19 +77,25 @@ def check_common_folder(folder: Path, seen: object) -> None:
         )
 
 
-def _trained_before(settings: Settings, results: Path) -> tuple[Path, BenchResult] | None:
+def _trained_before(
+    settings: Settings, results: Path, progress: Progress
+) -> tuple[Path, BenchResult] | None:
     """Return the checkpoint of an equal training and the result next to it, if there is one."""
-    training = settings.training()
+    training, unreadable = settings.training(), []
     for path in sorted(results.glob(f"{settings.method}-*.safetensors")):
         try:  # the header first: result files are long
             known = read_header(path)
             if known.settings.training() != training:
                 continue
             result = read_result(path.with_suffix(".json"))
-        except FdrdError:  # an interrupted run, or another version's file
+        except FdrdError:
+            if path.with_suffix(".json").is_file():  # else of an interrupted run
+                unreadable.append(path)
             continue
         if result.settings.training() == training and result.learned == known.tensors:
             return path, result
+    for path in unreadable:
+        progress(f"{path} is from another version, or damaged; training again", 1, 1)
     return None
 
 

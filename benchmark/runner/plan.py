@@ -209,14 +209,19 @@ def _loaded_from(data: Data) -> Name:
 
 def check_names(runs: Sequence[Run], resources: Resources) -> None:
     """Refuse runs of which none works on the backbone, before its weights are loaded."""
-    backbone = resources.backbone or default_backbone(_loaded_from(resources.data))
+    backbone = resources.backbone
+    if backbone is None:
+        backbone = default_backbone(_loaded_from(resources.data))
     if not isinstance(backbone, str) or (can := capabilities(backbone)) is None:
         return
     errors = []
     for run in runs:
         options = read_options(method_options(run.method), run.options, run.method)
         try:
-            return check_backbone(run.method, options, can, backbone)
+            check_backbone(run.method, options, can, backbone)
         except FdrdError as error:
             errors.append(error)
-    raise errors[0]
+        else:
+            return
+    if errors:
+        raise errors[0]

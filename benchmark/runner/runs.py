@@ -1,9 +1,10 @@
-"""Run a method on a split, or several methods, variants and seeds."""
+"""Run a method on a split, or several methods, variants and seeds, and write curves for TensorBoard."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -31,7 +32,7 @@ from benchmark.settings import (
     check_seed,
     training_options,
 )
-from benchmark.training.resumable import resumable, tracked
+from benchmark.training.resumable import resumable
 from benchmark.training.row_selection import CategoryList, Data, split_of
 from fdrd.errors import FdrdError
 from fdrd.options import read_options, shows_keywords
@@ -76,6 +77,35 @@ def execute(run: Run, resources: Resources) -> BenchResult:
             write_result(result, path)
     resources.progress(f"{FINISHED} | {summary(result)}", 1, 1)
     return result
+
+
+@contextmanager
+def tracked(folder: str | Path | None, run: str) -> Iterator[tuple[Observer, ...]]:
+    """Give the observer that writes curves, none without a folder; a resumed training continues them.
+
+    Another tracker is an observer of a `TrainContext`.
+
+    Args:
+        folder: folder of TensorBoard, which `tensorboard:` may precede, or None.
+        run: name of the run.
+
+    Raises:
+        FdrdError: TensorBoard is not installed, or the folder is a name of another tracker.
+    """
+    if folder is None or not processes.is_main():
+        yield ()
+        return
+    path = str(folder).removeprefix("tensorboard:")
+    if path.startswith(("trackio:", "wandb:")):
+        raise FdrdError(f"--track {path}: curves are written for TensorBoard; give a folder")
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise FdrdError(
+            f"`track` needs tensorboard ({error}); pip install 'fdrd[tensorboard]'"
+        ) from error
+    with SummaryWriter(str(Path(path, run))) as writer:
+        yield (lambda curve, step, value: writer.add_scalar(curve, value, step),)
 
 
 def summary(result: BenchResult) -> str:
@@ -269,6 +299,7 @@ def truncation(encoder: Encoder, captions: Sequence[str]) -> str:
     """Return a sentence on the captions that an encoder truncates; empty if there are none, or it is unknown."""
     lengths = encoder.count_tokens(captions)
     over = sum(length > encoder.context for length in lengths)
+    if not over:
+        return ""
     longer = f"longer than the {encoder.context} tokens of {encoder.name} and were truncated"
-    text = f"{over:,} of {len(lengths):,} captions are {longer} (longest: {max(lengths, default=0)} tokens)."
-    return text if over else ""
+    return f"{over:,} of {len(lengths):,} captions are {longer} (longest: {max(lengths)} tokens)."

@@ -1,8 +1,8 @@
-"""What a training run writes while it runs: its state, so that it can resume, and its curves for TensorBoard.
+"""State of a training, so that it can resume, and Ctrl-C that waits until it is written.
 
 `resumable` opens the file of the state, and `benchmark.training.loop.fit` writes to it; the method in between hands it
 on. The file is safetensors with JSON in its header and is replaced atomically. It belongs to one identity, so that a
-training with other settings ignores it. Another tracker of curves is an observer of a `TrainContext`.
+training with other settings ignores it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ import safetensors.torch
 from torch import Tensor
 
 from benchmark.models import processes
-from benchmark.registry import Observer, SaveLocation
-from fdrd.errors import FdrdError
+from benchmark.registry import SaveLocation
 from fdrd.files.atomic import atomic_write
 
 EVERY = 30.0
@@ -139,30 +138,3 @@ def delay_interrupt() -> Iterator[list[bool]]:
         yield interrupted
     finally:
         signal.signal(signal.SIGINT, usual)
-
-
-@contextmanager
-def tracked(folder: str | Path | None, run: str) -> Iterator[tuple[Observer, ...]]:
-    """Give the observer that writes curves, none without a folder; a resumed training continues them.
-
-    Args:
-        folder: folder of TensorBoard, which `tensorboard:` may precede, or None.
-        run: name of the run.
-
-    Raises:
-        FdrdError: TensorBoard is not installed, or the folder is a name of another tracker.
-    """
-    if folder is None or not processes.is_main():
-        yield ()
-        return
-    path = str(folder).removeprefix("tensorboard:")
-    if path.startswith(("trackio:", "wandb:")):
-        raise FdrdError(f"--track {path}: curves are written for TensorBoard; give a folder")
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise FdrdError(
-            f"`track` needs tensorboard ({error}); pip install 'fdrd[tensorboard]'"
-        ) from error
-    with SummaryWriter(str(Path(path, run))) as writer:
-        yield (lambda curve, step, value: writer.add_scalar(curve, value, step),)

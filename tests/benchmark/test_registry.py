@@ -79,6 +79,7 @@ def test_every_training_option_is_documented():
 
 def test_text_is_converted_to_the_annotated_type():
     given = {"epochs": "3", "learning_rate": "1e-3", "optimizer": "adamw"}
+    assert read_options(method_options("coop"), {"ctx_init": "x" * 4000}, "coop")
     read = read_options(options_of(TrainConfig), given, "training")
     assert read == {"epochs": 3, "learning_rate": 0.001, "optimizer": "adamw"}
 
@@ -91,6 +92,7 @@ def test_text_is_converted_to_the_annotated_type():
         ({"n_ctx": "2.5"}, "coop: n_ctx=2.5: not an int"),
         ({"n_ctx": True}, "coop: n_ctx=True: not an int"),
         ({"loss": "both"}, r"coop: loss=both: choose from symmetric \| image_to_text"),
+        ({"ctx_init": "x" * 4001}, "^coop: ctx_init is longer than 4,000 characters$"),
         ({"train": "x"}, "coop has no option 'train'"),
         ({"seed": "x"}, "coop has no option 'seed'"),
     ],

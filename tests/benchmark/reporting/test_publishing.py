@@ -144,7 +144,7 @@ def test_files_that_are_not_checkpoints_are_rejected(hub, tiny_clip):
         find_checkpoint("org/other")
     content = {"path_or_fileobj": b"\x80\x04cos\nsystem\n", "path_in_repo": "model.safetensors"}
     api.upload_file(repo_id="org/other", **content)
-    with pytest.raises(FdrdError, match="is not a checkpoint of fdrd"):
+    with pytest.raises(FdrdError, match="is not a checkpoint of this version of fdrd"):
         load_method("org/other", backbone=tiny_clip)
     with pytest.raises(FdrdError, match=r"no checkpoint org/none: .*the Hub download failed"):
         find_checkpoint("org/none")
@@ -176,7 +176,9 @@ def test_a_file_with_another_header_is_not_a_checkpoint(change, trained, tiny_cl
     else:
         header = change
     save_file({"a": torch.ones(1)}, tmp_path / "bad.safetensors", {"fdrd": json.dumps(header)})
-    with pytest.raises(FdrdError, match=r"bad\.safetensors is not a checkpoint of fdrd"):
+    with pytest.raises(
+        FdrdError, match=r"bad\.safetensors is not a checkpoint of this version of fdrd"
+    ):
         load_method(tmp_path / "bad.safetensors", backbone=tiny_clip)
 
 

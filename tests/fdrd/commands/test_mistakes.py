@@ -46,7 +46,8 @@ MISTAKES = {
     BENCH + "zero_shot --backbone org/none": "--backbone a local folder, a function, or `embedded`",
     BENCH + "zero_shot -o raw/wren/0.png": "is not a folder; give --results a folder",
     BENCH + "--checkpoint none.safetensors": "no checkpoint none.safetensors",
-    BENCH + "--checkpoint any.safetensors": "any.safetensors is not a checkpoint of fdrd",
+    BENCH
+    + "--checkpoint any.safetensors": "any.safetensors is not a checkpoint of this version of fdrd",
     BENCH + "zero_shot data/other": "several datasets: data/fdrd, data/other",
     BENCH + "zero_shot --plugin none": "--plugin none: No module named 'none'",
     BENCH + "zero_shot --categories none.txt": "none.txt",

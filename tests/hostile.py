@@ -279,6 +279,8 @@ def _escaping(corpus):
     corpus.member("/tmp/MARK.png", data, "path_outside")
     corpus.member("wren/../../MARK.png", data, "path_outside")
     corpus.member("C:\\MARK.png", data, "path_outside")
+    corpus.member("wren\\..\\MARK.png", data, "path_outside")
+    corpus.member("../MARK.png", b"", "path_outside", type=tarfile.CHRTYPE)
     for kind, to, reason in (
         (tarfile.SYMTYPE, "../../outside/secret.png", "path_outside"),
         (tarfile.LNKTYPE, "/etc/passwd", "path_outside"),
@@ -328,6 +330,7 @@ def _deep(corpus):
     for text in ('{"a": {"positive": ' + DEEP, '["positive"]'):
         corpus.file("authors/MARK.json", text, UNREADABLE)
     corpus.sample(DEEP.encode(), UNREADABLE, ending="json")
+    corpus.sample(b"[1]", UNREADABLE, ending="json")
     corpus.file("splits/split_zhou_MARK.json", '{"train": ' + DEEP, UNREADABLE)
     corpus.file("folder/MARK/metadata.jsonl", "9" * 10_000 + "\n", UNREADABLE)
 
@@ -353,6 +356,7 @@ def _not_utf8(corpus):
     corpus.file("rows/MARK.csv", b"image,caption\nwren/good8.png,A \xff wren.\n", UNREADABLE)
     corpus.text(b"A \xc3\x28 wren.", UNREADABLE)
     corpus.sample(b"A \xff wren.", UNREADABLE)
+    corpus.sample(b'{"caption": "A \xff wren."}', UNREADABLE, ending="json")
     text = b'{"a_1": {"positive": "A \xff wren."}}'
     corpus.file("authors/MARK.json", text, UNREADABLE)
     corpus.line('{"file_name": "wren/MARK.png", "caption": "A \\ud800."}', "bad_field")

@@ -65,7 +65,7 @@ def test_the_log_and_the_curves_have_the_steps_of_both_stages(tiny_clip, quick_d
 
 
 def test_adapters_learn_at_a_fifth_of_the_rate(tiny_clip, quick_dataset, monkeypatch):
-    """In both stages; prompts have the whole rate. Both decay."""
+    """In both stages; prompts have the whole rate."""
     seen = []
     step = torch.optim.AdamW.step
 

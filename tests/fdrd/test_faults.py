@@ -22,9 +22,12 @@ import fdrd
 from benchmark.models.encoders.stored import write_features
 from fdrd.build_config import BuildConfig
 from fdrd.errors import FdrdError
+from fdrd.fetching.fetching_run import FetchOptions, fetch_set
 from fdrd.pipeline import builder, collect
 from fdrd.pipeline.builder import build
 from fdrd.sources.reading.source_folder import SourceFolder
+from tests.fdrd.fetching.made_sets import archive
+from tests.fdrd.fetching.test_fetch import one_file
 from tests.folders import digests
 from tests.running import run_method
 
@@ -66,6 +69,10 @@ def run_features(folder, backbone, splits):
     write_features(backbone, splits.values(), folder / "out")
 
 
+def run_fetch(folder, chosen):
+    fetch_set(chosen, folder / "out", FetchOptions(downloads=folder / "downloads"))
+
+
 def written(folder):
     """Return what a job wrote: digests of files, without the times in results."""
     found = {name: each for name, each in digests(folder / "out").items() if ".partial" not in name}
@@ -81,8 +88,9 @@ def written(folder):
 JOBS = {
     **{"build": run_build, "captioning": run_captioning, "training": run_training},
     **{"experiment": run_experiment, "export": run_export, "features": run_features},
+    "fetch": run_fetch,
 }
-ONCE = ("export", "features")
+ONCE = ("export", "features", "fetch")
 """Jobs that take a new or empty folder."""
 
 
@@ -137,12 +145,16 @@ def uncaptioned(birds, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", JOBS)
 def test_the_next_run_finishes_what_a_fault_interrupted(
-    name, birds, uncaptioned, tmp_path, make_clip, tiny_dataset
+    name, birds, uncaptioned, tmp_path, make_clip, tiny_dataset, server
 ):
     job, warm, reference = JOBS[name], tmp_path / "warm", tmp_path / "reference"
     more = (make_clip(), tiny_dataset) if name in ("training", "experiment", "features") else ()
     if name == "export":
         build(birds, tmp_path / "dataset", config=SMALL, workers=1)
+    if name == "fetch":
+        content = archive("a.tar", {f"{each}.txt": b"A wren." for each in range(40)})
+        server.files["a.tar"] = content
+        more = (one_file(f"{server.url}/a.tar", content),)
     warm.mkdir()
     reference.mkdir()
     job(warm, *more)  # imports in this process what each child would import
@@ -213,6 +225,22 @@ def test_a_folder_that_cannot_be_listed_is_not_left_out(birds, tmp_path, monkeyp
         _ = SourceFolder(birds).files
     with pytest.raises(FdrdError, match=r"train/wren: Permission denied"):
         build(birds, tmp_path / "out", config=SMALL, workers=1)
+
+
+def test_signals_and_a_clock_that_goes_backwards_change_nothing(birds, tmp_path, monkeypatch):
+    build(birds, tmp_path / "reference", config=SMALL, workers=1)
+    clock = iter(range(2_000_000_000, 0, -1000))
+    monkeypatch.setattr("time.time", lambda: float(next(clock)))
+    monkeypatch.setattr("time.time_ns", lambda: next(clock) * 10**9)
+    before = signal.signal(signal.SIGALRM, lambda *_: None)  # interrupts system calls
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        build(birds, tmp_path / "out", config=SMALL, workers=1)
+        assert build(birds, tmp_path / "out", config=SMALL, workers=1).nothing_to_do
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert digests(tmp_path / "out") == digests(tmp_path / "reference")
 
 
 CHANGES = {

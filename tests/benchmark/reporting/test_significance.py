@@ -103,8 +103,9 @@ def test_the_reference_does_not_depend_on_the_results(
     ranks = {"maple": [1, 2] * 12, "coop": [2] * 24, "zero_shot": [3] * 24, "vpt": [1, 2] * 12}
     paths = written(tmp_path, *(made(measured, each, ranks[each]) for each in methods))
     assert compare(paths, against).comparisons[0].against.label == reference
-    with pytest.raises(FdrdError, match=r"`against` mapel: .*choose from '"):
+    with pytest.raises(FdrdError, match=r"`against` mapel: .*choose from '") as refused:
         compare(paths, "mapel")
+    assert all(repr(each) in str(refused.value) for each in methods)
 
 
 def test_two_sets_of_options_need_a_full_label(measured, tmp_path):
@@ -158,6 +159,15 @@ def test_incomparable_runs_are_an_error_with_the_reason(measured, tmp_path, said
     assert [row.label for row in tests.comparisons[0].others] == ["maple"]
     assert "Left out: coop, the only method measured on" in printed(significance_table(tests))
     assert len(tests.to_json()["left_out"]) == 1
+
+
+def test_halves_of_different_lists_are_different_things(measured):
+    """The same rows may be left, but other categories were learned from."""
+    results = [
+        made(measured, method, [1] * 24, categories=Named("c.txt", digit * 64), half="new")
+        for method, digit in (("zero_shot", "a"), ("coop", "b"))
+    ]
+    assert len(group_results(results)) == 2
 
 
 def test_a_single_method_has_nothing_to_compare(measured, tmp_path):

@@ -8,7 +8,7 @@ import torch
 
 from benchmark import ContextVectors, PromptMethod, TrainConfig
 from benchmark.registry import TrainContext
-from benchmark.training.loop import batches
+from benchmark.training.loop import _groups, _optimizer, batches
 from benchmark.training.losses import LogitScale, contrastive_loss, info_nce, sigmoid_loss
 from benchmark.training.resumable import resumable
 from fdrd.errors import FdrdError
@@ -64,6 +64,17 @@ def test_masked_pairs_change_a_training(tiny_clip, quick_dataset, mask, choices)
 
 class Scaled:
     logit_scale, logit_bias, device = 20.0, -3.0, torch.device("cpu")
+
+
+def test_a_number_replaces_the_scale_and_keeps_the_bias():
+    assert LogitScale(Scaled(), "8").values() == (8.0, None)
+    assert LogitScale(Scaled(), "backbone").values() == (None, None)
+
+
+def test_weights_decay_and_a_learned_scale_does_not():
+    groups = _groups(torch.nn.Linear(2, 2), LogitScale(Scaled(), "learned"), {})
+    optimizer = _optimizer(groups, TrainConfig(optimizer="adamw"))
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0]
 
 
 def test_a_learned_scale_starts_at_the_backbones_gets_gradients_and_stays_below_100():

@@ -36,7 +36,7 @@ def test_a_dataset_without_test_split_is_measured_on_validation(tmp_path):
     for split in ("train", "test"):
         (root / f"annotations/captions_{split}2017.json").unlink()
     out, _ = build(root, tmp_path / "out")
-    assert "No test split: raw." in out
+    assert "No test split: raw. The source names other splits only, or has too few" in out
     assert "Few images" not in out
     assert f"Next: fdrd bench {tmp_path}/out --method zero_shot --split validation" in out
     bench = ("bench", str(tmp_path / "out"), "--method", "random", "--results", str(tmp_path / "r"))

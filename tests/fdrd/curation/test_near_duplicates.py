@@ -84,6 +84,11 @@ def test_the_search_finds_the_same_pairs_as_brute_force(some, flips, radius):
     assert_finds_all(np.array(some + near, dtype=np.uint64), radius)
 
 
+def test_a_radius_over_15_is_refused():
+    with pytest.raises(ValueError, match="at most 15, got 16"):
+        next(near_pairs(np.zeros(2, np.uint64), 16))
+
+
 def test_many_hashes_use_fewer_chunks_and_all_pairs_are_found(monkeypatch):
     monkeypatch.setattr("fdrd.images.perceptual.FEW", 0)
     monkeypatch.setattr("fdrd.images.perceptual.LOOKED_UP", 16)

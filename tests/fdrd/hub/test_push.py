@@ -102,6 +102,14 @@ def test_a_second_push_sends_nothing(built, hub):
     assert second.commit == first.commit
 
 
+def test_a_repository_that_fdrd_did_not_create_loses_nothing(built, hub):
+    HfApi().create_repo(REPO, repo_type="dataset")
+    theirs = "data/x/train-00000-of-00001.parquet"
+    upload(theirs, b"theirs")
+    push(built)
+    assert content(hub)[theirs] == b"theirs"
+
+
 def test_an_interrupted_push_resumes_and_readers_never_see_half_of_it(built, hub, no_waits):
     hub.fail("PUT", "/storage/", "drop", after=2, times=100)
     with pytest.raises(FdrdError, match=r"no connection to http.*to resume"):

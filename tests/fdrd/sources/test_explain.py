@@ -84,6 +84,7 @@ def test_a_folder_with_an_unknown_layout_is_named_and_counted(tmp_path, write, d
     ("path", "content", "message"),
     [
         ("1.png", b"", "image_folder: 1.png has neither a metadata.jsonl nor"),
+        ("1.png", b"", "if the images are in class folders, such as tench/1.jpg"),
         ("a/b/c/d/1.png", b"", "image_folder: b/c/d/1.png is deeper"),
         ("finch/1.jxl", b"", "finch: 1.jxl: JPEG XL is not read; convert it to PNG or JPEG"),
         ("labels.json", "{}", 'released: labels.json has no "positive"'),

@@ -46,6 +46,8 @@ class Chat:
     images: list[bytes] = field(default_factory=list)
     answered: Counter = field(default_factory=Counter)
     in_flight: int = 0
+    most_at_once: int = 0
+    retry_after: str = "0.01"
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _server: ThreadingHTTPServer | None = None
 
@@ -63,6 +65,7 @@ class Chat:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with chat._lock:
                     chat.in_flight += 1
+                    chat.most_at_once = max(chat.most_at_once, chat.in_flight)
                 try:
                     chat.reply(self, body)
                 except OSError:
@@ -109,7 +112,8 @@ class Chat:
             handler.connection.close()
         elif fault.isdigit():
             message = f"out of memory, {sent}" if fault == "500" else "slow down"
-            send(handler, int(fault), {"error": {"message": message}}, {"Retry-After": "0.01"})
+            wait = {"Retry-After": self.retry_after}
+            send(handler, int(fault), {"error": {"message": message}}, wait)
         elif fault == "malformed":
             send(handler, 200, b'{"choices": [{"mess')
         elif fault == "shape":

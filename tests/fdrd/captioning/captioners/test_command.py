@@ -84,6 +84,9 @@ def test_captioner_and_evaluator_share_one_budget(raw, chat):
     first = json.loads(out)
     assert (code, first["stopped"]) == (1, "budget_spent"), err
     assert 0 < first["asked"]["spent"] <= 15
+    # A draft without a verdict is unfinished.
+    assert first["kept"] < 12
+    assert first["kept"] + first["unfinished"] + sum(first["rejected"].values()) == 12
     code, out, err = fdrd(raw.parent, *arguments, "--budget", "1000")
     second = json.loads(out)
     assert (code, second["kept"], second["unfinished"]) == (0, 12, 0), err
@@ -165,3 +168,5 @@ def test_noise_in_existing_captions_is_counted(raw):
     _, out, _ = fdrd(raw.parent, "audit", "two", "--no-text-only", "--json")
     (found,) = json.loads(out)["noise"]
     assert (found["rows"], found["filters"]["meta_talk"]["rows"]) == (12, 12)
+    _, out, _ = fdrd(raw.parent, "audit", "two", "--no-text-only")
+    assert "12 of 12 rows (100.0%) would be rejected" in " ".join(out.split())

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -118,13 +119,24 @@ def test_an_answer_that_would_stay_empty_is_asked_for_once(raw, chat, finish, re
     assert (run.summary["rejected"], len(chat.asked)) == ({reason: 2}, 2)
 
 
+def test_a_server_that_asks_for_a_pause_gets_it(raw, chat, monkeypatch):
+    waited = []
+    clock = SimpleNamespace(**{**vars(time), "sleep": waited.append})
+    monkeypatch.setattr("openai._base_client.time", clock)
+    chat.faults, chat.retry_after = ["429"], "7"
+    run_endpoint(raw, chat, concurrency=1, sample=2)
+    assert waited == [7]
+
+
 def test_a_server_that_dies_costs_no_answer(raw, make_raw, chat, quick):
     make_raw(raw, 24)
-    chat.dies_after = 5
-    with pytest.raises(FdrdError, match="questions in a row"):
+    chat.dies_after, chat.delay = 5, 0.02
+    message = "questions in a row.*answers so far are kept, and the same command resumes"
+    with pytest.raises(FdrdError, match=message):
         run_endpoint(raw, chat, concurrency=2, attempts=2)
     assert count_cached(raw) == sum(chat.answered.values()) >= 5
     assert not (raw.parent / "captioned").exists()
+    assert chat.most_at_once == 2
     chat.dies_after = None
     run = run_endpoint(raw, chat)
     assert run.summary["kept"] == 24

@@ -156,7 +156,7 @@ def test_a_killed_search_ends_with_the_trials_of_one_that_was_not(
         (searching(options={"n_ctx": []}), r"search\.options"),
         (
             {**searching(options={"n_ctx": [1]}), "protocols": [{"preset": "paper"}]},
-            r"methods\[0\]: .*the preset trains on validation rows",
+            r"methods\[0\]: .*the preset trains on the validation rows",
         ),
     ],
 )

@@ -81,7 +81,8 @@ def _trained_before(
     settings: Settings, results: Path, progress: Progress
 ) -> tuple[Path, BenchResult] | None:
     """Return the checkpoint of an equal training and the result next to it, if there is one."""
-    training, unreadable = settings.training(), []
+    training = settings.training()
+    unreadable: list[Path] = []
     for path in sorted(results.glob(f"{settings.method}-*.safetensors")):
         try:  # the header first: result files are long
             known = read_header(path)

@@ -1,9 +1,9 @@
 """Contract of every kind of encoder: tiny random models of each architecture, loaded from files."""
 
-
 import json
 import shutil
 from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -13,15 +13,13 @@ from tiny_encoders import ARCHITECTURES
 from torch.nn.functional import normalize
 from transformers import AutoModel, AutoTokenizer
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
 from benchmark import FrozenFeatures, Images, Prompts, load_backbone
 from benchmark.models.backbone import PROMPTS, TOKENS
 from benchmark.models.encoders.stored import write_features
 from benchmark.models.loading import capabilities
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
-
-
-
 
 CAPTIONS = [
     "a red circle on the left",
@@ -353,11 +351,7 @@ def test_a_failed_compilation_is_an_error_with_a_remedy(folders, monkeypatch):
         ("clip#pool=patches", "no option pool; this encoder has precision, compile"),
         ("align#compile=yes", "no option compile; this encoder has precision"),
         ("clip#precision=float8", r"precision=float8: choose from float32 \| bfloat16"),
-<<<<<<< ours
-        ("clip#fast", "write backbone .* name=value"),
-=======
         ("clip#fast", r"write backbone .*clip\d*# name=value"),
->>>>>>> theirs
         ("clip#speed=9", "option 'speed'"),
     ],
 )

@@ -129,7 +129,8 @@ def _value(option: Option, value: Any, whose: str) -> Any:
             return converted
     except msgspec.ValidationError:
         pass
-    problem = f"{whose}: {option.name}={value}"
+    text = str(value)[:200]  # of a checkpoint, too
+    problem = f"{whose}: {option.name}={text if text.isprintable() else ascii(text)}"
     if get_origin(option.type) is Literal:
         raise FdrdError(f"{problem}: choose from {option.values}")
     article = "an" if option.values[0] in "aeiou" else "a"

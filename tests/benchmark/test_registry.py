@@ -205,3 +205,8 @@ def test_equal_variants_run_once():
     assert given["whole"] == {"beta": 0.0}
     assert "whole without token weights" not in given
     assert all("beta" in options for options in given.values())
+
+
+def test_an_option_with_control_characters_is_refused_in_one_line():
+    with pytest.raises(FdrdError, match=r"^coop: loss='a\\nb\\x1b\[2J': choose from symmetric"):
+        read_options(method_options("coop"), {"loss": "a\nb\x1b[2J"}, "coop")

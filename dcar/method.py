@@ -219,8 +219,7 @@ class DCAR(TrainedMethod):
     @torch.no_grad()
     def _plain(self, captions: Sequence[str]) -> Tensor:
         """Return (B, D) features of the plain text tower, truncated where the prompted tower truncates."""
-        reserve = self.options.n_ctx if self.options.depth else 0
-        return self.blocks.encode_text(captions, reserve=reserve)
+        return self.blocks.encode_text(captions)
 
     def _category_loss(self, batch: Batch, images: Tensor) -> Tensor:
         """Return the category-aware loss over plain caption features through the adapter."""
@@ -236,7 +235,7 @@ class DCAR(TrainedMethod):
         )
 
 
-RATES = {"adapter": ADAPTER_RATE}
+RATES = {"adapter": ADAPTER_RATE, "second": ADAPTER_RATE}
 """Share of the learning rate by part of the learner."""
 
 TRAIN = TrainConfig(optimizer="adamw", learning_rate=0.005, batch_size=64)
@@ -258,7 +257,7 @@ def dcar(backbone: Backbone, *, train: TrainConfig = TRAIN, seed: int = 0, **opt
     if config.depth < 0:
         config = replace(config, depth=at_most(backbone, MAPLE_DEPTH))
     form: Literal["residual", "identity"] = "residual" if config.adapter else "identity"
-    blocks = BlockEncoder(backbone, config.layers)
+    blocks = BlockEncoder(backbone, config.layers, reserve=config.n_ctx if config.depth else 0)
     adapter = Adapter(backbone.dim, form, 1.0, 1.0, seed, blocks.text_dim)
     second = None
     if config.second_adapter:

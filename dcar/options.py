@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark import PairLoss
+from benchmark.models.encoder_options import JOINT
 from fdrd.errors import FdrdError
 
 NEGATIVES = 4
@@ -48,7 +49,7 @@ class DCARConfig:
     epsilon: float = 0.3
     n_attribute: int = 0
     adapter: bool = True
-    layers: str = "joint"  # as `benchmark.models.layers.JOINT`, whose module needs torch
+    layers: str = JOINT
     second_adapter: bool = False
     adapter_epochs: int = 60
     gamma: float = 4.0
@@ -59,9 +60,13 @@ class DCARConfig:
                 raise FdrdError(f"{name}={getattr(self, name):g}: must be at least 0")
         if self.n_attribute > NEGATIVES:
             raise FdrdError(f"n_attribute={self.n_attribute}: a caption has {NEGATIVES} negatives")
-        if self.depth == 0 and not self.trains_adapter:
+        if self.depth == 0 and not (self.trains_adapter or self.second_adapter):
             raise FdrdError(
                 "depth=0 leaves only the adapter to train; give adapter=yes, and gamma or lambda_cate above 0"
+            )
+        if self.layers != JOINT and not (self.trains_adapter or self.second_adapter):
+            raise FdrdError(
+                "layers are read by the adapter; give adapter=yes, and gamma or lambda_cate above 0"
             )
         if self.second_adapter and (self.depth or not self.gamma):
             raise FdrdError(

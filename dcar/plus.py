@@ -76,7 +76,8 @@ class DCARPlusConfig:
     """Options of `dcar_plus`.
 
     Attributes:
-        layers: joint, or blocks such as joint,0,middle,last; auto chooses how many on validation.
+        layers: joint, or blocks such as joint,0,middle,last; auto chooses how many on validation, and is the joint
+            space where the encoder offers no layers.
         rank: outputs of each of the two maps of a side, if that is more than the joint space has.
         lambda_cate: weight of the category-aware loss.
         epsilon: relevance that other captions of the image's category share in that loss.
@@ -225,10 +226,7 @@ def choose_starts(
     best: dict[float, Start] = {}
     for number, (columns, prior) in enumerate(product(encoder.sets, PRIORS)):
         for each in candidates("cca", moments.leading(*columns), d, prior):
-            a, b = (
-                (features[:, : len(side.mean)] - side.mean) @ side.map
-                for features, side in zip((x, y), each.maps, strict=True)
-            )
+            a, b = each.maps.image.project(x), each.maps.text.project(y)
             for power in POWERS:
                 both = a * each.values**power, b * each.values**power
                 mapped = cosines(*both)

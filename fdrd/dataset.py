@@ -31,7 +31,6 @@ from fdrd.storage.shard_file import (
     DamageError,
     check_rows,
     columns_flaw,
-    read_schema,
     row_flaws,
 )
 
@@ -361,9 +360,7 @@ def _local_shards(name: str, domain: str | None, split: str | None) -> dict[str,
         for shard in manifest.shards:
             if domain in (None, shard.domain) and split in (None, shard.split):
                 path = folder / shard.path
-                check_rows(path, shard, manifest.categories)
-                if extra_in_schema(read_schema(path)) != manifest.columns:
-                    raise DamageError(path, "its extra columns are not those of the manifest")
+                check_rows(path, shard, manifest.categories, manifest.columns)
                 shards.setdefault(shard.split, []).append(path)
         return shards
     refuse_other(folder, "a dataset")

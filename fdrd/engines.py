@@ -236,13 +236,16 @@ class RayEngine:
     ) -> Generator[Result, None, None]:
         """Yield results as `LocalEngine.run`."""
         shared = list(map(self._ray.put, common))  # stored once per machine
-        yield from _in_order(lambda task: self.submit(function, task, *shared), tasks, self.workers)
+        yield from _in_order(
+            lambda task: self._submit(function, task, *shared), tasks, self.workers
+        )
 
-    def submit(
-        self, function: Callable[..., Result], task: Task, *common: Any
-    ) -> Callable[[], Result]:
+    def submit(self, function: Callable[[Task], Result], task: Task) -> Callable[[], Result]:
         """Start a task as `LocalEngine.submit`."""
-        reference, ray = self._call.remote(function, task, *common), self._ray
+        return self._submit(function, task)
+
+    def _submit(self, function: Callable[..., Result], *arguments: Any) -> Callable[[], Result]:
+        reference, ray = self._call.remote(function, *arguments), self._ray
 
         def wait() -> Result:
             try:

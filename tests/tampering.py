@@ -158,6 +158,9 @@ OF_FILES = {
 OF_ROWS = {
     "a column is missing": with_table(lambda table: table.drop_columns(["negatives"])),
     "a column of another type": with_table(as_binary),
+    "a column of the manifest only": lambda folder: edit_manifest(
+        folder, lambda found: found.setdefault("columns", {}).update(year="int64")
+    ),
     "text that is not UTF-8": with_table(bad_text),
     "fewer rows": lambda folder: rewrite(folder, lambda rows: rows.pop()),
     "caption null": with_row(lambda row: row.update(caption=None)),

@@ -137,6 +137,7 @@ class BlockEncoder:
         encoder: stays frozen.
         layers: blocks in order, e.g. `joint,0,2,4`; `middle` and `last` are layers of each tower. `auto` are those of
             `NESTED`, of which validation chooses how many to use.
+        reserve: tokens of a caption that are kept free for prompts.
 
     Attributes:
         image_dim: width of all blocks of an image.
@@ -148,8 +149,9 @@ class BlockEncoder:
         FdrdError: the layers are not understood, or the encoder does not offer them.
     """
 
-    def __init__(self, encoder: Encoder, layers: str = JOINT):
+    def __init__(self, encoder: Encoder, layers: str = JOINT, reserve: int = 0):
         self.encoder = encoder
+        self._reserve = reserve
         self.names = tuple(map(str.strip, layers.split(",")))
         if layers == "auto":  # a tower of one layer has no middle
             self.names = NESTED[: 4 if min(encoder.vision_layers, encoder.text_layers) > 1 else 3]  # type: ignore[attr-defined]
@@ -172,10 +174,10 @@ class BlockEncoder:
         return _side_by_side(self.encoder.encode_image(images, layers=self._image))
 
     @torch.no_grad()
-    def encode_text(self, captions: Sequence[str], *, reserve: int = 0) -> Tensor:
+    def encode_text(self, captions: Sequence[str]) -> Tensor:
         """Return (B, text_dim) blocks of B captions, truncated as `Encoder.encode_text` does."""
         # Encoders of users need not know `reserve` and `layers`.
-        options: dict[str, Any] = {"reserve": reserve} if reserve else {}
+        options: dict[str, Any] = {"reserve": self._reserve} if self._reserve else {}
         if self._text:
             options["layers"] = self._text
         return _side_by_side(self.encoder.encode_text(captions, **options))

@@ -65,7 +65,9 @@ class ContextVectors(nn.Module):
 
     def __init__(self, backbone: Backbone, n_ctx: int, words: str, depth: int, seed: int):
         super().__init__()
-        check_size("n_ctx", n_ctx, depth, backbone.text_layers, backbone.context - 3)
+        # An encoder that takes no prompts need not say how long its captions may be.
+        most = backbone.context - 3 if depth else MOST_TOKENS
+        check_size("n_ctx", n_ctx, depth, backbone.text_layers, most)
         self.text = drawn_prompts(n_ctx, backbone.text_width, depth, seed)
         if depth and words:  # extra tokens or vectors are left alone
             embedded = backbone.word_embeddings(words)[:n_ctx]
@@ -242,7 +244,8 @@ class Adapter(nn.Module):
 
     def use(self, columns: int) -> None:
         """Read the first columns of z only."""
-        if columns < len(getattr(self, "used", ())):
+        if len(getattr(self, "used", ())):
+            self.used[:columns] = 1
             self.used[columns:] = 0
 
     def forward(self, features: Tensor) -> Tensor:

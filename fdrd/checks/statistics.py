@@ -75,7 +75,11 @@ def stats(folder: str | os.PathLike[str]) -> list[SplitStats]:
                 for shard in manifest.shards
                 if (shard.domain, shard.split) == (domain, split)
                 for batch in read_checked(
-                    Path(folder, shard.path), shard, manifest.categories, images=False
+                    Path(folder, shard.path),
+                    shard,
+                    manifest.categories,
+                    manifest.columns,
+                    images=False,
                 )
             )
             lengths = tokens.get(domain, {}).get(split)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fdrd.columns import KNOWN_COLUMNS, extra_in_schema, extra_of
+from fdrd.columns import KNOWN_COLUMNS, extra_of
 from fdrd.curation.near_duplicates import NearImages, find_near_images
 from fdrd.curation.splitting import CLUSTER
 from fdrd.errors import first_line
@@ -177,10 +177,7 @@ def _damage(path: Path, manifest: Manifest, shard: Shard) -> str:
         if sha256_of(path) != shard.sha256:
             return "does not match its sha256 in the manifest; build again"
         columns = shard_file.read_schema(path)
-        if flaw := shard_file.schema_flaw(columns, manifest.categories):
-            return flaw
-        same = extra_in_schema(columns) == manifest.columns
-        return "" if same else "its extra columns are not those of the manifest"
+        return shard_file.schema_flaw(columns, manifest.categories, manifest.columns)
     except UNREADABLE as error:
         return f"cannot be read ({first_line(error)}); build again"
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fdrd.commands.console import err, out, show_progress
+from fdrd.commands.console import err, out, quiet_transformers, show_progress
 from fdrd.commands.options import Json, dataset_folder, default_dataset
 from fdrd.errors import CheckError, FdrdError
 
@@ -181,7 +181,6 @@ def _scored(source: Path, records: list[Any], spec: str) -> tuple[list[Any], lis
     from benchmark.evaluation.encoding import clip_scores
     from benchmark.models.loading import load_backbone
     from fdrd.captioning.uncaptioned import load_image
-    from fdrd.commands.console import quiet_transformers
     from fdrd.images.check import check_image
 
     quiet_transformers()

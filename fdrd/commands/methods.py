@@ -34,7 +34,9 @@ def methods(
     from fdrd.options import options_of
 
     load_plugins(plugin)
-    if json:
+    if json and name == TRAINING:
+        out.json({TRAINING: _as_json("", options_of(TrainConfig))})
+    elif json:
         names = [name] if name else method_names()
         out.json({each: _as_json(about(each).summary, method_options(each)) for each in names})
     elif name is None:
@@ -110,6 +112,9 @@ def backbones(
         out.hint("Next:  fdrd backbones NAME")
         return
     can = capabilities(name)
+    if can is None and json:
+        out.json({"offers": None, "methods": None})
+        return
     if can is None:
         out.print(f"{name} must be loaded to know what it offers.")
         return

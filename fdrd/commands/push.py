@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fdrd.commands.console import err, out, show_progress
+from fdrd.commands.console import count_of, err, out, show_progress
 from fdrd.commands.options import Json, dataset_folder
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
@@ -97,8 +97,8 @@ def _print_plan(plan: PushPlan) -> None:
         size = sum(sizes.get(path, 0) for path in paths) / 1e6
         names = ", ".join(paths[:5]) + (f", {len(paths) - 5} more" if len(paths) > 5 else "")
         measure = f", {size:,.1f} MB" if size else ""
-        lines += [f"  {action}: {len(paths)} files{measure} ({names})"] if paths else []
-    lines += [f"  unchanged: {len(plan.unchanged)} files"] if plan.unchanged else []
+        lines += [f"  {action}: {count_of(len(paths), 'file')}{measure} ({names})"] if paths else []
+    lines += [f"  unchanged: {count_of(len(plan.unchanged), 'file')}"] if plan.unchanged else []
     lines += [publication.note] if publication.note else []
     for line in lines:
         err.print(line, soft_wrap=True)
@@ -109,7 +109,7 @@ def _print_result(plan: PushPlan, result: PushResult) -> None:
     if plan.is_done:
         out.print(f"Nothing to do: {result.url} already holds these files.")
     else:
-        out.print(f"{len(plan.files)} files in commit {commit}.")
+        out.print(f"{count_of(len(plan.files), 'file')} in commit {commit}.")
     if options.tag:
         out.print(f"Tagged commit {commit} as {options.tag}.")
     if result.pull_request:

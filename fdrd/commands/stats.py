@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fdrd.commands.console import out, show_progress
+from fdrd.commands.console import count_of, out, show_progress
 from fdrd.commands.options import Json, OptionalFolder, default_dataset
 
 if TYPE_CHECKING:
@@ -93,6 +93,6 @@ def validate(
     else:
         for problem in problems:
             out.print(f"{problem.place}: {problem.what}")
-        out.print(f"{folder}: {len(problems)} problems" if problems else f"{folder}: valid")
+        out.print(f"{folder}: {count_of(len(problems), 'problem') if problems else 'valid'}")
     if problems:
         raise typer.Exit(1)

@@ -232,7 +232,12 @@ def review(
     """
     stale: list[tuple[Decision, str]] = []
     of_record, kept_after_all, written = _grouped(decisions, stale)
-    metas = {(each.domain, each.category): each.meta_category for each in contents.records}
+    names = contents.records.table("domain", "category", "meta_category")
+    metas = {
+        (domain, category): meta
+        for batch in names.to_batches()
+        for domain, category, meta in zip(*(each.to_pylist() for each in batch), strict=True)
+    }
     applied, verified = 0, set()
     digests = [each.check.sha256 for each in contents.images]
     true_texts: dict[str, list[str]] = defaultdict(list)
@@ -267,8 +272,8 @@ def review(
         into.add(item, index)
     if unknown:
         raise FdrdError(
-            f"`only`: the source has no record {min(unknown)!r}, nor {len(unknown) - 1:,} others of the "
-            f"{len(only or ()):,}; select the records again from a dataset of this source"
+            f"`only`: the source lacks {len(unknown):,} of the {len(only or ()):,} records, e.g. "
+            f"{min(unknown)[:_LONGEST]!r}; select the records again from a dataset of this source"
         )
     left = chain(of_record.values(), kept_after_all.values(), written.values())
     stale.extend((each, "the source has no such record") for each in chain.from_iterable(left))

@@ -133,7 +133,9 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
             atomic_write(copy / path) as file,
             shard_file.open_shard(file, columns, format) as write,
         ):
-            for batch in shard_file.read_checked(source, shard, manifest.categories):
+            for batch in shard_file.read_checked(
+                source, shard, manifest.categories, manifest.columns
+            ):
                 found = batch.to_pylist()
                 images = [row["image"]["bytes"] for row in found]
                 if named:
@@ -170,6 +172,9 @@ def nothing_kept(rejected: Sequence[Rejection]) -> str:
     'all 1 records were rejected: 1 image_missing, e.g. pets.json x_1: x_1.jpg'
     >>> nothing_kept([Rejection("1.jpg", "", "caption_missing", "1.jpg: no caption")])
     'all 1 records were rejected: 1 caption_missing, e.g. 1.jpg: no caption'
+    >>> member = Rejection("photos.zip", "/etc/x.jpg", "path_outside", "/etc/x.jpg")
+    >>> nothing_kept([member, Rejection("pets.json", "x", "path_outside", "/photos/pug/1.jpg")])[-80:]
+    'inside of the source only: copy pets.json into /photos/pug and build that folder'
     """
     reasons = Counter(rejection.reason for rejection in rejected).most_common(3)
     examples = {rejection.reason: rejection for rejection in reversed(rejected)}
@@ -180,8 +185,10 @@ def nothing_kept(rejected: Sequence[Rejection]) -> str:
 
 def _common_folder(outside: Sequence[Rejection]) -> str:
     """Return how to build from annotations with absolute paths, if the images have a folder in common."""
-    paths = [each.detail for each in outside if each.detail.startswith("/")]
-    folder = posixpath.commonpath(map(posixpath.dirname, paths)) if paths else "/"
+    found = [each for each in outside if each.detail.startswith("/")]
+    found = [each for each in found if not each.file.lower().endswith((".zip", ".tar"))]
+    folders = [posixpath.dirname(each.detail) for each in found]
+    folder = posixpath.commonpath(folders) if folders else "/"
     if folder == "/":
         return ""
-    return f". Images are read inside of the source only: copy {outside[0].file} into {folder} and build that folder"
+    return f". Images are read inside of the source only: copy {found[0].file} into {folder} and build that folder"

@@ -197,11 +197,12 @@ def _write_records(
 ) -> list[str]:
     """Write the records of all shards in their order, and return the key of each shard."""
     records = pairs.records(np.concatenate([plan.rows for plan in plans]))
+    ids = pairs.contents.records.table("id")["id"].combine_chunks()
     keys = []
     for plan in plans:
         columns = (CATEGORY_NAME,) if plan.path.endswith(PARQUET) else ()
         digest = start_key(plan, settings, catalogs[plan.domain].digest, *columns)
-        natural = _partner_ids(pairs, partners, plan.rows)
+        natural = _partner_ids(ids, partners, plan.rows)
         for record, some in zip(islice(records, len(plan.rows)), natural, strict=True):
             record = replace(record, natural_pairs=some)
             digest.update(msgspec.json.encode(record))
@@ -307,9 +308,8 @@ def _partners(
 
 
 def _partner_ids(
-    pairs: PairTable, partners: Partners, rows: Integers
+    ids: pa.Array, partners: Partners, rows: Integers
 ) -> Iterator[tuple[NaturalPair, ...]]:
-    ids = pairs.contents.records.table("id")["id"]
     columns = []
     for kind in KINDS:
         partner = partners[kind][rows]

@@ -248,6 +248,12 @@ def _inconsistency(manifest: Manifest) -> str:
         return "the domains and splits of the shards are not those that are counted"
     if len({shard.path for shard in manifest.shards}) < len(manifest.shards):
         return "a shard is listed twice"
+    if "fdrd" not in manifest.libraries:
+        return "the version of fdrd is missing"
+    reviewed = manifest.decisions.verified if manifest.decisions else {}
+    for domain, splits in reviewed.items():
+        if any(count and (domain, split) not in counted for split, count in splits.items()):
+            return "a review counts records of a domain or split without shards"
     repeated = len(set(manifest.categories)) < len(manifest.categories)
     return "a category is listed twice" if repeated else ""
 

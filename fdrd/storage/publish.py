@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import disk_errors, sync_folder
+from fdrd.text.markup import is_unicode
 
 OWNED = frozenset({"README.md", "croissant.json", "data", "manifest.json", "rejected.jsonl"})
 
@@ -39,6 +40,8 @@ def lock_output(out: Path) -> Iterator[Path]:
 
     if out.is_symlink() or not out.name:  # the work folder belongs next to the real folder
         out = _resolved(out)
+    if not is_unicode(str(out)):  # Arrow opens files by names in UTF-8
+        raise FdrdError(f"the name of {str(out)!a} is not UTF-8; choose another `out`")
     try:
         with disk_errors(out):
             work_folder(out).mkdir(parents=True, exist_ok=True)

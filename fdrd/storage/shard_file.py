@@ -23,7 +23,13 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from fdrd.columns import CATEGORY_NAME, KNOWN_COLUMNS, arrow_schema, extra_in_schema
+from fdrd.columns import (
+    CATEGORY_NAME,
+    KNOWN_COLUMNS,
+    ExtraTypes,
+    arrow_schema,
+    extra_in_schema,
+)
 from fdrd.errors import FdrdError, first_line
 from fdrd.files.paths import DIGEST, is_folder_name
 from fdrd.record import KINDS, category_name
@@ -177,8 +183,13 @@ def columns_flaw(found: pa.Schema, categories: Sequence[str]) -> str:
     return ""
 
 
-def schema_flaw(found: pa.Schema, categories: Sequence[str]) -> str:
-    """Return how the schema of a shard differs from that of such a dataset, as `columns_flaw`."""
+def schema_flaw(
+    found: pa.Schema, categories: Sequence[str], extra: ExtraTypes | None = None
+) -> str:
+    """Return how the schema of a shard differs from that of such a dataset, as `columns_flaw`.
+
+    `extra` are the extra columns of its manifest; without them, the file says which there are.
+    """
     if flaw := columns_flaw(found, categories):
         return flaw
     try:
@@ -187,7 +198,8 @@ def schema_flaw(found: pa.Schema, categories: Sequence[str]) -> str:
         return str(error)
     if not found.equals(expected) or found.metadata != expected.metadata:
         return "its columns or class labels are not those of the manifest"
-    return ""
+    same = extra is None or extra_in_schema(found) == extra
+    return "" if same else "its extra columns are not those of the manifest"
 
 
 def row_flaws(
@@ -231,14 +243,15 @@ def read_checked(
     path: Path,
     shard: Shard | None = None,
     categories: Sequence[str] | None = None,
+    extra: ExtraTypes | None = None,
     *,
     images: bool = True,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a shard batch by batch, each after checking it, with or without the image bytes.
 
-    Without an entry of the manifest (`shard`), e.g. for a copy in the cache of `datasets`, it is not compared with one,
-    and without `categories` the file says which there are. Raise `DamageError` if the file is missing or damaged, or a
-    row would break its reader.
+    Without an entry of the manifest (`shard`), e.g. for a copy in the cache of `datasets`, it is not compared with one;
+    without `categories` or `extra` columns the file says which there are. Raise `DamageError` if the file is missing
+    or damaged, or a row would break its reader.
     """
     if flaw := file_flaw(path, shard.bytes if shard else None):
         raise DamageError(path, flaw)
@@ -246,7 +259,7 @@ def read_checked(
     try:
         schema = read_schema(path)
         names = class_names(schema) if categories is None else categories
-        if flaw := schema_flaw(schema, names):
+        if flaw := schema_flaw(schema, names, extra):
             raise DamageError(path, flaw)
         for batch in read_batches(path, images=images):
             if found := row_flaws(batch, len(names), domain):
@@ -260,7 +273,10 @@ def read_checked(
 
 
 def check_rows(
-    path: Path, shard: Shard | None = None, categories: Sequence[str] | None = None
+    path: Path,
+    shard: Shard | None = None,
+    categories: Sequence[str] | None = None,
+    extra: ExtraTypes | None = None,
 ) -> None:
     """Check all rows of a shard as `read_checked`; a file that did not change is checked once in a process."""
     try:
@@ -268,7 +284,8 @@ def check_rows(
     except OSError:  # `read_checked` says why
         status = None
     state = status and (status.st_size, status.st_mtime_ns, status.st_ino)
-    _check_once(path, state, shard, None if categories is None else tuple(categories))
+    names = None if categories is None else tuple(categories)
+    _check_once(path, state, shard, names, None if extra is None else tuple(extra.items()))
 
 
 @lru_cache(maxsize=1024)
@@ -277,9 +294,11 @@ def _check_once(
     _state: tuple[int, ...] | None,
     shard: Shard | None,
     categories: tuple[str, ...] | None,
+    extra: tuple[tuple[str, str], ...] | None,
 ) -> None:
+    columns = None if extra is None else dict(extra)
     # The images of Parquet would have to be decompressed; whoever uses one checks it.
-    for _ in read_checked(path, shard, categories, images=path.suffix != PARQUET):
+    for _ in read_checked(path, shard, categories, columns, images=path.suffix != PARQUET):
         pass
 
 

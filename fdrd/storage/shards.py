@@ -176,9 +176,9 @@ def write_shard(task: ShardTask) -> Shard:
 
 def read_records(folder: Path, manifest: Manifest) -> Iterator[Record]:
     """Yield the records of a built dataset in shard order, without image bytes, or raise `DamageError`."""
-    categories = manifest.categories
+    categories, extra = manifest.categories, manifest.columns
     for shard in manifest.shards:
-        for batch in read_checked(folder / shard.path, shard, categories, images=False):
+        for batch in read_checked(folder / shard.path, shard, categories, extra, images=False):
             for row in batch.to_pylist():
                 row["extra"] = extra_of(row)
                 row["category"] = category_name(row["category"], categories)

@@ -72,6 +72,8 @@ def test_stored_features_give_the_ranks_of_their_encoder(siglip, tiny_dataset, t
     stored = load_backbone(f"features:{tmp_path / 'stored'}")
     for method in ("zero_shot", "nnn"):
         assert run(method, tiny_dataset, stored).ranks == run(method, tiny_dataset, siglip).ranks
+    adapter = {"depth": 0, "lambda_cate": 0.0}  # stored features have no room for prompts
+    assert run("dcar", tiny_dataset, stored, options=adapter).metrics is not None
 
 
 def test_search_works_on_a_plain_encoder(encoders, tiny_dataset):

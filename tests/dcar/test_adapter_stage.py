@@ -82,6 +82,24 @@ def test_adapters_learn_at_a_fifth_of_the_rate(tiny_clip, quick_dataset, monkeyp
     assert seen == [[(0.01, sizes[0]), (0.002, sizes[1])]] * 3
 
 
+def test_the_control_of_the_ablation_learns_at_the_rate_of_an_adapter(
+    tiny_clip, quick_dataset, monkeypatch
+):
+    """At the rate of prompts it would be tuned less than what it is compared with."""
+    rates = set()
+    step = torch.optim.AdamW.step
+
+    def watched(optimizer, *arguments):
+        rates.update(group["lr"] for group in optimizer.param_groups if group["params"])
+        return step(optimizer, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    train = replace(TRAIN, epochs=1, schedule="constant")
+    method = made(tiny_clip, train=train, adapter_epochs=1, depth=0, second_adapter=True)
+    method.fit(quick_dataset["train"], quick_dataset["validation"])
+    assert rates == {0.002}
+
+
 @pytest.mark.parametrize(
     "options", [{"adapter": False}, {"lambda_cate": 0.0, "gamma": 0.0}], ids=str
 )

@@ -7,10 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark import Images, Prompts, TrainConfig, get_method, info_nce
+from benchmark import Adapter, Images, Prompts, TrainConfig, get_method, info_nce
 from benchmark.training.loop import batches
 from dcar.candidates import CandidateCaptions
 from dcar.token_weights import caption_weights
+from fdrd.errors import FdrdError
 from tests.encoding import features
 
 TRAIN = TrainConfig(epochs=2, batch_size=8, optimizer="adamw", learning_rate=0.01)
@@ -79,6 +80,28 @@ def test_at_depth_zero_it_is_frozen_clip_plus_the_adapter(tiny_clip, tiny_datase
     assert (images - plain_images).abs().max() < 1e-6
     assert (texts - adapted).abs().max() < 1e-6
     assert (adapted - plain_texts).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("options", [{"adapter": False}, {"gamma": 0.0, "lambda_cate": 0.0}])
+def test_layers_need_an_adapter_that_reads_them(tiny_clip, options):
+    with pytest.raises(FdrdError, match="layers are read by the adapter; give adapter=yes, and"):
+        get_method("dcar")(tiny_clip, layers="auto", **options)
+
+
+def test_layers_are_read_with_room_for_the_prompts(tiny_clip):
+    """So the choice of layers sees captions as the adapter does; without prompts none is kept free."""
+    long = [" ".join(["bird"] * 200)]
+    for depth, reserve in ((2, 3), (0, 0)):
+        method = get_method("dcar")(tiny_clip, n_ctx=3, depth=depth, layers="joint,last")
+        expected = tiny_clip.encode_text(long, reserve=reserve, layers=[tiny_clip.text_layers])
+        assert (method.blocks.encode_text(long)[:, : tiny_clip.dim] == expected.pooled).all()
+
+
+def test_a_second_choice_of_layers_may_be_wider():
+    adapter = Adapter(4, "linear", 1.0, 1.0, 0, inputs=12)
+    adapter.use(6)
+    adapter.use(10)
+    assert adapter.used.tolist() == [1.0] * 10 + [0.0] * 2
 
 
 def test_weights_compare_the_image_with_a_blank_one(tiny_clip, tiny_dataset):

@@ -39,7 +39,8 @@ NOT_NOTICED = {
 
 ROW_COMMANDS = ("validate", "export jsonl", "search")
 """Enough for most damages of rows, which all commands check with the same function."""
-BY_EVERY_COMMAND = {*OF_FILES, *OF_IMAGES, "a column is missing", "caption null", "label negative"}
+BY_EVERY_COMMAND = {*OF_FILES, *OF_IMAGES, "caption null", "label negative"}
+BY_EVERY_COMMAND |= {"a column is missing", "a column of the manifest only"}
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,8 @@ def test_a_damaged_training_split_is_not_left_out(data, tmp_path, saved_clip):
         assert "train-00000-of-00001.arrow: is missing" in told
 
 
+REVIEW = {"sha256": "0" * 64, "applied": 1, "stale": 0}
+
 RENAMED = [
     lambda found: found["shards"][0].update(domain="../../escaped", path="data/../../escaped"),
     lambda found: found["shards"][0].update(domain=".."),
@@ -117,6 +120,8 @@ RENAMED = [
     lambda found: found["splits"].update({"../escaped": found["splits"]["raw"]}),
     lambda found: found["splits"]["raw"].pop("test"),
     lambda found: found["domains"][0].update(name="a/b"),
+    lambda found: found["libraries"].clear(),
+    lambda found: found.update(decisions=REVIEW | {"verified": {"other": {"test": 1}}}),
     lambda found: found["shards"][0].update(path=found["shards"][0]["path"] + "\n"),
 ]
 

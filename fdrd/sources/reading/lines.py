@@ -25,7 +25,6 @@ MAX_LINE = 2**26  # bytes of a line, or of a caption file, that are read into me
 MAX_KEYS = 100_000  # of a JSON text; the time for a key grows with their number
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _DELIMITERS = (",", "\t", ";", "|")
-_UNREADABLE = "unreadable_annotations"
 
 T = TypeVar("T")
 AnyLine = TypeVar("AnyLine", bound="Line")
@@ -169,7 +168,7 @@ def _rows(folder: SourceFolder, file: str) -> Lines:
                 if header is not None and row:
                     yield _row(Line(file, f"line {rows.line_num}", {}), header, row)
             except csv.Error as error:
-                yield Rejection(file, f"line {rows.line_num}", _UNREADABLE, str(error))
+                yield Rejection(file, f"line {rows.line_num}", "unreadable_annotations", str(error))
                 continue
             except RejectedError as error:
                 yield Rejection(file, f"line {rows.line_num}", *error.args)
@@ -180,16 +179,16 @@ def _rows(folder: SourceFolder, file: str) -> Lines:
             twice = sorted(name for name, times in Counter(header).items() if name and times > 1)
             if twice:
                 detail = f"two columns are called {', '.join(twice)[:400]}; rename one"
-                yield Rejection(file, "line 1", _UNREADABLE, detail)
+                yield Rejection(file, "line 1", "unreadable_annotations", detail)
                 return
 
 
 def _row(line: Line, header: list[str], row: list[str]) -> Line:
     if any("\udc80" <= sign <= "\udcff" for cell in row for sign in cell):
-        raise RejectedError(_UNREADABLE, "not UTF-8")
+        raise RejectedError("unreadable_annotations", "not UTF-8")
     if len(row) > len(header):
-        detail = f"{len(row)} cells, where the header has {len(header)}; put quotes around commas"
-        raise RejectedError(_UNREADABLE, detail)
+        detail = f"{len(row)} cells, where the header has {len(header)}; put quotes around cells with the separator"
+        raise RejectedError("unreadable_annotations", detail)
     fields = {name: cell for name, cell in zip(header, row, strict=False) if name and cell}
     return Line(line.file, line.key, fields)
 

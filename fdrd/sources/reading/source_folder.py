@@ -33,8 +33,8 @@ MAX_RATIO = 50
 """Times its compressed size that an archive may have. Images barely compress; text compresses tenfold."""
 FREE_BYTES = 2**26
 """Bytes that any zip archive may have, because drawings in small ones compress more."""
-_MAX_BYTES = 2**30  # uncompressed bytes that any member may have
-_MAX_RATIO = 1000  # larger members may have this many times their compressed size
+_MAX_BYTES = 2**30  # uncompressed bytes that any member or table may have
+_MAX_RATIO = 1000  # larger ones may have this many times their compressed size
 _MAX_IMAGE = 2**28  # bytes of an image
 ANNOTATIONS = (".json", ".jsonl", ".csv", ".tsv", ".token", "images.txt", "captions.txt")
 _LOCAL_HEADER = 30  # bytes before the name in a zip archive
@@ -99,6 +99,11 @@ def _open_zip(root: Path, file: str) -> Archive:
     return Archive(list(members), refused, lambda name: archive.open(members[name]), locate)
 
 
+def fills_memory(size: int, stored: int) -> bool:
+    """Return whether content of `size` bytes, `stored` in a file, is a decompression bomb."""
+    return size > max(_MAX_BYTES, _MAX_RATIO * stored)
+
+
 def _zip_flaw(info: zipfile.ZipInfo, size: int) -> tuple[str, str] | None:
     """Return reason and detail of the rejection of a member, None for one that can be read."""
     if not 0 <= info.header_offset <= size - info.compress_size:
@@ -111,7 +116,7 @@ def _zip_flaw(info: zipfile.ZipInfo, size: int) -> tuple[str, str] | None:
         return "unreadable_annotations", "its compression is not read in place; unpack it"
     if is_image(info.filename) and info.file_size > _MAX_IMAGE:
         return "image_too_large", f"{info.file_size} bytes, the limit is {_MAX_IMAGE}"
-    if info.file_size > max(_MAX_BYTES, _MAX_RATIO * info.compress_size):
+    if fills_memory(info.file_size, info.compress_size):
         return "unreadable_annotations", f"{info.file_size} bytes would fill the memory"
     return None
 

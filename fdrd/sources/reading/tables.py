@@ -39,13 +39,11 @@ from fdrd.sources.reading.lines import (
     read_jsonl,
     read_separated,
 )
-from fdrd.sources.reading.source_folder import RejectedError, SourceFolder
+from fdrd.sources.reading.source_folder import RejectedError, SourceFolder, fills_memory
 
 TABLES = (*DELIMITERS, ".jsonl", ".parquet")
 MAX_READ = 4 * MAX_COLUMNS  # columns that fdrd does not know; most of a few rows may be null
 ROWS = 64  # converted to objects at a time
-_MAX_BYTES = 2**30  # uncompressed bytes that any file may have
-_MAX_RATIO = 1000  # larger files may have this many times their compressed size
 _SCALARS = "string large_string boolean integer floating date timestamp time decimal".split()
 
 
@@ -140,7 +138,7 @@ def _open_parquet(source: Path | IO[bytes], stack: ExitStack) -> _Table:
     file = stack.enter_context(pq.ParquetFile(source, pre_buffer=False, buffer_size=2**20))
     about = file.metadata
     total = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
-    if about.num_rows > size or total > max(_MAX_BYTES, _MAX_RATIO * size):
+    if about.num_rows > size or fills_memory(total, size):
         raise ValueError(f"{about.num_rows} rows in {size} bytes would fill the memory")
     return _Table(
         file.schema_arrow,

@@ -76,6 +76,13 @@ def test_a_new_build_replaces_the_old_registration(birds, tmp_path, own_cache):
     assert not any(path.exists() for path in retired)
 
 
+def test_a_folder_whose_name_is_not_utf8_is_refused_before_the_build(birds, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(FdrdError, match=r"caf\\udce9' is not UTF-8; choose another `out`"):
+        build(birds, folder, config=SMALL, workers=1)
+    assert not folder.exists()
+
+
 def test_shards_are_linked_not_copied(birds, tmp_path, own_cache):
     build(birds, tmp_path / "out", workers=1)
     shard = next((tmp_path / "out" / "data").rglob("test-*.arrow"))

@@ -56,7 +56,10 @@ ROWS = {
 del ROWS["label just too high"]  # this dataset has more categories
 IMAGES = {name: ROWS.pop(name) for name in ("image null", "image bytes null")} | OF_IMAGES
 SHOWN = {
-    **{name: ROWS.pop(name) for name in ("digest is a path", "domain is a path")},
+    **{
+        name: ROWS.pop(name)
+        for name in ("digest is a path", "domain is a path", "a column of the manifest only")
+    },
     "spans outside": put(attributes=[{"type": "x", "value": "y", "start": -5, "end": 2**31 - 1}]),
     "hostile texts": put(caption="<script>\0\x1b[2J", group="near-\0", meta_category="\u202e"),
     "no category": put(category=None),

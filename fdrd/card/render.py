@@ -134,7 +134,7 @@ def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:
         write_text(path, put_section(card, "audit", markdown(audits)))
     except (OSError, UnicodeDecodeError) as error:
         raise FdrdError(
-            f"{path}: cannot write the audit to the card ({error}); use --no-card to skip it"
+            f"{path}: cannot write the audit to the card ({error}); `fdrd audit --no-card` skips it"
         ) from error
     return path
 

@@ -71,10 +71,7 @@ def categories(count: int, pool: Pool = "demo", first: int = 0) -> list[Category
     """Return the categories `first` to `first + count - 1` of a pool.
 
     Meta-categories alternate, and each fills one genus before the next. So a slice of any length
-    holds all meta-categories, and similar categories within each.
-
-    Raises:
-        FdrdError: the pool has fewer categories.
+    holds all meta-categories, and similar categories within each. Raise `FdrdError` if the pool has fewer.
     """
     everything = _pool(pool)
     if not 0 <= first < first + count <= len(everything):

@@ -12,7 +12,7 @@ from typing import Literal
 
 from fdrd.field_guide.chance import Chance
 from fdrd.field_guide.raster import Color
-from fdrd.field_guide.sketch import COLORS, Sketch, jittered
+from fdrd.field_guide.sketch import COLORS, Sketch, jittered, stands_out
 
 Level = Literal["genus", "species", "individual", "image"]
 """What shares a value: all species of a genus, one species, one individual, or one image."""
@@ -40,7 +40,7 @@ class Trait:
 
     `legible` is the minimum size of the subject's longer side, in pixels, at which captions mention
     the value. `unless` names another trait and the values that hide this one: a plain fish has no
-    markings whose color could be named.
+    markings whose color could be named, so it always has the first color.
     """
 
     name: str
@@ -81,7 +81,8 @@ class MetaCategory:
     """Everything that the generator needs to know about one kind of subject.
 
     `draw` draws one individual around the origin, between -1 and 1 in x and y, facing right or up.
-    `sensible` refuses signatures whose values could not be distinguished in an image.
+    `marks` are the traits whose colors must stand out from the main color. `fits` refuses other
+    signatures whose values could not be distinguished in an image.
     """
 
     name: str
@@ -89,11 +90,24 @@ class MetaCategory:
     endings: tuple[str, ...]
     traits: tuple[Trait, ...]
     draw: Callable[[Sketch, Look], None]
-    sensible: Callable[[Signature], bool] = lambda signature: True
+    marks: tuple[str, ...]
+    fits: Callable[[Signature], bool] = lambda signature: True
 
     def at(self, *levels: Level) -> tuple[Trait, ...]:
         """Return the traits of these levels."""
         return tuple(trait for trait in self.traits if trait.level in levels)
+
+    def sensible(self, signature: Signature) -> bool:
+        """Return whether an image shows all values; a hidden trait has its first value."""
+        return (
+            all(stands_out(signature[mark], signature["color"]) for mark in self.marks)
+            and all(
+                signature[trait.name] == trait.values[0].key
+                for trait in self.traits
+                if trait.unless and signature[trait.unless[0]] in trait.unless[1]
+            )
+            and self.fits(signature)
+        )
 
 
 def one_of(**values: str) -> tuple[Value, ...]:

@@ -1,7 +1,5 @@
 """Dataset card: README.md of a built dataset, rendered from DATASET_CARD.md, manifest, audit, and counts."""
 
-from __future__ import annotations
-
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Heuristics for flaws of captions and negatives that the text alone shows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 

@@ -4,8 +4,6 @@ A review is an append-only file with one JSON object per line. Decisions apply i
 digest of the content that the reviewer saw. A decision on other content is stale: it is reported and not applied.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import stat

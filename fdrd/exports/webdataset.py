@@ -12,8 +12,6 @@ Images keep the bytes of their files. An image is converted to PNG only if a rea
 alone, ignores EXIF orientation, and drops transparency would show it differently.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import tarfile

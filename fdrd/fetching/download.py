@@ -4,8 +4,6 @@ An archive of a stranger neither leaves its folder nor fills the disk: tar membe
 members of zip archives are checked by name and kind.
 """
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import stat

@@ -4,8 +4,6 @@ Attribute spans are marked while a caption is built (`[forked|shape]`) and parse
 so every span is exact.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

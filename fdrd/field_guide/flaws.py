@@ -4,8 +4,6 @@ A planted pair has the name of its flaw in the column `planted` of `metadata.jso
 that was added. Test images stay as they are.
 """
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """One drawn image-caption pair: a pure function from (seed, category, image number) to bytes."""
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass
 

@@ -8,8 +8,6 @@ Pillow and graphics libraries multiply and add in C, which compilers fuse on som
 every operation is a separate numpy call with one IEEE 754 result, and all later steps use integers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ It is the same for all meta-categories, so a background says nothing about the s
 they are not cached.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 

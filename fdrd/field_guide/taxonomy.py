@@ -11,8 +11,6 @@ differ. They vary in their main color and in the other species traits of the gen
 names a category does not say what else it may claim about an image.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache

@@ -4,8 +4,6 @@ Attribute spans are marked in the words. In `"a [forked] tail"` the span `forked
 own type; in `"[two|count] [white|color] wing bars"` each span names its type.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal

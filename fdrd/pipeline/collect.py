@@ -3,8 +3,6 @@
 Workers decode images and parse captions while the annotations are still being read.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 from collections import deque

@@ -4,8 +4,6 @@ Negatives and natural pairs need all captions of a domain. Workers read the capt
 matches the natural pairs.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

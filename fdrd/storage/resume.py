@@ -12,8 +12,6 @@ Losing it costs only time.
   change, or move, or be copied; only a source that moved and changed is another one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

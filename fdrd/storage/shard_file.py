@@ -9,8 +9,6 @@ a reader, such as missing columns, nulls, class labels out of range, texts that 
 also compares digests, spans, negatives and splits.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress

@@ -5,8 +5,6 @@ changes its own shard only. A changed caption also changes the catalog that nega
 with it all shards of its domain.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path

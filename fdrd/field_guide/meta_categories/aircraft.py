@@ -1,7 +1,5 @@
 """Aircraft, from above."""
 
-from __future__ import annotations
-
 from fdrd.field_guide.outline import ellipse, on_side, polygon, smooth, star, stroke
 from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade
 from fdrd.field_guide.traits import Look, MetaCategory, Trait, colors, one_of, pointing

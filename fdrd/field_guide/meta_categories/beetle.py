@@ -1,7 +1,5 @@
 """Beetles, from above."""
 
-from __future__ import annotations
-
 from fdrd.field_guide.outline import curve, ellipse, on_side, polygon, smooth, stroke, turned
 from fdrd.field_guide.raster import Floats
 from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, dewdrop, shade

@@ -1,7 +1,5 @@
 """Birds, from the side."""
 
-from __future__ import annotations
-
 from fdrd.field_guide.outline import Point, curve, ellipse, polygon, smooth, star, stroke
 from fdrd.field_guide.raster import Color
 from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade

@@ -1,7 +1,5 @@
 """Butterflies, from above."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from fdrd.field_guide.outline import Point, at, curve, ellipse, on_side, pierced, polygon, smooth

@@ -1,7 +1,5 @@
 """Cars, from the side."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from fdrd.field_guide.chance import TURN, cosine, sine

@@ -1,7 +1,5 @@
 """Fish, from the side."""
 
-from __future__ import annotations
-
 from fdrd.field_guide.outline import curve, ellipse, polygon, smooth, stroke
 from fdrd.field_guide.raster import Color, Floats
 from fdrd.field_guide.sketch import MAIN, Sketch, shade

@@ -1,7 +1,5 @@
 """Flags, blowing from a pole."""
 
-from __future__ import annotations
-
 from fdrd.field_guide.chance import sine
 from fdrd.field_guide.outline import Point, ellipse, pierced, polygon, star, stroke
 from fdrd.field_guide.raster import Floats

@@ -1,7 +1,5 @@
 """Flowers: the open head on its stem."""
 
-from __future__ import annotations
-
 from fdrd.field_guide.chance import TURN, cosine, sine
 from fdrd.field_guide.outline import curve, ellipse, smooth, stroke, turned
 from fdrd.field_guide.raster import Floats

@@ -1,7 +1,5 @@
 """Leaves, laid flat."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 from fdrd.field_guide.chance import TURN, cosine, sine

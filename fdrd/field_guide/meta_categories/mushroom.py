@@ -1,7 +1,5 @@
 """Mushrooms, from the side."""
 
-from __future__ import annotations
-
 from fdrd.field_guide.outline import curve, ellipse, pierced, polygon, smooth, stroke
 from fdrd.field_guide.raster import Floats
 from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade

@@ -19,6 +19,10 @@ Slot = Literal["adjective", "with", "doing"]
 """Position of the words: `a ... bird`, `a bird with ...`, `a bird, ...`."""
 
 
+Signature = Mapping[str, str]
+"""Values by trait name; those of genus and species traits define a category."""
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """One value of a trait. A value without words is drawn but never mentioned.
@@ -53,9 +57,9 @@ class Trait:
         """Return the phrasings of a value."""
         return next(value.words for value in self.values if value.key == key)
 
-
-Signature = Mapping[str, str]
-"""Values by trait name; those of genus and species traits define a category."""
+    def is_hidden(self, values: Signature) -> bool:
+        """Return whether the value of another trait hides this one."""
+        return self.unless is not None and values[self.unless[0]] in self.unless[1]
 
 
 class Look:
@@ -97,13 +101,10 @@ class MetaCategory:
 
     def sensible(self, signature: Signature) -> bool:
         """Return whether an image shows all values; a hidden trait has its first value."""
+        hidden = (trait for trait in self.traits if trait.is_hidden(signature))
         return (
             all(stands_out(signature[mark], signature["color"]) for mark in self.marks)
-            and all(
-                signature[trait.name] == trait.values[0].key
-                for trait in self.traits
-                if trait.unless and signature[trait.unless[0]] in trait.unless[1]
-            )
+            and all(signature[trait.name] == trait.values[0].key for trait in hidden)
             and self.fits(signature)
         )
 

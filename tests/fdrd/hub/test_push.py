@@ -283,7 +283,7 @@ def test_the_command_prints_the_plan_before_and_the_result_after(built, hub):
     [
         ("", r"no Hub token found; run `hf auth login`"),
         ("hf_wrongsecret", r"the Hub rejected the token"),
-        (READER, r"this token cannot write to org; .* open a pull request with --pr"),
+        (READER, r"this token cannot write to org; .* open a pull request with `pull_request`"),
     ],
 )
 def test_an_unsuitable_token_is_reported_in_one_line_without_the_token(

@@ -110,9 +110,9 @@ def _reviewed(folder: Path, records: list[Any]) -> list[dict[str, Any]]:
     }
     found = []
     for kind, question, yes, count in reviewed_shares(decisions, items):
-        sums, numbers = (np.array(values, float)[:, None] for values in (yes, count))
+        sums, counts = (np.array(values, float)[:, None] for values in (yes, count))
         share = {"kind": kind, "question": question, "answers": sum(count)}
-        share |= {"yes": sum(yes) / sum(count), "interval": score_interval([(sums, numbers)])}
+        share |= {"yes": sum(yes) / sum(count), "interval": score_interval([(sums, counts)])}
         found.append(share)
     return found
 

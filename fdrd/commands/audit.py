@@ -109,10 +109,11 @@ def _reviewed(folder: Path, records: list[Any]) -> list[dict[str, Any]]:
         for record in (records if decisions else ())
     }
     found = []
-    for each in reviewed_shares(decisions, items):
-        yes, count = (np.array(values, float)[:, None] for values in (each.yes, each.count))
-        share = {"kind": each.kind, "question": each.question, "answers": sum(each.count)}
-        found.append({**share, "yes": each.share, "interval": score_interval([(yes, count)])})
+    for kind, question, yes, count in reviewed_shares(decisions, items):
+        sums, counts = (np.array(values, float)[:, None] for values in (yes, count))
+        share = {"kind": kind, "question": question, "answers": sum(count)}
+        share |= {"yes": sum(yes) / sum(count), "interval": score_interval([(sums, counts)])}
+        found.append(share)
     return found
 
 

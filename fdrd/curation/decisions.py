@@ -4,8 +4,6 @@ A review is an append-only file with one JSON object per line. Decisions apply i
 digest of the content that the reviewer saw. A decision on other content is stale: it is reported and not applied.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import stat
@@ -399,22 +397,8 @@ def _parse_line(line: bytes, index: int) -> Decision:
     return decision
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewedShare:
-    """How often reviewers said yes to a question about a kind of items, e.g. `attribute` or `natural category pair`.
-
-    `yes` and `count` have, for each record, the number of answers that say yes, and of all answers.
-    """
-
-    kind: str
-    question: str
-    yes: tuple[int, ...]
-    count: tuple[int, ...]
-
-    @property
-    def share(self) -> float:
-        """The share of answers that say yes."""
-        return sum(self.yes) / sum(self.count)
+ReviewedShare = tuple[str, str, list[int], list[int]]
+"""A kind of items, e.g. `attribute` or `natural category pair`, a question, and by record the yeses and all answers."""
 
 
 def judged(decisions: Iterable[Decision]) -> dict[tuple[str, str, str], dict[str, Any]]:
@@ -437,10 +421,10 @@ def reviewed_shares(
     for (record, item, _), value in judged(decisions).items():
         if item in items.get(record, ()):
             by_kind.setdefault(value["kind"], {}).setdefault(record, []).append(value)
-    shares = []
+    shares: list[ReviewedShare] = []
     for kind, records in sorted(by_kind.items()):
-        count = tuple(map(len, records.values()))
+        count = list(map(len, records.values()))
         for question in QUESTIONS:
-            yes = tuple(sum(value[question] for value in each) for each in records.values())
-            shares.append(ReviewedShare(kind, question, yes, count))
+            yes = [sum(value[question] for value in each) for each in records.values()]
+            shares.append((kind, question, yes, count))
     return shares

@@ -9,7 +9,7 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
 from fdrd.build_config import BuildConfig
-from fdrd.columns import arrow_schema, card_features, features
+from fdrd.columns import arrow_schema, features, in_card
 from fdrd.pipeline.builder import build
 from tests.command import run_python
 
@@ -47,7 +47,7 @@ def test_each_form_is_that_of_datasets(categories, named):
     schema = arrow_schema(categories, named=named)
     assert schema.equals(expected.arrow_schema, check_metadata=True)
     assert schema.serialize() == expected.arrow_schema.serialize()
-    assert json.dumps(card_features(categories, named=named)) == json.dumps(
+    assert json.dumps(in_card(features(categories, named=named))) == json.dumps(
         expected._to_yaml_list()
     )
 

@@ -93,7 +93,7 @@ def test_an_audit_of_an_earlier_build_is_not_added(built, audited):
 
 def test_a_missing_card_is_reported(built, audited):
     (built.out / "README.md").unlink()
-    with pytest.raises(FdrdError, match=r"README.md: .* use --no-card"):
+    with pytest.raises(FdrdError, match=r"README.md: .* `fdrd audit --no-card` skips it"):
         put_audit(built.out, *audited)
     assert not (built.out / "README.md").exists()
 

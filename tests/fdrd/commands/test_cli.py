@@ -93,7 +93,7 @@ def test_an_audit_is_added_to_the_card_unless_an_option_prevents_it(raw):
     assert "| rows | 12 |" in card.read_text()
     card.unlink()
     done = fdrd("audit", "data/fdrd", cwd=raw)
-    assert (done.returncode, "use --no-card" in done.stderr) == (2, True)
+    assert (done.returncode, "--no-card` skips it" in done.stderr) == (2, True)
 
 
 def test_an_audit_lists_rows_and_fails_above_a_limit(raw):

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -64,6 +65,14 @@ def test_a_run_goes_on_while_another_one_replaces_the_processes():
         next(first)
         assert list(engine.run(operator.neg, range(20))) == [-task for task in range(20)]
         assert list(first) == [None, None]
+
+
+def test_no_replaced_process_outlives_the_engine():
+    with LocalEngine(4) as engine:
+        first = engine.run(operator.call, [os.getpid, partial(time.sleep, 0.5)])
+        process = next(first)
+        assert list(engine.run(operator.neg, range(4))) == [0, -1, -2, -3]
+    assert not runs(process)
 
 
 def test_an_error_in_a_task_reaches_the_caller_and_the_engine_stays_usable():

@@ -95,7 +95,7 @@ def test_a_redirect_to_elsewhere_is_an_error(server, tmp_path, options, monkeypa
 
 def test_a_missing_file_is_an_error_that_names_the_options(server, tmp_path, options):
     chosen = one_file(f"{server.url}/gone.tar", b"")
-    message = r"gone.tar: download failed, the server answers 404; .*--mirror or --from"
+    message = r"gone.tar: download failed, the server answers 404; .*`mirror` or `local`"
     with pytest.raises(FdrdError, match=message):
         fetch_set(chosen, tmp_path / "out", options)
 
@@ -165,7 +165,7 @@ def test_a_damaged_archive_is_an_error(server, tmp_path, options, name):
 def test_a_file_without_a_known_digest_needs_consent(server, tmp_path, options):
     server.files["a.json"] = b"{}"
     chosen = one_file(f"{server.url}/a.json", b"", digest="")
-    with pytest.raises(FdrdError, match=r"no digest is known of a.json.*--accept-unverified"):
+    with pytest.raises(FdrdError, match=r"no digest is known of a.json.*`accept_unverified`"):
         fetch_set(chosen, tmp_path / "out", options)
     fetch_set(chosen, tmp_path / "out", replace(options, accept_unverified=True))
     assert (tmp_path / "out/a.json").read_bytes() == b"{}"

@@ -13,7 +13,7 @@ from fdrd.errors import FdrdError
 from fdrd.field_guide import POOLS, available, categories, draw
 from fdrd.field_guide.caption import MAX_WORDS, caption
 from fdrd.field_guide.meta_categories import meta_categories
-from fdrd.field_guide.sketch import Placement, Shadow, Sketch, placed, render
+from fdrd.field_guide.sketch import Placement, Sketch, placed, render
 from fdrd.field_guide.taxonomy import sight
 from fdrd.field_guide.traits import Look
 
@@ -191,6 +191,6 @@ def test_every_trait_value_is_visible(kind):
             kind.draw(sketch, Look(base | {trait.name: value.key}, "same"))
             canvas = np.full((3, 96, 96), 128, np.int16)
             shapes = placed(sketch, [Placement(48, 48, 44)])
-            render(canvas, shapes, contour=0.7, shadow=Shadow(0, 0, 0))
+            render(canvas, shapes, contour=0.7)
             drawings.add(canvas.tobytes())
         assert len(drawings) == len(trait.values), trait.name

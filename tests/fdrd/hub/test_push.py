@@ -283,7 +283,7 @@ def test_the_command_prints_the_plan_before_and_the_result_after(built, hub):
     [
         ("", r"no Hub token found; run `hf auth login`"),
         ("hf_wrongsecret", r"the Hub rejected the token"),
-        (READER, r"this token cannot write to org; .* open a pull request with --pr"),
+        (READER, r"this token cannot write to org; .* open a pull request with `pull_request`"),
     ],
 )
 def test_an_unsuitable_token_is_reported_in_one_line_without_the_token(
@@ -307,9 +307,11 @@ def test_a_missing_network_is_reported_in_one_line(built, hub, no_waits, monkeyp
 
 
 def test_rows_of_unknown_license_need_a_confirmation(built, hub):
-    message = r"24 of 24 rows have no known license.*--i-have-the-rights"
+    message = r"24 of 24 rows have no known license.*`have_rights`"
     with pytest.raises(FdrdError, match=message):
         fdrd.push(built, REPO)
+    told = CliRunner().invoke(app, ["push", str(built), "--repo-id", REPO]).exception
+    assert "publish them with --i-have-the-rights" in str(told)
     assert not hub.requests
 
 
@@ -318,7 +320,7 @@ def test_rows_of_unknown_license_need_a_confirmation(built, hub):
     [
         ({}, "birds", "include a user or organization"),
         ({"pull_request": True, "tag": "v1"}, REPO, "merge the pull request first"),
-        ({"pull_request": True, "revision": "next"}, REPO, "remove --revision"),
+        ({"pull_request": True, "revision": "next"}, REPO, "remove `revision`"),
         ({"private": True}, "org/public", "is public already"),
         ({"revision": "refs/pr/7"}, "org/public", "no such branch, tag, or pull request"),
     ],

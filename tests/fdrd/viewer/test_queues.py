@@ -124,8 +124,8 @@ def test_the_last_judgment_counts_and_those_of_old_items_do_not():
     made = [judge("a", False), judge("a", True), judge("a", False, "bob"), judge("gone", True)]
     decisions = in_effect([*made, unfit])
     false, fluent, guessable = reviewed_shares(decisions, {"1": {"a", "b"}})
-    assert (false.yes, false.count, false.share) == ((1,), (2,), 0.5)
-    assert (fluent.share, guessable.share) == (1, 0)
+    assert false == ("category", "false", [1], [2])
+    assert (fluent[2], guessable[2]) == ([2], [0])
     assert reviewed_shares(decisions, {}) == []
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from benchmark.models.backbone import Backbone, Prompts
+from benchmark.models.backbone import Backbone, Features, Prompts
 from benchmark.settings import PairLoss, TrainConfig
 from benchmark.training.loop import Batch
-from benchmark.training.trained_method import TrainedMethod
+from benchmark.training.trained_method import TrainedMethod, cosine
 from fdrd.errors import FdrdError
 
 MOST_TOKENS = 1000
@@ -20,15 +20,7 @@ MOST_TOKENS = 1000
 
 
 class PromptMethod(TrainedMethod):
-    """A frozen backbone with learned prompts, scored by cosine and trained with InfoNCE.
-
-    Args:
-        backbone: not changed.
-        learner: `learner()` returns the `Prompts`; only its parameters are trained.
-        train: training options.
-        seed: seed of the order of rows.
-        loss: direction of InfoNCE, `sigmoid`, or another loss of a batch.
-    """
+    """A frozen backbone with learned prompts: `learner()` returns the `Prompts`. Arguments as `TrainedMethod`."""
 
     def __init__(
         self,
@@ -37,6 +29,7 @@ class PromptMethod(TrainedMethod):
         train: TrainConfig,
         seed: int = 0,
         loss: PairLoss | Callable[[Batch], Tensor] = "symmetric",
+        similarity: Callable[[Features, Features], Tensor] = cosine,
     ):
         super().__init__(
             backbone,
@@ -45,6 +38,7 @@ class PromptMethod(TrainedMethod):
             seed,
             encode_image=lambda images: backbone.encode_image(images, self.learner()),
             encode_text=lambda captions: backbone.encode_text(captions, self.learner()),
+            similarity=similarity,
             loss=loss,
         )
 

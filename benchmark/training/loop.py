@@ -23,11 +23,11 @@ from benchmark.models import processes
 from benchmark.models.backbone import Encoder
 from benchmark.models.image_batches import Images
 from benchmark.models.tensor_files import add_tensors
-from benchmark.registry import TrainContext
+from benchmark.registry import QUIET, TrainContext
 from benchmark.result import Epoch, FitLog
 from benchmark.settings import TrainConfig
 from benchmark.training.losses import LogitScale
-from benchmark.training.resumable import EVERY, ResumableState, Snapshot, delay_interrupt
+from benchmark.training.resumable import EVERY, ResumableState, delay_interrupt
 from fdrd.dataset import Indices, RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -165,14 +165,13 @@ class _Training:
         train: RetrievalDataset,
         config: TrainConfig,
         seed: int,
-        device: torch.device,
         context: TrainContext,
         scale: LogitScale | None,
         earlier: FitLog | None,
         rates: Mapping[str, float],
     ):
-        self.learner, self.loss, self.train, self.config = learner, loss, train, config
-        self.seed, self.device = seed, device
+        self.learner, self.loss, self.train = learner, loss, train
+        self.config, self.seed = config, seed
         self.progress, self.observers = context.progress, context.observers
         self.scale = scale or LogitScale(None, "backbone")
         groups = _groups(learner, self.scale, rates)
@@ -190,9 +189,8 @@ class _Training:
         self.losses: list[float] = []  # since the last evaluation
         self.seconds = 0.0  # spent on them
         self.saved = ResumableState(_identity(learner, train, config, seed), context.saved)
-        snapshot = self.saved.read()
-        if snapshot is not None:
-            self._restore(snapshot)
+        if (found := self.saved.read()) is not None:
+            self._restore(*found)
 
     def run(self, validate: Callable[[], float]) -> None:
         """Train and evaluate until the last step, or until patience ends."""
@@ -293,10 +291,8 @@ class _Training:
         return text if mrr is None else f"{text}, validation MRR {mrr:.3f}"
 
     def _save(self, after: float = 0.0, *, at_once: bool = False) -> None:
-        if at_once or self.saved.is_due(after):
-            self.saved.write(self._snapshot())
-
-    def _snapshot(self) -> Snapshot:
+        if not at_once and not self.saved.is_due(after):
+            return
         states = self.optimizer.state_dict()["state"]
         groups = {
             "learner": self.learner.state_dict(),
@@ -304,35 +300,28 @@ class _Training:
             "scale": self.scale.state_dict(),
             **{f"state/{index}": state for index, state in states.items()},
         }
-        return Snapshot(
-            {
-                f"{group}/{name}": value
-                for group, tensors in groups.items()
-                for name, value in tensors.items()
-                if value is not None
-            },
-            {"log": asdict(self.log), "losses": self.losses, "seconds": self.seconds},
-        )
+        tensors = {
+            f"{group}/{name}": value
+            for group, values in groups.items()
+            for name, value in values.items()
+            if value is not None
+        }
+        log = {"log": asdict(self.log), "losses": self.losses, "seconds": self.seconds}
+        self.saved.write(tensors, log)
 
-    def _restore(self, snapshot: Snapshot) -> None:
-        groups: dict[str, dict[str, Tensor]] = {"learner": {}, "best": {}, "scale": {}}
-        states: dict[int, dict[str, Tensor]] = defaultdict(dict)
-        for key, value in snapshot.tensors.items():
-            group, _, name = key.partition("/")
-            if group == "state":
-                index, _, name = name.partition("/")
-                states[int(index)][name] = value
-            else:
-                groups[group][name] = value
-        self.learner.load_state_dict(groups["learner"])
-        self.scale.load_state_dict(groups["scale"])
+    def _restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+        groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for key, value in tensors.items():
+            group, _, name = key.removeprefix("state/").partition("/")
+            groups[group][name] = value
+        self.best = groups.pop("best", {})
+        self.learner.load_state_dict(groups.pop("learner", {}))
+        self.scale.load_state_dict(groups.pop("scale", {}))
         fresh = self.optimizer.state_dict()
-        self.optimizer.load_state_dict(
-            {"state": dict(states), "param_groups": fresh["param_groups"]}
-        )
-        self.best = groups["best"]
-        self.log = msgspec.convert(snapshot.metadata["log"], FitLog)
-        self.losses, self.seconds = snapshot.metadata["losses"], snapshot.metadata["seconds"]
+        states = {int(index): state for index, state in groups.items()}
+        self.optimizer.load_state_dict({**fresh, "state": states})
+        self.log = msgspec.convert(metadata["log"], FitLog)
+        self.losses, self.seconds = metadata["losses"], metadata["seconds"]
 
 
 def fit(
@@ -344,7 +333,7 @@ def fit(
     seed: int,
     *,
     device: torch.device,
-    context: TrainContext = TrainContext(),
+    context: TrainContext = QUIET,
     scale: LogitScale | None = None,
     earlier: FitLog | None = None,
     rates: Mapping[str, float] = SAME_RATE,
@@ -356,18 +345,8 @@ def fit(
     (including buffers), and that random draws depend on the batch's epoch and rows, or come from torch's
     generator, which every step seeds.
 
-    Args:
-        learner: module whose parameters are trained.
-        loss: loss of a batch.
-        validate: mean MRR of both directions on the validation split.
-        train: training rows.
-        config: training options.
-        seed: seed of the order of rows and of random draws.
-        device: device of the towers.
-        context: what it reports to, and where it is saved.
-        scale: scale of the similarities in the loss, if the configuration decides it.
-        earlier: log of an earlier stage of the training, which this one continues.
-        rates: share of the learning rate by the name of a child module of the learner, 1 for the others.
+    `validate` returns the mean MRR of both directions on the validation split. `scale` is that of the similarities in
+    the loss, if the configuration decides it. Other arguments as in `benchmark.training.trained_method.learn`.
 
     Raises:
         FdrdError: there are fewer than 2 rows, or the loss is not finite.
@@ -376,7 +355,7 @@ def fit(
         raise FdrdError(
             f"{train.name}: contrastive training needs at least 2 pairs, got {len(train)}"
         )
-    training = _Training(learner, loss, train, config, seed, device, context, scale, earlier, rates)
+    training = _Training(learner, loss, train, config, seed, context, scale, earlier, rates)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         training.run(validate)
     learner.load_state_dict(training.best)

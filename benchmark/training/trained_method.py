@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from benchmark.evaluation.ranking import mean_mrr
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone, Encoder, Features
 from benchmark.models.image_batches import AnyImages
-from benchmark.registry import Method, TrainContext
+from benchmark.registry import QUIET, Method, TrainContext
 from benchmark.result import FitLog
 from benchmark.settings import PairLoss, TrainConfig
 from benchmark.training.loop import SAME_RATE, Batch, fit
@@ -70,31 +70,11 @@ def pair_loss(
     return contrastive_loss(logits, direction, batch.repeats, bias)
 
 
-class Trainable(Method, Protocol):
-    """A method whose learner the shared loop trains."""
-
-    @property
-    def backbone(self) -> Encoder:
-        """The backbone; its device is that of the training."""
-
-    @property
-    def config(self) -> TrainConfig:
-        """Training options."""
-
-    @property
-    def seed(self) -> int:
-        """Seed of the order of the rows."""
-
-    @property
-    def loss(self) -> Callable[..., Tensor]:
-        """Loss of a `Batch`, which has the scale of the similarities."""
-
-
 def learn(
-    method: Trainable,
+    method: TrainedMethod,
     train: RetrievalDataset,
     validation: RetrievalDataset,
-    context: TrainContext = TrainContext(),
+    context: TrainContext = QUIET,
     *,
     loss: Callable[[Batch], Tensor] | None = None,
     config: TrainConfig | None = None,
@@ -113,8 +93,6 @@ def learn(
         earlier: log of an earlier stage of the training, which this one continues.
         rates: share of the learning rate by the name of a child module of the learner, 1 for the others.
     """
-    if method.learner is None:
-        raise ValueError("the method has no learner")
     backbone, config = method.backbone, config or method.config
     log = fit(
         method.learner,
@@ -151,8 +129,9 @@ class TrainedMethod:
         encode_text: function to the features of B captions; by default the backbone's.
         similarity: function to (I, C) scores.
         loss: direction of InfoNCE, `sigmoid`, or another loss of a batch.
-        trains: `backbone` if the learner holds weights of a copied backbone.
     """
+
+    trains: Literal["prompts", "backbone"] = "prompts"
 
     def __init__(
         self,
@@ -165,7 +144,6 @@ class TrainedMethod:
         encode_text: Callable[[Sequence[str]], Features] | None = None,
         similarity: Callable[[Features, Features], Tensor] = cosine,
         loss: PairLoss | Callable[[Batch], Tensor] = "symmetric",
-        trains: Literal["prompts", "backbone"] = "prompts",
     ):
         self.backbone = backbone
         self.learner = learner.to(backbone.device)
@@ -175,7 +153,6 @@ class TrainedMethod:
         self.encode_text = encode_text or backbone.encode_text
         self.similarity = similarity
         self.loss: Callable[..., Tensor] = loss if callable(loss) else self.contrast(loss)
-        self.trains: Literal["prompts", "backbone"] = trains
 
     def __repr__(self) -> str:
         count = sum(each.numel() for each in self.learner.parameters() if each.requires_grad)
@@ -191,10 +168,7 @@ class TrainedMethod:
         return loss
 
     def fit(
-        self,
-        train: RetrievalDataset,
-        validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
+        self, train: RetrievalDataset, validation: RetrievalDataset, context: TrainContext = QUIET
     ) -> FitLog:
         """Train the learner."""
         return learn(self, train, validation, context)
@@ -207,14 +181,12 @@ class FineTuned(TrainedMethod):
     original backbone, the copy, and for each trained weight its gradient, one (sgd) or two (adamw) values of
     the optimizer, and the value of the best state.
 
-    Args:
-        backbone: the copy, from `Backbone.trainable_copy`.
-        learner: modules of the copy; only their parameters are trained and saved.
-        train: training options.
-        seed: seed of the order of rows.
-        loss: direction of the loss, or another one of a batch and its hard negatives.
-        negatives: builds the function that returns the hard negatives of a batch; None uses none.
+    The backbone is a copy, from `Backbone.trainable_copy`; the learner has its modules that are trained and saved.
+    Other arguments are those of `TrainedMethod`. A loss also gets the hard negatives of its batch, by the function that
+    `negatives` makes of the training rows.
     """
+
+    trains = "backbone"
 
     def __init__(
         self,
@@ -225,7 +197,7 @@ class FineTuned(TrainedMethod):
         loss: PairLoss | Callable[[Batch, Sequence[str]], Tensor] = "symmetric",
         negatives: Callable[[RetrievalDataset], BatchNegatives] | None = None,
     ):
-        super().__init__(backbone, learner, train, seed, trains="backbone")
+        super().__init__(backbone, learner, train, seed)
         self.backbone: Backbone = backbone
         self.loss = loss if callable(loss) else self.contrast(loss)
         self.negatives = negatives
@@ -241,10 +213,7 @@ class FineTuned(TrainedMethod):
         merged.save_pretrained(str(folder))
 
     def fit(
-        self,
-        train: RetrievalDataset,
-        validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
+        self, train: RetrievalDataset, validation: RetrievalDataset, context: TrainContext = QUIET
     ) -> FitLog:
         """Train the weights."""
         negatives = self.negatives(train) if self.negatives else lambda _batch: ()

@@ -16,22 +16,16 @@ from typing import Literal
 
 from torch import nn
 
-from benchmark import (
-    Adapter,
-    AnyImages,
-    Encoder,
-    Features,
-    FitLog,
-    PairLoss,
-    TrainConfig,
-    TrainContext,
-    learn,
-    method,
-)
+from benchmark.models.backbone import Encoder, Features
 from benchmark.models.encoder_options import JOINT
+from benchmark.models.image_batches import AnyImages
 from benchmark.models.layers import BlockEncoder
+from benchmark.registry import QUIET, TrainContext, method
+from benchmark.result import FitLog
+from benchmark.settings import PairLoss, TrainConfig
 from benchmark.training.closed_form import choose
-from benchmark.training.trained_method import TrainedMethod
+from benchmark.training.learners import Adapter
+from benchmark.training.trained_method import TrainedMethod, learn
 from fdrd.dataset import RetrievalDataset
 
 Side = Literal["text", "image", "both"]
@@ -69,10 +63,7 @@ class CLIPAdapter(TrainedMethod):
         self.adapters = adapters
 
     def fit(
-        self,
-        train: RetrievalDataset,
-        validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
+        self, train: RetrievalDataset, validation: RetrievalDataset, context: TrainContext = QUIET
     ) -> FitLog:
         """Choose the layers in closed form if there is a choice, and train the adapters."""
         if len(self.blocks.sets) > 1:
@@ -101,7 +92,6 @@ def clip_adapter(
     """Train a residual bottleneck behind frozen features (arXiv 2110.04544).
 
     Args:
-        backbone: stays frozen.
         side: which features are adapted.
         form: the paper's bottleneck; residual, which starts as the identity; or linear, the same with
             one layer.
@@ -109,8 +99,6 @@ def clip_adapter(
         ratio: share of the learned part in the result.
         layers: joint, or what an adapter reads, such as joint,0,middle,last; auto chooses how many on validation.
         loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
-        train: training settings.
-        seed: seed of the initial weights and the order of the rows.
     """
     blocks = BlockEncoder(backbone, layers)
     inputs = {"image": blocks.image_dim, "text": blocks.text_dim}

@@ -24,22 +24,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark import (
-    Backbone,
-    Batch,
-    ContextVectors,
-    Features,
-    FitLog,
-    PairLoss,
-    Prompts,
-    TrainConfig,
-    TrainContext,
-    learn,
-    method,
-)
-from benchmark.models.backbone import PROMPTS
+from benchmark.models.backbone import PROMPTS, Backbone, Features, Prompts
+from benchmark.registry import QUIET, TrainContext, method
+from benchmark.result import FitLog
+from benchmark.settings import PairLoss, TrainConfig
+from benchmark.training.learners import ContextVectors
+from benchmark.training.loop import Batch
 from benchmark.training.losses import contrastive_loss
-from benchmark.training.trained_method import TrainedMethod
+from benchmark.training.trained_method import TrainedMethod, learn
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -121,10 +113,7 @@ class CoCoOp(TrainedMethod):
         self.remarks = {} if rerank == 1 else {"shortlist": _SHORTLIST.format(share=rerank)}
 
     def fit(
-        self,
-        train: RetrievalDataset,
-        validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
+        self, train: RetrievalDataset, validation: RetrievalDataset, context: TrainContext = QUIET
     ) -> FitLog:
         """Sample the captions, and train the context."""
         order = np.random.default_rng(self.seed).permutation(len(train.captions))
@@ -192,15 +181,12 @@ def cocoop(
     """Train context that depends on the image; scored by shortlist (arXiv 2203.05557).
 
     Args:
-        backbone: stays frozen.
         n_ctx: context vectors.
         ctx_init: words whose first n_ctx tokens they start from; otherwise random.
         rerank: share of the captions that are rescored in the context of an image, those that frozen CLIP
             ranks highest; the rest keep the frozen order below them; 1 is all.
         pair_limit: pairs that may be rescored at a time before the run is refused.
         loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
-        train: training settings.
-        seed: seed of the initial values, the order of the rows and the sample of captions.
 
     Raises:
         FdrdError: a share outside (0, 1].

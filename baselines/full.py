@@ -32,10 +32,7 @@ def full(
     """Fine-tune both towers (arXiv 2103.00020), the upper reference.
 
     Args:
-        backbone: is copied.
         loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
-        train: training settings.
-        seed: seed of the order of the rows.
     """
     copied = backbone.trainable_copy()
     return FineTuned(copied, towers(copied), train, seed, loss)

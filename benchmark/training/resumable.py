@@ -1,8 +1,8 @@
 """State of a training, so that it can resume, and Ctrl-C that waits until it is written.
 
-`resumable` opens the file of the state, and `benchmark.training.loop.fit` writes to it; the method in between hands it
-on. The file is safetensors with JSON in its header and is replaced atomically. It belongs to one identity, so that a
-training with other settings ignores it.
+`resumable` opens the file of the state, and `benchmark.training.loop.Training` writes to it; the method in between
+hands it on. The file is safetensors with JSON in its header and is replaced atomically. It belongs to one identity, so
+that a training with other settings ignores it.
 """
 
 from __future__ import annotations

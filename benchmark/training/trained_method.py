@@ -22,7 +22,7 @@ from benchmark.models.image_batches import AnyImages
 from benchmark.registry import QUIET, Method, TrainContext
 from benchmark.result import FitLog
 from benchmark.settings import PairLoss, TrainConfig
-from benchmark.training.loop import SAME_RATE, Batch, fit
+from benchmark.training.loop import SAME_RATE, Batch, Training
 from benchmark.training.losses import LogitScale, contrastive_loss
 from fdrd.dataset import RetrievalDataset
 
@@ -94,7 +94,7 @@ def learn(
         rates: share of the learning rate by the name of a child module of the learner, 1 for the others.
     """
     backbone, config = method.backbone, config or method.config
-    log = fit(
+    training = Training(
         method.learner,
         loss or method.loss,
         lambda: _mrr(method, validation),
@@ -107,6 +107,7 @@ def learn(
         earlier=earlier,
         rates=rates,
     )
+    log = training.run()
     if backbone.frozen is None:  # the features for its own MRR would have to be encoded again
         return log
     frozen = TrainedMethod(backbone, nn.Identity(), TrainConfig(), seed=0)

@@ -15,7 +15,7 @@ from torch import nn
 import benchmark
 import benchmark.training.loop
 from benchmark.registry import TrainContext
-from benchmark.training.loop import TrainConfig, fit
+from benchmark.training.loop import TrainConfig, Training
 from benchmark.training.resumable import ResumableState, resumable
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
@@ -74,7 +74,7 @@ class Run:
 
     def fit(self, saved):
         torch.rand(3)  # whatever was drawn before must not matter
-        return fit(
+        return Training(
             self.learner,
             self.loss,
             self.validate,
@@ -83,7 +83,7 @@ class Run:
             self.seed,
             device=torch.device("cpu"),
             context=TrainContext(saved=saved),
-        )
+        ).run()
 
     def run(self):
         with resumable(self.path) as saved:

@@ -69,7 +69,7 @@ class Bank(nn.Module):
         """
         dims = state.dim(), self.kept.dim()
         if dims[0] != dims[1] or state[..., :0, :].shape != self.kept[..., :0, :].shape:
-            raise RuntimeError(f"features of training rows have the shape {tuple(state.shape)}")
+            raise RuntimeError(f"cached features have the shape {tuple(state.shape)}")
         self.kept = state
 
 

@@ -29,6 +29,9 @@ from fdrd.dataset import RetrievalDataset
 BatchNegatives: TypeAlias = Callable[[Batch], Sequence[str]]
 """Hard negatives of the rows of a batch."""
 
+Prepare: TypeAlias = Callable[[RetrievalDataset, RetrievalDataset, TrainContext], None]
+"""Called with training rows, validation rows and the context of a training."""
+
 
 def cosine(images: Features, texts: Features) -> Tensor:
     """Return (I, C) cosines of pooled features."""
@@ -130,6 +133,8 @@ class TrainedMethod:
         encode_text: function to the features of B captions; by default the backbone's.
         similarity: function to (I, C) scores.
         loss: direction of InfoNCE, `sigmoid`, or another loss of a batch.
+        prepare: what `fit` does before the training, with the same arguments.
+        remarks: caveats, as in `Method`.
     """
 
     trains: Literal["prompts", "backbone"] = "prompts"
@@ -145,6 +150,8 @@ class TrainedMethod:
         encode_text: Callable[[Sequence[str]], Features] | None = None,
         similarity: Callable[[Features, Features], Tensor] = cosine,
         loss: PairLoss | Callable[[Batch], Tensor] = "symmetric",
+        prepare: Prepare | None = None,
+        remarks: Mapping[str, str] | None = None,
     ):
         self.backbone = backbone
         self.learner = learner.to(backbone.device)
@@ -154,6 +161,8 @@ class TrainedMethod:
         self.encode_text = encode_text or backbone.encode_text
         self.similarity = similarity
         self.loss: Callable[..., Tensor] = loss if callable(loss) else self.contrast(loss)
+        self.prepare = prepare
+        self.remarks = remarks or {}
 
     def __repr__(self) -> str:
         count = sum(each.numel() for each in self.learner.parameters() if each.requires_grad)
@@ -172,6 +181,8 @@ class TrainedMethod:
         self, train: RetrievalDataset, validation: RetrievalDataset, context: TrainContext = QUIET
     ) -> FitLog:
         """Train the learner."""
+        if self.prepare:
+            self.prepare(train, validation, context)
         return learn(self, train, validation, context)
 
 

@@ -249,9 +249,9 @@ def test_the_callback_runs_before_each_write(path):
         raise Killed
     assert seen == [False]
     with resumable(path) as saved:
-        kept = ResumableState("a", saved).read()
-    assert kept.metadata == {"n": 1}
-    assert torch.equal(kept.tensors["x"], torch.ones(2))
+        tensors, metadata = ResumableState("a", saved).read()
+    assert metadata == {"n": 1}
+    assert torch.equal(tensors["x"], torch.ones(2))
 
 
 def test_writing_that_is_slow_is_rare(path, monkeypatch):

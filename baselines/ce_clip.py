@@ -108,8 +108,6 @@ def ce_clip(
     """Fine-tune both towers with a rank loss and a text contrast on negatives (arXiv 2306.08832).
 
     Args:
-        n_negatives: negatives of each caption, K.
-        n_attribute: how many of them swap an attribute, the others the category.
         rank_weight: weight of the rank loss.
         contrast_weight: weight of the contrast between captions and negatives.
         most_margin: upper bound of the margin, in logits.

@@ -53,9 +53,7 @@ def clip_adapter(
         form: the paper's bottleneck; residual, which starts as the identity; or linear, the same with
             one layer.
         reduction: the hidden layer is this many times narrower than the joint space; 0.25 is four times wider.
-        ratio: share of the learned part in the result.
         layers: joint, or what an adapter reads, such as joint,0,middle,last; auto chooses how many on validation.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
     """
     blocks = BlockEncoder(backbone, layers)
     inputs = {"image": blocks.image_dim, "text": blocks.text_dim}

@@ -119,12 +119,9 @@ def cocoop(
     """Train context that depends on the image; scored by shortlist (arXiv 2203.05557).
 
     Args:
-        n_ctx: context vectors.
-        ctx_init: words whose first n_ctx tokens they start from; otherwise random.
         rerank: share of the captions that are rescored in the context of an image, those that frozen CLIP
             ranks highest; the rest keep the frozen order below them; 1 is all.
         pair_limit: pairs that may be rescored at a time before the run is refused.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
 
     Raises:
         FdrdError: a share outside (0, 1].

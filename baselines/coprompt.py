@@ -56,8 +56,6 @@ def coprompt(
 
     Args:
         n_ctx: context vectors, and therefore visual tokens, per layer.
-        depth: layers of both towers with prompts; -1 is the paper's 9, or all if there are fewer.
-        ctx_init: words whose first n_ctx tokens the first layer starts from; otherwise random.
         image_ratio: share of the image adapter in the result.
         text_ratio: share of the text adapter in the result.
         reduction: the bottlenecks are this many times narrower than the joint space.

@@ -92,7 +92,6 @@ def filip(
     Args:
         form: the map of each tower's tokens: linear, or a residual bottleneck.
         reduction: the bottleneck is this many times narrower than the joint space.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
     """
     maps = nn.ModuleDict(
         {

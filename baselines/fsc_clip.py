@@ -87,8 +87,6 @@ def fsc_clip(
     """Fine-tune both towers with global and local losses on negatives (arXiv 2410.05210).
 
     Args:
-        n_negatives: negatives of each caption, K.
-        n_attribute: how many of them swap an attribute, the others the category.
         global_weight: weight of the choice by pooled features.
         local_weight: weight of the choice by tokens and patches.
         gamma: gamma of the focal loss.

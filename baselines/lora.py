@@ -73,7 +73,6 @@ def lora(
         rank: rank of an update.
         alpha: an update is scaled by alpha / rank.
         towers: which towers to adapt.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
     """
     copied = backbone.trainable_copy()
     learner = add_low_rank(copied.model, rank, alpha, towers, seed)

@@ -40,10 +40,6 @@ def maple(
 
     Args:
         n_ctx: context vectors, and therefore visual tokens, per layer.
-        depth: layers of both towers with prompts; -1 is the paper's 9, or all if there are fewer.
-        ctx_init: words whose first n_ctx tokens the first layer starts from; otherwise random.
-        coupling: linear as in the paper, a small mlp, or independent visual tokens.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
 
     Raises:
         FdrdError: depth is 0, so nothing would be trained.

@@ -61,13 +61,8 @@ def maple_adapter(
 
     Args:
         n_ctx: context vectors, and therefore visual tokens, per layer.
-        depth: layers of both towers with prompts; -1 is MaPLe's 9, or all if there are fewer.
-        ctx_init: words whose first n_ctx tokens the first layer starts from; otherwise random.
-        coupling: linear as in MaPLe, a small mlp, or independent visual tokens.
         form: form of the adapters, as in clip_adapter.
         reduction: an adapter is this many times narrower than the joint space.
-        ratio: share of the learned part in the result.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
     """
     depth = prompted_layers(backbone, depth, "maple_adapter")
     learner = PromptsAndAdapters(

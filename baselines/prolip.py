@@ -63,7 +63,6 @@ def prolip(
     Args:
         side: whose projection is trained.
         penalty: weight of the squared distance from the start, at a scale of 100.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
 
     Raises:
         FdrdError: a negative weight, or a model without such projections.

@@ -175,8 +175,6 @@ def promptsrc(
 
     Args:
         n_ctx: context vectors per layer, and as many visual tokens.
-        depth: layers of both towers with prompts; -1 is the paper's 9, or all if there are fewer.
-        ctx_init: words whose first n_ctx tokens the first layer starts from; otherwise random.
         text_weight: weight of the L1 distance between prompted and frozen features of captions, at a scale of 100.
         image_weight: weight of the same distance for images.
         logit_weight: weight of the divergence of similarities from the frozen ones.
@@ -184,7 +182,6 @@ def promptsrc(
             quarters of all epochs, as in the paper.
         gpa_std: standard deviation of the weights over epochs; -1 is a twentieth of all epochs, as in the paper;
             0 is no mean.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
 
     Raises:
         FdrdError: a weight is negative, or depth is 0.

@@ -71,8 +71,6 @@ def tcp(
     """Train context vectors and a network that computes later ones from the text (arXiv 2311.18231).
 
     Args:
-        n_ctx: context vectors.
-        ctx_init: words whose first n_ctx tokens they start from; otherwise random.
         layer: layer of the text tower, counted from 1, that gets the computed vectors; -1 is the paper's ninth of
             twelve, or the same share of fewer.
         consistency: weight of 1 - cosine between a caption's feature and its frozen one, at a scale of 100.

@@ -32,7 +32,6 @@ def vpt(
     Args:
         n_vis: visual tokens per layer.
         depth: layers that get new tokens; 1 is the shallow variant, -1 every layer.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
 
     Raises:
         FdrdError: depth is 0, so nothing would be trained.

@@ -27,8 +27,8 @@ class Plane:
 def plane(images, captions, alpha, k):
     """An NNN that has seen training images and captions."""
     method = NNN(Plane(), alpha, k)
-    method.images.queries = Plane().encode_image(images).pooled
-    method.captions.queries = Plane().encode_text(captions).pooled
+    method.images.kept = Plane().encode_image(images).pooled
+    method.captions.kept = Plane().encode_text(captions).pooled
     for bank in (method.images, method.captions):
         bank.choose(alpha, k)
     return method

@@ -29,8 +29,8 @@ benchmark.training.loop.EVERY = 0
 benchmark.training.resumable.SHARE = float("inf")
 write = benchmark.training.resumable.ResumableState.write
 
-def slowly(self, snapshot):
-    write(self, snapshot)
+def slowly(self, tensors, metadata):
+    write(self, tensors, metadata)
     time.sleep(0.1)
 
 benchmark.training.resumable.ResumableState.write = slowly

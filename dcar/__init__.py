@@ -18,14 +18,4 @@ if TYPE_CHECKING:
 METHODS = {"dcar": "dcar.method", "dcar_plus": "dcar.plus", "dcar_figure": "dcar.figure"}
 """Module of each method."""
 
-__all__, __getattr__, __dir__ = lazy_exports(
-    __name__,
-    {
-        "dcar.category_loss": "category_aware_loss",
-        "dcar.figure": "DCARFigure dcar_figure",
-        "dcar.method": "DCAR dcar",
-        "dcar.options": "DCARConfig",
-        "dcar.plus": "DCARPlus DCARPlusConfig dcar_plus",
-        "dcar.token_weights": "similarity_change token_weights",
-    },
-)
+__all__, __getattr__, __dir__ = lazy_exports(__name__)

@@ -110,16 +110,13 @@ def api_pages() -> dict[str, str]:
 
 
 def _public_names() -> dict[str, list[str]]:
-    import benchmark
-    import fdrd
+    from fdrd.imports import exported_names
 
     pages: dict[str, list[str]] = {page: [] for page in API_PAGES}
-    for package in (fdrd, benchmark):
-        source = Path(str(package.__file__)).read_text(encoding="utf-8")
-        for module, names in re.findall(r'^ +"([\w.]+)": "([\w ]+)",$', source, re.M):
+    for package in ("fdrd", "benchmark"):
+        for name, module in exported_names(package).items():
             room = re.match(r"benchmark\.(models|train)", module)
-            page = room[0].replace(".", "-") if room else package.__name__
-            pages[page] += [f"{package.__name__}.{name}" for name in names.split()]
+            pages[room[0].replace(".", "-") if room else package].append(f"{package}.{name}")
     return {page: sorted(names) for page, names in pages.items()}
 
 

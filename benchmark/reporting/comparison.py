@@ -18,10 +18,9 @@ from benchmark.evaluation.paired_tests import (
     seed_intervals,
     unit_intervals,
 )
-from benchmark.rank_metrics import BOTH, DIRECTIONS, ByDirection, Floats, Indices, Interval
+from benchmark.rank_metrics import BOTH, DIRECTIONS, ByDirection, Column, Floats, Indices, Interval
 from benchmark.registry import role_of
 from benchmark.result import BenchResult, numbers, query_groups
-from benchmark.retrieval_metrics import Column
 from benchmark.settings import HALVES, NO_BACKBONE, Settings
 from fdrd.errors import FdrdError
 

@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from benchmark.rank_metrics import Floats
+from benchmark.rank_metrics import SHORT, Floats, columns
 from benchmark.registry import role_of
 from benchmark.reporting import sentences, tables
 from benchmark.reporting.comparison import Comparison, Row, group_results, heading, label
@@ -37,7 +37,6 @@ from benchmark.reporting.plots import (
 )
 from benchmark.reporting.tables import Table
 from benchmark.result import BenchResult, numbers, open_results
-from benchmark.retrieval_metrics import SHORT, columns
 from benchmark.settings import Settings
 from fdrd.dataset import Indices, RetrievalDataset, load_view
 from fdrd.errors import FdrdError

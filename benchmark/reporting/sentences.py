@@ -6,10 +6,9 @@ import shlex
 from collections.abc import Sequence
 from typing import Literal
 
-from benchmark.rank_metrics import DIRECTIONS
+from benchmark.rank_metrics import DIRECTIONS, main_columns
 from benchmark.reporting.comparison import LEVEL, Comparison, Row
 from benchmark.result import BenchResult
-from benchmark.retrieval_metrics import main_columns
 from benchmark.settings import NO_BACKBONE, Settings
 
 BEST = "*"

@@ -11,7 +11,19 @@ from statistics import fmean, harmonic_mean
 from typing import Literal
 
 from benchmark.evaluation.paired_tests import PARTS
-from benchmark.rank_metrics import BOTH, DIRECTIONS, METRICS, PAIR_METRICS, PAIRS, Interval
+from benchmark.rank_metrics import (
+    BOTH,
+    DIRECTIONS,
+    METRICS,
+    PAIR_METRICS,
+    PAIRS,
+    SHORT,
+    Column,
+    Interval,
+    Share,
+    columns,
+    main_columns,
+)
 from benchmark.reporting import sentences
 from benchmark.reporting.comparison import (
     Comparison,
@@ -25,7 +37,6 @@ from benchmark.reporting.comparison import (
     verdict,
 )
 from benchmark.result import BenchResult
-from benchmark.retrieval_metrics import SHORT, Column, Share, columns, main_columns
 from fdrd.record import KINDS
 
 LEAST = 20

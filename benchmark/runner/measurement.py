@@ -24,10 +24,9 @@ from benchmark.evaluation.hard_negatives import (
 )
 from benchmark.models import processes
 from benchmark.models.backbone import Features
-from benchmark.rank_metrics import DIRECTIONS, Mask
+from benchmark.rank_metrics import DIRECTIONS, Mask, Share
 from benchmark.registry import TrainContext
 from benchmark.result import BenchResult, FitLog, Queries, QueryRanks, digits, read_result
-from benchmark.retrieval_metrics import Share
 from benchmark.runner.plan import Plan
 from benchmark.settings import SCHEMA_VERSION, Settings
 from fdrd.errors import FdrdError

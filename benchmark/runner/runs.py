@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from benchmark.checkpoint import find_checkpoint, read_header, save_checkpoint
+from benchmark.checkpoint import save_checkpoint
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone, Encoder
-from benchmark.registry import Observer, TrainContext, chosen_methods, method_options, takes
+from benchmark.registry import Observer, TrainContext, chosen_methods, method_options
 from benchmark.result import BenchResult, read_result, write_result
 from benchmark.results import Results
 from benchmark.runner.description import Resources, Run
@@ -23,7 +23,7 @@ from benchmark.runner.measurement import (
     reset_peak,
     train,
 )
-from benchmark.runner.plan import Plan, backbone_of, check_names, plan_of
+from benchmark.runner.plan import Plan, opened, plan_of
 from benchmark.settings import (
     HALVES,
     Gallery,
@@ -33,7 +33,7 @@ from benchmark.settings import (
     training_options,
 )
 from benchmark.training.resumable import resumable
-from benchmark.training.row_selection import CategoryList, Data, split_of
+from benchmark.training.row_selection import CategoryList, Data
 from fdrd.errors import FdrdError
 from fdrd.options import read_options, shows_keywords
 from fdrd.progress import FINISHED, Progress, silent
@@ -244,23 +244,6 @@ def evaluate(
     access = (cache, device, allow_code, progress, (*observers,))
     resources = Resources(data, backbone, folder, log, *access)
     return evaluate_runs(runs, seeds, opened(runs, resources))
-
-
-def opened(runs: Sequence[Run], resources: Resources) -> Resources:
-    """Return resources with the backbone loaded, if one of the runs takes it. All runs measure the same split.
-
-    Raises:
-        FdrdError: the split or the backbone does not exist, or no method works on the backbone.
-    """
-    if runs[0].checkpoint is not None and resources.backbone is None:
-        learned = read_header(find_checkpoint(runs[0].checkpoint)).settings
-        resources = replace(resources, backbone=learned.backbone.name, allow_code=False)
-    if not any(takes(each.method, "backbone") for each in runs):
-        return resources
-    # Before the backbone, which may ask the Hub: a wrong split is an error at once.
-    split_of(resources.data, runs[0].split, runs[0].domain)
-    check_names(runs, resources)
-    return replace(resources, backbone=backbone_of(resources))
 
 
 def evaluate_runs(runs: Iterable[Run], seeds: int | Iterable[int], resources: Resources) -> Results:

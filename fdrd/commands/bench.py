@@ -183,7 +183,8 @@ def _measure(
     from benchmark.models.loading import default_backbone
     from benchmark.models.processes import chosen_device, is_main
     from benchmark.reporting.significance import ablation, significance_table
-    from benchmark.runner.runs import evaluate_runs, opened, truncation
+    from benchmark.runner.plan import opened
+    from benchmark.runner.runs import evaluate_runs, truncation
     from benchmark.training.row_selection import split_of
 
     out.quiet, err.quiet = not is_main(), err.quiet or not is_main()  # only one process prints

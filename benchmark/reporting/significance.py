@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Group
 
 from benchmark.evaluation.paired_tests import PARTS
-from benchmark.reporting import sentences
 from benchmark.reporting.comparison import (
     Comparison,
     PairedComparison,
@@ -22,7 +21,14 @@ from benchmark.reporting.comparison import (
     verdict,
 )
 from benchmark.reporting.pages import html_parts, rendered
-from benchmark.reporting.tables import Table, paired_interval_table, paired_table, pairs_parts
+from benchmark.reporting.tables import (
+    PAIRED,
+    Table,
+    paired_interval_table,
+    paired_table,
+    pairs_parts,
+    sizes_text,
+)
 from benchmark.result import BenchResult, open_results
 from benchmark.settings import Settings
 from fdrd.errors import FdrdError
@@ -89,8 +95,8 @@ class SignificanceTests:
         for tested in self.comparisons:
             compared = Comparison(tested.settings, [tested.against, *tested.others])
             parts += [paired_table(tested), *paired_interval_table(tested)]
-            parts += [sentences.sizes_text(compared), *pairs_parts(compared)]
-        return [*parts, sentences.PAIRED, *(f"Left out: {each}" for each in self._left_out())]
+            parts += [sizes_text(compared), *pairs_parts(compared)]
+        return [*parts, PAIRED, *(f"Left out: {each}" for each in self._left_out())]
 
     def _left_out(self) -> list[str]:
         return [

@@ -7,7 +7,7 @@ from benchmark.experiments.execution import states
 from benchmark.experiments.plan import describe_domains, paper_experiment, read_preset
 from benchmark.registry import method_options
 from benchmark.reporting.comparison import group_results
-from benchmark.reporting.sentences import command
+from benchmark.reporting.tables import command
 from benchmark.settings import TrainConfig
 from fdrd.errors import FdrdError
 from fdrd.options import read_options

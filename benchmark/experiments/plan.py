@@ -32,7 +32,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from benchmark.models.loading import DEFAULT_BACKBONE
 from benchmark.registry import chosen_methods, method_options, takes
 from benchmark.runner.description import Preset, Run, Search, Space
 from benchmark.settings import (
@@ -381,25 +380,3 @@ def describe_domains(plan: Experiment, splits_by_name: Mapping[str, Data]) -> li
             else:
                 lines.append(f"{domain} has {learned:,} pairs to train on, {gallery}")
     return lines
-
-
-def paper_experiment(
-    data: str,
-    rows: Sequence[str | Run],
-    *,
-    backbone: str | None = None,
-    domain: str | None = None,
-    seeds: Sequence[int],
-    train: Options | None = None,
-    results: str,
-) -> Experiment:
-    """Return the experiment of `fdrd bench --preset paper`; by default of every domain, with CLIP ViT-B/32."""
-    return Experiment(
-        data=data,
-        methods=[*rows],
-        backbones=[backbone or DEFAULT_BACKBONE],
-        protocols=[Protocols(preset="paper", domain=domain or "each")],
-        seeds=[*seeds],
-        train=train or {},
-        results=results,
-    )

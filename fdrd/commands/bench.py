@@ -239,14 +239,22 @@ def _run_preset(
 ) -> None:
     """Run methods by the paper's protocol, and print the published numbers beside the results."""
     from benchmark.experiments.execution import run_experiment
-    from benchmark.experiments.plan import paper_experiment
+    from benchmark.experiments.plan import Experiment, Protocols
+    from benchmark.models.loading import DEFAULT_BACKBONE
     from benchmark.reporting.pages import rendered
     from benchmark.reporting.published import PAPER, beside, read_published
     from benchmark.runner.description import Run
 
     shared, methods = runs[0], [Run(method=each.method, options=each.options) for each in runs]
-    limits = {name: getattr(shared, name) for name in ("backbone", "domain", "train")}
-    plan = paper_experiment(shared.data, methods, seeds=seeds, results=str(results), **limits)
+    plan = Experiment(
+        data=shared.data,
+        methods=[*methods],
+        backbones=[shared.backbone or DEFAULT_BACKBONE],
+        protocols=[Protocols(preset="paper", domain=shared.domain or "each")],
+        seeds=[*seeds],
+        train=shared.train,
+        results=str(results),
+    )
     with show_runs(results) as progress:
         outcome = run_experiment(
             plan, plugins=plugins, device=device, allow_code=True, progress=progress

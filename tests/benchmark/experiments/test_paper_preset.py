@@ -4,7 +4,7 @@ import pytest
 
 import benchmark
 from benchmark.experiments.execution import states
-from benchmark.experiments.plan import describe_domains, paper_experiment, read_preset
+from benchmark.experiments.plan import describe_domains, read_preset
 from benchmark.registry import method_options
 from benchmark.reporting.comparison import group_results
 from benchmark.reporting.tables import command
@@ -25,8 +25,9 @@ TRAIN = {"epochs": 2, "batch_size": 8}
 
 
 def paper(methods, folder, **asked):
-    options = {"backbone": "tiny", "seeds": [0], "results": str(folder), **asked}
-    return paper_experiment("drawn", methods, **options)
+    protocols = [benchmark.Protocols(preset="paper", domain="each")]
+    options = {"backbones": ["tiny"], "seeds": [0], "results": str(folder), **asked}
+    return benchmark.Experiment(data="drawn", methods=methods, protocols=protocols, **options)
 
 
 def test_each_domain_has_a_model_of_its_own_from_train_and_validation(outcome, two_domains):

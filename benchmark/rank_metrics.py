@@ -82,15 +82,12 @@ class Metric:
         return self.unit == "%" and self.reduce == "mean"
 
 
-@dataclass(frozen=True)
-class CombinedMetric:
+class CombinedMetric(NamedTuple):
     """A sum or mean of some metrics over both directions, each in percent, where a higher value is better."""
 
-    name: str
     parts: tuple[str, ...]
     total: bool
     """the sum; otherwise the mean"""
-    main: bool
     meaning: str
 
 
@@ -98,11 +95,8 @@ METRICS: dict[str, Metric] = {}
 """The metrics of one direction by name, in the order of the tables."""
 
 COMBINED = {
-    each.name: each
-    for each in (
-        CombinedMetric("R-sum", RECALLS, total=True, main=True, meaning="sum of the six recalls"),
-        CombinedMetric("MRR", ("MRR",), total=False, main=True, meaning="mean of both MRR"),
-    )
+    "R-sum": CombinedMetric(RECALLS, total=True, meaning="sum of the six recalls"),
+    "MRR": CombinedMetric(("MRR",), total=False, meaning="mean of both MRR"),
 }
 """The metrics of both directions by name."""
 
@@ -196,24 +190,17 @@ def category_recall(category: Values) -> Values:
     return category
 
 
-@dataclass(frozen=True)
-class PairMetric:
-    """A metric of natural pairs: `values` takes which pairs have both captions, and both images, right."""
+class PairMetric(NamedTuple):
+    """A metric of natural pairs: its mean for random scores, and what it says of a pair."""
 
-    values: Callable[[Mask, Mask], Mask]
     chance: float
-    """of random scores"""
     meaning: str
 
 
 PAIR_METRICS = {
-    "text": PairMetric(
-        lambda text, image: text, 1 / 4, "both images score higher with their own caption"
-    ),
-    "image": PairMetric(
-        lambda text, image: image, 1 / 4, "both captions score higher with their own image"
-    ),
-    "group": PairMetric(lambda text, image: text & image, 1 / 6, "both of these"),
+    "text": PairMetric(1 / 4, "both images score higher with their own caption"),
+    "image": PairMetric(1 / 4, "both captions score higher with their own image"),
+    "group": PairMetric(1 / 6, "both of these"),
 }
 """The metrics of natural pairs by name."""
 
@@ -233,8 +220,8 @@ def pair_metrics(text: Mask, image: Mask) -> MetricValues:
     (1.0, 0.5)
     """
     values, intervals = {}, {}
-    for name, each in PAIR_METRICS.items():
-        won = each.values(text, image)[:, None].astype(np.float64)
+    for name, mask in {"text": text, "image": image, "group": text & image}.items():
+        won = mask[:, None].astype(np.float64)
         values[name] = float(won.mean())
         intervals[name] = score_interval([(won, np.ones_like(won))])
     return MetricValues(len(text), values, intervals)
@@ -503,10 +490,10 @@ class Column:
     direction: str
     """one of `DIRECTIONS`, `both`, or `PAIRS` of a kind"""
     name: str
-    unit: Unit
-    better: Better
-    main: bool
     meaning: str
+    unit: Unit = "%"
+    better: Better = "higher"
+    main: bool = True
 
     @property
     def title(self) -> str:
@@ -535,23 +522,19 @@ class Column:
         return f"{100 * value:.{digits}f}" if self.unit == "%" else f"{value:.1f}"
 
 
-HARD_NEGATIVES = Column(
-    BOTH, "hard neg.", "%", "higher", main=True, meaning="accuracy on hard negatives"
-)
+HARD_NEGATIVES = Column(BOTH, "hard neg.", "accuracy on hard negatives")
 
 
 def columns() -> list[Column]:
     """Return a column for every metric: of each direction, of both, and of natural pairs."""
     found = [
-        Column(direction, each.name, each.unit, each.better, each.main, each.meaning)
-        for direction in DIRECTIONS
-        for each in METRICS.values()
+        Column(direction, each.name, each.meaning, each.unit, each.better, each.main)
+        for direction, each in product(DIRECTIONS, METRICS.values())
     ]
-    for each in COMBINED.values():
-        found.append(Column(BOTH, each.name, "%", "higher", each.main, each.meaning))
+    found += [Column(BOTH, name, each.meaning) for name, each in COMBINED.items()]
     found.append(HARD_NEGATIVES)
     for pairs, (name, metric) in product(PAIRS.values(), PAIR_METRICS.items()):
-        found.append(Column(pairs, name, "%", "higher", main=False, meaning=metric.meaning))
+        found.append(Column(pairs, name, metric.meaning, main=False))
     return found
 
 

@@ -303,22 +303,15 @@ def rank_metrics(
             found = _values(each, ranks[direction])
             if not np.isnan(found).any():
                 values[direction, each.name] = found
-    clusters = [
-        # of each query of a part, the position of its image among those of the part
-        [np.unique(i[mask], return_inverse=True)[1] for i, mask in zip(images, part, strict=True)]
-        for part in parts
-    ]
+    of_part = [groups.group_of_image == n for n in np.unique(groups.group_of_image)]
 
     def interval(columns: Sequence[tuple[str, str]]) -> Interval:
         """Return the interval of the mean of these metrics, by direction and name, over the domains."""
-        tables = []
-        for part, cluster in zip(parts, clusters, strict=True):
-            sides = [DIRECTIONS.index(direction) for direction, _ in columns]
-            pairs = [*zip(sides, columns, strict=True)]
-            sums = [np.bincount(cluster[side], values[key][part[side]]) for side, key in pairs]
-            counts = [np.bincount(cluster[side]) for side in sides]
-            tables.append((np.stack(sums, 1).astype(float), np.stack(counts, 1).astype(float)))
-        return score_interval(tables)
+        image = [images[DIRECTIONS.index(direction)] for direction, _ in columns]
+        pairs = zip(image, columns, strict=True)
+        sums = np.stack([np.bincount(each, values[key]) for each, key in pairs], axis=1)
+        counts = np.stack([np.bincount(each) for each in image], axis=1).astype(float)
+        return score_interval([(sums[mask], counts[mask]) for mask in of_part])
 
     by_direction = {}
     for side, direction in enumerate(DIRECTIONS):

@@ -32,8 +32,8 @@ def lazy_exports(package: str) -> tuple[list[str], Callable[[str], Any], Callabl
     """Return `__all__`, `__getattr__` and `__dir__` of a package, see `exported_names`.
 
     >>> names, get, _ = lazy_exports("fdrd")
-    >>> names[:3], get("FdrdError")
-    (['BuildConfig', 'CaptionSettings', 'Dataset'], <class 'fdrd.errors.FdrdError'>)
+    >>> names[:2], get("FdrdError")
+    (['Build', 'BuildConfig'], <class 'fdrd.errors.FdrdError'>)
     """
     module_of = exported_names(package)
 

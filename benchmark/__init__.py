@@ -43,14 +43,13 @@ if TYPE_CHECKING:
     )
     from benchmark.reporting.pages import markdown, report, table, to_csv, to_pandas
     from benchmark.reporting.publishing import export_model, push
-    from benchmark.reporting.significance import SignificanceTests, compare
     from benchmark.result import (
         BenchResult,
         FitLog,
         read_result,
         read_results,
     )
-    from benchmark.results import MethodResults, Plots, Results
+    from benchmark.results import MethodResults, Plots, Results, SignificanceTests, compare
     from benchmark.runner.description import Resources, Run
     from benchmark.runner.plan import open_backbone
     from benchmark.runner.runs import evaluate, execute

@@ -18,7 +18,7 @@ def exported_names(package: str) -> dict[str, str]:
     """Return the module of each public name of a package: of those that it imports under `if TYPE_CHECKING`."""
     spec = find_spec(package)
     source = spec.loader.get_source(package) if spec and spec.loader else None  # type: ignore[attr-defined]
-    module_of = {}
+    module_of: dict[str, str] = {}
     for node in ast.parse(source or "").body:
         match node:
             case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=imports):

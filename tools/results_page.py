@@ -62,7 +62,7 @@ def collect(runs: Path, name: str) -> None:
 def _differences(results: Sequence[BenchResult]) -> Iterator[dict[str, object]]:
     """Yield the paired differences to `dcar_plus`, with equally many images per category."""
     from benchmark.reporting.comparison import label, verdict
-    from benchmark.reporting.significance import compare
+    from benchmark.results import compare
 
     for half, shots in dict.fromkeys((r.settings.half, r.settings.shots) for r in results):
         some = [r for r in results if (r.settings.half, r.settings.shots) == (half, shots)]

@@ -182,7 +182,7 @@ def _measure(
     """Train and measure, and print the results; `full` are the options of the method whose parts are left out."""
     from benchmark.models.loading import default_backbone
     from benchmark.models.processes import chosen_device, is_main
-    from benchmark.reporting.significance import ablation, significance_table
+    from benchmark.results import ablation, significance_table
     from benchmark.runner.plan import opened
     from benchmark.runner.runs import evaluate_runs, truncation
     from benchmark.training.row_selection import split_of

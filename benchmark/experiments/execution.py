@@ -23,13 +23,13 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from benchmark.experiments.plan import (
+    PAPER_REMARK,
     Experiment,
     brief,
     describe_domains,
     paper_data,
     paper_run,
     read_experiment,
-    read_preset,
 )
 from benchmark.experiments.tuning import tuned_run
 from benchmark.models.backbone import Backbone
@@ -171,7 +171,7 @@ def _run(cell: Run, opened: _Opened, progress: Progress) -> BenchResult:
     result = execute(paper_run(run) if cell.preset else run, resources)
     recorded: dict[str, Any] = {"label": cell.label}
     if cell.preset and result.settings.train:
-        remarks = result.settings.remarks | {cell.preset: read_preset().remark}
+        remarks = result.settings.remarks | {cell.preset: PAPER_REMARK}
         recorded |= {"options_given": run.options, "train_given": run.train, "remarks": remarks}
     if result.tuning != log:
         result = replace(result, tuning=log)

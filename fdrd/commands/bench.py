@@ -117,7 +117,7 @@ def bench(
         fdrd bench data/fdrd --method coop --split validation -M n_ctx=4 -T epochs=5
     """
     from benchmark.checkpoint import find_checkpoint, read_header
-    from benchmark.experiments.plan import read_preset
+    from benchmark.experiments.plan import PAPER_METHODS
     from benchmark.registry import chosen_methods, distribute, takes, variants_of
     from benchmark.runner.description import Resources, Run, check_runs
     from benchmark.training.row_selection import limited, read_categories
@@ -135,7 +135,7 @@ def bench(
     named, method = _data_and_methods([*(dataset or ()), *([data] if data else ())], method or ())
     if preset:
         _refuse_with_preset(context, preset)
-        method = method or read_preset().methods
+        method = method or [*PAPER_METHODS]
     elif learned:
         method = method or [learned.method]
     names = list(dict.fromkeys(chosen_methods(method, everything, ablate)))

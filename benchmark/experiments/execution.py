@@ -34,7 +34,7 @@ from benchmark.experiments.plan import (
 from benchmark.experiments.tuning import tuned_run
 from benchmark.models.backbone import Backbone
 from benchmark.models.loading import default_backbone, refuse_function
-from benchmark.registry import Observer, load_plugin, takes
+from benchmark.registry import load_plugin, takes
 from benchmark.result import BenchResult, read_results, write_result
 from benchmark.results import Results
 from benchmark.runner.description import Resources, Run
@@ -160,12 +160,8 @@ def _run(cell: Run, opened: _Opened, progress: Progress) -> BenchResult:
     results, log, run = Path(plan.results), None, cell
     if cell.search and (tuning := plan.tuning):
         trial = cell.changed(split="validation", gallery="domain", seed=tuning.seed, half=HALVES[0])
-
-        def run_trial(drawn: Run, folder: Path, observer: Observer) -> BenchResult:
-            resources = opened.resources(drawn, folder, progress)
-            return execute(drawn, replace(resources, observers=(observer,)))
-
-        tuned, log = tuned_run(trial, tuning, results / "tuning", run_trial)
+        resources = opened.resources(trial, results, progress)
+        tuned, log = tuned_run(trial, tuning, results / "tuning", resources)
         run = cell.changed(options=tuned.options, train=tuned.train, search=None)
     resources = opened.resources(run, results, progress)
     result = execute(paper_run(run) if cell.preset else run, resources)

@@ -20,7 +20,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 import safetensors
@@ -28,7 +28,7 @@ import safetensors
 from benchmark.registry import Method, make_method, method_options, takes
 from benchmark.settings import Digest, Settings
 from fdrd.connection import hub_or_cache
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 from fdrd.files.atomic import atomic_write
 from fdrd.kinds import refuse_other
 from fdrd.options import read_options
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from benchmark.models.backbone import Backbone
+    from benchmark.results import MethodResults
 
 _LONGEST = 300  # characters of a library's message
 
@@ -93,8 +94,9 @@ def _download(spec: str) -> Path:
         elif isinstance(error, EntryNotFoundError):
             reason = f"the repository has no {WEIGHTS}, so `fdrd push` did not create it"
         else:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            reason = f"the Hub download failed ({first}); check the name and the connection"
+            reason = (
+                f"the Hub download failed ({first_line(error)}); check the name and the connection"
+            )
         raise FdrdError(f"no checkpoint {spec}: no such file, and {reason}") from error
 
 
@@ -209,21 +211,8 @@ def load_checkpoint(path: Path, learner: nn.Module, backbone_fingerprint: str) -
         raise FdrdError(f"{path} does not fit {settings.method}: {_one_line(error)}") from error
 
 
-class _MethodResults(Protocol):
-    """Results of a method, e.g. `results["coop"]` of `benchmark.evaluate`."""
-
-    @property
-    def method(self) -> str: ...
-    @property
-    def backbone(self) -> str: ...
-    @property
-    def learns(self) -> bool: ...
-    @property
-    def checkpoint(self) -> Path: ...
-
-
 def load_method(
-    checkpoint: str | Path | _MethodResults,
+    checkpoint: str | Path | MethodResults,
     *,
     backbone: str | Backbone | None = None,
     device: str | None = None,

@@ -26,12 +26,13 @@ from benchmark.rank_metrics import (
     PAIRS,
     ByDirection,
     QueryGroups,
+    RetrievalMetrics,
+    Share,
     by_part,
     rank_metrics,
 )
 from benchmark.registry import Method
 from benchmark.result import PairWins
-from benchmark.retrieval_metrics import RetrievalMetrics, Share
 from benchmark.settings import Gallery
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError

@@ -19,9 +19,8 @@ from fdrd.viewer.index import Index
 from fdrd.viewer.pages import Values, choice_of, integer_of, listed, page
 
 if TYPE_CHECKING:
-    from benchmark.rank_metrics import Interval
+    from benchmark.rank_metrics import Column, Interval
     from benchmark.reporting.comparison import Row
-    from benchmark.retrieval_metrics import Column
     from fdrd.viewer.results import Queries, Runs
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
@@ -57,9 +56,9 @@ def result_page(path: str) -> Callable[[ResultPage], ResultPage]:
 @result_page("/results")
 def results(context: Context, request: Request, runs: Runs, number: int) -> Response:
     """Show the methods of a comparison as a table, with plots and paired tests."""
+    from benchmark.rank_metrics import main_columns
     from benchmark.reporting.comparison import verdict
     from benchmark.reporting.tables import pairs_parts
-    from benchmark.retrieval_metrics import main_columns
 
     index, comparison, columns = context.library.current(), runs.comparisons[number], main_columns()
     order = integer_of(request, "sort", 0, len(columns))

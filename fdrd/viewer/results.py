@@ -18,8 +18,8 @@ import numpy.typing as npt
 from benchmark.rank_metrics import DIRECTIONS, Floats
 from benchmark.registry import Method
 from benchmark.reporting.comparison import PairedComparison, Row, group_results, heading
-from benchmark.reporting.significance import compare
 from benchmark.result import BenchResult, from_digits, numbers, read_result, result_files
+from benchmark.results import compare
 from fdrd.dataset import rows_digest
 from fdrd.errors import FdrdError
 from fdrd.record import KINDS

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from benchmark.reporting.pages import markdown, table
-from benchmark.reporting.sentences import command
+from benchmark.reporting.tables import command
 from benchmark.result import read_result, read_results, write_result
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of

@@ -13,6 +13,8 @@ from urllib.parse import quote_plus
 import numpy as np
 import numpy.typing as npt
 
+from fdrd.negatives.natural_pairs import splitmix64
+
 Indices = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -261,7 +263,7 @@ def select(
         rows = rows[everything]
     keys: npt.NDArray[Any]
     if state.order == "random":
-        keys = mixed(rows)
+        keys = splitmix64(rows)
     elif state.order in ("short", "long"):
         keys = columns.codes["words"][rows] * (1 if state.order == "short" else -1)
     elif scores is not None:
@@ -304,12 +306,3 @@ def _reviewed_facet(
     )
     listed = [value for value in values if value.count or value.chosen]
     return Facet(name, TITLES[name], listed[:limit], max(0, len(listed) - limit))
-
-
-def mixed(rows: Indices) -> npt.NDArray[np.uint64]:
-    """Return a random-looking key for each row that depends on the row alone (splitmix64)."""
-    with np.errstate(over="ignore"):
-        x = rows.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))

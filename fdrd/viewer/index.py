@@ -24,7 +24,6 @@ import numpy as np
 from filelock import FileLock, Timeout
 from msgspec import to_builtins
 
-from fdrd.curation.splitting import CLUSTER
 from fdrd.dataset import RowTexts
 from fdrd.errors import FdrdError
 from fdrd.files.paths import cache_folder
@@ -75,37 +74,25 @@ def open_index(folder: Path, progress: Progress = silent) -> Index:
             path.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_unfinished(path.parent)
-    unfinished = _IndexFolder(path.parent)
-    new = unfinished.folder / "index.sqlite"
+    unfinished = Path(mkdtemp(_UNFINISHED, "", path.parent))
+    lock = FileLock(unfinished / "lock", thread_local=False)
+    lock.acquire()
+    remove = weakref.finalize(lock, shutil.rmtree, unfinished, ignore_errors=True)
+    new = unfinished / "index.sqlite"
     try:
         errors = write_index(new, folder, manifest, progress)
         if errors or files_now(folder, manifest) != files:
-            return Index(new, folder, manifest, files, unfinished)
+            return Index(new, folder, manifest, files, lock)
         new.replace(path)
         index = Index(path, folder, manifest, files)
-    except sqlite3.Error as error:
-        unfinished.remove()
-        raise FdrdError(f"{path.parent}: {error}; FDRD_CACHE names another cache") from error
-    except BaseException:
-        unfinished.remove()
+        remove()
+        return index
+    except BaseException as error:
+        remove()
+        if isinstance(error, sqlite3.Error):
+            remedy = "FDRD_CACHE names another cache"
+            raise FdrdError(f"{path.parent}: {error}; {remedy}") from error
         raise
-    unfinished.remove()
-    return index
-
-
-class _IndexFolder:
-    """A folder for an index that is being written, or is not kept. It is locked while this process lives."""
-
-    def __init__(self, parent: Path):
-        self.folder = Path(mkdtemp(_UNFINISHED, "", parent))
-        self._lock = FileLock(self.folder / "lock", thread_local=False)
-        self._lock.acquire()
-        self.remove = weakref.finalize(self, _remove, self._lock, self.folder)
-
-
-def _remove(lock: FileLock, folder: Path) -> None:
-    lock.release()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_unfinished(parent: Path) -> None:
@@ -125,11 +112,11 @@ class Index:
         folder: Path,
         manifest: Manifest,
         files: list[list[int]],
-        unfinished: _IndexFolder | None = None,
+        lock: FileLock | None = None,
     ):
-        """`files` are those that were indexed (`files_now`); `unfinished` keeps `path` as long as this is open."""
+        """`files` are those that were indexed (`files_now`); `lock` keeps `path` as long as this is open."""
         self.folder, self.manifest, self.files = folder, manifest, files
-        self._unfinished = unfinished
+        self._lock = lock
         self.version = hashlib.sha256(repr((manifest.digest, files)).encode()).hexdigest()[:16]
         """What a form says about the dataset that its page showed."""
         self._uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
@@ -164,22 +151,14 @@ class Index:
 
     def record(self, record_id: str) -> dict[str, Any] | None:
         """Return the record of an id."""
-        return next(iter(self._records("id = ?", [record_id])), None)
+        return next(iter(self.having("id", record_id)), None)
 
-    def of_image(self, digest: str) -> list[dict[str, Any]]:
-        """Return the records of an image."""
-        return self._records("image = ? ORDER BY row", [digest])
-
-    def of_file(self, file: str) -> dict[str, Any] | None:
-        """Return the first record whose image came from a file of the source."""
-        return next(iter(self._records("file = ? ORDER BY row LIMIT 1", [file])), None)
-
-    def of_cluster(self, name: str, limit: int = 50) -> list[dict[str, Any]]:
-        """Return the records of a cluster of near duplicates."""
-        if not name.startswith(CLUSTER):
-            return []
-        where = "cluster = ? AND cluster LIKE 'near-%' ORDER BY row LIMIT ?"
-        return self._records(where, [name, limit])
+    def having(
+        self, column: Literal["id", "image", "file", "cluster"], value: str, most: int = -1
+    ) -> list[dict[str, Any]]:
+        """Return the first records that have a value, all by default; a `cluster` is one of near duplicates."""
+        near = " AND cluster LIKE 'near-%'" if column == "cluster" else ""
+        return self._records(f"{column} = ?{near} ORDER BY row LIMIT {most}", [value])
 
     def clusters(self) -> list[str]:
         """Return the names of the clusters of near duplicates that hold several images."""

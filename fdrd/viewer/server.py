@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from fdrd.errors import FdrdError
-from fdrd.viewer import browse_pages, rejections, result_pages, review_pages  # noqa: F401  # register their pages
+from fdrd.viewer import browse_pages, result_pages, review_pages  # noqa: F401  # register their pages
 from fdrd.viewer.context import Context
 from fdrd.viewer.meaning import WaitingError
 from fdrd.viewer.pages import ROUTES

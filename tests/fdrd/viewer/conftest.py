@@ -12,7 +12,7 @@ import uvicorn
 
 from fdrd.field_guide.writer import sample
 from fdrd.pipeline.builder import build
-from fdrd.viewer.context import Context, open_context
+from fdrd.viewer.context import Context
 from fdrd.viewer.server import _listen, application, run, server_of
 from tests.folders import caches_in
 
@@ -95,7 +95,7 @@ def open_site():
     running = []
 
     def opened(folder, **options):
-        context = open_context(folder, **options)
+        context = Context(folder, **options)
         listener = _listen("127.0.0.1", 0)
         port = listener.getsockname()[1]
         server = server_of(application(context, TOKEN, "127.0.0.1", port))

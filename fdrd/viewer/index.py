@@ -49,7 +49,7 @@ def files_now(folder: Path, manifest: Manifest) -> list[list[int]]:
         try:
             status = (folder / name).stat()
             found.append([status.st_ino, status.st_size, status.st_mtime_ns])
-        except (OSError, ValueError):  # a name with a NUL
+        except OSError:
             found.append([])
     return found
 
@@ -63,8 +63,6 @@ def open_index(folder: Path, progress: Progress = silent) -> Index:
     manifest = read_manifest(folder)
     files = files_now(folder, manifest)
     key = json.dumps([_VERSION, to_builtins(manifest), files[1:]], ensure_ascii=False)
-    if not is_unicode(key):
-        raise FdrdError(f"{folder / 'manifest.json'} is not valid Unicode; build the dataset again")
     digest = hashlib.sha256(key.encode()).hexdigest()
     path = cache_folder() / "viewer" / f"{digest[:32]}.sqlite"
     if path.is_file():
@@ -80,8 +78,8 @@ def open_index(folder: Path, progress: Progress = silent) -> Index:
     remove = weakref.finalize(lock, shutil.rmtree, unfinished, ignore_errors=True)
     new = unfinished / "index.sqlite"
     try:
-        errors = write_index(new, folder, manifest, progress)
-        if errors or files_now(folder, manifest) != files:
+        sound = write_index(new, folder, manifest, progress)
+        if not sound or files_now(folder, manifest) != files:
             return Index(new, folder, manifest, files, lock)
         new.replace(path)
         index = Index(path, folder, manifest, files)

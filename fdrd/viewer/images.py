@@ -7,7 +7,6 @@ import io
 import threading
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from fdrd.files.paths import cache_folder, digest_name
 from fdrd.images.check import opened_image
 from fdrd.images.pixels import upright_rgb
 from fdrd.storage.shard_file import PARQUET
+from fdrd.viewer.pages import templates
 
 SIDE = 320  # greatest width and height of a thumbnail, in pixels
 _LARGE = 2**24  # pixels above which images are decoded one at a time: a page asks for many at once
@@ -84,12 +84,7 @@ def image_response(data: bytes) -> Response:
 
 def placeholder(text: str, status: int = 200) -> Response:
     """Return a drawing that stands for an image that cannot be shown."""
-    drawing = (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="320" height="240" viewBox="0 0 320 240">'
-        '<rect width="320" height="240" fill="#8881"/><path d="M140 90l40 40m0-40l-40 40" stroke="#c33" '
-        'stroke-width="6" stroke-linecap="round"/><text x="160" y="170" text-anchor="middle" fill="#888" '
-        f'font-family="system-ui,sans-serif" font-size="13">{escape(text)}</text></svg>'
-    )
+    drawing = templates().get_template("placeholder.svg").render(text=text)
     return Response(drawing, status, media_type="image/svg+xml")
 
 

@@ -183,12 +183,10 @@ class Columns:
         """Return the row of each value of a multiple facet."""
         return self._rows[name]
 
-    def counts(self, name: str, mask: Mask | None) -> npt.NDArray[np.int64]:
+    def counts(self, name: str, mask: Mask) -> npt.NDArray[np.int64]:
         """Return the number of masked rows of each value."""
-        codes = self.codes[name]
-        if mask is not None:
-            codes = codes[mask[self._rows[name]]] if name in self._rows else codes[mask]
-        return np.bincount(codes, minlength=len(self.labels[name]))
+        chosen = mask[self._rows[name]] if name in self._rows else mask
+        return np.bincount(self.codes[name][chosen], minlength=len(self.labels[name]))
 
     def count(self, name: str, label: str, counts: npt.NDArray[np.int64]) -> int:
         """Return the count of a label, 0 for one that the dataset does not have."""
@@ -232,7 +230,7 @@ def select(
         all_of: the facet of which all values are listed.
         scores: score of each row in a search by meaning; the best `MATCHES` rows are selected.
     """
-    masks: dict[str, Mask] = {}
+    everything, masks = np.ones(columns.size, bool), dict[str, Mask]()
     if found is not None:
         masks["q"] = np.zeros(columns.size, bool)
         masks["q"][found] = True
@@ -244,23 +242,20 @@ def select(
         else:
             masks[name] = columns.mask(name, values)
 
-    def rows_but(name: str | None) -> Mask | None:
-        others = [mask for key, mask in masks.items() if key != name]
-        mask = reduce(and_, others) if others else None
+    def rows_but(name: str) -> Mask:
+        mask = reduce(and_, (mask for key, mask in masks.items() if key != name), everything)
         return mask if scores is None else _best(scores, mask)
 
     facets: list[Facet] = []
-    everything = rows_but(None)
+    selected = rows_but("")
     for name in (*SINGLE, *MULTIPLE, *reviewed):
-        mask = rows_but(name) if name in masks else everything
+        mask = rows_but(name) if name in masks else selected
         chosen, limit = state.chosen.get(name, ()), MOST if name == all_of else SHOWN
         if name in reviewed:
             facets.append(_reviewed_facet(reviewed[name], name, mask, chosen, limit))
         else:
             facets.append(_facet(columns, name, mask, chosen, limit))
-    rows = np.arange(columns.size, dtype=np.int32)
-    if everything is not None:
-        rows = rows[everything]
+    rows = np.flatnonzero(selected).astype(np.int32)
     keys: npt.NDArray[Any]
     if state.order == "random":
         keys = splitmix64(rows)
@@ -273,19 +268,16 @@ def select(
     return Selection(rows[np.argsort(keys, kind="stable")], facets)
 
 
-def _best(scores: Floats, mask: Mask | None) -> Mask:
+def _best(scores: Floats, mask: Mask) -> Mask:
     """Return the rows of a mask with the highest scores, those with a score of -inf left out."""
-    rows = np.flatnonzero((scores > -np.inf) if mask is None else mask & (scores > -np.inf))
-    if len(rows) > MATCHES:
-        rows = rows[np.argsort(-scores[rows], kind="stable")[:MATCHES]]
+    rows = np.flatnonzero(mask & (scores > -np.inf))
+    rows = rows[np.argsort(-scores[rows], kind="stable")[:MATCHES]]
     best = np.zeros(len(scores), bool)
     best[rows] = True
     return best
 
 
-def _facet(
-    columns: Columns, name: str, mask: Mask | None, chosen: Sequence[str], limit: int
-) -> Facet:
+def _facet(columns: Columns, name: str, mask: Mask, chosen: Sequence[str], limit: int) -> Facet:
     counts = columns.counts(name, mask)
     labels = columns.labels[name]
     present = np.flatnonzero(counts)
@@ -298,11 +290,9 @@ def _facet(
 
 
 def _reviewed_facet(
-    rows_of: Mapping[str, Indices], name: str, mask: Mask | None, chosen: Sequence[str], limit: int
+    rows_of: Mapping[str, Indices], name: str, mask: Mask, chosen: Sequence[str], limit: int
 ) -> Facet:
-    values = (
-        Value(label, len(rows) if mask is None else int(mask[rows].sum()), label in chosen)
-        for label, rows in rows_of.items()
-    )
+    counts = ((label, int(mask[rows].sum())) for label, rows in rows_of.items())
+    values = (Value(label, count, label in chosen) for label, count in counts)
     listed = [value for value in values if value.count or value.chosen]
     return Facet(name, TITLES[name], listed[:limit], max(0, len(listed) - limit))

@@ -140,7 +140,7 @@ def fdrd(line: str, home: str, check: bool = False) -> Run:
 
 def starts(rounds: int = 5) -> None:
     """Print both times of each program, and the processor time as a multiple of that of bare Python."""
-    names = [name.split(".")[-1] for group in COMMANDS.values() for name in group]
+    names = [name.split(".")[-1] for group in COMMANDS.values() for name in group.split()]
     lines = ["--version", "--help", *(f"{name} --help" for name in names)]
     programs = PYTHON | {f"fdrd {line}": ["-m", "fdrd", *line.split()] for line in lines}
     print(f"{describe_machine()}, {rounds} rounds; clock and processor seconds")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -80,6 +80,7 @@ def fetch(
         table = public.read_table()
         _print_sets(table.values(), public.read_collections(table).values())
         return
+    options = public.FetchOptions(local, mirror, accept_unverified)
     chosen = public.find(name)
     if isinstance(chosen, public.Collection):
         target = folder or out_folder or Path("raw")
@@ -87,16 +88,14 @@ def fetch(
     else:
         target = folder or out_folder or Path("raw", chosen.name)
         wanted = [chosen]
-    _print_terms(wanted, public.FetchOptions(local, mirror, accept_unverified))
+    _print_terms(wanted, options)
     if wanted and not yes:
         typer.confirm("Do you accept these terms?", abort=True, err=True)
-    files: dict[str, Any] = {
-        "local": local,
-        "mirror": mirror,
-        "accept_unverified": accept_unverified,
-    }
     with show_progress("Run the same command again to resume.") as progress:
-        public.fetch(name, target, **files, progress=progress)
+        if isinstance(chosen, public.Collection):
+            public.fetch_sets(chosen.sets, target, options, progress)
+        else:
+            public.fetch_set(chosen, target, options, progress)
     out.print(f"Fetched {chosen.title} into {target}")
     out.hint(f"Next:  fdrd build {target}")
 

@@ -18,20 +18,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from fdrd.curation.decisions import (
-    CORRECTIONS,
-    NOTES,
-    Decision,
-    Outcome,
-    content_digest,
-    in_effect,
-    judged,
-    parse_decisions,
-    read_file,
-    review_record,
-    to_line,
-    whole_lines,
-)
+from fdrd.curation import decisions as reviews
+from fdrd.curation.decisions import CORRECTIONS, NOTES, Decision, Outcome
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sync_folder
 from fdrd.negatives.natural_pairs import splitmix64
@@ -100,12 +88,12 @@ class Review:
                 state = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
             if state != self._state:
                 remedy = "move it, or name another --review"
-                lines = whole_lines(read_file(self.path, remedy)) if state else b""
+                lines = reviews.whole_lines(reviews.read_file(self.path, remedy)) if state else b""
                 if not lines.startswith(self._read):  # another file took its place
                     self._replaced, self._read, self._decisions = self._replaced + 1, b"", []
                 new, first = lines[len(self._read) :], self._read.count(b"\n") + 1
                 try:
-                    self._decisions.extend(parse_decisions(new, first))
+                    self._decisions.extend(reviews.parse_decisions(new, first))
                 except FdrdError as error:
                     raise FdrdError(f"{self.path}: {error}") from None
                 self._state, self._read = state, lines
@@ -118,15 +106,15 @@ class Review:
             FdrdError: it could not be read again, e.g. because the name of the reviewer is too long.
             OSError: the disk did not take it.
         """
-        lines = b"".join(map(to_line, decisions))
-        parse_decisions(lines)
+        lines = b"".join(map(reviews.to_line, decisions))
+        reviews.parse_decisions(lines)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.path}.lock"):
             new = not self.path.exists()
             with self.path.open("a+b") as file:
                 file.seek(0)
                 # What a kill cut short was never acknowledged.
-                file.truncate(len(whole_lines(file.read())))
+                file.truncate(len(reviews.whole_lines(file.read())))
                 file.write(lines)
                 file.flush()
                 os.fsync(file.fileno())
@@ -138,7 +126,7 @@ class Review:
         version, decisions = self._current()
         known, effective, by_record = self._effective
         if known != version:
-            effective, grouped = in_effect(decisions[: version[1]]), defaultdict(list)
+            effective, grouped = reviews.in_effect(decisions[: version[1]]), defaultdict(list)
             for each in effective:
                 grouped[each.record].append(each)
             by_record = dict(grouped)
@@ -176,7 +164,7 @@ class Review:
     def judged_by(self, reviewer: str) -> dict[str, set[str]]:
         """Return the negatives and partners that a reviewer judged, by record."""
         found: dict[str, set[str]] = defaultdict(set)
-        for record, item, who in judged(self.effective()[0]):
+        for record, item, who in reviews.judged(self.effective()[0]):
             if who == reviewer:
                 found[record].add(item)
         return found
@@ -251,13 +239,13 @@ def as_record(row: Mapping[str, Any]) -> Record:
 def digest_of(row: Mapping[str, Any]) -> str:
     """Return the digest of what a reviewer sees of a row."""
     record = as_record(row)
-    return content_digest(row["image"], record.caption, record.category, record.attributes)
+    return reviews.content_digest(row["image"], record.caption, record.category, record.attributes)
 
 
 def corrected(row: Mapping[str, Any], decisions: Sequence[Decision]) -> Outcome:
     """Return a record as decisions change it, with those of them that were not applied and the reasons."""
     applied = [each for each in decisions if each.action not in {*NOTES, "keep"}]
-    return review_record(as_record(row), row["image"], applied)
+    return reviews.review_record(as_record(row), row["image"], applied)
 
 
 def with_reasons(decisions: Sequence[Decision], outcome: Outcome) -> list[tuple[Decision, str]]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -184,9 +184,9 @@ class Runs:
                 return []
             raise
 
-    def top(self, index: Index, number: int, place: int) -> Top:
-        """Return what a method retrieved, or how far computing it is; start it where it was not yet computed."""
-        if self.known_top(number, place).lacking:
+    def top(self, index: Index, number: int, place: int) -> Top | FdrdError | None:
+        """Return the same as `known_top`; begin to compute it where nothing is known, or computing failed."""
+        if not isinstance(self.known_top(number, place), Top | WaitingError):
             result = self.comparisons[number].rows[place].results[0]
             key, file = result.settings.identity(), self._file[id(result)]
             self._tops.found.pop(key, None)
@@ -194,15 +194,12 @@ class Runs:
                 self._tops.get(key, partial(_top, index.folder, result, file))
         return self.known_top(number, place)
 
-    def known_top(self, number: int, place: int) -> Top:
-        """Return what a method retrieved, if it is known: now, or from the cache."""
+    def known_top(self, number: int, place: int) -> Top | FdrdError | None:
+        """Return what a method retrieved, a `WaitingError` while that is computed, or why computing it failed."""
         key = self.comparisons[number].rows[place].results[0].settings.identity()
-        found = self._tops.found.get(key)
-        if isinstance(found, FdrdError):
-            return Top(state=str(found), running=isinstance(found, WaitingError))
-        if found is None and (found := _read(_path(key))):
-            self._tops.found[key] = found
-        return found or Top()
+        if key not in self._tops.found and (top := _read(_path(key))):
+            self._tops.found[key] = top
+        return self._tops.found.get(key)
 
     def searchable(self) -> dict[str, tuple[str, Callable[[], Method]]]:
         """Return label and loader of the methods that can search, by key."""
@@ -218,26 +215,13 @@ class Runs:
         return found
 
 
-@dataclass(frozen=True)
-class Top:
-    """The top ten of a method.
+class Top(NamedTuple):
+    """The top ten of a method."""
 
-    Attributes:
-        captions: (I, 10) row, among those that were measured, of each caption that an image finds; -1 for none.
-        images: (N, 10) image number of each image that a row's caption finds.
-        state: how far computing it is, the reason that it failed, or nothing.
-        running: whether it is being computed now.
-    """
-
-    captions: np.ndarray[Any, Any] | None = None
-    images: np.ndarray[Any, Any] | None = None
-    state: str = ""
-    running: bool = False
-
-    @property
-    def lacking(self) -> bool:
-        """Whether it is neither known nor being computed."""
-        return self.captions is None and not self.running
+    captions: npt.NDArray[np.int64]
+    """(I, 10) row, among those that were measured, of each caption that an image finds; -1 for none"""
+    images: npt.NDArray[np.int64]
+    """(N, 10) image number of each image that a row's caption finds"""
 
 
 def _top(folder: Path, result: BenchResult, file: Path, progress: Progress) -> Top:
@@ -246,11 +230,9 @@ def _top(folder: Path, result: BenchResult, file: Path, progress: Progress) -> T
     if dataset.fingerprint != settings.data.fingerprint:
         raise FdrdError("the result was measured on other data")
     found = top_ten(_method_of(result, file), dataset, settings.gallery == "joint", progress)
-    assert found.captions is not None
-    assert found.images is not None
     # Without the cache, e.g. in a home that cannot be written, it is kept in memory only.
     with suppress(OSError), atomic_write(_path(settings.identity())) as kept:
-        np.savez(kept, captions=found.captions, images=found.images)
+        np.savez(kept, **found._asdict())
     return found
 
 
@@ -293,7 +275,7 @@ def top_ten(method: Method, dataset: RetrievalDataset, joint: bool, progress: Pr
 
     def found_by(
         queries: torch.Tensor, items: torch.Tensor, scores_of: Callable[[slice], torch.Tensor]
-    ) -> np.ndarray[Any, Any]:
+    ) -> npt.NDArray[np.int64]:
         """Return (Q, 10) items that queries find; both are given by their domains."""
         blocks = []
         for start in range(0, len(queries), _QUERIES):

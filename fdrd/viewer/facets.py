@@ -18,6 +18,7 @@ from fdrd.negatives.natural_pairs import splitmix64
 Indices = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int64]
 Reviewed = Mapping[str, Mapping[str, Indices]]
 """The rows of each value of the facets that decisions change."""
 
@@ -183,15 +184,10 @@ class Columns:
         """Return the row of each value of a multiple facet."""
         return self._rows[name]
 
-    def counts(self, name: str, mask: Mask) -> npt.NDArray[np.int64]:
+    def counts(self, name: str, mask: Mask) -> Counts:
         """Return the number of masked rows of each value."""
         chosen = mask[self._rows[name]] if name in self._rows else mask
         return np.bincount(self.codes[name][chosen], minlength=len(self.labels[name]))
-
-    def count(self, name: str, label: str, counts: npt.NDArray[np.int64]) -> int:
-        """Return the count of a label, 0 for one that the dataset does not have."""
-        code = self._codes[name].get(label)
-        return 0 if code is None else int(counts[code])
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,11 +246,13 @@ def select(
     selected = rows_but("")
     for name in (*SINGLE, *MULTIPLE, *reviewed):
         mask = rows_but(name) if name in masks else selected
-        chosen, limit = state.chosen.get(name, ()), MOST if name == all_of else SHOWN
         if name in reviewed:
-            facets.append(_reviewed_facet(reviewed[name], name, mask, chosen, limit))
+            labels, rows_of = [*reviewed[name]], reviewed[name].values()
+            counts = np.array([np.count_nonzero(mask[rows]) for rows in rows_of], np.int64)
         else:
-            facets.append(_facet(columns, name, mask, chosen, limit))
+            labels, counts = columns.labels[name], columns.counts(name, mask)
+        limit = MOST if name == all_of else SHOWN
+        facets.append(_facet(name, labels, counts, state.chosen.get(name, ()), limit))
     rows = np.flatnonzero(selected).astype(np.int32)
     keys: npt.NDArray[Any]
     if state.order == "random":
@@ -277,22 +275,14 @@ def _best(scores: Floats, mask: Mask) -> Mask:
     return best
 
 
-def _facet(columns: Columns, name: str, mask: Mask, chosen: Sequence[str], limit: int) -> Facet:
-    counts = columns.counts(name, mask)
-    labels = columns.labels[name]
+def _facet(
+    name: str, labels: list[str], counts: Counts, chosen: Sequence[str], limit: int
+) -> Facet:
     present = np.flatnonzero(counts)
     first = present[np.argsort(-counts[present], kind="stable")[:limit]].tolist()
     # Each is a link with all filters: to list all chosen ones would take time in the square of their number.
-    values = [Value(label, columns.count(name, label, counts), True) for label in chosen[:SHOWN]]
+    known = {label: int(counts[labels.index(label)]) for label in chosen[:SHOWN] if label in labels}
+    values = [Value(label, known.get(label, 0), True) for label in chosen[:SHOWN]]
     listed = set(chosen)
     values += [Value(labels[n], int(counts[n]), False) for n in first if labels[n] not in listed]
     return Facet(name, TITLES[name], values, max(0, len(present) - limit))
-
-
-def _reviewed_facet(
-    rows_of: Mapping[str, Indices], name: str, mask: Mask, chosen: Sequence[str], limit: int
-) -> Facet:
-    counts = ((label, int(mask[rows].sum())) for label, rows in rows_of.items())
-    values = (Value(label, count, label in chosen) for label, count in counts)
-    listed = [value for value in values if value.count or value.chosen]
-    return Facet(name, TITLES[name], listed[:limit], max(0, len(listed) - limit))

@@ -49,13 +49,7 @@ def audit(
         fdrd audit data/fdrd --fail-on negative_equal=0      # in CI
     """
     from fdrd.card.render import put_audit
-    from fdrd.checks.audits import (
-        audit_records,
-        dataset_records,
-        parse_limits,
-        source_records,
-        tables,
-    )
+    from fdrd.checks import audits
     from fdrd.hub.source import local_source
     from fdrd.storage.manifest import read_manifest
 
@@ -65,20 +59,21 @@ def audit(
         raise FdrdError("--backbone scores the captions of a source; remove it")
     if min_clip_score is not None and not backbone:
         raise FdrdError("--min-clip-score requires --backbone")
-    limits = parse_limits(fail_on or [])
+    limits = audits.parse_limits(fail_on or [])
     digest = "" if is_source else read_manifest(folder).digest
-    records, rules = source_records(folder) if is_source else dataset_records(folder)
+    read = audits.source_records if is_source else audits.dataset_records
+    records, rules = read(folder)
     if rows or fail_on:
         _print_rows(records, rows, limits, json)
         return
-    audits = audit_records(records, text_only=text_only)
+    found = audits.audit_records(records, text_only=text_only)
     shares = [] if is_source else _reviewed(folder, records)
     noise = _noise(folder, records, backbone, min_clip_score) if is_source else {}
     if json:
         reviewed = {"reviewed": shares} if shares else {}
-        out.json({"audits": audits, "rules": rules, **reviewed, **noise})
+        out.json({"audits": found, "rules": rules, **reviewed, **noise})
     else:
-        out.report(tables(audits))
+        out.report(audits.tables(found))
         if shares:
             _print_shares(shares)
         for rule, count in rules.items():
@@ -86,7 +81,7 @@ def audit(
         if noise:
             _print_noise(noise)
     if not is_source and text_only and card:
-        err.print(f"Added to the card: {put_audit(folder, audits, digest)}", soft_wrap=True)
+        err.print(f"Added to the card: {put_audit(folder, found, digest)}", soft_wrap=True)
 
 
 def _reviewed(folder: Path, records: list[Any]) -> list[dict[str, Any]]:

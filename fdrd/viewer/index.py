@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -31,7 +31,9 @@ from fdrd.progress import Progress, silent
 from fdrd.storage.manifest import Manifest, read_manifest
 from fdrd.text.markup import is_unicode
 from fdrd.viewer.facets import Columns, Indices
-from fdrd.viewer.indexing import AS_JSON, FIELDS, blocks, one_of, write_index
+from fdrd.viewer.indexing import AS_JSON, FIELDS, write_index
+
+T = TypeVar("T")
 
 _VERSION = 5
 _UNFINISHED = ".unfinished"
@@ -137,14 +139,14 @@ class Index:
     def records(self, rows: Sequence[int], *, spans: bool = True) -> list[dict[str, Any]]:
         """Return the records of some rows, in that order, with or without attributes and negatives."""
         found: dict[int, dict[str, Any]] = {}
-        for some in blocks([*map(int, rows)]):
-            records = self._records(f"row {one_of(some)}", some, spans)
+        for some in _blocks([*map(int, rows)]):
+            records = self._records(f"row {_one_of(some)}", some, spans)
             found |= {each["row"]: each for each in records}
         return [found[int(row)] for row in rows]
 
     def stream(self, rows: Indices) -> Iterator[dict[str, Any]]:
         """Yield the records of some rows, a few hundred of which are in memory at a time."""
-        for some in blocks(rows.tolist()):
+        for some in _blocks(rows.tolist()):
             yield from self.records(some)
 
     def record(self, record_id: str) -> dict[str, Any] | None:
@@ -199,8 +201,8 @@ class Index:
     def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the row of each id that is known."""
         found: dict[str, int] = {}
-        for some in blocks([each for each in ids if is_unicode(each)]):
-            found |= dict(self._all(f"SELECT id, row FROM records WHERE id {one_of(some)}", some))
+        for some in _blocks([each for each in ids if is_unicode(each)]):
+            found |= dict(self._all(f"SELECT id, row FROM records WHERE id {_one_of(some)}", some))
         return found
 
     def _records(
@@ -214,6 +216,16 @@ class Index:
             for name in AS_JSON:
                 record[name] = json.loads(record[name]) if spans or name == "extra" else []
         return records
+
+
+def _blocks(values: list[T]) -> Iterator[list[T]]:
+    """Yield values in lists that are short enough for a query."""
+    return (values[start : start + 500] for start in range(0, len(values), 500))
+
+
+def _one_of(values: Sequence[object]) -> str:
+    """Return the condition that a column has one of the values, which the query is given."""
+    return f"IN ({','.join('?' * len(values))})"
 
 
 def _integers(data: bytes | None) -> Indices | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import ValidationError
 
@@ -26,8 +26,6 @@ from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
 from fdrd.storage.manifest import Manifest, Shard
 from fdrd.storage.shard_file import read_batches, read_schema
 from fdrd.viewer.facets import MULTIPLE, SINGLE
-
-T = TypeVar("T")
 
 AS_JSON = ("attributes", "negatives", "natural_pairs", "extra")
 _TEXTS = """image caption category meta_category domain split license cluster file origin attributes negatives
@@ -46,7 +44,7 @@ CREATE INDEX by_image ON records (image);
 CREATE INDEX by_cluster ON records (cluster) WHERE cluster LIKE 'near-%';
 CREATE INDEX by_file ON records (file);
 """
-_INSERT = f"INSERT INTO records VALUES ({','.join('?' * len(FIELDS))})"
+_INSERT = f"INSERT OR IGNORE INTO records VALUES ({','.join('?' * len(FIELDS))})"
 _INSERT_WORDS = "INSERT INTO words (rowid, caption, category) VALUES (:row, :caption, :category)"
 NO_CATEGORY = "(none)"  # label of records without a category
 _MOST_WORDS = (10, 20, 40, 80)
@@ -105,19 +103,15 @@ def write_index(path: Path, folder: Path, manifest: Manifest, progress: Progress
             file = folder / shard.path
             damage = _Damage(shard.path, _file_flaws(file, shard))
             for batch in _shown_rows(file, shard, manifest.categories, damage):
-                known = _known_ids(connection, batch)
-                shown = []
                 for each in batch:
-                    if each["id"] in known:
+                    each |= {"row": row, "shard": index}
+                    if not connection.execute(_INSERT, _values(each)).rowcount:
                         flaw = f"the id {each['id'][:80]!r} is that of another row"
                         damage.add_row(each["place"], flaw)
                         continue
-                    known.add(each["id"])
-                    shown.append(each | {"row": row, "shard": index})
+                    connection.execute(_INSERT_WORDS, each)
                     _count(columns, row, each)
                     row += 1
-                connection.executemany(_INSERT, map(_values, shown))
-                connection.executemany(_INSERT_WORDS, shown)
                 progress("indexing records", min(row, total), total)
             errors.append((index, shard.path, str(damage)))
         connection.executemany("INSERT INTO shards VALUES (?, ?, ?)", errors)
@@ -193,25 +187,6 @@ def _flaw(row: Mapping[str, Any], categories: Sequence[str]) -> str:
     if len(category_name(label, categories)) > 2 * MAX_NAME:  # with the domain
         return f"the category has over {2 * MAX_NAME:,} characters"
     return ""
-
-
-def _known_ids(connection: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return those ids of rows that the index has already."""
-    found: set[str] = set()
-    for some in blocks([row["id"] for row in rows]):
-        query = f"SELECT id FROM records WHERE id {one_of(some)}"
-        found.update(name for (name,) in connection.execute(query, some))
-    return found
-
-
-def blocks(values: list[T]) -> Iterator[list[T]]:
-    """Yield values in lists that are short enough for a query."""
-    return (values[start : start + 500] for start in range(0, len(values), 500))
-
-
-def one_of(values: Sequence[object]) -> str:
-    """Return the condition that a column has one of the values, which the query is given."""
-    return f"IN ({','.join('?' * len(values))})"
 
 
 def _values(row: dict[str, Any]) -> list[Any]:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -33,10 +33,9 @@ from fdrd.text.markup import is_unicode
 from fdrd.viewer.facets import Columns, Indices
 from fdrd.viewer.indexing import AS_JSON, FIELDS, write_index
 
-T = TypeVar("T")
-
 _VERSION = 5
 _UNFINISHED = ".unfinished"
+_LISTED = "IN (SELECT value FROM json_each(?))"  # the condition to be in a list
 _SEARCHES = 32  # searches whose rows are kept: filters are chosen after a search
 _EVERY = 0.5  # seconds between two looks at the files
 
@@ -138,16 +137,14 @@ class Index:
 
     def records(self, rows: Sequence[int], *, spans: bool = True) -> list[dict[str, Any]]:
         """Return the records of some rows, in that order, with or without attributes and negatives."""
-        found: dict[int, dict[str, Any]] = {}
-        for some in _blocks([*map(int, rows)]):
-            records = self._records(f"row {_one_of(some)}", some, spans)
-            found |= {each["row"]: each for each in records}
+        listed = json.dumps([*map(int, rows)])
+        found = {each["row"]: each for each in self._records(f"row {_LISTED}", listed, spans)}
         return [found[int(row)] for row in rows]
 
     def stream(self, rows: Indices) -> Iterator[dict[str, Any]]:
         """Yield the records of some rows, a few hundred of which are in memory at a time."""
-        for some in _blocks(rows.tolist()):
-            yield from self.records(some)
+        for start in range(0, len(rows), 500):
+            yield from self.records(rows[start : start + 500].tolist())
 
     def record(self, record_id: str) -> dict[str, Any] | None:
         """Return the record of an id."""
@@ -158,7 +155,7 @@ class Index:
     ) -> list[dict[str, Any]]:
         """Return the first records that have a value, all by default; a `cluster` is one of near duplicates."""
         near = " AND cluster LIKE 'near-%'" if column == "cluster" else ""
-        return self._records(f"{column} = ?{near} ORDER BY row LIMIT {most}", [value])
+        return self._records(f"{column} = ?{near} ORDER BY row LIMIT {most}", value)
 
     def clusters(self) -> list[str]:
         """Return the names of the clusters of near duplicates that hold several images."""
@@ -200,32 +197,18 @@ class Index:
 
     def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the row of each id that is known."""
-        found: dict[str, int] = {}
-        for some in _blocks([each for each in ids if is_unicode(each)]):
-            found |= dict(self._all(f"SELECT id, row FROM records WHERE id {_one_of(some)}", some))
-        return found
+        listed = json.dumps([each for each in ids if is_unicode(each)])
+        return dict(self._all(f"SELECT id, row FROM records WHERE id {_LISTED}", [listed]))
 
-    def _records(
-        self, where: str, values: Sequence[object], spans: bool = True
-    ) -> list[dict[str, Any]]:
-        if not all(is_unicode(each) for each in values if isinstance(each, str)):
+    def _records(self, where: str, value: str, spans: bool = True) -> list[dict[str, Any]]:
+        if not is_unicode(value):
             return []  # e.g. a file name: no record has it
-        rows = self._all(f"SELECT * FROM records WHERE {where}", values)
+        rows = self._all(f"SELECT * FROM records WHERE {where}", [value])
         records = [dict(zip(FIELDS, row, strict=True)) for row in rows]
         for record in records:
             for name in AS_JSON:
                 record[name] = json.loads(record[name]) if spans or name == "extra" else []
         return records
-
-
-def _blocks(values: list[T]) -> Iterator[list[T]]:
-    """Yield values in lists that are short enough for a query."""
-    return (values[start : start + 500] for start in range(0, len(values), 500))
-
-
-def _one_of(values: Sequence[object]) -> str:
-    """Return the condition that a column has one of the values, which the query is given."""
-    return f"IN ({','.join('?' * len(values))})"
 
 
 def _integers(data: bytes | None) -> Indices | None:

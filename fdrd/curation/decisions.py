@@ -101,8 +101,7 @@ def parse_decisions(data: bytes, first: int = 1) -> list[Decision]:
 
 def read_decisions(path: Path) -> tuple[list[Decision], str]:
     """Read a file of decisions; return them with the digest of the file."""
-    data = _read(path, "`fdrd view --review` writes one")
-    whole = data[: data.rfind(b"\n") + 1]
+    whole = whole_lines(read_file(path, "`fdrd view --review` writes one"))
     try:
         return parse_decisions(whole), hashlib.sha256(whole).hexdigest()
     except FdrdError as error:
@@ -115,7 +114,7 @@ def read_selection(path: Path) -> tuple[frozenset[str], str]:
     A line is an id, an id as JSON, or a JSON object with an `id`, as `fdrd view` exports a selection. Raise `FdrdError`
     if the file cannot be read, a line has no id, or there is none.
     """
-    data = _read(path, "`fdrd view` exports a selection of records")
+    data = read_file(path, "`fdrd view` exports a selection of records")
     ids = set()
     for index, line in enumerate(data.split(b"\n"), 1):
         if not (text := line.strip()):
@@ -134,8 +133,13 @@ def read_selection(path: Path) -> tuple[frozenset[str], str]:
     return frozenset(ids), hashlib.sha256(data).hexdigest()
 
 
-def _read(path: Path, remedy: str) -> bytes:
-    """Read a file, but no device or pipe, which may never end."""
+def whole_lines(data: bytes) -> bytes:
+    """Return data without an unfinished last line."""
+    return data[: data.rfind(b"\n") + 1]
+
+
+def read_file(path: Path, remedy: str) -> bytes:
+    """Read a file of at most `MAX_BYTES`, but no device or pipe, which may never end; raise `FdrdError`."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:

@@ -58,6 +58,20 @@ def two_domains(birds, tmp_path):
     return root
 
 
+@pytest.fixture
+def uncategorized(tmp_path, write, draw):
+    """A source of 24 pairs without categories."""
+    lines = []
+    for number in range(24):
+        write(f"{number}.png", draw(number))
+        color = ("red", "blue", "green", "white")[number // 3 % 4]
+        caption = f"A small {color} bird sits on branch {number} of a large tree."
+        split = ("train", "val", "test")[number % 3]
+        lines.append({"file_name": f"{number}.png", "caption": caption, "split": split})
+    write("metadata.jsonl", "\n".join(map(json.dumps, lines)))
+    return tmp_path / "raw"
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path):
     """Give each test its own cache, and keep it offline."""

@@ -51,14 +51,6 @@ def test_importing_a_package_loads_nothing_heavy(package):
     run_python("-c", code)
 
 
-def test_sample_build_and_load_are_one_call_each(tmp_path):
-    assert fdrd.sample(tmp_path / "raw", categories=2, pairs=8, size=32, workers=1)
-    built = fdrd.build(tmp_path / "raw", tmp_path / "data", workers=1)
-    loaded = fdrd.load(tmp_path / "data")
-    assert sum(loaded.counts.values()) == built.manifest.records.kept == 8
-    assert fdrd.validate(loaded) == []
-
-
 @pytest.fixture
 def built(birds, tmp_path):
     with (tmp_path / "raw/metadata.jsonl").open("a") as file:

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import safetensors.torch
 import torch
 from msgspec import to_builtins
@@ -35,15 +36,22 @@ from fdrd.captioning.interface import Answer, AnswerCache
 from fdrd.captioning.wording import read_questions, read_verdict
 from fdrd.card.front_matter import DATA_KEYS, merge_cards
 from fdrd.card.render import load_section
+from fdrd.checks.statistics import stats
+from fdrd.checks.validation import validate
+from fdrd.columns import arrow_schema
 from fdrd.curation.decisions import apply_to_record, in_effect, read_decisions
+from fdrd.dataset import load_view
 from fdrd.errors import FdrdError
+from fdrd.files.atomic import sha256_of
 from fdrd.pipeline.collect import read_ledger
 from fdrd.record import Attribute, ImageRef, Record, Source
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.publish import work_folder
 from fdrd.storage.resume import is_built_from, reusable_shards
 from fdrd.viewer.rejections import read_rejected
+from tests import tiny
 from tests.running import made_settings
+from tests.scenes import image_bytes
 
 RED = Attribute("color", "red", 2, 5)
 RECORD = Record(
@@ -86,6 +94,34 @@ def _work(file):
         (work / name).write_bytes(file.read_bytes())
     is_built_from(out, "x")
     reusable_shards(out)
+
+
+def _shard(file):
+    """Read a dataset whose digests fit to the shard."""
+    shard = file.parent / _MANIFEST["shards"][0]["path"]
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(file.read_bytes())
+    listed = {**_MANIFEST["shards"][0], "bytes": shard.stat().st_size, "sha256": sha256_of(shard)}
+    (file.parent / "manifest.json").write_text(json.dumps({**_MANIFEST, "shards": [listed]}))
+    list(validate(file.parent, images=True))
+    stats(file.parent)
+    view = load_view(file.parent, "train")
+    view.records(range(len(view)))
+    view.images(range(len(view.image_digests)))
+
+
+def _shard_seed():
+    swap = ("A black cat.", "cat", "attribute", "color")
+    rows = [
+        tiny.row(
+            number, image_bytes(number), f"A red cat {number}.", 0, domain="d", negatives=[swap]
+        )
+        for number in range(2)
+    ]
+    file = io.BytesIO()
+    with pa.ipc.new_stream(file, arrow_schema(["cat"])) as stream:
+        stream.write_table(pa.Table.from_pylist(rows, arrow_schema(["cat"])))
+    return file.getvalue()
 
 
 def _rejected(file):
@@ -137,13 +173,13 @@ _MANIFEST = {
     | {"backbone": None, "policy": {}},
     "libraries": {"fdrd": "1"},
     "domains": [{"name": "d", "reader": "table"}],
-    "records": {"read": 1, "kept": 1, "rejected": 0},
+    "records": {"read": 2, "kept": 2, "rejected": 0},
     "files": {"a.csv": {"read": 1, "kept": 1, "rejected": {}}},
     **{key: {} for key in ("rejected", "rules", "reported")},
     **{"licenses": {"mit": 1}, "backbone": None, "tokens": None, "categories": ["cat"]},
-    "splits": {"d": {"train": {"pairs": 1, "images": 1, "captions": 1, "categories": 1}}},
+    "splits": {"d": {"train": {"pairs": 2, "images": 2, "captions": 2, "categories": 1}}},
     "shards": [
-        {"path": "data/d/train-00000-of-00001.arrow", "domain": "d", "split": "train", "rows": 1}
+        {"path": "data/d/train-00000-of-00001.arrow", "domain": "d", "split": "train", "rows": 2}
         | {"bytes": 1, "sha256": _DIGEST, "key": _DIGEST, "rules": {}}
     ],
     "digest": _DIGEST,
@@ -221,6 +257,7 @@ TARGETS = {
         [safetensors.torch.save({"a": torch.zeros(1)}, {"fdrd": json.dumps(_HEADER)})],
     ),
     "manifest.json": (_manifest, [_json(_MANIFEST)]),
+    "shard.arrow": (_shard, [_shard_seed()]),
     "README.md": (
         lambda file: merge_cards(_CARD, file.read_text("utf-8", "replace"), DATA_KEYS, "card"),
         [_CARD.encode(), b"# no metadata\n"],

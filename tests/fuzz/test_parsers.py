@@ -13,7 +13,7 @@ def _seed(name, number=0):
 
 FOUND = {
     "examined.jsonl": [b"true\n", b'{"path": {}, "member": "", "size": [], "mtime_ns": 1}\n'],
-    "manifest.json": [b"[" * 100_000, b"\xff", b'{"name": "' + b"x" * 5000 + b'"}'],
+    "manifest.json": [b"[" * 100_000, b"\xff", b'{"name": "' + b"x" * 5000 + b'"}', b'["\\ud800"]'],
     "open_clip_config.json": [
         b'{"model_cfg": 0}',
         b'{"model_cfg": {"embed_dim": 1, "vision_cfg": {}, "text_cfg": 1}}',

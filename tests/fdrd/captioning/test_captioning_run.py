@@ -284,12 +284,16 @@ def test_an_answer_survives_the_run(file):
         assert (cache.get("k"), len(cache)) == (answer, 1)
 
 
-def test_an_answer_is_stored_before_it_is_reported(cache):
+def test_an_answer_is_on_the_disk_before_it_is_reported(cache, file):
     captioner = Scripted("m", {"a": "one", "b": "two"}.get)
     reported = []
+
+    def report(done):
+        with AnswerCache(file) as other:  # a connection that sees only what was committed
+            reported.append((done, len(other)))
+
     questions = [Question(IMAGE, text) for text in "aba"]
-    session = CaptioningSession(captioner, cache)
-    session.ask(captioner, questions, lambda done: reported.append((done, len(cache))))
+    CaptioningSession(captioner, cache).ask(captioner, questions, report)
     assert captioner.asked == ["a", "b"]
     assert all(done <= stored for done, stored in reported)
     assert reported[-1][0] == 2

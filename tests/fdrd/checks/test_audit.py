@@ -9,7 +9,6 @@ from rich.console import Console
 import fdrd
 from fdrd.checks.audits import (
     audit_records,
-    dataset_records,
     exceeded,
     find_rows,
     markdown,
@@ -18,11 +17,10 @@ from fdrd.checks.audits import (
     tables,
 )
 from fdrd.checks.flaws import caption_flaws, wrong_articles
-from fdrd.checks.tally import KeySet, Tally, true_captions, true_key
+from fdrd.checks.tally import KeySet, Tally
 from fdrd.checks.text_only import text_only_accuracy
 from fdrd.errors import FdrdError
 from fdrd.record import ImageRef, Negative, Record, Source
-from fdrd.sources import find_domains, read_domain
 from fdrd.text.tokens import estimate_clip_tokens
 
 
@@ -171,20 +169,6 @@ def test_an_audit_can_be_json_markdown_and_tables():
     assert "Text-only baseline" in console.export_text()
 
 
-def test_a_built_dataset_returns_its_records(built_birds):
-    raw = built_birds.out.with_name("raw")
-    records, rules = dataset_records(built_birds.out)
-    assert len(records) == built_birds.manifest.records.kept
-    assert rules == built_birds.manifest.rules
-    read = {item.id: item for item in read_domain(raw, find_domains(raw)[0])}
-    for record in records:
-        source = read[record.id]
-        assert (record.caption, record.category) == (source.caption, source.category)
-        assert record.negatives
-    (found,) = fdrd.audit(built_birds.out, text_only=False)
-    assert (found.rows, found.text_only) == (len(records), None)
-
-
 def test_annotations_are_audited_file_by_file_without_their_images(tmp_path, write):
     cat = {"file_name": "tabby_1", "positive": "A tabby_cat.The end.", "class_name": "tabby cat"}
     dog = {"file_name": "pug_2", "positive": "A pug.", "class_name": "pug"}
@@ -205,12 +189,6 @@ def test_a_source_without_records_is_an_error(tmp_path, write):
     write("pets_test.json", '{"x": {"positive": 1}}')
     with pytest.raises(FdrdError, match="no annotation is a valid record"):
         fdrd.audit(tmp_path / "raw")
-
-
-def test_captions_are_found_by_the_key_of_their_normalized_text():
-    true = true_captions(["A  Pug.", "A cat."])
-    assert true_key("a pug.") in true
-    assert true_key("A dog.") not in true
 
 
 def counted(records):

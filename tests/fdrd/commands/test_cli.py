@@ -114,12 +114,6 @@ def test_an_audit_lists_rows_and_fails_above_a_limit(raw):
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_a_misspelled_option_has_a_suggestion(raw):
-    done = fdrd("build", "--sorce", "raw", cwd=raw)
-    assert done.returncode == 2
-    assert "--source" in done.stderr
-
-
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_resume_and_leaves_no_partial_dataset(raw):
     child = start_fdrd(raw, "build", "--source", "raw", "--workers", "2")
@@ -268,9 +262,9 @@ def test_output_that_cannot_be_written_is_one_line(flush):
 TWO = ["--method", "zero_shot", "--method", "random", "--backbone", "tiny.py:load"]
 
 
-def test_compare_rejects_results_with_different_settings(called, tmp_path):
-    measured = ["bench", *TWO, "--split", "train", "--results", tmp_path]
-    assert called(*measured, "--seeds", 2)[0] == 0
+def test_compare_prints_differences_as_a_table_or_as_json(called, tmp_path):
+    measured = ["bench", *TWO, "--split", "train", "--results", tmp_path, "--seeds", 2]
+    assert called(*measured)[0] == 0
     code, text, _ = called("compare", tmp_path)
     assert code == 0
     assert "MRR against zero_shot" in text
@@ -280,43 +274,15 @@ def test_compare_rejects_results_with_different_settings(called, tmp_path):
     assert comparison["against"] == "random"
     (method,) = comparison["methods"]
     assert method["method"] == "zero_shot"
-    assert set(method["mean"]) == {
-        *("difference", "interval", "p", "holm", "verdict", "mrr", "mrr_against"),
-        *("over_seeds", "over_categories"),
-    }
-    called("bench", *TWO, "--split", "train", "--gallery", "2", "--results", tmp_path / "cut")
-    files = [next(tmp_path.glob("zero*.json")), next((tmp_path / "cut").glob("random*.json"))]
-    code, text, stderr = called("compare", *files)
-    assert (code, text) == (2, "")
-    assert "cannot be compared: zero_shot and random have different gallery (domain, 2)" in stderr
+    assert {"difference", "interval", "holm", "verdict", "over_seeds"} <= set(method["mean"])
 
 
 def test_base_to_new_prints_both_halves_and_their_harmonic_mean(called, tmp_path):
-    listed = tmp_path / "base.txt"
-    listed.write_text("# one of two\nwren\n")
+    (listed := tmp_path / "base.txt").write_text("# one of two\nwren\n")
     command = ["bench", *TWO, "--split", "train", "--results", tmp_path, "--categories", listed]
     code, text, _ = called(*command)
     assert code == 0
     assert text.index("base categories") < text.index("new categories") < text.index("to new")
-    listed.write_text("\nwern\n")
-    code, _, stderr = called(*command)
-    assert code == 2
-    assert f"{listed}, line 2:" in stderr.replace("\n", "")
-    assert "did you mean 'wren'?" in stderr
-
-
-def test_a_failed_conversion_says_why_and_writes_nothing(called, tmp_path):
-    import torch
-
-    torch.save({"visual.conv1.weight": torch.ones(2)}, tmp_path / "clip.pt")
-    command = ("export", tmp_path / "clip.pt", tmp_path / "out", "--to", "transformers")
-    for options, said in (
-        ((), "give --activation quick_gelu for OpenAI's models"),
-        (("--activation", "gelu"), "not the tensors of a CLIP with a vision transformer"),
-    ):
-        code, _, stderr = called(*command, *options)
-        assert (code, said in stderr) == (2, True), stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.pt"]
 
 
 def test_search_prints_ranked_records(called):
@@ -340,8 +306,6 @@ def test_search_prints_ranked_records(called):
         (("a text", "--image", "raw/wren/0.png"), "give either a text"),
         (("--image", "raw/wren/0.txt"), "begins with"),
         (("--image", "none.png"), "none.png: No such file"),
-        (("a text", "--method", "coop", "--backbone", "embedded"), "coop needs training"),
-        (("a text", "--checkpoint", "none.safetensors"), "no checkpoint none.safetensors"),
         (("a text", "--split", "tset"), "unknown split"),
     ],
 )
@@ -364,9 +328,5 @@ def test_a_checkpoint_determines_method_and_backbone(called, tmp_path):
     assert measured["settings"]["method"] == "coop"
     assert measured["settings"]["backbone"]["name"] == "embedded"
     assert measured["ranks"] == learned["ranks"]
-    code, _, stderr = called(*again, "--backbone", "tiny.py:load")
-    assert code == 2
-    assert "was trained on embedded with fingerprint" in stderr
     code, text, stderr = called("search", "data/fdrd", "A wren.", "--checkpoint", checkpoint)
-    assert code == 0, stderr
-    assert "wren" in text
+    assert (code, "wren" in text) == (0, True), stderr

@@ -124,17 +124,13 @@ def test_a_table_continues_in_blocks_where_the_terminal_is_narrow(width):
     assert words.count("(epochs=1)") == blocks
 
 
-def test_the_summary_of_a_build_names_rejected_records_and_the_sizes_of_the_splits(project):
+def test_the_summary_of_a_build_names_rejected_records(project):
     metadata = project / "raw" / "metadata.jsonl"
     metadata.write_text("\n".join(metadata.read_text().splitlines()[3:]))
-    options = ("--workers", "1", "--backbone", "embedded", "-o", "set")
-    code, text, _ = run_fdrd("build", "raw/", *options)
+    code, text, _ = run_fdrd("build", "raw/", "--workers", "1", "-o", "set")
     assert code == 0
-    sizes = re.search(r"images of +train +validation +test\n─+\nraw +(\d+) +(\d+) +(\d+)", text)
-    kept = re.search(r"(\d+) read = (\d+) kept \+ (\d+) rejected: set/rejected.jsonl", text)
-    assert 0 < sum(map(int, sizes.groups())) <= int(kept[2])
+    assert re.search(r"(\d+) read = (\d+) kept \+ (\d+) rejected: set/rejected.jsonl", text)
     assert re.search(r"[1-9]\d* images? ha(s|ve) no caption; `fdrd caption SOURCE` writes", text)
-    assert "exceed the limit" not in text
 
 
 def test_an_export_of_features_looks_at_its_folder_before_anything_is_loaded(project, monkeypatch):

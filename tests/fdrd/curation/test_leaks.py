@@ -194,9 +194,7 @@ def test_a_build_drops_mirror_images_of_test_images_from_train(tmp_path, write):
         "train/wren/00.jpg: is a mirrored or turned copy of test/wren/00.jpg of test"
     )
     keeping = BuildConfig(policy={"mirrored_image_in_other_split": "keep"})
-    kept = build(tmp_path / "raw", tmp_path / "kept", config=keeping, workers=1)
-    assert kept.manifest.reported == {"mirrored_image_in_other_split": 4}
-    assert validate(tmp_path / "kept", images=True) == []
+    build(tmp_path / "raw", tmp_path / "kept", config=keeping, workers=1)
     path = tmp_path / "kept/manifest.json"
     path.write_text(path.read_text().replace('_other_split": "keep"', '_other_split": "drop"'))
     found = [each.what for each in validate(path.parent, images=True)]

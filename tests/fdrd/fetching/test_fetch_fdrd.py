@@ -1,8 +1,6 @@
 """`fdrd fetch fdrd`: nine sets at once from a local server, killed and resumed, refused, built, and benchmarked."""
 
 import hashlib
-import multiprocessing
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,6 @@ from fdrd.fetching.fetching_run import FetchOptions, fetch_sets
 from tests.command import run_fdrd
 from tests.fdrd.exports.test_full_disk import FullFile
 from tests.fdrd.fetching.made_sets import DOMAINS, made_files, made_table
-from tests.folders import at_step, digests
 
 
 @pytest.fixture
@@ -82,25 +79,6 @@ def test_from_nothing_to_numbers_beside_those_of_the_paper(
     assert out.count("next to arXiv 2508.04028") == 9
     assert "Mean over caltech101, dtd, fgvcaircraft, flowers102, food101, oxfordpets" in out
     assert "Mean over caltech101, dtd, fgvcaircraft, flowers102, oxfordpets" in out
-
-
-def test_a_fetch_that_is_killed_at_ten_points_resumes(contents, options, tmp_path):
-    chosen = [made_table(contents)[name] for name in ("dtd", "caltech101", "food101")]
-    fetch_sets(chosen, tmp_path / "wanted", replace(options, downloads=tmp_path / "others"))
-
-    def killed_at(point):
-        fetch_sets(chosen, tmp_path / "raw", options, at_step(point, lambda: os._exit(9)))
-        os._exit(0)
-
-    codes = []
-    for point in range(10):
-        child = multiprocessing.get_context("fork").Process(target=killed_at, args=(point,))
-        child.start()
-        child.join()
-        codes.append(child.exitcode)
-    assert codes.count(9) >= 5
-    fetch_sets(chosen, tmp_path / "raw", options)
-    assert digests(tmp_path / "raw") == digests(tmp_path / "wanted")
 
 
 def test_a_download_that_is_cut_at_ten_offsets_is_complete(server, options, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from fdrd.dataset import load_view
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.pipeline.documents import convert_dataset
-from fdrd.storage.manifest import RecordCounts
+from fdrd.storage.manifest import RecordCounts, read_manifest
 from fdrd.storage.publish import lock_output
 from fdrd.storage.shard_file import read_batches
 from fdrd.storage.shards import read_records
@@ -73,19 +73,9 @@ def test_the_name_of_the_folder_changes_the_domain_and_nothing_else(write, draw,
 
 
 def pairs_of(folder):
-    """Return the caption of the partner of each caption, by kind."""
-    rows = [
-        row
-        for path in sorted((folder / "data").rglob("*.arrow"))
-        for batch in read_batches(path, images=False)
-        for row in batch.to_pylist()
-    ]
-    caption = {row["id"]: row["caption"] for row in rows}
-    return {
-        (pair["kind"], row["caption"]): caption[pair["id"]]
-        for row in rows
-        for pair in row["natural_pairs"]
-    }
+    """Return the natural pairs as (id of one, kind, id of the other)."""
+    records = read_records(folder, read_manifest(folder))
+    return {(one.id, each.kind, each.id) for one in records for each in one.natural_pairs}
 
 
 def test_an_added_record_can_take_a_partner(write, draw, tmp_path):
@@ -109,14 +99,6 @@ def test_an_added_record_can_take_a_partner(write, draw, tmp_path):
     assert pairs_of(tmp_path / "out") == pairs_of(tmp_path / "fresh") != before
     assert digests(tmp_path / "out") == digests(tmp_path / "fresh")
     assert list(validate(tmp_path / "out")) == []
-
-
-def test_a_second_run_does_nothing(birds, tmp_path):
-    first = build(birds, tmp_path / "out", workers=1)
-    before = digests(tmp_path / "out")
-    second = build(birds, tmp_path / "out", workers=1)
-    assert (first.nothing_to_do, second.nothing_to_do) == (False, True)
-    assert digests(tmp_path / "out") == before
 
 
 def test_a_changed_caption_is_rebuilt_without_decoding_images_again(birds, tmp_path):
@@ -316,20 +298,6 @@ def test_a_conversion_is_reused_until_the_build_changes(birds, tmp_path, draw):
     assert (convert_dataset(folder, "parquet") / "of.txt").read_text() == digest
     with pytest.raises(FdrdError, match="choose from arrow, parquet"):
         convert_dataset(folder, "csv")
-
-
-@pytest.fixture
-def uncategorized(tmp_path, write, draw):
-    """A source of 24 pairs without categories."""
-    lines = []
-    for number in range(24):
-        write(f"{number}.png", draw(number))
-        color = ("red", "blue", "green", "white")[number // 3 % 4]
-        caption = f"A small {color} bird sits on branch {number} of a large tree."
-        split = ("train", "val", "test")[number % 3]
-        lines.append({"file_name": f"{number}.png", "caption": caption, "split": split})
-    write("metadata.jsonl", "\n".join(map(json.dumps, lines)))
-    return tmp_path / "raw"
 
 
 def test_pairs_without_categories_have_attribute_swaps_and_no_category_metrics(

@@ -4,12 +4,8 @@ import errno
 import json
 import multiprocessing
 import os
-import random
 import resource
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -33,30 +29,22 @@ def small_tasks(monkeypatch):
     monkeypatch.setattr(collect, "IMAGES", 4)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", range(4))
-def test_a_parallel_build_killed_at_a_random_time_resumes(birds, tmp_path, moment):
-    build(birds, tmp_path / "reference", config=SMALL, workers=1)
-    code = (
-        "from fdrd.build_config import BuildConfig\n"
-        "from fdrd.pipeline import builder, collect\n"
-        "collect.IMAGES = 4\n"
-        f"builder.build({str(birds)!r}, {str(tmp_path / 'out')!r},"
-        " config=BuildConfig(shard_bytes=800), workers=2)"
-    )
-    (tmp_path / "child.py").write_text(code)
-    child = subprocess.Popen([sys.executable, tmp_path / "child.py"], start_new_session=True)
-    ledger = tmp_path / "out.work" / "examined.jsonl"
-    while moment and child.poll() is None and not ledger.is_file():
-        time.sleep(0.02)  # kill it during the work, not during imports
-    time.sleep(random.Random(moment).random() * (2.0 if moment else 0.5))
-    if child.poll() is None:
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    examined = len(lines(ledger))
-    build(birds, tmp_path / "out", config=SMALL, workers=2)
-    assert digests(tmp_path / "out") == digests(tmp_path / "reference")
-    assert len(lines(ledger)) == 48 or examined == 0
+def test_an_interrupted_build_checks_no_image_twice(birds, tmp_path, monkeypatch):
+    check, tasks = collect.run_check_task, []
+
+    def interrupted(task):
+        tasks.append(task)
+        if len(tasks) == 3:
+            raise KeyboardInterrupt
+        return check(task)
+
+    monkeypatch.setattr(collect, "run_check_task", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(birds, tmp_path / "out", config=SMALL, workers=1)
+    ledger = tmp_path / "out.work/examined.jsonl"
+    assert len(lines(ledger)) == 8
+    build(birds, tmp_path / "out", config=SMALL, workers=1)
+    assert len(lines(ledger)) == 48
 
 
 @pytest.mark.parametrize("limit", [3_000, 12_000])

@@ -56,13 +56,6 @@ def test_fields_added_by_fdrd_caption_are_read(one):
     assert found.source.license == "CC0-1.0"
 
 
-def test_flowers_have_the_category_in_front_of_the_name(one):
-    key = "ball moss_image_06422"
-    found = one({key: record(file_name=key, class_name="ball moss")}, "jpg/image_06422.jpg")
-    assert found.image.path == "jpg/image_06422.jpg"
-    assert "category_joined_to_name" in found.rules
-
-
 def test_negatives_are_normalized_like_captions(one):
     negative = ["A big_dog.The end."]
     found = one({"x_1.jpg": record(class_name="x", negative=negative)}, "x_1.jpg")
@@ -74,6 +67,7 @@ def test_negatives_are_normalized_like_captions(one):
     [
         ("x_1.jpg", {"positive": 7}, "bad_field"),
         ("x_1.jpg", {"negative": "A dog."}, "bad_field"),
+        ("x_1.jpg", {"negative": ["\u202e"]}, "bad_field"),
         ("x_1.jpg", {"class_name": ["x"]}, "bad_field"),
         ("x.jpg", {}, "category_missing"),
         ("y_1.jpg", {"file_name": "y_1.jpg"}, "image_missing"),

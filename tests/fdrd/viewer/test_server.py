@@ -5,7 +5,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import stat
@@ -105,10 +104,9 @@ def test_a_request_that_is_half_sent_does_not_keep_the_server_from_ending(drawn,
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_what_breaks_while_the_viewer_is_open_is_named_on_the_page(drawn, tmp_path, open_site):
-    shutil.copytree(drawn / "set", tmp_path / "set")
-    site = open_site(tmp_path / "set", review="r")
-    file = tmp_path / "set.review" / "r" / "decisions.jsonl"
+def test_what_breaks_while_the_viewer_is_open_is_named_on_the_page(copied, open_site):
+    site = open_site(copied, review="r")
+    file = site.context.review.path
     file.parent.mkdir(parents=True)
     file.write_text("{}\n")
     answer = site.ask("/")
@@ -287,12 +285,8 @@ def test_a_dataset_that_is_rebuilt_while_it_is_open_is_noticed(birds, tmp_path, 
     assert "<strong>48</strong>" in site.text("/")
 
 
-def test_a_dataset_without_categories_is_shown_and_reviewed(draw, write, tmp_path, open_site):
-    for number in range(4):
-        write(f"img/{number}.png", draw(number))
-    rows = [f"img/{n}.png,A red wren {n}.\n" for n in range(4)]
-    write("pairs.csv", "image,caption\n" + "".join(rows))
-    build(tmp_path / "raw", tmp_path / "set", workers=1)
+def test_a_dataset_without_categories_is_shown_and_reviewed(uncategorized, tmp_path, open_site):
+    build(uncategorized, tmp_path / "set", workers=1)
     site = open_site(tmp_path / "set", review="r")
     assert "(none)" in site.text("/", category="(none)")
     record = first_record(site)
@@ -301,7 +295,7 @@ def test_a_dataset_without_categories_is_shown_and_reviewed(draw, write, tmp_pat
     form |= {"action": "caption", "value": "A blue wren."}
     assert "saved=caption" in site.post("/review/decide", **form).headers["location"]
     file = tmp_path / "set.review" / "r" / "decisions.jsonl"
-    built = build(tmp_path / "raw", tmp_path / "set", decisions=file, workers=1)
+    built = build(uncategorized, tmp_path / "set", decisions=file, workers=1)
     assert (built.manifest.decisions.applied, built.stale) == (1, [])
 
 
@@ -325,7 +319,7 @@ def test_the_command_opens_the_browser_without_the_token_and_ends_on_ctrl_c(draw
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
     line = next(line for line in server.stdout if "/?token=" in line)
-    port, _, token = line.partition("http://127.0.0.1:")[2].strip().partition("/?token=")
+    token = line.strip().partition("/?token=")[2]
     for _ in range(200):
         if (tmp_path / "arguments").is_file() and (tmp_path / "arguments").read_text():
             break
@@ -334,14 +328,8 @@ def test_the_command_opens_the_browser_without_the_token_and_ends_on_ctrl_c(draw
     assert token not in opened
     page = Path(opened.removeprefix("file://"))
     assert token in page.read_text()
-    with socket.create_connection(("127.0.0.1", int(port))) as half:
-        half.sendall(
-            f"POST /review/decide HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"
-            f"Cookie: fdrd_view_{port}={token}\r\nContent-Length: 60000\r\n\r\na".encode()
-        )
-        time.sleep(0.5)
-        server.send_signal(signal.SIGINT)
-        _, errors = server.communicate(timeout=60)
+    server.send_signal(signal.SIGINT)
+    _, errors = server.communicate(timeout=60)
     assert server.returncode in (0, 130)
     assert "Traceback" not in errors
     assert "Warning: others can reach 0.0.0.0 over plain HTTP" in errors

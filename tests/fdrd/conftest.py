@@ -72,6 +72,15 @@ def uncategorized(tmp_path, write, draw):
     return tmp_path / "raw"
 
 
+@pytest.fixture
+def small_disk():
+    """Return a function that limits the size of the files that this process may write, in bytes."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path):
     """Give each test its own cache, and keep it offline."""

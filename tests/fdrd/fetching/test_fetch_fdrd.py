@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,6 @@ from fdrd.errors import FdrdError
 from fdrd.fetching import download
 from fdrd.fetching.fetching_run import FetchOptions, fetch_sets
 from tests.command import run_fdrd
-from tests.fdrd.exports.test_full_disk import FullFile
 from tests.fdrd.fetching.made_sets import DOMAINS, made_files, made_table
 
 
@@ -124,23 +122,18 @@ def test_a_server_that_is_not_there_is_one_line_per_set(contents, options, tmp_p
 
 @pytest.mark.parametrize("where", ["downloads", "raw"])
 def test_a_full_disk_names_the_file_and_stops_the_others(
-    contents, options, tmp_path, monkeypatch, where
+    contents, options, tmp_path, monkeypatch, where, small_disk
 ):
     table = made_table(contents)
     monkeypatch.setattr("fdrd.fetching.fetching_run.read_table", lambda: table)
-    opened = Path.open
-
-    def full(path, mode="r", *arguments, **named):
-        file = opened(path, mode, *arguments, **named)
-        is_part = path.name.endswith(".part")
-        return FullFile(file, 0) if "w" in mode and is_part == (where == "downloads") else file
-
-    monkeypatch.setattr(Path, "open", full)
     consent = ("--yes", "--accept-unverified", "--mirror", options.mirror)
+    if where == "raw":  # all files are downloaded already
+        assert run_fdrd("fetch", "fdrd", "before", *consent)[0] == 0
+    small_disk(100)
     code, _, err = run_fdrd("fetch", "fdrd", "raw", *consent)
     assert code == 2
     (line,) = [line for line in err.splitlines() if line.startswith("fdrd: ")]
-    assert "No space left on device" in line
+    assert "File too large" in line
     assert ("FDRD_CACHE" if where == "downloads" else "free some space") in line
     assert not list((tmp_path / "raw").glob("[!.]*"))
 

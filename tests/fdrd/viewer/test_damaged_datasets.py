@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import resource
-import time
 from urllib.parse import quote
 
 import pytest
@@ -178,11 +176,7 @@ def test_damage_is_noticed_while_the_viewer_is_open(copied, open_site):
     site = open_site(copied)
     assert 'role="alert"' not in site.text("/")
     shard_of(copied).unlink()
-    for _ in range(200):
-        if 'role="alert"' in site.text("/"):
-            break
-        time.sleep(0.05)
-    assert shard_of(copied).name in site.text("/")
+    assert shard_of(copied).name in site.wait("/", lambda page: 'role="alert"' in page)
 
 
 def cached(folder):
@@ -219,15 +213,11 @@ def test_an_index_that_was_cut_short_is_written_again(copied, tmp_path):
         assert open_index(copied).columns.size == 90
 
 
-def test_a_full_disk_is_said_in_one_line(copied, tmp_path):
+def test_a_full_disk_is_said_in_one_line(copied, tmp_path, small_disk):
     (tmp_path / "cache/fdrd/viewer").mkdir(parents=True)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, hard))
-        with pytest.raises(FdrdError, match=r"viewer: .*; FDRD_CACHE names another cache") as error:
-            open_index(copied)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    small_disk(16_384)
+    with pytest.raises(FdrdError, match=r"viewer: .*; FDRD_CACHE names another cache") as error:
+        open_index(copied)
     assert "\n" not in str(error.value)
     assert cached(tmp_path) == []
 

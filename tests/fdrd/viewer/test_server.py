@@ -278,11 +278,7 @@ def test_a_dataset_that_is_rebuilt_while_it_is_open_is_noticed(birds, tmp_path, 
     lines = (birds / "metadata.jsonl").read_text().splitlines()
     (birds / "metadata.jsonl").write_text("\n".join(lines[:-1]) + "\n")
     build(birds, tmp_path / "set", config=config, workers=1)
-    for _ in range(200):
-        if "<strong>48</strong>" in site.text("/"):
-            break
-        time.sleep(0.1)
-    assert "<strong>48</strong>" in site.text("/")
+    site.wait("/", lambda page: "<strong>48</strong>" in page)
 
 
 def test_a_dataset_without_categories_is_shown_and_reviewed(uncategorized, tmp_path, open_site):

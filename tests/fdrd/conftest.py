@@ -45,6 +45,23 @@ def built_birds(tmp_path_factory):
         return build(draw_birds(folder / "raw"), folder / "out", workers=1)
 
 
+@pytest.fixture(scope="session")
+def two_formats(tmp_path_factory):
+    """The dataset of `birds` by format, in several shards; each source is beside it."""
+    from fdrd.build_config import BuildConfig
+    from fdrd.pipeline.builder import build
+
+    found = {}
+    for form in ("arrow", "parquet"):
+        folder = tmp_path_factory.mktemp(form)
+        raw, config = draw_birds(folder / "raw"), BuildConfig(format=form, shard_bytes=2000)
+        about = 'license = "CC-BY-4.0"\nhomepage = "https://example.org/birds"\ncitation = "A"\n'
+        (raw / "domain.toml").write_text(about)
+        with caches_in(folder):
+            found[form] = build(raw, folder / "out", config=config, workers=1)
+    return found
+
+
 @pytest.fixture
 def two_domains(birds, tmp_path):
     """Return birds with given splits, and 30 pets without; both have a category `wren`."""

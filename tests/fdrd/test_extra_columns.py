@@ -53,10 +53,13 @@ def typed(tmp_path_factory):
     return folder / "data"
 
 
+def read_all(folder):
+    return list(read_records(folder, read_manifest(folder)))
+
+
 def extras(folder):
     """Return the extra columns of each image of a dataset."""
-    manifest = read_manifest(folder)
-    return {record.source.sha256: record.extra for record in read_records(folder, manifest)}
+    return {record.source.sha256: record.extra for record in read_all(folder)}
 
 
 @pytest.mark.parametrize("name", [name for name in LAYOUTS if "photographer" in LAYOUTS[name].has])
@@ -139,10 +142,6 @@ def test_the_record_page_shows_a_column_as_text(typed, open_site):  # noqa: F811
     assert all(name in page for name in VALUES)
 
 
-def read_all(folder):
-    return list(read_records(folder, read_manifest(folder)))
-
-
 @pytest.mark.parametrize(
     ("column", "value", "expected"),
     [
@@ -165,11 +164,7 @@ def test_a_name_becomes_an_identifier_and_a_value_keeps_its_type(column, value, 
 @pytest.mark.parametrize(
     ("column", "value"),
     [
-        ("boxes", [1]),
-        ("about", {"a": 1}),
-        ("?", 1),
-        ("\ud800", 1),
-        ("text", "\ud800"),
+        *(("boxes", [1]), ("about", {"a": 1}), ("?", 1), ("\ud800", 1), ("text", "\ud800")),
         ("text", "a" * 20_001),
     ],
 )

@@ -1,7 +1,5 @@
 """Fuzz target for the files that fdrd reads back: any bytes give a value, or an `FdrdError` of one short line.
 
-    python tests/fuzz parsers      # tests/fuzz/__main__.py lists the options
-
 The first byte of an input selects the parser, the rest is the content of its file.
 """
 

@@ -1,7 +1,5 @@
 """Fuzz target for the annotation readers: any bytes give records and rejections, never an error.
 
-    python tests/fuzz readers      # tests/fuzz/__main__.py lists the options
-
 The first byte of an input selects the file (its place in `TARGETS`), the rest is its content. `SEEDS` has a valid
 input for each. `tests/fdrd/sources/test_readers.py` runs the seeds and some mutations.
 """

@@ -89,17 +89,11 @@ def test_a_limit_that_is_none_is_an_error(option, message):
         parse_limits([option])
 
 
-def test_a_correct_caption_has_no_flaws():
+def test_flaws_of_captions():
+    """ "A", "pug", "." and two halves of "incomprehensible" are five pieces, with begin and end seven."""
     assert list(caption_flaws("An hour-old pug sits on a euphonium near an SUV.", "pug")) == []
-
-
-def test_articles_depend_on_pronunciation():
     found = wrong_articles("a hour, an unicorn, an Egyptian; type A is it")
     assert found == ["a hour", "an unicorn"]
-
-
-def test_estimated_tokens_include_begin_and_end():
-    """ "A", "pug", "." and two halves of "incomprehensible" are five pieces, with begin and end seven."""
     assert estimate_clip_tokens("A incomprehensible pug.") == 7
     assert list(caption_flaws("pug " * 76 + ".", "pug")) == ["too_long", "doubled_word"]
 
@@ -132,8 +126,10 @@ def test_the_baseline_is_at_chance_if_true_and_wrong_words_are_balanced(reader):
     assert abs(found.accuracy - 0.5) < 0.1
 
 
-def test_the_baseline_finds_a_word_that_is_never_true():
+def test_the_baseline_finds_a_word_that_is_never_true_and_guesses_among_equal_captions():
     assert text_only_accuracy(rows(lambda generator, name: "z")).accuracy > 0.99
+    equal = [(f"caption {i}", [f"caption {i}"] * 3) for i in range(100)]
+    assert text_only_accuracy(equal).accuracy == 0.25
 
 
 def test_only_the_context_reader_finds_implausible_combinations():
@@ -144,11 +140,6 @@ def test_only_the_context_reader_finds_implausible_combinations():
         table.append((f"a {right[0]} {i} {right[1]}", [f"a {right[0]} {i} {wrong[1]}"]))
     assert abs(text_only_accuracy(table, "words").accuracy - 0.5) < 0.1
     assert text_only_accuracy(table, "context").accuracy > 0.95
-
-
-def test_equal_captions_count_as_guesses():
-    equal = [(f"caption {i}", [f"caption {i}"] * 3) for i in range(100)]
-    assert text_only_accuracy(equal).accuracy == 0.25
 
 
 def test_the_baseline_needs_rows_in_every_fold():
@@ -198,15 +189,11 @@ def counted(records):
     return tally
 
 
-def with_negatives(number, *captions):
-    negatives = tuple(Negative(text, "cat", "category") for text in captions)
-    return Record(str(number), ImageRef(""), "A pug.", "pug", Source(""), negatives=negatives)
-
-
 def test_counts_of_parts_add_up_to_the_counts_of_the_whole():
     """Sums of thirds would differ in the last digit; a card must not depend on how rows were divided."""
     texts = ["A cat.", "A dog.", "An ant.", "A fat cat.", "A cow."]
-    records = [with_negatives(number, *texts[: number % 6]) for number in range(60)]
+    wrong = [(text, "cat") for text in texts]
+    records = [pair("A pug.", "pug", *wrong[: n % 6], id=str(n)) for n in range(60)]
     whole = counted(records)
     assert whole.rows_with_negatives == 50
     assert whole.longest_is_true == 10 / 2 + 10 / 3

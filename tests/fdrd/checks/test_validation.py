@@ -7,25 +7,13 @@ from itertools import accumulate
 import pytest
 
 import fdrd
-from fdrd.build_config import BuildConfig
 from fdrd.errors import FdrdError
-from fdrd.pipeline.builder import build
-from tests.folders import caches_in
-from tests.scenes import draw_birds
 from tests.tampering import edit_manifest, read_table, rewrite, shard_of
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    with caches_in(folder):
-        config = BuildConfig(shard_bytes=2000)
-        return build(draw_birds(folder / "raw"), folder / "out", config=config, workers=1).out
-
-
 @pytest.fixture
-def built(whole, tmp_path):
-    return shutil.copytree(whole, tmp_path / "out")
+def built(two_formats, tmp_path):
+    return shutil.copytree(two_formats["arrow"].out, tmp_path / "out")
 
 
 def problems(folder, **options):

@@ -209,28 +209,26 @@ def test_a_cache_that_cannot_be_written_names_the_variable(called, tmp_path, mon
     assert "Not a directory; FDRD_CACHE names another cache" in message
 
 
-def test_an_error_at_a_folder_above_the_cache_does_not_name_the_variable(
-    called, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize(
+    ("code", "named", "expected"),
+    [
+        (errno.EACCES, True, "fdrd: {}: Permission denied; change the permissions"),
+        (errno.ENOSPC, False, "No space left on device; free some space"),  # as of `write`
+        (errno.EFBIG, False, "File too large; free some space"),
+    ],
+)
+def test_an_error_of_the_disk_is_one_line(called, tmp_path, monkeypatch, code, named, expected):
+    """It does not name the variable of the cache, which is in another folder."""
+
     def refuse():
-        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+        raise OSError(code, os.strerror(code), *([str(tmp_path)] if named else []))
 
     monkeypatch.setattr(cli, "app", refuse)
     monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
-    message = called()[2]
-    assert message.startswith(f"fdrd: {tmp_path}: Permission denied; change the permissions")
-    assert "FDRD_CACHE" not in message
-
-
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EFBIG])
-def test_a_full_disk_is_one_line_even_if_no_file_is_named(called, monkeypatch, code):
-    def refuse():
-        raise OSError(code, os.strerror(code))  # as of `write`
-
-    monkeypatch.setattr(cli, "app", refuse)
     status, _, message = called()
     assert (status, len(message.splitlines())) == (2, 1)
-    assert f"{os.strerror(code)}; free some space" in message
+    assert expected.format(tmp_path) in message
+    assert "FDRD_CACHE" not in message
 
 
 def test_an_error_that_no_user_can_fix_keeps_its_traceback(monkeypatch):

@@ -152,53 +152,35 @@ def test_a_build_keeps_near_duplicates_in_one_split_and_reports_them(scenes, tmp
     assert all(next(iter(families[f"{n:02d}"])).startswith("near-") == (n < 10) for n in range(20))
 
 
-def test_a_build_drops_near_duplicates_of_test_images_from_train(scenes, tmp_path, write):
-    lines = [json.loads(line) for line in (scenes / "metadata.jsonl").read_text().splitlines()]
-    for line in lines:
-        line["split"] = "test" if line["file_name"].endswith("-cut.jpg") else "train"
-    write("metadata.jsonl", "\n".join(map(json.dumps, lines)))
-    built = build(scenes, tmp_path / "out", workers=1)
-    assert built.manifest.rejected == {"near_image_in_other_split": 30}
-    assert list(validate(tmp_path / "out")) == []
-    line = json.loads((tmp_path / "out/rejected.jsonl").read_text().splitlines()[0])
-    assert "looks like" in line["detail"]
-    assert "of test" in line["detail"]
-
-    keeping = BuildConfig(policy={"near_image_in_other_split": "keep"})
-    kept = build(scenes, tmp_path / "kept", config=keeping, workers=1)
-    assert kept.manifest.reported["near_image_in_other_split"] == 30
-    assert validate(tmp_path / "kept", images=True) == []
-    path = tmp_path / "kept/manifest.json"
-    path.write_text(path.read_text().replace('_other_split": "keep"', '_other_split": "drop"'))
-    assert any("group of near-duplicate images" in each.what for each in validate(path.parent))
-    assert validate(tmp_path / "out", images=True) == []
-    found = [each for each in validate(path.parent, images=True) if "its image is a" in each.what]
-    assert len(found) == 40  # ten images of test, and three of train for each
-    assert all("its image is a near duplicate of" in each.what for each in found)
-
-
-def test_a_build_drops_mirror_images_of_test_images_from_train(tmp_path, write):
+def test_a_build_drops_copies_of_test_images_from_train_and_validation_finds_them(tmp_path, write):
     lines = []
     for number in range(12):
-        for split in ("train", "test") if number < 4 else ("train",):
-            image = ImageOps.mirror(scene(number)) if split == "test" else scene(number)
+        for split in ("train", "test") if number < 8 else ("train",):
+            image = scene(number)
+            if split == "test":
+                image = ImageOps.mirror(image) if number < 4 else image.resize((160, 120))
             path = f"{split}/wren/{number:02d}.jpg"
             write(path, encoded(image, "JPEG", quality=85))
             caption = f"Scene {number} of {split}."
             lines.append(json.dumps({"file_name": path, "caption": caption, "split": split}))
     write("metadata.jsonl", "\n".join(lines))
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert built.manifest.rejected == {"mirrored_image_in_other_split": 4}
-    line = json.loads((tmp_path / "out/rejected.jsonl").read_text().splitlines()[0])
-    assert line["detail"] == (
-        "train/wren/00.jpg: is a mirrored or turned copy of test/wren/00.jpg of test"
-    )
-    keeping = BuildConfig(policy={"mirrored_image_in_other_split": "keep"})
-    build(tmp_path / "raw", tmp_path / "kept", config=keeping, workers=1)
+    mirrored, near = "mirrored_image_in_other_split", "near_image_in_other_split"
+    assert built.manifest.rejected == {mirrored: 4, near: 4}
+    details = [each.detail for each in built.rejected]
+    assert "train/wren/00.jpg: is a mirrored or turned copy of test/wren/00.jpg of test" in details
+    assert any("train/wren/04.jpg: looks like" in each for each in details)
+    assert validate(tmp_path / "out", images=True) == []
+    keeping = BuildConfig(policy={mirrored: "keep", near: "keep"})
+    kept = build(tmp_path / "raw", tmp_path / "kept", config=keeping, workers=1)
+    assert kept.manifest.reported == {mirrored: 4, near: 4}
+    assert validate(tmp_path / "kept", images=True) == []
     path = tmp_path / "kept/manifest.json"
     path.write_text(path.read_text().replace('_other_split": "keep"', '_other_split": "drop"'))
+    assert any("group of near-duplicate images" in each.what for each in validate(path.parent))
     found = [each.what for each in validate(path.parent, images=True)]
     assert sum("its image is a mirrored or turned copy of" in what for what in found) == 8
+    assert sum("its image is a near duplicate of" in what for what in found) == 8
 
 
 def test_a_hashed_split_keeps_mirror_images_together_and_reports_them(tmp_path, write):

@@ -27,12 +27,13 @@ class Seven(int):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_results_come_in_task_order(workers):
+def test_results_come_in_task_order_and_can_be_tasks(workers):
     with LocalEngine(workers) as engine:
         engine.prepare(operator.sub)
         assert list(engine.run(operator.sub, range(20), 7)) == list(range(-7, 13))
-        assert list(engine.run(operator.sub, range(3), 1)) == [-1, 0, 1]
         assert list(engine.run(operator.neg, range(3))) == [0, -1, -2]
+        differences = engine.run(operator.sub, range(20), 7)
+        assert list(engine.run(operator.mul, differences, 2)) == list(range(-14, 26, 2))
 
 
 def test_common_arguments_are_pickled_once():
@@ -49,13 +50,6 @@ def test_few_tasks_are_in_flight():
         assert next(results) == 0
         assert len(drawn) <= 2 * TASKS_AHEAD + 1
         results.close()
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_results_of_a_run_can_be_tasks_of_another(workers):
-    with LocalEngine(workers) as engine:
-        differences = engine.run(operator.sub, range(20), 7)
-        assert list(engine.run(operator.mul, differences, 2)) == list(range(-14, 26, 2))
 
 
 def test_a_run_goes_on_while_another_one_replaces_the_processes():

@@ -9,7 +9,7 @@ from fdrd.errors import FdrdError
 from fdrd.exports import FORMATS, format_module
 from fdrd.kinds import kind_of
 from tests.command import run_fdrd
-from tests.folders import caches_in, digests, refused_at
+from tests.folders import caches_in, digests
 from tests.scenes import image_bytes
 
 READ_BACK = ("parquet", "jsonl", "imagefolder", "webdataset", "coco", "karpathy")
@@ -105,12 +105,3 @@ def test_the_command_says_what_is_not_carried_over(shared_birds, tmp_path, monke
     assert "Wrote coco. Not carried over: File names are replaced by digests" in err
     assert out.split()[:4] == ["domain", "split", "images", "captions"]
     assert (tmp_path / "coco/shore/annotations/captions_val.json").is_file()
-
-
-@pytest.mark.parametrize("step", [0, 5])
-def test_a_second_export_is_refused_wherever_the_first_one_is(shared_birds, tmp_path, step):
-    fdrd.export(shared_birds, tmp_path / "alone", to="jsonl")
-    out = tmp_path / "out"
-    with refused_at(step, lambda: fdrd.export(shared_birds, out, to="coco")) as progress:
-        fdrd.export(shared_birds, out, to="jsonl", progress=progress)
-    assert digests(out) == digests(tmp_path / "alone")

@@ -110,16 +110,6 @@ def test_a_file_with_a_wrong_byte_is_refused_by_name_and_the_others_are_fetched(
     assert len(list((tmp_path / "raw").iterdir())) == 2
 
 
-def test_a_server_that_is_not_there_is_one_line_per_set(contents, options, tmp_path, monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    chosen = [made_table(contents)[name] for name in ("dtd", "oxfordpets")]
-    with pytest.raises(FdrdError) as error:
-        fetch_sets(chosen, tmp_path / "raw", replace(options, mirror="http://127.0.0.1:9"))
-    lines = str(error.value).splitlines()
-    assert [line.partition(": ")[0] for line in lines] == ["dtd", "oxfordpets"]
-    assert all("download failed" in line and "check the network" in line for line in lines)
-
-
 @pytest.mark.parametrize("where", ["downloads", "raw"])
 def test_a_full_disk_names_the_file_and_stops_the_others(
     contents, options, tmp_path, monkeypatch, where, small_disk

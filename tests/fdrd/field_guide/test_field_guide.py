@@ -155,21 +155,10 @@ def test_captions_are_short_sentences_with_fitting_articles_and_plurals():
             assert " it has" not in text
 
 
-def test_about_one_caption_in_ten_is_vague():
-    told = [len(caption(sight(category, image, 0), 128)[1]) for category, image in SEVERAL]
-    assert 0.06 < sum(count <= 1 for count in told) / len(told) < 0.14
-
-
-def test_captions_vary_in_facts_and_wording():
-    texts = [caption(sight(category, image, 0), 128)[0] for category, image in SEVERAL]
-    assert len(set(texts)) > 0.98 * len(texts)
-    skeletons = Counter()
-    for category, image in SEVERAL:
-        text, spans = caption(sight(category, image, 0), 128)
-        for span in reversed(spans):
-            text = text[: span.start] + "_" + text[span.end :]
-        skeletons[text.replace(category.name, "NAME")] += 1
-    assert len(skeletons) > 800
+def test_captions_vary_and_about_one_in_ten_is_vague():
+    found = [caption(sight(category, image, 0), 128) for category, image in SEVERAL]
+    assert len({text for text, _ in found}) > 0.98 * len(found)
+    assert 0.06 < sum(len(spans) <= 1 for _, spans in found) / len(found) < 0.14
 
 
 @pytest.mark.parametrize("kind", meta_categories(), ids=lambda kind: kind.name)

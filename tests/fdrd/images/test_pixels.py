@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmark.models.image_batches import decoded
+from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.images.check import check_image_bytes
 from fdrd.images.pixels import upright_rgb
 from tests.scenes import encoded
@@ -112,9 +113,13 @@ def test_the_benchmark_reads_every_kind_in_upright_rgb(make_row, make_dataset):
         assert_shows(image, left, right)
 
 
-def test_images_outside_a_dataset_are_converted_the_same_way():
+def test_images_outside_a_dataset_and_of_captioners_are_converted_the_same_way(tmp_path, write):
     (image,) = decoded([Image.open(io.BytesIO(FILES["alpha"][0]))])
     assert_shows(image, WHITE, GREEN)
+    write("wren/1.png", FILES["alpha"][0])
+    (found,) = find_uncaptioned(tmp_path / "raw").images
+    assert_shows(found.load(), WHITE, GREEN)
+    assert found.load(8).size == (8, 4)
 
 
 def test_features_are_computed_after_rotation_and_flattening():

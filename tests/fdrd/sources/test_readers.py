@@ -99,4 +99,4 @@ def test_every_fuzz_seed_gives_items(seed):
 
 
 def test_mutated_seeds_break_no_reader():
-    run_mutations(check, SEEDS, int(os.environ.get("FDRD_EXAMPLES", "300")))
+    run_mutations(check, SEEDS)

@@ -13,7 +13,6 @@ from fdrd.checks.statistics import stats
 from fdrd.checks.validation import validate
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.storage.manifest import RecordCounts
 from fdrd.text.tokens import TokenCounter, counter_for
 from tests.folders import digests
 
@@ -100,11 +99,3 @@ def test_overflow_is_reported_in_manifest_stats_and_card(birds, tmp_path):
 
 
 NAMED = BuildConfig(backbone="some/clip")
-
-
-def test_truncated_captions_are_dropped_if_the_policy_says_so(birds, tmp_path):
-    config = BuildConfig(backbone="some/clip", policy={"caption_over_tokens": "drop"})
-    built = build(birds, tmp_path / "out", tokens=lambda name: WORDS, config=config, workers=1)
-    assert built.manifest.records == RecordCounts(49, 1, 48)
-    (line, *_) = (tmp_path / "out/rejected.jsonl").read_text().splitlines()
-    assert json.loads(line)["detail"] == "13 tokens of words, the tower reads 12"

@@ -265,9 +265,6 @@ def test_rejected_records_stand_beside_the_kept_ones(write, draw, tmp_path, open
     kept = {"action": "keep", "number": number, "key": item["key"], "back": "/rejected"}
     assert site.post("/review/decide", **kept).status == 303
     assert "kept by the review" in site.text("/rejected")
-    file = tmp_path / "set.review" / "r" / "decisions.jsonl"
-    built = build(tmp_path / "raw", tmp_path / "set", decisions=file, workers=1)
-    assert built.manifest.records.kept == 3
 
 
 def test_a_dataset_that_is_rebuilt_while_it_is_open_is_noticed(birds, tmp_path, open_site):

@@ -105,3 +105,17 @@ def test_the_command_says_what_is_not_carried_over(shared_birds, tmp_path, monke
     assert "Wrote coco. Not carried over: File names are replaced by digests" in err
     assert out.split()[:4] == ["domain", "split", "images", "captions"]
     assert (tmp_path / "coco/shore/annotations/captions_val.json").is_file()
+
+
+@pytest.mark.parametrize("form", [*FORMATS, "sample"])
+def test_a_full_disk_ends_a_command_in_one_line(form, built_birds, tmp_path, small_disk):
+    out = tmp_path / "full" / "out"
+    command = ("export", built_birds.out, out, "--to", form)
+    if form == "sample":
+        command = ("sample", out, "--categories", 2, "--pairs", 8, "--workers", 1)
+    small_disk(300)
+    code, _, told = run_fdrd(*command)
+    errors = [line for line in told.splitlines() if line.startswith("fdrd:")]
+    assert (code, len(errors)) == (2, 1), told
+    assert f"{out}: File too large; free some space" in errors[0]
+    assert not list(out.parent.iterdir())

@@ -211,25 +211,30 @@ def test_two_builds_cannot_write_to_one_folder(birds, tmp_path):
         build(birds, tmp_path / "out", workers=1)
 
 
-def test_an_interrupted_folder_replacement_is_finished(birds, tmp_path):
-    build(birds, tmp_path / "out", workers=1)
-    before = digests(tmp_path / "out")
-    (tmp_path / "out").rename(tmp_path / "out.work/old")  # as if killed between the two renames
-    build(birds, tmp_path / "out", workers=1)
-    assert digests(tmp_path / "out") == before
-    assert not (tmp_path / "out.work/old").exists()
-
-
-def test_a_dataset_of_another_version_is_rebuilt_in_place(birds, tmp_path):
-    build(birds, tmp_path / "out", workers=1)
-    before = digests(tmp_path / "out")
-    manifest = tmp_path / "out/manifest.json"
+def of_another_version(root):
+    manifest = root / "out/manifest.json"
     old = json.loads(manifest.read_text())
     del old["tokens"]
     manifest.write_text(json.dumps(old))
-    (tmp_path / "out.work/last.json").unlink()
+    (root / "out.work/last.json").unlink()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: (root / "out").rename(root / "out.work/old"),  # killed between two renames
+        of_another_version,
+    ],
+)
+def test_an_interrupted_replacement_and_a_dataset_of_another_version_are_built_again(
+    birds, tmp_path, change
+):
+    build(birds, tmp_path / "out", workers=1)
+    before = digests(tmp_path / "out")
+    change(tmp_path)
     build(birds, tmp_path / "out", workers=1)
     assert digests(tmp_path / "out") == before
+    assert not (tmp_path / "out.work/old").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from fdrd.record import Negative
 from fdrd.sources import find_domains, read_domain
 from fdrd.sources.layouts import released
 from fdrd.sources.reading.source_folder import SourceFolder
+from tests.real import REAL, needs_real
 
 
 @pytest.fixture
@@ -108,3 +109,18 @@ def test_ids_and_paths_of_a_subfolder_start_with_its_name(tmp_path, write, draw)
         ("cars/audi/1.jpg", "cars/audi/1.jpg", "cars/audi/1.txt: line 1"),
         ("pets/x_1", "pets/images/x_1.jpg", "pets/pets_test.json: x_1"),
     ]
+
+
+@needs_real
+def test_every_published_pair_of_caltech_has_its_image():
+    found = list(released.read(SourceFolder(REAL / "caltech101")))
+    assert len(found) == 8242
+    assert not [item for item in found if isinstance(item, Rejection)]
+    assert len({item.category for item in found}) == 100
+    assert sum(item.split == "test" for item in found) == 2465
+    assert len({item.image.path for item in found}) == 8242
+    by_key = {item.id: item for item in found}
+    airplane = by_key["airplanes_image_0357.jpg"]
+    assert airplane.image.path == "101_ObjectCategories/airplanes/image_0357.jpg"
+    assert airplane.category == "airplane"
+    assert not any("_" in item.caption or "photo of banded.The" in item.caption for item in found)

@@ -43,10 +43,9 @@ def test_the_bytes_do_not_depend_on_a_vocabulary_package(birds, tmp_path, shippe
     assert digests(tmp_path / "with") == digests(tmp_path / "without")
 
 
-def test_without_a_backbone_tokens_are_estimated_and_the_page_says_so(birds, tmp_path):
-    built = build(birds, tmp_path / "out", workers=1)
-    assert built.manifest.tokens.tokenizer == "CLIP (estimate)"
-    assert "Tokens of `CLIP (estimate)`" in (tmp_path / "out/README.md").read_text()
+def test_without_a_backbone_tokens_are_estimated_and_the_page_says_so(built_birds):
+    assert built_birds.manifest.tokens.tokenizer == "CLIP (estimate)"
+    assert "Tokens of `CLIP (estimate)`" in (built_birds.out / "README.md").read_text()
     assert counter_for("x/y", lambda name: WORDS) is WORDS
     assert counter_for("x/y", lambda name: None) is counter_for(None, None)
 

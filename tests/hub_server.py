@@ -337,6 +337,13 @@ class _Handler(BaseHTTPRequestHandler):
             raise RefusedError(404, f"{folder} does not exist on {revision}", "EntryNotFound")
         return _json(entries)
 
+    def refs(self, kind, name):
+        found = {"heads": [], "tags": [], "pr": []}
+        for ref, oid in self._repository(kind, name).refs.items():
+            _, space, short = ref.split("/", 2)
+            found[space].append({"name": short, "ref": ref, "targetCommit": oid})
+        return _json({"branches": found["heads"], "tags": found["tags"], "converts": []})
+
     def new_branch(self, kind, name, branch):
         repository = self._repository(kind, name, write=True)
         start = repository.resolve(self._sent().get("startingPoint") or "main")
@@ -486,6 +493,7 @@ ROUTES = [
     ("POST", "/api/repos/create", _Handler.create),
     ("GET", f"{_REPO}(?:/revision/([^/]+))?", _Handler.info),
     ("GET", f"{_REPO}/tree/([^/]+)(/.*)?", _Handler.tree),
+    ("GET", f"{_REPO}/refs", _Handler.refs),
     ("POST", f"{_REPO}/branch/([^/]+)", _Handler.new_branch),
     ("POST", f"{_REPO}/tag/([^/]+)", _Handler.new_tag),
     ("POST", f"{_REPO}/preupload/([^/]+)", _Handler.preupload),

@@ -18,7 +18,7 @@ from fdrd.exports import FORMATS, format_module
 from fdrd.pipeline.documents import convert_dataset
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Source
-from fdrd.sources import READERS, find_domains, make_options, read_domain
+from fdrd.sources import READERS, find_domains, read_domain
 from fdrd.sources.reading.columns import MAX_COLUMNS, extra_columns, within_limit
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.storage.manifest import read_manifest
@@ -60,16 +60,6 @@ def read_all(folder):
 def extras(folder):
     """Return the extra columns of each image of a dataset."""
     return {record.source.sha256: record.extra for record in read_all(folder)}
-
-
-@pytest.mark.parametrize("name", [name for name in LAYOUTS if "photographer" in LAYOUTS[name].has])
-def test_every_reader_keeps_a_column(tmp_path, name):
-    LAYOUTS[name].write(tmp_path, PAIRS)
-    options = make_options(**LAYOUTS[name].options)
-    records = [
-        each for domain in find_domains(tmp_path, options) for each in read_domain(tmp_path, domain)
-    ]
-    assert {record.extra["photographer"] for record in records} == PHOTOGRAPHERS
 
 
 def test_only_readers_without_fields_have_no_layout_that_keeps_a_column():

@@ -1,9 +1,6 @@
 """Captions that a text tower truncates are counted, reported, and dropped if the policy says so."""
 
-import gzip
 import json
-import sys
-from importlib.util import find_spec
 
 import pytest
 
@@ -14,33 +11,8 @@ from fdrd.checks.validation import validate
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.text.tokens import TokenCounter, counter_for
-from tests.folders import digests
 
 WORDS = TokenCounter("words", 12, lambda captions: [len(text.split()) + 2 for text in captions])
-
-
-@pytest.fixture
-def shipped(tmp_path, monkeypatch):
-    """A package that ships a vocabulary of three merges in the format of CLIP's file."""
-    folder = tmp_path / "packages" / "open_clip"
-    folder.mkdir(parents=True)
-    (folder / "__init__.py").write_text("raise ImportError('it must not be imported')")
-    merges = ["#version: 0.2", "c a", "ca t</w>", "d o"]
-    with gzip.open(folder / "bpe_simple_vocab_16e6.txt.gz", "wt", encoding="utf-8") as file:
-        file.write("\n".join(merges))
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "packages"), *sys.path])
-    monkeypatch.delitem(sys.modules, "open_clip", raising=False)  # of another test
-    return folder / "bpe_simple_vocab_16e6.txt.gz"
-
-
-def test_the_bytes_do_not_depend_on_a_vocabulary_package(birds, tmp_path, shipped, monkeypatch):
-    assert find_spec("open_clip")
-    build(birds, tmp_path / "with", workers=1)
-    for package in ("open_clip", "clip"):
-        monkeypatch.setitem(sys.modules, package, None)
-    assert not find_spec("open_clip")
-    build(birds, tmp_path / "without", workers=1)
-    assert digests(tmp_path / "with") == digests(tmp_path / "without")
 
 
 def test_without_a_backbone_tokens_are_estimated_and_the_page_says_so(built_birds):

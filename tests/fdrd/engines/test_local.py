@@ -72,9 +72,12 @@ def test_a_killed_worker_is_a_clear_error():
         list(engine.run(os._exit, [9]))
 
 
-def test_an_unknown_engine_is_an_error_that_lists_the_known_ones():
+def test_an_unknown_engine_and_one_without_its_package_are_errors(monkeypatch):
     with pytest.raises(FdrdError, match="local, ray"):
         open_engine("spark")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(FdrdError, match=r"fdrd\[ray\]"):
+        open_engine("ray")
 
 
 def test_a_script_without_a_main_guard_can_build(birds, tmp_path):
@@ -135,9 +138,3 @@ def test_ray_writes_the_same_bytes(birds, tmp_path):
     build(birds, tmp_path / "ray", config=config, workers=2, engine="ray")
     assert len(digests(tmp_path / "ray")) > 12
     assert digests(tmp_path / "ray") == digests(tmp_path / "local")
-
-
-def test_without_ray_the_error_names_the_extra_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(FdrdError, match=r"fdrd\[ray\]"):
-        open_engine("ray")

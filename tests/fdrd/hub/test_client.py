@@ -73,9 +73,13 @@ def unreachable(monkeypatch):
     connection._answers.cache_clear()
 
 
-def test_an_unknown_dataset_is_an_error_at_once(unreachable):
+def test_an_unknown_dataset_or_backbone_is_an_error_at_once(unreachable):
+    from benchmark.models.loading import load_backbone
+
     with pytest.raises(FdrdError, match=r"no dataset 'nope'.* the Hub cannot be reached"):
         load_view("nope", "test")
+    with pytest.raises(FdrdError, match=r"no/such.*`backbone` a local folder"):
+        load_backbone("no/such")
     assert unreachable == []
     assert not constants.HF_HUB_OFFLINE  # as before
 
@@ -87,14 +91,6 @@ def test_a_setting_of_datasets_alone_is_kept(unreachable, monkeypatch):
     with connection.hub_or_cache() as connected:
         assert not connected
     assert datasets.config.HF_HUB_OFFLINE
-
-
-def test_an_unknown_backbone_is_an_error_at_once(unreachable):
-    from benchmark.models.loading import load_backbone
-
-    with pytest.raises(FdrdError, match=r"no/such.*`backbone` a local folder"):
-        load_backbone("no/such")
-    assert unreachable == []
 
 
 def test_the_hub_is_asked_if_it_answers(hub):

@@ -195,7 +195,7 @@ def test_a_build_without_kept_records_fails_with_an_example(tmp_path, write):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_without_a_dataset_is_not_overwritten(birds, tmp_path):
+def test_a_folder_without_a_dataset_or_of_another_build_is_not_overwritten(birds, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.tex").write_text("years of work")
     with pytest.raises(FdrdError, match="contains files but no manifest"):
@@ -203,12 +203,9 @@ def test_a_folder_without_a_dataset_is_not_overwritten(birds, tmp_path):
     with pytest.raises(FdrdError, match="inside the source"):
         build(birds, birds / "out", workers=1)
     assert (tmp_path / "out/thesis.tex").read_text() == "years of work"
-
-
-def test_two_builds_cannot_write_to_one_folder(birds, tmp_path):
-    (tmp_path / "out.work").mkdir()
-    with FileLock(tmp_path / "out.work/lock"), pytest.raises(FdrdError, match="another build"):
-        build(birds, tmp_path / "out", workers=1)
+    (tmp_path / "new.work").mkdir()
+    with FileLock(tmp_path / "new.work/lock"), pytest.raises(FdrdError, match="another build"):
+        build(birds, tmp_path / "new", workers=1)
 
 
 def of_another_version(root):

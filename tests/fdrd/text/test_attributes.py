@@ -1,5 +1,6 @@
 import hashlib
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -94,6 +95,11 @@ def test_held_out_captions_are_tagged_as_by_hand():
         labeled.update(type_ for *_, type_ in truth)
         found.update(type_ for *_, type_ in tagged)
         right.update(type_ for *_, type_ in truth & tagged)
+    sys.stdout.write("\n")  # shown by `pytest -s`
+    for kind in TYPES:
+        n, k, hit = labeled[kind], found[kind], right[kind]
+        shares = f"{hit / max(1, k):.3f} | {hit / max(1, n):.3f}"
+        sys.stdout.write(f"| {kind} | {n} | {k} | {hit} | {shares} |\n")
     hits = sum(right[type_] for type_ in FIVE)
     assert hits / sum(found[type_] for type_ in FIVE) >= 0.85
     assert hits / sum(labeled[type_] for type_ in FIVE) >= 0.75

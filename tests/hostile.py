@@ -31,9 +31,8 @@ KEPT, UNREADABLE = "kept", "unreadable_annotations"
 
 @dataclass(frozen=True)
 class Hostile:
-    """An input: its kind, the mark or place that identifies it, and the possible outcomes."""
+    """An input: the mark or place that identifies it, and the possible outcomes."""
 
-    kind: str
     mark: str
     outcomes: tuple[str, ...]
     place: tuple[str, str] | None = None
@@ -46,16 +45,15 @@ class Corpus:
 
     root: Path
     outside: Path
-    kind: str = ""
     inputs: list[Hostile] = field(default_factory=list)
     lines: dict[str, list[str]] = field(default_factory=dict)
     members: list[tuple[tarfile.TarInfo, bytes]] = field(default_factory=list)
     authors: list[tuple[str, object]] = field(default_factory=list)
 
     def expect(self, *outcomes):
-        """Return a new mark for an input of the current kind."""
+        """Return a new mark."""
         mark = f"h{len(self.inputs):03d}x"
-        self.inputs.append(Hostile(self.kind, mark, outcomes))
+        self.inputs.append(Hostile(mark, outcomes))
         return mark
 
     def write(self, path, data):
@@ -155,7 +153,6 @@ def write_hostile_source(root, outside):
         *(_good, _bombs, _wrong_endings, _polyglots, _parents, _links, _escaping),
         *(_odd_names, _long_captions, _deep, _twice, _not_utf8, _sizes, _no_files, _exported),
     ):
-        corpus.kind = draw.__name__.strip("_")
         draw(corpus)
     _finish(corpus)
     return corpus.inputs

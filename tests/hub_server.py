@@ -60,7 +60,6 @@ class File:
 @dataclass(frozen=True)
 class Commit:
     oid: str
-    parent: str
     files: dict[str, File]
 
 
@@ -97,12 +96,6 @@ class Repository:
     def content(self, file):
         return self.large[file.sha256] if file.sha256 else file.content
 
-    def history(self, revision):
-        oid = self.resolve(revision).oid
-        while oid:
-            yield self.commits[oid]
-            oid = self.commits[oid].parent
-
     def commit(self, ref, parent, changes):
         """Move `ref` to a new commit if `parent` is its head or None; None deletes a file."""
         head = self.resolve(ref)
@@ -121,7 +114,7 @@ class Repository:
     def _keep(self, ref, parent, files):
         content = repr((len(self.commits), parent, [(p, f.oid) for p, f in sorted(files.items())]))
         oid = hashlib.sha1(content.encode()).hexdigest()
-        self.commits[oid] = Commit(oid, parent, files)
+        self.commits[oid] = Commit(oid, files)
         self.refs[ref] = oid
         return oid
 
@@ -159,13 +152,13 @@ def _json(value, status=200, *headers):
 class Hub:
     """A running server with one user who can write to `org`, and one who cannot."""
 
-    def __init__(self, port=0):
+    def __init__(self):
         self.repositories = {}
         self.requests = []
         self.lock = threading.RLock()
         self._faults = []
         handler = type("Handler", (_Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"

@@ -81,7 +81,7 @@ def test_the_repository_holds_the_files_of_the_build(built, hub):
         assert remote[path] == (built / path).read_bytes()
     assert json.loads(remote["croissant.json"])["url"] == result.url == f"{hub.url}/datasets/{REPO}"
     assert f'load_dataset("{REPO}")' in remote["README.md"].decode()
-    assert len(list(hub.repository(REPO).history("main"))) == 2  # ours, on top of the initial one
+    assert len(hub.repository(REPO).commits) == 2  # ours, on top of the initial one
 
 
 def test_a_second_push_sends_nothing(built, hub):
@@ -137,7 +137,7 @@ def test_a_push_that_met_an_outage_is_finished_by_the_next(
     sent = hub.count("PUT", "/storage/")
     push(built)
     assert (built / "manifest.json").read_bytes() == content(hub)["manifest.json"]
-    assert len(list(hub.repository(REPO).history("main"))) == 2
+    assert len(hub.repository(REPO).commits) == 2
     if path == "/commit/":
         assert hub.count("PUT", "/storage/") == sent  # nothing is uploaded twice
 

@@ -115,51 +115,42 @@ def zip_link():
     return buffer.getvalue()
 
 
+ZEROS = {f"{number}": bytes(2**20) for number in range(4)}
+LARGE = {name: archive(name, ZEROS) for name in ("a.tgz", "a.zip")}
+
+
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "message"),
     [
-        ("a.tar", archive("a.tar", {"../up": b"x"})),
-        ("a.tar", archive("a.tar", {"/tmp/up": b"x"})),
-        ("a.tgz", archive("a.tgz", {"b/../../up": b"x"})),
-        ("a.tar", link(tarfile.SYMTYPE, "/etc/passwd")),
-        ("a.tar", link(tarfile.LNKTYPE, "../up")),
-        ("a.tar", link(tarfile.CHRTYPE, "")),
-        ("a.zip", archive("a.zip", {"../up": b"x"})),
-        ("a.zip", archive("a.zip", {"..\\up": b"x"})),
-        ("a.zip", archive("a.zip", {"/tmp/up": b"x"})),
-        ("a.zip", zip_link()),
+        ("a.tar", archive("a.tar", {"../up": b"x"}), "refused"),
+        ("a.tar", archive("a.tar", {"/tmp/up": b"x"}), "refused"),
+        ("a.tgz", archive("a.tgz", {"b/../../up": b"x"}), "refused"),
+        ("a.tar", link(tarfile.SYMTYPE, "/etc/passwd"), "refused"),
+        ("a.tar", link(tarfile.LNKTYPE, "../up"), "refused"),
+        ("a.tar", link(tarfile.CHRTYPE, ""), "refused"),
+        ("a.zip", archive("a.zip", {"../up": b"x"}), "refused"),
+        ("a.zip", archive("a.zip", {"..\\up": b"x"}), "refused"),
+        ("a.zip", archive("a.zip", {"/tmp/up": b"x"}), "refused"),
+        ("a.zip", zip_link(), "refused"),
+        ("a.tgz", b"no archive", "cannot be unpacked"),
+        ("a.zip", b"no archive", "cannot be unpacked"),
+        ("a.tgz", LARGE["a.tgz"], "unpacks to over 1,048,576 bytes"),
+        ("a.zip", LARGE["a.zip"], "unpacks to over 1,048,576 bytes"),
     ],
     ids=[  # gzip writes the time, so the bytes are no stable name
         *("parent", "absolute", "compressed", "symlink", "hardlink", "device"),
         *("zip-parent", "zip-backslash", "zip-absolute", "zip-symlink"),
+        *("damaged", "zip-damaged", "large", "zip-large"),
     ],
 )
-def test_an_archive_that_would_leave_the_folder_is_refused(
-    server, tmp_path, options, name, content
-):
-    server.files[name] = content
-    with pytest.raises(FdrdError, match="refused"):
-        fetch_set(one_file(f"{server.url}/{name}", content), tmp_path / "out", options)
-    assert {path.name for path in tmp_path.iterdir()} <= {"downloads", "cache"}
-
-
-@pytest.mark.parametrize("name", ["a.tgz", "a.zip"])
-def test_an_archive_that_would_fill_the_disk_is_refused(
-    server, tmp_path, options, monkeypatch, name
+def test_an_archive_that_leaves_the_folder_is_damaged_or_fills_the_disk_is_refused(
+    server, tmp_path, options, monkeypatch, name, content, message
 ):
     monkeypatch.setattr(download, "_FREE_BYTES", 2**20)
-    content = archive(name, {f"{number}": bytes(2**20) for number in range(4)})
     server.files[name] = content
-    with pytest.raises(FdrdError, match="unpacks to over 1,048,576 bytes"):
+    with pytest.raises(FdrdError, match=message):
         fetch_set(one_file(f"{server.url}/{name}", content), tmp_path / "out", options)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("name", ["a.tgz", "a.zip"])
-def test_a_damaged_archive_is_an_error(server, tmp_path, options, name):
-    server.files[name] = b"no archive"
-    with pytest.raises(FdrdError, match="cannot be unpacked"):
-        fetch_set(one_file(f"{server.url}/{name}", b"no archive"), tmp_path / "out", options)
+    assert {path.name for path in tmp_path.iterdir()} <= {"downloads", "cache"}
 
 
 def test_a_file_without_a_known_digest_needs_consent(server, tmp_path, options):

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from html import unescape
-from itertools import pairwise
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -140,30 +139,22 @@ def test_an_unfit_judgment_is_none(value):
     assert not value_flaw("judge", FIT)
 
 
-def test_natural_pairs_are_judged_where_the_dataset_has_them(copied, open_site, monkeypatch):
-    from fdrd.viewer import indexing
-
-    pairs = {}
-
-    def with_pairs(path, *arguments, **options):
-        for batch in read(path, *arguments, **options):
-            rows = batch.to_pylist()
-            rows[-1]["natural_pairs"] = []
-            for row, other in pairwise(rows):
-                row["natural_pairs"] = [{"kind": "category", "id": other["id"]}]
-                pairs[row["id"]] = other["id"]
-            yield type("Batch", (), {"to_pylist": lambda self, rows=rows: rows})()
-
-    read = indexing.read_batches
-    monkeypatch.setattr(indexing, "read_batches", with_pairs)
-    monkeypatch.setenv("FDRD_CACHE", str(copied.parent / "cache"))
-    site = open_site(copied, review="pairs")
+def test_natural_pairs_are_judged_where_the_dataset_has_them(draw, write, tmp_path, open_site):
+    for number in range(12):
+        color = ("red", "blue")[number % 2]
+        write(f"test/plane/{number}.png", draw(number))
+        caption = f"A plane with a {color} tail beside shed {number // 2}."
+        write(f"test/plane/{number}.txt", caption)
+    built = build(tmp_path / "raw", tmp_path / "set", workers=1)
+    pairs = {row["id"]: row["natural_pairs"] for row in built["test"]}
+    site = open_site(tmp_path / "set", review="pairs")
     page = site.text("/review", queue="pairs")
     fields = form(page, action="judge", false="no", fluent="yes", guessable="no")
-    assert (fields["kind"], fields["item"]) == ("natural category pair", pairs[fields["record"]])
+    assert {"kind": "attribute", "id": fields["item"]} in pairs[fields["record"]]
+    assert fields["kind"] == "natural attribute pair"
     site.post("/review/decide", **fields)
     assert [each.action for each in site.context.review.of(fields["record"])] == ["judge"]
-    assert left(site.text("/review", queue="pairs")) == np.count_nonzero([*pairs]) - 1
+    assert left(site.text("/review", queue="pairs")) == left(page) - 1
 
 
 def clusters(classes=8, each=15, d=16, spread=0.4):

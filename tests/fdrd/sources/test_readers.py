@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -150,17 +151,6 @@ def _check_item(item):
             raise AssertionError(flaw)
 
 
-def _layout_targets(name):
-    """Yield a target for each kind of annotation file of a layout."""
-    with tempfile.TemporaryDirectory() as folder:
-        LAYOUTS[name].write(Path(folder), PAIRS[:4])
-        paths = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
-        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-    kinds = {path.rpartition(".")[2]: path for path in files}
-    for ending in sorted(kinds.keys() - {"png", "jpg"}):
-        yield LAYOUTS[name].reader, kinds[ending], files
-
-
 _LINE = {
     "file_name": "wren/a.png",
     "caption": ["A  brown wren.", "A wren."],
@@ -196,26 +186,35 @@ _MORE = (
     ("karpathy", "dataset_exported.json", {"images": [_SENTENCES], "dataset": "coco"}),
     ("sugar_crepe", "data/swap_att.json", _CREPE),
 )
-"""Readers, files, and contents with fields that no layout of `tests/layouts.py` has."""
+"""Readers, files, and contents with fields that no layout has. An empty reader means `domain.toml`."""
 
 
-def _more_targets():
+@cache
+def seeds_of(layout):
+    """Return (reader, file, all files) and the content of the file, of each kind of annotations of a layout."""
+    found = []
     with tempfile.TemporaryDirectory() as folder:
-        for reader, file, content in _MORE:
-            put(Path(folder), file, content)
-            yield reader, file, IMAGES | {file: Path(folder, file).read_bytes()}
+        root = Path(folder)
+        for reader, file, content in () if layout else _MORE:
+            put(root, file, content)
+            files = IMAGES | {file: (root / file).read_bytes()}
+            found.append(((reader, file, files), files[file]))
+        if layout:
+            LAYOUTS[layout].write(root, PAIRS[:4])
+            paths = [path for path in sorted(root.rglob("*")) if path.is_file()]
+            files = {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+            kinds = {path.rpartition(".")[2]: path for path in files}
+            for ending in sorted(kinds.keys() - {"png", "jpg"}):
+                target = LAYOUTS[layout].reader, kinds[ending], files
+                found.append((target, files[kinds[ending]]))
+    return found
 
 
-TARGETS = (*_more_targets(), *(each for name in LAYOUTS for each in _layout_targets(name)))
-"""Readers, the file that is fuzzed, and all files of a source. An empty reader means `domain.toml`."""
-
-SEEDS = [(target, target[2][target[1]]) for target in TARGETS]
-
-
-@pytest.mark.parametrize("seed", SEEDS, ids=[file for _, file, _ in TARGETS])
-def test_every_seed_gives_items(seed):
-    assert check(*seed) > 0
+@pytest.mark.parametrize("layout", ["", *LAYOUTS])
+def test_every_seed_gives_items(layout):
+    for target, data in seeds_of(layout):
+        assert check(target, data) > 0, target[1]
 
 
 def test_mutated_seeds_break_no_reader():
-    run_mutations(check, SEEDS)
+    run_mutations(check, [seed for layout in ["", *LAYOUTS] for seed in seeds_of(layout)])

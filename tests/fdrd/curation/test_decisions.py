@@ -154,25 +154,15 @@ def span(kind, start, end):
     return {"type": kind, "start": start, "end": end}
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        [span("color", 2, 99)],
-        [span("mood", 0, 1)],
-        "red",
-        [span("color", 0, 4), span("size", 2, 5)],
-    ],
-)
-def test_attributes_that_are_not_spans_of_the_caption_are_not_applied(tmp_path, value):
-    items, found = reviewed(tmp_path, decide(PAIR, "attributes", value))
-    assert (items, len(found.stale), found.verified) == ([PAIR], 1, frozenset())
-
-
 TYPES = [None, True, 7, 1e400, [], ["a", {"b": 1}], {"a": 1}, 10**30]
 TEXTS = ("caption", "category", "negative", "drop", "accept")
 WRONG = [
     *((action, value, "not a string") for action in TEXTS for value in TYPES),
     *(("attributes", value, "attributes are a list") for value in TYPES if value != []),
+    ("attributes", "red", "attributes are a list"),
+    ("attributes", [span("color", 2, 99)], "leaves the caption"),
+    ("attributes", [span("color", 0, 4), span("size", 2, 5)], "overlaps another"),
+    ("attributes", [span("mood", 0, 1)], "unknown attribute type"),
     ("attributes", [span("color", 1e400, 2)], "attributes are a list"),
     ("attributes", [span("color", 2, 10**400)], "leaves the caption"),
     ("attributes", [span("\ud800", 2, 5)], "unknown attribute type"),

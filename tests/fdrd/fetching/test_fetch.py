@@ -116,36 +116,29 @@ def zip_link():
 
 
 ZEROS = {f"{number}": bytes(2**20) for number in range(4)}
-LARGE = {name: archive(name, ZEROS) for name in ("a.tgz", "a.zip")}
+ARCHIVES = {  # gzip writes the time, so the bytes are no stable name of a test
+    "parent": ("a.tar", archive("a.tar", {"../up": b"x"}), "refused"),
+    "absolute": ("a.tar", archive("a.tar", {"/tmp/up": b"x"}), "refused"),
+    "compressed": ("a.tgz", archive("a.tgz", {"b/../../up": b"x"}), "refused"),
+    "symlink": ("a.tar", link(tarfile.SYMTYPE, "/etc/passwd"), "refused"),
+    "hardlink": ("a.tar", link(tarfile.LNKTYPE, "../up"), "refused"),
+    "device": ("a.tar", link(tarfile.CHRTYPE, ""), "refused"),
+    "zip-parent": ("a.zip", archive("a.zip", {"../up": b"x"}), "refused"),
+    "zip-backslash": ("a.zip", archive("a.zip", {"..\\up": b"x"}), "refused"),
+    "zip-absolute": ("a.zip", archive("a.zip", {"/tmp/up": b"x"}), "refused"),
+    "zip-symlink": ("a.zip", zip_link(), "refused"),
+    "damaged": ("a.tgz", b"no archive", "cannot be unpacked"),
+    "zip-damaged": ("a.zip", b"no archive", "cannot be unpacked"),
+    "large": ("a.tgz", archive("a.tgz", ZEROS), "unpacks to over 1,048,576 bytes"),
+    "zip-large": ("a.zip", archive("a.zip", ZEROS), "unpacks to over 1,048,576 bytes"),
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.tar", archive("a.tar", {"../up": b"x"}), "refused"),
-        ("a.tar", archive("a.tar", {"/tmp/up": b"x"}), "refused"),
-        ("a.tgz", archive("a.tgz", {"b/../../up": b"x"}), "refused"),
-        ("a.tar", link(tarfile.SYMTYPE, "/etc/passwd"), "refused"),
-        ("a.tar", link(tarfile.LNKTYPE, "../up"), "refused"),
-        ("a.tar", link(tarfile.CHRTYPE, ""), "refused"),
-        ("a.zip", archive("a.zip", {"../up": b"x"}), "refused"),
-        ("a.zip", archive("a.zip", {"..\\up": b"x"}), "refused"),
-        ("a.zip", archive("a.zip", {"/tmp/up": b"x"}), "refused"),
-        ("a.zip", zip_link(), "refused"),
-        ("a.tgz", b"no archive", "cannot be unpacked"),
-        ("a.zip", b"no archive", "cannot be unpacked"),
-        ("a.tgz", LARGE["a.tgz"], "unpacks to over 1,048,576 bytes"),
-        ("a.zip", LARGE["a.zip"], "unpacks to over 1,048,576 bytes"),
-    ],
-    ids=[  # gzip writes the time, so the bytes are no stable name
-        *("parent", "absolute", "compressed", "symlink", "hardlink", "device"),
-        *("zip-parent", "zip-backslash", "zip-absolute", "zip-symlink"),
-        *("damaged", "zip-damaged", "large", "zip-large"),
-    ],
-)
+@pytest.mark.parametrize("kind", ARCHIVES)
 def test_an_archive_that_leaves_the_folder_is_damaged_or_fills_the_disk_is_refused(
-    server, tmp_path, options, monkeypatch, name, content, message
+    server, tmp_path, options, monkeypatch, kind
 ):
+    name, content, message = ARCHIVES[kind]
     monkeypatch.setattr(download, "_FREE_BYTES", 2**20)
     server.files[name] = content
     with pytest.raises(FdrdError, match=message):

@@ -119,8 +119,8 @@ def test_a_full_disk_names_the_file_and_stops_the_others(
     consent = ("--yes", "--accept-unverified", "--mirror", options.mirror)
     if where == "raw":  # all files are downloaded already
         assert run_fdrd("fetch", "fdrd", "before", *consent)[0] == 0
-    small_disk(100)
-    code, _, err = run_fdrd("fetch", "fdrd", "raw", *consent)
+    with small_disk(100):
+        code, _, err = run_fdrd("fetch", "fdrd", "raw", *consent)
     assert code == 2
     (line,) = [line for line in err.splitlines() if line.startswith("fdrd: ")]
     assert "File too large" in line

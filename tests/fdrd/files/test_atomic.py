@@ -15,12 +15,12 @@ from tests.command import run_python
 
 
 def test_a_write_that_the_disk_refuses_names_its_file(tmp_path, small_disk):
-    small_disk(1000)
-    with pytest.raises(OSError, match=r"too large: .*summary\.json"):
+    check = ImageRef("x" * 2000), (0, 0), ImageCheck("")
+    with small_disk(1000), pytest.raises(OSError, match=r"too large: .*summary\.json"):
         write_text(tmp_path / "summary.json", "x" * 2000)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(OSError, match=r"too large: .*checks\.jsonl"):
-        append_ledger(tmp_path / "checks.jsonl", [(ImageRef("x" * 2000), (0, 0), ImageCheck(""))])
+    with small_disk(1000), pytest.raises(OSError, match=r"too large: .*checks\.jsonl"):
+        append_ledger(tmp_path / "checks.jsonl", [check])
 
 
 def test_a_folder_that_cannot_be_synced_names_the_file(tmp_path, monkeypatch):
@@ -33,9 +33,8 @@ def test_a_folder_that_cannot_be_synced_names_the_file(tmp_path, monkeypatch):
 
 
 def test_a_folder_of_which_the_disk_refuses_a_file_is_named(tmp_path, small_disk):
-    small_disk(1000)
     refused = pytest.raises(OSError, match=r"too large: .*out'")
-    with refused, atomic_folder(tmp_path / "out") as stage:
+    with small_disk(1000), refused, atomic_folder(tmp_path / "out") as stage:
         (stage / "big.txt").write_text("x" * 2000)
     assert list(tmp_path.iterdir()) == []
 

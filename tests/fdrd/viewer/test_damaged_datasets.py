@@ -215,8 +215,8 @@ def test_an_index_that_was_cut_short_is_written_again(copied, tmp_path):
 
 def test_a_full_disk_is_said_in_one_line(copied, tmp_path, small_disk):
     (tmp_path / "cache/fdrd/viewer").mkdir(parents=True)
-    small_disk(16_384)
-    with pytest.raises(FdrdError, match=r"viewer: .*; FDRD_CACHE names another cache") as error:
+    full = pytest.raises(FdrdError, match=r"viewer: .*; FDRD_CACHE names another cache")
+    with small_disk(16_384), full as error:
         open_index(copied)
     assert "\n" not in str(error.value)
     assert cached(tmp_path) == []

@@ -1,4 +1,4 @@
-"""A build of an export has the records of the dataset that was exported."""
+"""A build of an export has the records of the dataset that was exported; a full disk ends an export in one line."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`fdrd fetch fdrd`: nine sets at once from a local server, killed and resumed, refused, built, and benchmarked."""
+"""`fdrd fetch fdrd`: nine sets at once from a local server, resumed, refused, built, and benchmarked."""
 
 import hashlib
 import shutil

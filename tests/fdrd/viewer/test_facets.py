@@ -1,4 +1,4 @@
-"""What a filter selects and counts, against counting by hand; and that a URL says all of it."""
+"""What a filter selects and counts, against counting by hand; that a URL says all of it, and the table shows it."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Queues of a review: what is likely wrong comes first, a queue shrinks, and judgments become rates."""
+"""Queues of a review: what is likely wrong or mislabeled comes first, and judgments become rates."""
 
 import json
 import re

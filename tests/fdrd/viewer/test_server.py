@@ -1,4 +1,4 @@
-"""The server: who may ask, what is shown of broken and hostile data, and a dataset that changes while it is open."""
+"""The server: who may ask, what is shown of broken, hostile and changing data, and what differs between builds."""
 
 import asyncio
 import io

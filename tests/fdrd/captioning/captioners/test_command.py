@@ -1,4 +1,4 @@
-"""`fdrd caption`: its output and errors, and in a process of its own interrupts and kills."""
+"""`fdrd caption`: its output and errors, and a captioner of another package."""
 
 import contextlib
 import json

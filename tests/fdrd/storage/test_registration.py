@@ -36,19 +36,13 @@ print(json.dumps(found))
 """
 
 
-def read(folder, own_cache, *asked):
-    """Return the rows by split for each (streaming, name of the configuration)."""
-    (folder / "elsewhere").mkdir(exist_ok=True)
-    environment = {**os.environ, "HF_HOME": str(own_cache), "HF_HUB_OFFLINE": "1"}
-    done = run_python("-c", READ, json.dumps(asked), cwd=folder / "elsewhere", env=environment)
-    return json.loads(done.stdout)
-
-
 def test_another_project_loads_it_by_name_by_domain_and_streaming(birds, tmp_path, own_cache):
     built = build(birds, tmp_path / "out", config=SMALL, workers=1)
-    found, streamed, of_domain = read(
-        tmp_path, own_cache, (False, None), (True, None), (False, "raw")
-    )
+    (tmp_path / "elsewhere").mkdir()
+    environment = {**os.environ, "HF_HOME": str(own_cache), "HF_HUB_OFFLINE": "1"}
+    asked = json.dumps([(False, None), (True, None), (False, "raw")])  # streaming, configuration
+    done = run_python("-c", READ, asked, cwd=tmp_path / "elsewhere", env=environment)
+    found, streamed, of_domain = json.loads(done.stdout)
     assert {split: len(rows) for split, rows in found.items()} == {
         split: count.pairs for split, count in built.manifest.splits["raw"].items()
     }
@@ -56,14 +50,13 @@ def test_another_project_loads_it_by_name_by_domain_and_streaming(birds, tmp_pat
     assert streamed == of_domain == found
 
 
-def test_a_new_build_replaces_the_old_registration(birds, tmp_path, own_cache):
+def test_a_new_build_replaces_the_old_registration(birds, tmp_path, own_cache, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the repository has a folder `fdrd`
     build(birds, tmp_path / "out", workers=1)
     metadata = birds / "metadata.jsonl"
     metadata.write_text(metadata.read_text().replace("A wren, once more.", "A wren, as new."))
     build(birds, tmp_path / "out", workers=1)
-    (found,) = read(tmp_path, own_cache, (False, None))
-    captions = [row[1] for rows in found.values() for row in rows]
-    assert "A wren, as new." in captions
+    assert any("A wren, as new." in rows["caption"] for rows in load_dataset("fdrd").values())
     root = own_cache / "datasets" / "fdrd"
     assert len(list(root.glob("*/*/*/*-train.arrow"))) == 2
     retired = [path for path in root.glob("*/*/*") if len(list(path.iterdir())) == 1]

@@ -33,14 +33,23 @@ def test_an_unknown_name_is_an_attribute_error():
         fdrd.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("package", ["fdrd", "benchmark"])
-def test_importing_a_package_loads_nothing_heavy(package):
-    code = (
-        f"import sys, {package}\n"
-        "heavy = {'torch', 'transformers', 'datasets', 'pyarrow', 'numpy', 'PIL', 'rich'}\n"
-        "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
-    )
-    run_python("-c", code)
+HEAVY = {"torch", "transformers", "datasets", "pyarrow", "numpy"}
+HELP = "from fdrd.commands import app\ntry: app(['--help'])\nexcept SystemExit: pass"
+BUILD = "import fdrd; fdrd.build('raw', 'out', workers=1)"
+
+
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        ("import fdrd", {*HEAVY, "PIL", "rich"}),
+        ("import benchmark", {*HEAVY, "PIL", "rich"}),
+        (HELP, HEAVY),
+        (BUILD, {"datasets", "pandas", "torch", "typeguard"}),
+    ],
+)
+def test_what_needs_no_large_library_imports_none(birds, tmp_path, code, heavy):
+    done = run_python("-c", f"{code}\nimport sys; print({heavy} & {{*sys.modules}})", cwd=tmp_path)
+    assert done.stdout.endswith("set()\n")
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def shared_birds(tmp_path_factory):
                 ):
                     lines.append({"file_name": f"images/{path.name}", "caption": caption})
                     lines[-1] |= {"category": category, "split": split, "license": "CC0-1.0"}
-                    lines[-1] |= {"meta_category": "songbird"}
+                    lines[-1] |= {"meta_category": "songbird", "photographer": "Ann", "year": 1999}
         text = "\n".join(map(json.dumps, lines))
         (folder / "raw" / domain / "metadata.jsonl").write_text(text)
     with caches_in(folder):

@@ -52,15 +52,6 @@ def from_endpoint(chat, *more):
     return ("caption", "--source", "raw", "--captioner", "endpoint", *options, *more)
 
 
-def test_an_api_key_is_never_printed(raw, chat, monkeypatch):
-    chat.key = "sk-right"
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-0123456789")
-    code, out, err = fdrd(raw.parent, *from_endpoint(chat))
-    assert code == 2
-    assert "$OPENAI_API_KEY" in err
-    assert "sk-wrong" not in out + err
-
-
 def test_the_next_command_is_one_that_can_run(raw):
     none = from_template("-C", "text=A {category} can be seen in the image.")
     code, out, err = fdrd(raw.parent, *none)

@@ -11,7 +11,6 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 import fdrd
-from fdrd.captioning import caption
 from fdrd.checks.validation import validate
 from fdrd.commands.stats import stats as print_stats
 from fdrd.exports import FORMATS, format_module
@@ -92,21 +91,6 @@ def test_every_export_carries_a_column_or_says_that_it_does_not(typed, tmp_path,
     fdrd.export(typed, tmp_path / "out", to=form)
     texts = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert (b"Ann <b>& Bob</b>" in texts) != ("extra columns" in format_module(form).NOT_CARRIED)
-
-
-def test_captioning_carries_a_column(tmp_path):
-    LAYOUTS["authors_json"].write(tmp_path / "raw", PAIRS)
-    for file in (tmp_path / "raw").glob("*.json"):
-        entries = json.loads(file.read_text())
-        for entry in entries.values():
-            entry["positive"] = ""
-        entries[min(entries)]["positive"] = "A small red bird."
-        file.write_text(json.dumps(entries))
-    options = {"text": "A small {category} sits on a mossy post."}
-    caption(tmp_path / "raw", tmp_path / "out", captioner="template", options=options)
-    (domain,) = find_domains(tmp_path / "out")
-    records = list(read_domain(tmp_path / "out", domain))
-    assert {record.extra["photographer"] for record in records} == PHOTOGRAPHERS
 
 
 def test_stats_has_a_line_for_each_column(typed, capsys):

@@ -32,7 +32,7 @@ def source(write, draw, tmp_path):
     for number in range(12):
         split = ("train", "test")[number % 3 == 0]
         write(f"birds/{split}/{('wren', 'robin')[number % 2]}/{number}.png", draw(number))
-    robin = {"license": "CC0-1.0", "meta_category": "songbird"}
+    robin = {"license": "CC0-1.0", "meta_category": "songbird", "photographer": "Ann"}
     wren = {"caption": "A wren that has its caption."}
     lines = [
         {"file_name": "train/robin/1.png", "group": "nest 1", **robin},
@@ -54,6 +54,7 @@ def test_a_build_keeps_every_image_and_all_information_of_the_source(source, tmp
     one = records["birds/train/robin/1.png"]
     found = (one.group, one.source.license, one.meta_category, one.split)
     assert found == ("nest 1", "CC0-1.0", "songbird", "train")
+    assert one.extra == {"photographer": "Ann"}
     assert one.caption == "A small brown robin sits on a mossy post."
     assert records["birds/train/wren/2.png"].caption == "A wren that has its caption."
     cats = {record.category for record in records.values() if record.domain == "cats"}

@@ -18,6 +18,7 @@ from fdrd.card.render import put_audit
 from fdrd.checks.audits import audit_records, dataset_records, markdown
 from fdrd.checks.tally import Tally
 from fdrd.checks.validation import validate
+from fdrd.dataset import load_view
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 
@@ -110,9 +111,14 @@ def test_text_of_a_source_cannot_leave_its_cell(built):
     assert not {"<b>", "[x]"} & set(words.split())
 
 
-def test_a_category_shared_by_two_domains_is_found_in_its_captions(two_domains, tmp_path):
+def test_two_domains_share_labels_unless_categories_clash(two_domains, tmp_path):
     built = build(two_domains, tmp_path / "out", workers=1)
     assert built.manifest.categories == ["birds: wren", "cat", "pets: wren", "robin"]
+    assert built.configs == ["birds", "pets", "default"]
+    assert list(validate(built.out)) == []
+    train = load_view(built.out, "train", "pets")
+    swaps = [swap for row in train.negatives for swap in row if swap.kind == "category"]
+    assert {swap.category for swap in swaps} == {"cat", "pets: wren"}
     found = audit_records(dataset_records(built.out)[0], text_only=False)
     assert [each.domain for each in found] == ["birds", "pets"]
     assert [each.flaws["category_not_named"] for each in found] == [0, 0]

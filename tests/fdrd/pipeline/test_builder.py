@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import shutil
-from collections import Counter
 
 import pytest
 from filelock import FileLock
@@ -25,17 +24,6 @@ from tests.folders import digests
 from tests.running import run_method
 
 SMALL = BuildConfig(shard_bytes=800)  # several shards for a few images
-
-
-def test_a_build_keeps_all_records_and_is_valid(birds, tmp_path):
-    built = build(birds, tmp_path / "out", workers=1)
-    assert built.manifest.records == RecordCounts(49, 49, 0)
-    assert list(validate(tmp_path / "out")) == []
-    train = load_view(tmp_path / "out", "train")
-    assert {train.split, *train.domains} == {"train", "raw"}
-    assert len(train) + len(load_view(tmp_path / "out", "validation")) == 41
-    assert train.categories == ["robin", "wren"]
-    assert train.images([0])[0].size == (24, 16)
 
 
 def test_the_bytes_do_not_depend_on_workers_or_location(birds, tmp_path):
@@ -126,37 +114,6 @@ def test_only_a_replaced_image_is_checked_again(birds, tmp_path, draw):
     assert len(ledger.read_text().splitlines()) == lines + 1
     assert 0 < built.shards_written < len(built.manifest.shards)
     assert list(validate(tmp_path / "out")) == []
-
-
-def test_every_bad_image_is_counted_with_its_reason(birds, tmp_path, write, draw):
-    write("train/wren/02.png", "<html>not an image</html>")
-    write("train/wren/04.png", draw(4)[:60])
-    write("train/wren/06.png", b"")
-    (birds / "train/wren/08.png").unlink()
-    write("train/robin/copy.png", draw(5))  # 05.png is in the test split
-    line = {"file_name": "train/robin/copy.png", "caption": "A copy."}
-    metadata = birds / "metadata.jsonl"
-    metadata.write_text(metadata.read_text() + json.dumps(line) + "\nnot JSON\n")
-    built = build(birds, tmp_path / "out", workers=1)
-    once = ("image_broken", "image_in_other_split", "image_missing", "unreadable_annotations")
-    assert built.manifest.rejected == {**dict.fromkeys(once, 1), "not_an_image": 2}
-    entry = built.manifest.files["metadata.jsonl"]
-    assert entry.read == entry.kept + sum(entry.rejected.values()) == 51
-    rejected = [json.loads(line) for line in (tmp_path / "out/rejected.jsonl").open()]
-    assert Counter(item["reason"] for item in rejected) == built.manifest.rejected
-    assert all(item["file"] == "metadata.jsonl" and item["key"] for item in rejected)
-    assert list(validate(tmp_path / "out")) == []
-
-
-def test_two_domains_share_labels_unless_categories_clash(two_domains, tmp_path):
-    built = build(two_domains, tmp_path / "out", workers=1)
-    assert built.manifest.categories == ["birds: wren", "cat", "pets: wren", "robin"]
-    assert built.configs == ["birds", "pets", "default"]
-    assert list(validate(tmp_path / "out")) == []
-    test = load_view(tmp_path / "out", "train", "pets")
-    assert test.domains == ["pets"]
-    swaps = [swap for row in test.negatives for swap in row if swap.kind == "category"]
-    assert {swap.category for swap in swaps} <= {"cat", "pets: wren"}
 
 
 @pytest.mark.parametrize(

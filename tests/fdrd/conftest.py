@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.folders import caches_in
+from tests.folders import caches_in, digests
 from tests.scenes import draw_birds, image_bytes
 
 
@@ -44,6 +44,18 @@ def built_birds(tmp_path_factory):
     folder = tmp_path_factory.mktemp("birds")
     with caches_in(folder):
         return build(draw_birds(folder / "raw"), folder / "out", workers=1)
+
+
+@pytest.fixture(scope="session")
+def small_shards(tmp_path_factory):
+    """The digests of the dataset of `birds` in shards of 800 bytes, which do not depend on its place."""
+    from fdrd.build_config import BuildConfig
+    from fdrd.pipeline.builder import build
+
+    folder = tmp_path_factory.mktemp("small")
+    with caches_in(folder):
+        raw, config = draw_birds(folder / "raw"), BuildConfig(shard_bytes=800)
+        return digests(build(raw, folder / "out", config=config, workers=1).out)
 
 
 @pytest.fixture(scope="session")

@@ -89,31 +89,26 @@ def test_an_added_record_can_take_a_partner(write, draw, tmp_path):
     assert list(validate(tmp_path / "out")) == []
 
 
-def test_a_changed_caption_is_rebuilt_without_decoding_images_again(birds, tmp_path):
-    config = BuildConfig(shard_bytes=800, negatives=0)
-    build(birds, tmp_path / "out", config=config, workers=1)
+def test_only_what_changed_is_built_and_only_a_replaced_image_is_checked_again(
+    birds, tmp_path, draw
+):
+    config, out = BuildConfig(shard_bytes=800, negatives=0), tmp_path / "out"
+    build(birds, out, config=config, workers=1)
     ledger = tmp_path / "out.work" / "examined.jsonl"
     before = ledger.read_text()
     metadata = birds / "metadata.jsonl"
     metadata.write_text(metadata.read_text().replace("A wren, once more.", "A wren, again."))
-    again = build(birds, tmp_path / "out", config=config, workers=1)
-    assert again.shards_written > 0
+    assert build(birds, out, config=config, workers=1).shards_written > 0
     assert ledger.read_text() == before
-    views = [load_view(tmp_path / "out", split) for split in ("train", "validation", "test")]
+    views = [load_view(out, split) for split in ("train", "validation", "test")]
     assert any("again" in caption for view in views for caption in view.captions)
-
-
-def test_only_a_replaced_image_is_checked_again(birds, tmp_path, draw):
-    build(birds, tmp_path / "out", config=SMALL, workers=1)
-    ledger = tmp_path / "out.work" / "examined.jsonl"
-    lines = len(ledger.read_text().splitlines())
     (birds / "train/wren/02.png").write_bytes(draw(99))
-    (tmp_path / "out/notes.txt").write_text("mine")
-    built = build(birds, tmp_path / "out", config=SMALL, workers=1)
-    assert (tmp_path / "out/notes.txt").read_text() == "mine"
-    assert len(ledger.read_text().splitlines()) == lines + 1
+    (out / "notes.txt").write_text("mine")
+    built = build(birds, out, config=config, workers=1)
+    assert (out / "notes.txt").read_text() == "mine"
+    assert len(ledger.read_text().splitlines()) == len(before.splitlines()) + 1
     assert 0 < built.shards_written < len(built.manifest.shards)
-    assert list(validate(tmp_path / "out")) == []
+    assert list(validate(out)) == []
 
 
 @pytest.mark.parametrize(
@@ -274,15 +269,11 @@ def test_pairs_without_categories_have_attribute_swaps_and_no_category_metrics(
     assert {negative.kind for negative in negatives} == {"attribute"}
     rows = list(load_dataset(str(out), split="test", streaming=True))
     assert [row["category"] for row in rows] == [None] * 8
+    with pytest.raises(FdrdError, match="`shots` needs categories, and 8 of 8 rows of train"):
+        run_method("coop", out, shots=1, backbone="embedded")
     metrics = run_method("random", out).metrics
     assert metrics.by_category == {}
     assert "category R@1" not in metrics.by_direction["image_to_text"].values
-
-
-def test_what_needs_categories_is_refused(uncategorized, tmp_path):
-    build(uncategorized, tmp_path / "out", workers=1)
-    with pytest.raises(FdrdError, match="`shots` needs categories, and 8 of 8 rows of train"):
-        run_method("coop", tmp_path / "out", shots=1, backbone="embedded")
 
 
 def test_records_with_and_without_categories_share_a_dataset(uncategorized, tmp_path, write, draw):

@@ -172,12 +172,10 @@ def test_a_caption_is_written_and_arrow_keys_lead_from_record_to_record(
     expect(page).to_have_url(first)
 
 
-def test_pages_fit_and_have_no_accessibility_problem(page, measured, birds, tmp_path, open_site):
+def test_pages_fit_and_have_no_accessibility_problem(page, measured, built_birds, open_site):
     """Each page is loaded once: wide and light, then narrow and dark."""
-    build(birds, tmp_path / "before", workers=1)
-    site = open_site(
-        measured / "set", results=[measured / "runs"], review="look", before=tmp_path / "before"
-    )
+    options = {"results": [measured / "runs"], "review": "look", "before": built_birds.out}
+    site = open_site(measured / "set", **options)
     record = site.context.library.current().records([0])[0]
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.goto(site.address)

@@ -293,9 +293,8 @@ def test_a_dataset_without_categories_is_shown_and_reviewed(uncategorized, tmp_p
     assert (built.manifest.decisions.applied, built.stale) == (1, [])
 
 
-def test_parquet_shards_are_shown_too(birds, tmp_path, open_site):
-    build(birds, tmp_path / "set", config=BuildConfig(format="parquet"), workers=1)
-    site = open_site(tmp_path / "set")
+def test_parquet_shards_are_shown_too(two_formats, open_site):
+    site = open_site(two_formats["parquet"].out)
     record = first_record(site)
     assert site.ask(f"/image?id={quote(record['id'])}").headers["content-type"] == "image/webp"
 

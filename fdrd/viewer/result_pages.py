@@ -7,25 +7,24 @@ from collections import Counter
 from collections.abc import Callable
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
+
 from fdrd.errors import FdrdError
 from fdrd.viewer.context import Context
 from fdrd.viewer.facets import Indices
 from fdrd.viewer.index import Index
-from fdrd.viewer.pages import Values, choice_of, integer_of, listed, page
 from fdrd.viewer.meaning import WaitingError
+from fdrd.viewer.pages import Values, choice_of, integer_of, listed, page
 
 if TYPE_CHECKING:
+    from benchmark.retrieval_metrics import Column
+
     from benchmark.rank_metrics import Column, Interval
     from benchmark.reporting.comparison import Row
-    from fdrd.viewer.results import Queries, Runs
-    from benchmark.rank_metrics import Interval
-    from benchmark.retrieval_metrics import Column
     from fdrd.viewer.results import Queries, Runs, Top
-
-
 
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}

@@ -7,37 +7,35 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
 import numpy as np
 import numpy.typing as npt
+from benchmark.reporting.significance import compare
+
 from benchmark.rank_metrics import DIRECTIONS, Floats
 from benchmark.registry import Method
 from benchmark.reporting.comparison import PairedComparison, Row, group_results, heading
 from benchmark.result import BenchResult, from_digits, numbers, read_result, result_files
 from benchmark.results import compare
-from fdrd.dataset import rows_digest
-from fdrd.errors import FdrdError
-from fdrd.record import KINDS
-from fdrd.viewer.facets import Indices
-from fdrd.viewer.index import Index
-from fdrd.viewer.meaning import Retrieved, Top, method_of
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
-from benchmark.reporting.significance import compare
 from fdrd.dataset import RetrievalDataset, load_view, rows_digest
+from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
 from fdrd.files.paths import cache_folder
 from fdrd.progress import Progress
-from fdrd.viewer.meaning import Background, WaitingError
+from fdrd.record import KINDS
+from fdrd.viewer.facets import Indices
+from fdrd.viewer.index import Index
+from fdrd.viewer.meaning import Background, Top, WaitingError
 
 if TYPE_CHECKING:
-    from benchmark.reporting.plots import Plot
     import torch
 
-
+    from benchmark.reporting.plots import Plot
 
 
 TEN = 10

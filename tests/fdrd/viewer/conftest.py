@@ -49,9 +49,13 @@ class Site:
 
     def ready(self, path, **values):
         """Return a page once the features are there that it waits for."""
+        return self.wait(path, lambda page: "Reading the images once" not in page, **values)
+
+    def wait(self, path, fits, **values):
+        """Return a page once it fits."""
         for _ in range(600):
             page = self.text(path, **values)
-            if "Reading the images once" not in page:
+            if fits(page):
                 return page
             time.sleep(0.05)
         raise AssertionError(page)

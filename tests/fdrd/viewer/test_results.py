@@ -131,10 +131,7 @@ def test_results_that_do_not_say_what_fools_them_are_named(measured, tmp_path, o
     assert all(kind.startswith("natural") for kind, count in false.counts().items() if count)
 
 
-def test_results_of_other_data_are_told_apart(measured, birds, tmp_path, open_site):
-    from fdrd.pipeline.builder import build
-
-    build(birds, tmp_path / "other", workers=1)
-    site = open_site(tmp_path / "other", results=[measured / "runs"])
+def test_results_of_other_data_are_told_apart(measured, built_birds, open_site):
+    site = open_site(built_birds.out, results=[measured / "runs"])
     for path in ("/results", "/results/queries", "/results/negatives"):
         assert "measured on other data" in site.text(path)

@@ -81,15 +81,8 @@ def test_the_package_index_would_accept_the_release(released):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_lock_has_the_dependencies_of_the_project():
-    """`uv lock` writes it again."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+def test_the_lock_names_no_mirror_of_one_machine():
+    """That it has the dependencies of the project, `uv lock --check` says in CI."""
     lock = tomllib.loads((ROOT / "uv.lock").read_text())
-    (locked,) = (package for package in lock["package"] if package["name"] == "fdrd")
-    groups = [project["dependencies"], *project["optional-dependencies"].values()]
-    wanted = {each.lower().replace("_", "-") for group in groups for each in group}
-    found = locked["metadata"]["requires-dist"]
-    assert {each["name"] + each.get("specifier", "") for each in found} == wanted
-    assert locked["version"] == project["version"]
     registries = {package["source"].get("registry") for package in lock["package"]} - {None}
-    assert registries == {"https://pypi.org/simple"}  # never a mirror of one machine
+    assert registries == {"https://pypi.org/simple"}

@@ -18,12 +18,6 @@ def drawn(*shape, seed=0):
     return normalize(torch.randn(*shape, generator=generator), dim=-1)
 
 
-def test_padding_does_not_win_over_negative_cosines():
-    """Padding must not win with its zero."""
-    patches, words = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[-1.0, 0.0], [0.0, 0.0]]])
-    assert late_interaction(patches, words, torch.tensor([[True, False]])).tolist() == [[-1.0]]
-
-
 @pytest.mark.parametrize("block", [1, 12, 40, 100, 10**6])
 def test_blocks_change_nothing(block):
     patches, words = drawn(5, 3, 8), drawn(7, 4, 8, seed=1)

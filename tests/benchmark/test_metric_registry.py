@@ -105,22 +105,3 @@ def test_lower_is_better_where_a_metric_says_so(file):
         del METRICS["rank"]
     assert "<td>2.0</td>" in page
     assert "<td>3.0▼</td>" in page
-
-
-def test_a_result_says_what_it_is_on_few_lines(file):
-    result = read_result(file)
-    assert result.method == "zero_shot"
-    ranks = [rank(result, each) for each in DIRECTIONS]
-    assert result.mrr == pytest.approx(np.mean([np.mean(1 / each) for each in ranks]))
-    assert result["MRR"] == result.mrr
-    assert len(repr(result).splitlines()) <= 10
-    assert f"I2T MRR {100 * result['I2T MRR']:.2f}" in repr(result)
-
-
-def test_results_are_compared_as_objects_and_as_paths(bench, zero_shot):
-    other = read_result(bench.random)
-    (tests,) = benchmark.compare([zero_shot, other]).comparisons
-    (mixed,) = benchmark.compare([str(bench.zero_shot), other], against="random").comparisons
-    assert {tests.against.method, tests.others[0].method} == {"zero_shot", "random"}
-    assert mixed.others[0].results == [zero_shot]
-    assert zero_shot in benchmark.read_results(str(bench.folder))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import sys
 from statistics import harmonic_mean
 
 import pytest
@@ -126,14 +125,6 @@ def test_base_to_new_trains_once_and_measures_both_halves(both, tiny_dataset):
     assert base.settings.categories.name == "base.txt"
 
 
-def test_the_new_half_has_the_ranks_of_the_trained_method(both, run_tiny):
-    """Training again gives the same as the saved training."""
-    asked = {"categories": BASE, "half": "new", "options": {"n_ctx": 4}, "train": QUICK}
-    again = run_tiny("coop", **asked)
-    assert again.ranks == both[0][3].ranks
-    assert again.settings == both[0][3].settings
-
-
 def test_halves_and_the_whole_do_not_collide(both, zero_shot, run_tiny):
     page = markdown([*both[0], zero_shot])
     headings = [line for line in page.splitlines() if line.startswith("## ")]
@@ -167,13 +158,6 @@ def test_the_harmonic_mean_is_shown_for_both_halves(both):
         assert ("to new" in console.export_text()) == shown
 
 
-def test_a_gallery_that_is_too_large_is_refused_before_training(run_tiny):
-    seen = []
-    with pytest.raises(FdrdError, match="a gallery of 400 images cannot be drawn from 24"):
-        run_tiny("coop", gallery=400, progress=stages(seen))
-    assert not any(stage.startswith(("train", "encode")) for stage in seen)
-
-
 def test_the_command_contains_the_category_list(both):
     assert "--categories base.txt" in command(both[0][0].settings)
     across = dataclasses.replace(both[0][0].settings, train_domain="near", categories=None)
@@ -184,36 +168,6 @@ def test_few_shots_come_from_the_listed_categories(tiny_dataset):
     rows = training_rows(tiny_dataset, None, 2, 0, BASE)
     assert len(rows["train"]) == 4
     assert set(rows["train"].row_category) <= {0, 1}
-
-
-def test_a_training_is_not_repeated_to_measure_another_split(
-    run_tiny, tiny_dataset, tmp_path, monkeypatch
-):
-    quick = {"epochs": 2, "batch_size": 24, "keep_untrained": False}
-
-    def trained(data=tiny_dataset, **asked):
-        seen = []
-        asked = {"train": quick, "hard_negatives": False, **asked}
-        run_tiny("coop", data, results=tmp_path, progress=stages(seen), **asked)
-        assert "encode images" in seen
-        return not any(stage.startswith("trained before") for stage in seen)
-
-    assert trained(split="validation")
-    assert not trained(split="test")
-    assert not trained(gallery="joint")
-    assert trained(seed=1)
-    assert trained(shots=2)
-    assert trained(train={**quick, "epochs": 1})
-    assert trained(options={"n_ctx": 3})
-    assert trained(categories=BASE)
-    assert trained({**tiny_dataset, "validation": tiny_dataset["test"]})
-    with monkeypatch.context() as edited:
-        plan = sys.modules["benchmark.runner.plan"]
-        edited.setattr(plan, "source_digest", lambda _name: "e" * 64)
-        assert trained()
-    for broken in tmp_path.glob("*.json"):
-        broken.write_text("{")
-    assert trained(split="train")  # killed before the result was written
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from benchmark.registry import (
     method_names,
     method_options,
     role_of,
-    source_digest,
 )
 from benchmark.settings import TrainConfig
 from fdrd.errors import FdrdError
@@ -142,58 +141,9 @@ def test_invalid_training_options_are_errors(field, value, message):
         TrainConfig(**{field: value})
 
 
-PLUGIN = '''
-from {package}.helper import pass_on
-from benchmark import get_method, method
-
-@method("{package}")
-def other(backbone, *, depth: int = 3):
-    """Zero-shot under another name.
-
-    Args:
-        depth: of nothing.
-    """
-    from {package}.helper import pass_on
-    return pass_on(get_method("zero_shot")(backbone))
-'''
-
-
-@pytest.fixture
-def plugin(registry, tmp_path, monkeypatch):
-    """Return a function that writes and loads a package with a method of its name."""
-
-    def load(package):
-        home = tmp_path / package
-        home.mkdir()
-        (home / "__init__.py").write_text(f"from {package} import own\n")
-        (home / "own.py").write_text(PLUGIN.format(package=package))
-        (home / "helper.py").write_text("def pass_on(method):\n    return method\n")
-        monkeypatch.syspath_prepend(tmp_path)
-        load_plugin(package)
-        return home
-
-    return load
-
-
-def test_a_plugin_package_adds_a_method(plugin):
-    plugin("their_methods")
-    assert "their_methods" in method_names()
-    assert method_options("their_methods")["depth"].doc == "of nothing."
-
-
 def test_a_missing_plugin_is_named(registry):
     with pytest.raises(FdrdError, match=r"`plugin` no_such: .*on PYTHONPATH"):
         load_plugin("no_such")
-
-
-@pytest.mark.parametrize("edited", ["own.py", "helper.py"])
-def test_an_edited_method_has_another_source_digest(plugin, edited):
-    package = f"edited_{edited.removesuffix('.py')}"
-    home = plugin(package)
-    before = source_digest(package)
-    with (home / edited).open("a") as file:
-        file.write("# changed\n")
-    assert source_digest(package) != before
 
 
 def test_equal_variants_run_once():

@@ -278,20 +278,3 @@ def test_the_second_adapter_enters_where_prompts_would(tiny_clip, tiny_dataset):
         )
     assert (found - (images @ second.T + 4 * images @ first.T) / 5).abs().max() < 1e-5
     assert (second - plain).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"layers": "auto", "depth": 0},
-        {"second_adapter": True, "depth": 0},
-        {"adapter": False},
-        {"gamma": 0.5},
-    ],
-    ids=",".join,
-)
-def test_options_train(options, tiny_clip, quick_dataset):
-    train = replace(TRAIN, batch_size=24)
-    method = made(tiny_clip, **{"depth": 2, "adapter_epochs": 3, "train": train, **options})
-    log = method.fit(quick_dataset["train"], quick_dataset["validation"])
-    assert log.epochs[-1].loss < log.epochs[0].loss

@@ -213,17 +213,3 @@ def test_a_tokenizer_that_does_not_end_in_eos_is_refused(clip_parts):
     )
     with pytest.raises(FdrdError, match="needs BOS, the words and EOS"):
         fingerprint(model, tokenizer, image_processor)
-
-
-def test_an_entry_without_tokens_keeps_those_of_the_layer_before(tiny_clip):
-    """Of three entries the middle one is empty: the tokens run through the second layer."""
-    first, last, none = torch.randn(2, 32), torch.randn(2, 32), torch.zeros(0, 32)
-
-    def encoded(*text):
-        return tiny_clip.encode_text(["a dog"], Prompts(text=text)).pooled
-
-    assert not torch.equal(encoded(first, none, last), encoded(first, first, last))
-    assert torch.equal(encoded(first, none), encoded(first))
-    # Tokens that join later take no position, so the context of words stays full.
-    long = tiny_clip.encode_text(["red " * 30], Prompts(text=[none, last]), tokens=True)
-    assert long.tokens.shape[1] == 24

@@ -251,20 +251,6 @@ def test_valid_tokens_are_neither_special_nor_padding(name, encoders):
     assert valid.sum(1).tolist() == [len(each) for each in words]
 
 
-@promptable
-def test_a_trainable_copy_leaves_the_given_weights_alone(name, encoders):
-    encoder = encoders[name]
-    before = encoder.encode_text(CAPTIONS).pooled
-    copied = encoder.trainable_copy()
-    assert (copied.can, copied.fingerprint) == (encoder.can, encoder.fingerprint)
-    assert close(copied.encode_text(CAPTIONS).pooled, before)
-    with torch.no_grad():
-        for weight in copied.model.parameters():
-            weight.add_(0.1)
-    assert not close(copied.encode_text(CAPTIONS).pooled, before, 1e-3)
-    assert torch.equal(encoder.encode_text(CAPTIONS).pooled, before)
-
-
 @pytest.mark.parametrize("name", ["siglip", "siglip2"])
 def test_visual_tokens_can_be_hidden_from_the_attention_head(name, folders, encoders):
     pooled, hidden = encoders[name], load_backbone(f"{folders[name]}#pool=patches")

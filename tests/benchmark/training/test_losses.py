@@ -7,10 +7,8 @@ import pytest
 import torch
 
 from benchmark import ContextVectors, PromptMethod, TrainConfig
-from benchmark.registry import TrainContext
 from benchmark.training.loop import _groups, _optimizer, batches
 from benchmark.training.losses import LogitScale, contrastive_loss, info_nce, sigmoid_loss
-from benchmark.training.resumable import resumable
 from fdrd.errors import FdrdError
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0], [1.0, 3.0, 0.5], [0.0, 0.5, 1.0]])
@@ -131,29 +129,3 @@ def test_bfloat16_towers_leave_similarities_in_float32(tiny_clip, quick_dataset)
     exact, precise = trained("float32")
     assert 1e-6 < (features - exact).abs().max() < 0.01
     assert (scores - precise).abs().max() < 0.05
-
-
-def test_a_killed_training_with_a_learned_scale_resumes_exactly(
-    tiny_clip, quick_dataset, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("benchmark.training.loop.EVERY", 0)
-    monkeypatch.setattr("benchmark.training.resumable.SHARE", float("inf"))
-    config = {"steps": 6, "batch_size": 8, "scale": "learned", "optimizer": "adamw"}
-
-    def trained(place, dies_at=None):
-        def tell(stage, done, _total):
-            if stage.startswith("train") and done == dies_at:
-                raise RuntimeError("killed")
-
-        learning = method(tiny_clip, loss="sigmoid", learning_rate=0.05, **config)
-        with resumable(tmp_path / place) as saved:
-            context = TrainContext(tell, saved=saved)
-            log = learning.fit(quick_dataset["train"], quick_dataset["validation"], context)
-        return [each.loss for each in log.epochs], learning.learner.text[0]
-
-    losses, text = trained("whole")
-    with pytest.raises(RuntimeError, match="killed"):
-        trained("killed", dies_at=4)
-    again, resumed = trained("killed")
-    assert again == losses
-    assert torch.equal(resumed, text)

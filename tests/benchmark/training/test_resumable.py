@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-import safetensors
 import torch
 from torch import nn
 
@@ -193,17 +191,6 @@ def test_a_nan_loss_deletes_the_resumable_state(rows, path):
     with pytest.raises(FdrdError, match="the loss is inf at step 4 of 9"):
         run.run()
     assert not path.exists()
-
-
-@pytest.mark.usefixtures("kept_often")
-def test_a_file_holds_tensors_and_json_alone(rows, path):
-    with pytest.raises(Killed):
-        Run(rows, path, dies_at=4).run()
-    with safetensors.safe_open(path, "pt") as file:
-        said = json.loads(file.metadata()["training"])
-        names = set(file.keys())
-    assert [epoch["validation_mrr"] for epoch in said["log"]["epochs"]] == [0.3]
-    assert {"learner/weight", "learner/mean", "best/weight", "state/0/momentum_buffer"} < names
 
 
 def interrupting(run, at, times):

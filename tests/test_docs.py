@@ -86,25 +86,6 @@ def test_the_reference_has_every_public_name_once_and_links_to_it():
     assert links == {(page, name) for name, page in directives.items()}
 
 
-def rows(table):
-    return dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.M))
-
-
-def test_the_table_of_methods_links_their_papers():
-    found = rows(site_pages.methods())
-    link = "[arXiv 2109.01134](https://arxiv.org/abs/2109.01134)"
-    assert found["coop"] == f"Train context vectors before every caption ({link})."
-    assert "arXiv" not in found["random"]
-
-
-def test_the_table_of_encoders_says_why_and_with_which_options():
-    found = rows(site_pages.GENERATED["methods_by_encoder"]())
-    assert found["clip_adapter"] == "yes | yes | yes"
-    assert found["filip"] == "yes | no: needs token features | no: needs token features"
-    assert found["dcar"] == "yes | yes | yes, with `-M depth=0`"
-    assert found["random"] == " | ".join(["yes, uses none"] * 3)
-
-
 def test_the_site_has_every_page_in_its_navigation(tmp_path):
     site_pages.collect(tmp_path / "pages")
     pages = {file.relative_to(tmp_path / "pages").as_posix() for file in tmp_path.rglob("*.md")}

@@ -117,23 +117,18 @@ ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("s
     ("changes", "message"),
     [
         ([("ranks.image_to_text.strict", ranks(23))], "strict has 23 ranks, expected 24"),
-        ([("ranks.text_to_image.caption", ranks(25))], "caption has 25 ranks, expected 24"),
         ([("ranks.image_to_text.strict", ranks(24, "25"))], "has rank 25 of 24 items for query 0"),
-        ([("ranks.image_to_text.strict", ranks(24, "9" * 30))], "matching regex"),
         ([("ranks.image_to_text.strict", ranks(24, "9" * 5000))], "matching regex"),
         ([("queries.image_of_row", "999999999999 0")], "matching regex"),
         ([("queries.image_of_row", "999999999 0")], "image_of_row does not name each of the numbers 0 to 23"),
-        ([("queries.domain_of_image", "0")], "image_of_row does not name each of the numbers 0 to 0"),
         ([("queries.domain_of_image", ranks(24))], "domain_of_image does not name each of the numbers 0 to 0"),
         ([(f"{I2T}.values.MRR", 0.99)], "metrics.by_direction.image_to_text.MRR is 0.99, but the ranks"),
-        ([(f"{T2I}.values.caption R@5", 0.99)], "by_direction.text_to_image.caption R@5 is 0.99"),
         ([(f"{I2T}.values.mean rank", 1)], "image_to_text.mean rank is 1"),
         ([(f"{I2T}.values.category R@1", 1.5)], "category R@1 is 1.5, which is no fraction"),
         ([(f"{I2T}.values.R@3", 1e300)], "`float` <= "),
         ([(f"{I2T}.queries", 10**15)], "image_to_text.queries is 1e+15"),
         ([(f"{I2T}.intervals.MRR", [0, 1])], "the interval of MRR is 0"),
         ([("metrics.by_direction.both.values.R-sum", 6)], "both.R-sum is 6"),
-        ([("metrics.by_direction.both.intervals.R-sum", [5, 6])], "the interval of R-sum is 5"),
         ([("metrics.by_domain.shapes.image_to_text.values.MRR", 0.99)], "by_domain.'shapes'.image_to_text.MRR is 0.99"),
         ([("metrics.by_domain.other", {})], "missing image_to_text"),
         ([("metrics.by_category.circle.image_to_text.values", {})], "missing MRR"),
@@ -149,7 +144,6 @@ ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("s
         ([("natural_pairs.category", {"rows": "0 24", "text": "1", "image": "1"})], "rows has row 24 of 24"),
         ([("natural_pairs.category", {"rows": "2 2", "text": "1", "image": "1"})], "not in order"),
         ([("natural_pairs.category.caption_of_row", "1")], "caption_of_row does not agree with"),
-        ([("natural_pairs.category.caption_of_row", "1" * 16)], "caption_of_row does not agree with"),
         ([("negative_wins", "1" * 24)], "negative_wins has 1 words, expected 24"),
         ([("negative_wins", " ".join(["1", *"-" * 23]))], "negative_wins does not agree with metrics.hard_negatives"),
         ([("negative_wins", "2" * 24)], "matching regex"),
@@ -158,7 +152,6 @@ ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("s
         ([("metrics.hard_negatives.all.text_hard_rows", 25)], "does not agree with the text-only baseline"),
         ([("settings.gallery", 99)], "settings.gallery is 99, of 24 images"),
         ([("settings.seed", -5)], "`int` >= 0"),
-        ([("settings.seed", 10**30)], "`$.settings.seed`"),
         ([("learned_parameters", 10**300)], "`$.learned_parameters`"),
         (ONES, "but the ranks give"),
     ],
@@ -177,16 +170,6 @@ def test_every_reader_of_results_refuses_one_that_contradicts_itself(coop, folde
     said = refusal(reader, folder)
     assert str(coop) in said
     assert "image_to_text.MRR is 0.99" in said
-
-
-@pytest.mark.parametrize("gallery", ["domain", "joint", 4])
-def test_every_number_of_a_run_is_the_one_that_its_ranks_give(
-    run_tiny, uneven_domains, tmp_path, gallery
-):
-    """Two domains, images with several captions, captions of several images: read as they were written."""
-    result = run_tiny(data=uneven_domains, gallery=gallery, results=tmp_path)
-    (path,) = tmp_path.glob("*.json")
-    assert read_result(path) == result
 
 
 def test_ranks_with_the_numbers_that_they_give_are_accepted(coop, tmp_path):
@@ -400,16 +383,13 @@ def test_a_header_is_checked_like_a_command_line(checkpoint, run_tiny, tiny_clip
 @pytest.mark.parametrize(
     ("method", "option", "value", "limits"),
     [
-        *(
-            ("vpt", "n_vis", 10**9, "between 1 and 1000"),
-            ("maple", "n_ctx", 10**9, "between 1 and"),
-        ),
-        *(
-            ("tcp", "n_ctx", 10**9, "between 1 and 21"),
-            ("mmrl", "n_tokens", 10**9, "between 1 and"),
-        ),
-        *(("mmrl", "width", 10**9, "between 1 and 8192"), ("lora", "rank", 10**9, "between 1 and")),
+        ("vpt", "n_vis", 10**9, "between 1 and 1000"),
+        ("maple", "n_ctx", 10**9, "between 1 and 1000"),
+        ("tcp", "n_ctx", 10**9, "between 1 and 21"),
+        ("mmrl", "n_tokens", 10**9, "between 1 and 1000"),
+        ("mmrl", "width", 10**9, "between 1 and 8192"),
         ("clip_adapter", "reduction", 1e-9, "at least 0.01"),
+        ("lora", "rank", 10**9, "between 1 and 1024"),
     ],
 )
 def test_no_option_allocates_without_limit(checkpoint, tiny_clip, method, option, value, limits):

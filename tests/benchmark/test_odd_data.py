@@ -97,11 +97,7 @@ def test_captions_may_have_one_word_or_two_hundred(method, tiny_clip, splits):
 
 @pytest.mark.parametrize(
     ("method", "options"),
-    [
-        ("dcar", {"n_attribute": 0}),
-        ("dcar", {"n_attribute": 4}),
-        ("maple", {}),
-    ],
+    [("dcar", {"n_attribute": 0}), ("dcar", {"n_attribute": 4}), ("maple", {})],
 )
 def test_missing_negatives_are_not_an_error(method, options, tiny_clip, splits):
     """Two categories allow one swap; the empty slots take no part in the loss."""

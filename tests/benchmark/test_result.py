@@ -1,12 +1,10 @@
 """Result files: checked when written and read, found again, printed as tables."""
 
 import dataclasses
-import io
 import json
 import shutil
 
 import pytest
-from rich.console import Console
 
 from benchmark.reporting.pages import markdown, table
 from benchmark.reporting.sentences import command
@@ -14,6 +12,7 @@ from benchmark.result import read_result, read_results, write_result
 from benchmark.training.row_selection import CategoryList
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
+from tests.running import printed
 
 QUICK = {"epochs": 2, "batch_size": 8}
 
@@ -157,12 +156,6 @@ def test_training_without_validation_rows_is_an_error(run_tiny, tiny_dataset):
     run_tiny("zero_shot", splits)
 
 
-def printed(results):
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(table(results))
-    return console.export_text()
-
-
 def test_the_text_only_baseline_is_in_the_tables(results):
     """One baseline for all methods, trained on the training split."""
     baselines = {json.dumps(_baselines_of(result)) for result in results}
@@ -170,7 +163,7 @@ def test_the_text_only_baseline_is_in_the_tables(results):
     (share,) = {result.metrics.hard_negatives["category"].text_only for result in results}
     head, row = _negatives_of(markdown(results), "category")
     assert row[head.index("text-only baseline")] == f"{100 * share:.0f}"
-    lines = printed(results).splitlines()
+    lines = printed(table(results)).splitlines()
     line = next(line for line in lines if "attribute: color" in line)
     assert line.split()[-2] == f"{100 * _baselines_of(results[0])['attribute: color']:.0f}"
 
@@ -210,21 +203,6 @@ def _negatives_of(page, kind):
     head = next(n for n, line in enumerate(lines) if line.startswith("| kind"))
     row = next(line for line in lines[head:] if line.startswith(f"| {kind}"))
     return [[cell.strip() for cell in each.strip("|").split("|")] for each in (lines[head], row)]
-
-
-def with_recall(result, value):
-    side = result.metrics.by_direction["text_to_image"]
-    side = dataclasses.replace(side, values=side.values | {"R@1": value})
-    by_direction = result.metrics.by_direction | {"text_to_image": side}
-    metrics = dataclasses.replace(result.metrics, by_direction=by_direction)
-    return dataclasses.replace(result, metrics=metrics)
-
-
-def test_numbers_below_zero_shot_are_marked(zero_shot, result):
-    for before, after, shown in ((0.5, 0.25, "| 25▼ |"), (0.25, 0.5, "| 50 |")):
-        page = markdown([with_recall(zero_shot, before), with_recall(result, after)])
-        assert shown in next(line for line in page.splitlines() if line.startswith("| coop"))
-    assert "▼" not in markdown([result])  # without zero-shot
 
 
 def test_the_commands_of_a_page_repeat_its_runs(results):

@@ -11,7 +11,6 @@ from benchmark import Adapter, Images, Prompts, TrainConfig, get_method, info_nc
 from benchmark.training.loop import batches
 from dcar.candidates import CandidateCaptions
 from dcar.token_weights import caption_weights
-from fdrd.errors import FdrdError
 from tests.encoding import features
 
 TRAIN = TrainConfig(epochs=2, batch_size=8, optimizer="adamw", learning_rate=0.01)
@@ -69,23 +68,6 @@ def test_each_part_changes_what_is_learned(part, tiny_clip, tiny_dataset):
     batch, rows = first_batch(tiny_dataset), tiny_dataset["train"]
     plain, other = (stirred(tiny_clip, rows, **{**OFF, **each}).loss(batch) for each in ({}, part))
     assert other.item() != pytest.approx(plain.item(), abs=1e-4)
-
-
-def test_at_depth_zero_it_is_frozen_clip_plus_the_adapter(tiny_clip, tiny_dataset):
-    method = stirred(tiny_clip, tiny_dataset["train"], depth=0)
-    images, texts = features(method, tiny_dataset["test"])
-    plain_images, plain_texts = features(get_method("zero_shot")(tiny_clip), tiny_dataset["test"])
-    with torch.no_grad():
-        adapted = method.learner.adapter(plain_texts)
-    assert (images - plain_images).abs().max() < 1e-6
-    assert (texts - adapted).abs().max() < 1e-6
-    assert (adapted - plain_texts).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("options", [{"adapter": False}, {"gamma": 0.0, "lambda_cate": 0.0}])
-def test_layers_need_an_adapter_that_reads_them(tiny_clip, options):
-    with pytest.raises(FdrdError, match="layers are read by the adapter; give adapter=yes, and"):
-        get_method("dcar")(tiny_clip, layers="auto", **options)
 
 
 def test_layers_are_read_with_room_for_the_prompts(tiny_clip):
@@ -208,18 +190,6 @@ def test_prompted_and_adapted_features_are_compared_with_their_own_image(tiny_cl
         method.learner.entered.fill_(False)
         before = method.similarity(method.encode_image(images), method.encode_text(captions))
         assert (before - plain @ adapted.T).abs().max() < 1e-6
-
-
-def test_the_figure_has_prompts_in_the_first_layer_and_scores_prompted_features(
-    tiny_clip, described
-):
-    method = stirred(tiny_clip, described, "dcar_figure")
-    prompts = method.learner()
-    assert [len(prompts.text), len(prompts.vision)] == [1, 1]
-    with torch.no_grad():
-        found = method.encode_text(described.captions).pooled
-        expected = tiny_clip.encode_text(described.captions, Prompts(text=prompts.text)).pooled
-    assert torch.equal(found, expected)
 
 
 def test_the_loss_of_the_figure_pair_by_pair(tiny_clip, described):

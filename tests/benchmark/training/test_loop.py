@@ -134,17 +134,6 @@ def test_the_rate_rises_and_falls():
     assert cosine[10] == pytest.approx(0)
 
 
-def test_progress_reports_loss_and_validation_mrr(rows):
-    told, scores = [], [0.125, 0.25, 0.5]
-    run(OneNumber(), rows, scores, told=lambda *each: told.append(each), epochs=2, batch_size=12)
-    assert told[1] == ("untrained | validation MRR 0.125", 1, 1)
-    assert told[2] == ("train | epoch 1 of 2, loss 1.000, validation MRR 0.125", 1, 4)
-    assert told[4] == ("epoch 1 of 2 | validating", 0, 1)
-    assert told[5][0].startswith("epoch 1 of 2 | loss 0.99")
-    assert all("validation MRR 0.250" in stage for stage, *_ in told[5:7])
-    assert told[7][1:] == (4, 4)
-
-
 def test_training_on_one_row_is_an_error(rows):
     with pytest.raises(FdrdError, match="at least 2 pairs, got 1"):
         run(OneNumber(), rows.select([0]), epochs=1)

@@ -260,30 +260,3 @@ def test_writing_that_is_slow_is_rare(path, monkeypatch):
         now[0] += 2
         assert kept.is_due(0)
     assert not ResumableState("a", None).is_due(0)
-
-
-@pytest.mark.usefixtures("kept_often")
-def test_a_resumed_run_ends_with_the_same_result(make_clip, run_tiny, quick_dataset, tmp_path):
-    def run(place, dies_at=None):
-        def tell(stage, done, _total):
-            if stage.startswith("train") and done == dies_at:
-                raise Killed
-
-        # Features are kept and found again as in real runs, in a new process each time.
-        clip = make_clip(benchmark.FrozenFeatures(tmp_path / place / "cache"))
-        folders = {"backbone": clip, "results": tmp_path / place}
-        train = {"epochs": 2, "batch_size": 10}
-        return run_tiny("coop", quick_dataset, train=train, progress=tell, **folders)
-
-    whole = run("whole")
-    for dies_at in (2, 5):
-        with pytest.raises(Killed):
-            run("killed", dies_at)
-        assert len(list((tmp_path / "killed").glob("*.partial.safetensors"))) == 1
-    result = run("killed")
-    assert result.ranks == whole.ranks
-    assert numbers(result.fit) == numbers(whole.fit)
-    files = [sorted((tmp_path / place).glob("*.*")) for place in ("whole", "killed")]
-    assert [path.name for path in files[0]] == [path.name for path in files[1]]
-    learned = [path.read_bytes() for of in files for path in of if path.suffix == ".safetensors"]
-    assert learned[0] == learned[1]

@@ -9,6 +9,7 @@ from PIL import Image
 
 from benchmark import Adapter, Images, Prompts, TrainConfig, get_method, info_nce
 from benchmark.training.loop import batches
+from benchmark.training.losses import sigmoid_loss
 from dcar.candidates import CandidateCaptions
 from dcar.token_weights import caption_weights
 from tests.encoding import features
@@ -98,27 +99,14 @@ def test_weights_compare_the_image_with_a_blank_one(tiny_clip, tiny_dataset):
     assert (weights[1] - 1).abs().max() < 1e-3
 
 
-def test_the_sigmoid_loss_pair_by_pair(make_clip, tiny_dataset):
-    backbone = make_clip()
-    backbone.logit_bias = -3.0
-    method = made(backbone, depth=2, loss="sigmoid", beta=0.0, lambda_cate=0.0)
-    batch = first_batch(tiny_dataset, 6)
-    with torch.no_grad():
-        loss = method.loss(batch)
-        images, texts = method.encode_image(batch.images), method.encode_text(batch.captions)
-        logits = backbone.logit_scale * method.similarity(images, texts) - 3.0
-    assert batch.repeats is None
-    expected = float(torch.log1p(torch.exp(logits * (1 - 2 * torch.eye(6)))).sum()) / 6
-    assert loss == pytest.approx(expected, rel=1e-5)
-
-
-def test_the_loss_compares_what_is_scored(tiny_clip, tiny_dataset):
-    """InfoNCE of the scores of test time, with gradients to prompts and adapter."""
-    method = stirred(tiny_clip, tiny_dataset["train"], lambda_cate=0.0, beta=0.0)
+@pytest.mark.parametrize(("loss", "compare"), [("symmetric", info_nce), ("sigmoid", sigmoid_loss)])
+def test_the_loss_compares_what_is_scored(loss, compare, tiny_clip, tiny_dataset):
+    """The scores of test time, with gradients to prompts and adapter."""
+    method = stirred(tiny_clip, tiny_dataset["train"], loss=loss, lambda_cate=0.0, beta=0.0)
     batch = first_batch(tiny_dataset)
     with torch.no_grad():
         images, texts = method.encode_image(batch.images), method.encode_text(batch.captions)
-        expected = info_nce(tiny_clip.logit_scale * method.similarity(images, texts))
+        expected = compare(tiny_clip.logit_scale * method.similarity(images, texts))
     loss = method.loss(batch)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     loss.backward()

@@ -4,13 +4,12 @@ from math import exp, log
 
 import pytest
 import torch
-from torch.nn.functional import normalize
 
 from benchmark.training.loop import batches
 from dcar.candidates import CandidateCaptions
 from dcar.category_loss import category_aware_loss
 from dcar.options import NEGATIVES
-from dcar.token_weights import similarity_change, token_weights
+from dcar.token_weights import token_weights
 
 VALID = torch.tensor([[False, True, True, True, False]])
 """BOS, three tokens, EOS."""
@@ -49,18 +48,6 @@ def test_weights_have_mean_one_for_any_change():
         if mask.any():
             assert row[mask].mean().item() == pytest.approx(1.0, abs=1e-5)
         assert (row[~mask] == 1).all()
-
-
-def test_the_change_equals_the_difference_of_two_cosines():
-    generator = torch.Generator().manual_seed(1)
-    tokens = normalize(torch.randn(3, 5, 8, generator=generator), dim=-1)
-    images = normalize(torch.randn(3, 8, generator=generator), dim=-1)
-    blank = normalize(torch.randn(8, generator=generator), dim=-1)
-    found = similarity_change(tokens, images, blank)
-    for row in range(3):
-        for place in range(5):
-            expected = tokens[row, place] @ blank - tokens[row, place] @ images[row]
-            assert found[row, place].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def direction(cosine):

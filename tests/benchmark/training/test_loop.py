@@ -99,22 +99,26 @@ def test_the_untrained_state_is_kept_if_no_later_one_is_better(rows):
         ({"epochs": 2, "eval_every": 2}, [2, 4, 6]),
         ({"epochs": 10}, [*range(3, 31, 3)]),  # longer ones are not evaluated more often
         ({"epochs": 11}, [6, 12, 18, 24, 30, 33]),
+        *(({"steps": 11, "eval_every": 3, "batch_size": b}, [3, 6, 9, 11]) for b in (7, 23, 32)),
     ],
 )
 def test_steps_and_evaluations(rows, config, evaluated):
-    """Steps run on over the ends of epochs."""
-    learner, seen = OneNumber(), []
+    """Steps run on over the ends of epochs. A last batch of a single row is left out."""
+    learner, seen, config = OneNumber(), [], {"batch_size": 8, **config}
 
     def loss(batch):
         seen.append((batch.step, batch.epoch, tuple(batch.rows)))
         return learner.loss(batch)
 
-    log = run(learner, rows, loss=loss, batch_size=8, **config)
+    log = run(learner, rows, loss=loss, **config)
     assert [each.step for each in log.epochs] == evaluated
     assert log.steps == evaluated[-1]
     assert [step for step, _, _ in seen] == list(range(log.steps))
-    ordered = [b for epoch in range(11) for b in batches(rows, 8, 0, epoch)]
+    ordered = [b for epoch in range(11) for b in batches(rows, config["batch_size"], 0, epoch)]
     assert seen == [(b.step, b.epoch, tuple(b.rows)) for b in ordered[: log.steps]]
+    pairs = np.cumsum([len(numbers) for _, _, numbers in seen])
+    assert [each.pairs for each in log.epochs] == [pairs[step - 1] for step in evaluated]
+    assert log.after(log).pairs == 2 * log.pairs == 2 * pairs[-1]
 
 
 def test_epochs_and_steps_exclude_each_other():
@@ -168,18 +172,3 @@ def test_few_shots_are_images_per_category(tiny_dataset, rows):
     found = training_rows(tiny_dataset, None, 6, seed=0)
     for split, count in (("train", 6), ("validation", 4)):
         assert np.bincount(found[split].image_category).tolist() == [count] * 3
-
-
-@pytest.mark.parametrize("size", [5, 7, 8, 23, 24, 32])
-def test_pairs_seen_are_those_of_the_batches(rows, size):
-    """A last batch of a single row is left out."""
-    learner, seen = OneNumber(), []
-
-    def loss(batch):
-        seen.append(len(batch.rows))
-        return learner.loss(batch)
-
-    log = run(learner, rows, loss=loss, steps=11, eval_every=3, batch_size=size)
-    assert [each.pairs for each in log.epochs] == [sum(seen[: each.step]) for each in log.epochs]
-    assert log.pairs == sum(seen)
-    assert log.after(log).pairs == 2 * log.pairs

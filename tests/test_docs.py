@@ -35,16 +35,9 @@ def commands(text):
 @pytest.mark.slow
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_the_examples_of_a_document_run(document, tmp_path):
-    bin_folder = tmp_path / "bin"
-    bin_folder.mkdir()
-    script = bin_folder / "fdrd"
-    script.write_text(
-        f"#!{sys.executable}\nfrom fdrd.__main__ import main\nif __name__ == '__main__': main()\n"
-    )
-    script.chmod(0o755)
     environment = {
         **os.environ,
-        "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HF_HOME": str(tmp_path / "cache"),
         "FDRD_CACHE": str(tmp_path / "cache" / "fdrd"),
         "HF_HUB_OFFLINE": "1",

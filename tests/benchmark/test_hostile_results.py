@@ -368,7 +368,6 @@ def rewrite(path, learned=None, **header):
         ({"label": "x" * 5000}, "$.settings.label"),
         ({"method": "x" * 5000}, "$.settings.method"),
         ({"method": ["coop"]}, "is not a checkpoint of this version of fdrd"),
-        ({"method": "theirs"}, "no method 'theirs'"),
         ({"tensors": "0" * 64}, "its tensors are not those that were trained"),
         ({"tensors": None}, "$.tensors"),
     ],
@@ -377,6 +376,11 @@ def test_a_header_is_checked_like_a_command_line(checkpoint, run_tiny, tiny_clip
     rewrite(checkpoint, **header)
     assert message in refusal(load_method, checkpoint, backbone=tiny_clip)
     assert message in refusal(run_tiny, "coop", checkpoint=checkpoint)
+
+
+def test_a_checkpoint_of_an_unknown_method_names_it(checkpoint, tiny_clip):
+    rewrite(checkpoint, method="theirs")
+    assert "no method 'theirs'" in refusal(load_method, checkpoint, backbone=tiny_clip)
 
 
 @pytest.mark.parametrize(

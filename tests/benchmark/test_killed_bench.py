@@ -58,10 +58,10 @@ def position(folder):
 def test_killed_at_random_moments_it_ends_with_the_same_numbers(tmp_path):
     with caches_in(tmp_path):
         fdrd.sample(tmp_path / "raw", categories=6, pairs=60, size=48, workers=1)
-        data = fdrd.build(tmp_path / "raw", tmp_path / "data", workers=1).out
+        fdrd.build(tmp_path / "raw", tmp_path / "data", workers=1)
 
     def bench(folder, **variables):
-        process = start_fdrd(folder, *BENCH, "--data", data, **variables)
+        process = start_fdrd(folder, *BENCH, "--data", tmp_path / "data", **variables)
         return process.communicate(timeout=500)[1], process.returncode
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -153,16 +153,6 @@ def folder(coding, tmp_path):
     return folder
 
 
-def test_a_folder_of_open_clip_is_a_backbone(folder, coding):
-    loaded = load_backbone(str(folder), device="cpu")
-    pixels = torch.randn(3, 3, 32, 32)
-    model = open_clip_model(len(coding), quick_gelu=True)
-    for ours, wanted in zip(towers(loaded, pixels), theirs(model, coding, pixels), strict=True):
-        assert (ours - wanted).abs().max() < 1e-5
-    assert list(loaded.image_processor.image_mean) == [0.5, 0.5, 0.5]
-    assert loaded.image_processor.resample == 2  # bilinear
-
-
 def test_open_clip_measures_the_same_recalls(folder, tiny_dataset):
     """open_clip encodes with its own towers, and its training code computes the recalls."""
     library = pytest.importorskip("open_clip")

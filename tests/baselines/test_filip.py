@@ -70,10 +70,8 @@ def test_before_training_it_is_late_interaction_of_the_frozen_tokens(tiny_clip, 
     images, captions = Images.of(test)[:3], ["a red circle", "a big blue square on the left"]
     with torch.no_grad():
         found = filip.similarity(filip.encode_image(images), filip.encode_text(captions))
-    seen, read = (
-        tiny_clip.encode_image(images, tokens=True),
-        tiny_clip.encode_text(captions, tokens=True),
-    )
+    seen = tiny_clip.encode_image(images, tokens=True)
+    read = tiny_clip.encode_text(captions, tokens=True)
     for i in range(3):
         patches = torch.cat([seen.pooled[i, None], seen.tokens[i]])
         for c, words in enumerate((3, 7)):

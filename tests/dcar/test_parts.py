@@ -86,10 +86,8 @@ def test_only_allowed_captions_count():
     ],
 )
 def test_captions_choose_among_images_as_images_among_captions(allowed, category, expected):
-    texts, chosen = (
-        torch.stack([direction(0.8), direction(0.6)]),
-        map(torch.tensor, (category, allowed)),
-    )
+    texts = torch.stack([direction(0.8), direction(0.6)])
+    chosen = map(torch.tensor, (category, allowed))
     found = category_aware_loss(torch.eye(2), texts, *chosen, scale=1.0, epsilon=0.5)
     assert found.item() == pytest.approx(expected, abs=1e-5)
 

@@ -53,8 +53,7 @@ def test_permuted_images_are_refused_and_leave_the_cache_right(
     make_clip, tiny_dataset, tmp_path, cached
 ):
     """Features that are cached under the claimed digests are no excuse, though no image would be decoded."""
-    folders = {True: tmp_path, False: tmp_path / "other"}
-    wanted = measured(make_clip, folders[cached], tiny_dataset)
+    wanted = measured(make_clip, tmp_path if cached else tmp_path / "other", tiny_dataset)
     forged = changed(tiny_dataset["test"], rotated)
     assert forged.fingerprint == wanted.settings.data.fingerprint  # of claimed digests
     backbone = make_clip(FrozenFeatures(tmp_path))

@@ -54,9 +54,9 @@ def run(folder, *results):
     nodes = ["-m", "torch.distributed.run", "--nnodes", "2", "--rdzv-endpoint", endpoint]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
     started = []
-    for rank, place in enumerate(results):
+    for rank, target in enumerate(results):
         launcher = [*nodes, "--node-rank", str(rank)] if len(results) > 1 else []
-        command = [sys.executable, *launcher, script, place, folder / f"cache{rank}"]
+        command = [sys.executable, *launcher, script, target, folder / f"cache{rank}"]
         options = {"env": environment, "stderr": subprocess.PIPE, "text": True}
         started.append(subprocess.Popen(command, cwd=folder, **options))
     told = [process.communicate(timeout=500)[1] for process in started]

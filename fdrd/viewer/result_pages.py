@@ -20,8 +20,6 @@ from fdrd.viewer.meaning import WaitingError
 from fdrd.viewer.pages import Values, choice_of, integer_of, listed, page
 
 if TYPE_CHECKING:
-    from benchmark.retrieval_metrics import Column
-
     from benchmark.rank_metrics import Column, Interval
     from benchmark.reporting.comparison import Row
     from fdrd.viewer.results import Queries, Runs, Top

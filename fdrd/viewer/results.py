@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from benchmark.reporting.significance import compare
 
 from benchmark.rank_metrics import DIRECTIONS, Floats
 from benchmark.registry import Method
@@ -30,7 +29,7 @@ from fdrd.progress import Progress
 from fdrd.record import KINDS
 from fdrd.viewer.facets import Indices
 from fdrd.viewer.index import Index
-from fdrd.viewer.meaning import Background, Top, WaitingError
+from fdrd.viewer.meaning import Background, WaitingError
 
 if TYPE_CHECKING:
     import torch

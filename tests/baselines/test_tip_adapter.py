@@ -30,11 +30,8 @@ def scores(method, dataset):
 
 
 def test_a_score_equals_its_definition(tiny_clip, tiny_dataset):
-    method, train, test = (
-        fitted(tiny_clip, tiny_dataset),
-        tiny_dataset["train"],
-        tiny_dataset["test"],
-    )
+    method = fitted(tiny_clip, tiny_dataset)
+    train, test = tiny_dataset["train"], tiny_dataset["test"]
     method.learner.choose(2.0, 5.0)
     keys = [each[train.pairs[:, side]] for side, each in enumerate(plain(tiny_clip, train))]
     images, texts = plain(tiny_clip, test)

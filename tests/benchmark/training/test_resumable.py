@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-import safetensors
 import torch
 from torch import nn
 
@@ -195,17 +193,6 @@ def test_a_nan_loss_deletes_the_resumable_state(rows, path):
     assert not path.exists()
 
 
-@pytest.mark.usefixtures("kept_often")
-def test_a_file_holds_tensors_and_json_alone(rows, path):
-    with pytest.raises(Killed):
-        Run(rows, path, dies_at=4).run()
-    with safetensors.safe_open(path, "pt") as file:
-        said = json.loads(file.metadata()["training"])
-        names = set(file.keys())
-    assert [epoch["validation_mrr"] for epoch in said["log"]["epochs"]] == [0.3]
-    assert {"learner/weight", "learner/mean", "best/weight", "state/0/momentum_buffer"} < names
-
-
 def interrupting(run, at, times):
     def loss(batch):
         value = Run.loss(run, batch)
@@ -273,30 +260,3 @@ def test_writing_that_is_slow_is_rare(path, monkeypatch):
         now[0] += 2
         assert kept.is_due(0)
     assert not ResumableState("a", None).is_due(0)
-
-
-@pytest.mark.usefixtures("kept_often")
-def test_a_resumed_run_ends_with_the_same_result(make_clip, run_tiny, quick_dataset, tmp_path):
-    def run(place, dies_at=None):
-        def tell(stage, done, _total):
-            if stage.startswith("train") and done == dies_at:
-                raise Killed
-
-        # Features are kept and found again as in real runs, in a new process each time.
-        clip = make_clip(benchmark.FrozenFeatures(tmp_path / place / "cache"))
-        folders = {"backbone": clip, "results": tmp_path / place}
-        train = {"epochs": 2, "batch_size": 10}
-        return run_tiny("coop", quick_dataset, train=train, progress=tell, **folders)
-
-    whole = run("whole")
-    for dies_at in (2, 5):
-        with pytest.raises(Killed):
-            run("killed", dies_at)
-        assert len(list((tmp_path / "killed").glob("*.partial.safetensors"))) == 1
-    result = run("killed")
-    assert result.ranks == whole.ranks
-    assert numbers(result.fit) == numbers(whole.fit)
-    files = [sorted((tmp_path / place).glob("*.*")) for place in ("whole", "killed")]
-    assert [path.name for path in files[0]] == [path.name for path in files[1]]
-    learned = [path.read_bytes() for of in files for path in of if path.suffix == ".safetensors"]
-    assert learned[0] == learned[1]

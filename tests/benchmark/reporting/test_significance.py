@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from benchmark.reporting.significance import compare, significance_table
 
 from benchmark.rank_metrics import DIRECTIONS, MetricValues, by_part
 from benchmark.reporting.comparison import all_intervals, differences, group_results

@@ -90,7 +90,7 @@ def is_built_from(out: Path, inputs: str) -> bool:
     """Return whether the dataset was built from these inputs and all its files are as they were written."""
     try:
         text = (work_folder(out) / "last.json").read_bytes()
-        last = msgspec.json.decode(text, type=dict[str, Any])
+        last = msgspec.json.decode(text, type=dict[str, object])
         manifest = read_manifest(out)
     except (OSError, FdrdError, *_DAMAGED):
         return False

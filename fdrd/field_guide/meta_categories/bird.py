@@ -79,13 +79,13 @@ def _trunk(sketch: Sketch, look: Look, coat: Color, head: Point) -> int:
         (hx + 0.05, hy - 0.1), (hx + 0.14, hy + 0.2), (0.46, 0.12), (0.3, 0.4), (-0.06, 0.5),
         (-0.36, 0.36)), coat)
     sketch.fill(ellipse(0.28, 0.26, 0.36, 0.36, 64), shade(coat, 155), inside=trunk)
-    marks = {"plain": [], "spotted": [ellipse(x, y, 0.05, 0.05, 0, 10) for x, y in ((0.28, 0.0),
-            (0.42, 0.1), (0.2, 0.16), (0.34, 0.24), (0.12, 0.3), (0.24, 0.38), (0.02, 0.42))],
+    marks = {"spotted": [ellipse(x, y, 0.05, 0.05, 0, 10) for x, y in ((0.28, 0.0), (0.42, 0.1),
+            (0.2, 0.16), (0.34, 0.24), (0.12, 0.3), (0.24, 0.38), (0.02, 0.42))],
         "streaked": [stroke((x + 0.03, -0.02), (x - 0.03, 0.48), start=0.045, end=0.03)
             for x in (0.02, 0.12, 0.22, 0.32, 0.42)],
         "barred": [stroke((0.02, y + 0.04), (0.34, y + 0.05), (0.62, y - 0.06), start=0.05,
             end=0.05) for y in (0.02, 0.15, 0.28, 0.41)]}
-    sketch.fill_all(marks[look["breast"]], (48, 36, 34), inside=trunk)
+    sketch.fill_all(marks.get(look["breast"], []), (48, 36, 34), inside=trunk)
     return trunk
 
 

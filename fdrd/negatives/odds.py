@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -64,20 +64,15 @@ _FIRST = 24  # categories that are sorted at once; a caption rarely needs more
 
 
 class Descriptions:
-    """Labeled bags of words, stored as numbers: four bytes per word."""
+    """Labeled sets of words, stored as indices: four bytes per word."""
 
     def __init__(self, described: Iterable[tuple[int, Iterable[str]]] = ()):
         self._words: dict[str, int] = defaultdict(count().__next__)
-        self._labels, self._ends = array("i"), array("q")
-        self._distinct, self._repeated = array("i"), array("i")
+        self._labels, self._ends, self._indices = array("i"), array("q"), array("i")
         for label, words in described:
-            numbers = [self._words[word] for word in words]
-            distinct = dict.fromkeys(numbers)
-            if len(distinct) < len(numbers):
-                self._repeated.extend((Counter(numbers) - Counter(distinct.keys())).elements())
-            self._distinct.extend(distinct)
+            self._indices.extend(dict.fromkeys(self._words[word] for word in words))
             self._labels.append(label)
-            self._ends.append(len(self._distinct))
+            self._ends.append(len(self._indices))
 
     def __len__(self) -> int:
         """Return the number of bags."""
@@ -93,15 +88,13 @@ class Descriptions:
         words = list(self._words)
         found = []
         for index in range(0, len(self), step):
-            indices = self._distinct[self._ends[index - 1] if index else 0 : self._ends[index]]
+            indices = self._indices[self._ends[index - 1] if index else 0 : self._ends[index]]
             found.append((self._labels[index], [words[each] for each in indices]))
         return found
 
     def frequent(self) -> list[str]:
         """Return the frequent words, the most frequent first."""
-        times = np.zeros(len(self._words), np.int64)
-        for numbers in (self._distinct, self._repeated):
-            times += np.bincount(np.frombuffer(numbers, np.int32), minlength=len(times))
+        times = np.bincount(np.frombuffer(self._indices, np.int32), minlength=len(self._words))
         often = [
             (-count, word)
             for word, count in zip(self._words, times.tolist(), strict=True)
@@ -117,7 +110,7 @@ class Descriptions:
         labels, ends = self.labels, np.concatenate([[0], np.array(self._ends, np.int64)])
         for start in range(0, len(self), _BAGS):
             here = ends[start : start + _BAGS + 1]
-            rows = row_of[np.frombuffer(self._distinct, np.int32)[here[0] : here[-1]]]
+            rows = row_of[np.frombuffer(self._indices, np.int32)[here[0] : here[-1]]]
             cells = rows * size + labels[start : start + _BAGS].repeat(np.diff(here))
             np.add.at(counts, cells[rows >= 0], 1)
         return counts.reshape(len(words), size)

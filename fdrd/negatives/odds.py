@@ -56,10 +56,7 @@ _ROUNDS = 40  # steps of the fit
 _SHORT = 0.05  # a category that lacks more after half of them gets fewer swaps of its own captions
 _BALANCED_FOR = (1, 2, 4, 8)  # numbers of negatives; the more, the more rare categories are drawn
 _MAX_CELLS = 4_000_000  # captions times categories that are used for balancing
-_BLOCK = 1 << 16  # of these cells are computed together: what fits into a processor's cache
 _MAX_BIAS = 24.0  # in log odds; a category that no caption suggests would rise without end
-_SPARE = 16  # columns of a row that are compared in addition to its highest
-_ROUNDING = 1e-6  # more than what rounding adds to a score
 _FIRST = 24  # categories that are sorted at once; a caption rarely needs more
 
 
@@ -311,12 +308,9 @@ def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
     if len(sample) < 2 or size < 3:
         return odds
     true, bags = zip(*sample, strict=True)
-    scores = np.empty((len(sample), size))
     noise = np.random.RandomState(0)  # a legacy generator, whose stream never changes
-    block = max(1, _BLOCK // size)
-    for rows in (slice(start, start + block) for start in range(0, len(scores), block)):
-        log_odds = odds.scores(true[rows], bags[rows], [1] * len(true[rows]))
-        scores[rows] = log_odds * STEP + noise.gumbel(size=log_odds.shape)  # as in `orders`
+    log_odds = odds.scores(true, bags, [1] * len(true))
+    scores = log_odds * STEP + noise.gumbel(size=log_odds.shape)  # as in `orders`
     # NumPy does the work outside of the interpreter's lock.
     with ThreadPoolExecutor(available_cores()) as threads:
         ks = [min(k, size - 1) for k in _BALANCED_FOR]
@@ -330,46 +324,19 @@ def _balance(scores: Floats, true: Integers, k: int) -> tuple[Floats, Floats]:
 
     Then the top k of the kept captions hold each category as often as they are of it. A caption that allows fewer
     than k counts in part. Shares below 1 are for categories that few captions allow.
-    A row is compared in its highest columns only, until the bias of another may have risen above their k-th.
-    The result is that of comparing all columns in every round.
     """
-    count, size = scores.shape
-    columns = np.zeros((count, min(size, k + _SPARE)), dtype=np.int64)
-    known = np.full(columns.shape, -np.inf)
-    # The highest biased score of another column when it was looked up, and the round of that.
-    others, since = np.full(count, np.inf), np.zeros(count, dtype=np.int64)
-    biases, kept = [np.zeros(size)], np.ones(size)
-    possible = np.minimum(np.count_nonzero(scores > _NEVER * STEP / 2, axis=1), k)
-    total = np.bincount(true, possible / k, minlength=size)
+    size = scores.shape[1]
+    allowed = scores > _NEVER * STEP / 2
+    total = np.bincount(true, np.minimum(allowed.sum(axis=1), k) / k, minlength=size)
+    bias, kept = np.zeros(size), np.ones(size)
     for turn in range(_ROUNDS):
-        bias = biases[-1]
-        # No column rose by more than this since a round, so most rows need no second look at the others.
-        rise = np.array([(bias - earlier).max() for earlier in biases])
-        biased = known + bias[columns]
-        top = np.partition(biased, -k, axis=1)[:, -k]
-        stale = np.flatnonzero(top <= others + rise[since] + _ROUNDING)
-        for rows in np.array_split(stale, 1 + stale.size * size // _BLOCK):
-            columns[rows], others[rows] = _highest(scores[rows] + bias, columns.shape[1])
-            known[rows] = np.take_along_axis(scores[rows], columns[rows], axis=1)
-            biased[rows] = known[rows] + bias[columns[rows]]
-            top[rows] = np.partition(biased[rows], -k, axis=1)[:, -k]
-        since[stale] = turn
-        drawn = (biased >= top[:, None]) & (known > _NEVER * STEP / 2)
-        weights = kept[true].repeat(np.count_nonzero(drawn, axis=1))
-        counts = np.bincount(columns[drawn], weights, minlength=size) / k
+        biased = scores + bias
+        top = biased.max(axis=1) if k == 1 else np.partition(biased, -k, axis=1)[:, -k]
+        row, column = np.nonzero((biased >= top[:, None]) & allowed)
+        counts = np.bincount(column, kept[true[row]], minlength=size) / k
         # Half of the whole step, because all categories move at once; 0.25 keeps counts of zero finite.
         change = 0.5 * np.log((kept * total + 0.25) / (counts + 0.25))
-        biases.append(np.clip(bias + change, -_MAX_BIAS, _MAX_BIAS))
+        bias = np.clip(bias + change, -_MAX_BIAS, _MAX_BIAS)
         if turn >= _ROUNDS // 2:
             kept = np.where(change > _SHORT, kept * np.exp(-change), kept)
-    return biases[-1], kept
-
-
-def _highest(scores: Floats, width: int) -> tuple[Integers, Floats | float]:
-    """Return (N, `width`) the columns with the highest scores of each row (N, C), and (N,) the next score."""
-    size = scores.shape[1]
-    if width == size:
-        return np.arange(size), -np.inf
-    order = np.argpartition(scores, size - width - 1, axis=1)
-    following = order[:, size - width - 1]
-    return order[:, size - width :], scores[np.arange(len(scores)), following]
+    return bias, kept

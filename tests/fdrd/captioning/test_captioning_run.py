@@ -18,8 +18,8 @@ from fdrd.captioning import (
     Question,
     UncaptionedImage,
 )
-from fdrd.captioning.captioning_run import caption_images
-from fdrd.captioning.interface import CaptioningSession, question_key
+from fdrd.captioning.captioning_run import CaptioningSession
+from fdrd.captioning.interface import question_key
 from fdrd.captioning.noise import FILTERS
 from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.captioning.wording import (
@@ -63,9 +63,9 @@ def caption(source, tmp_path):
 
     def caption(captioner, evaluator=None, score=None, **settings):
         with AnswerCache(tmp_path / "answers.sqlite") as cache:
-            session = CaptioningSession(captioner, cache, evaluator, score)
-            settings = CaptionSettings(**settings)
-            return list(caption_images(found.images, found.categories, settings, session))
+            with_settings = CaptionSettings(**settings), found.categories
+            session = CaptioningSession(captioner, cache, evaluator, score, *with_settings)
+            return list(session.caption(found.images))
 
     return caption
 
@@ -221,10 +221,10 @@ def test_progress_counts_the_share_of_a_batch_that_is_done(source, tmp_path):
     """Four images in one batch, drafted in the first of two possible rounds."""
     found, seen = find_uncaptioned(source), []
     with AnswerCache(tmp_path / "answers.sqlite") as cache:
-        session = CaptioningSession(Scripted("drafts", GOOD), cache, None, None)
-        settings = CaptionSettings(rounds=2)
-        report = lambda stage, done: seen.append((stage, done))  # noqa: E731
-        list(caption_images(found.images, found.categories, settings, session, report))
+        session = CaptioningSession(Scripted("drafts", GOOD), cache)
+        session.settings, session.categories = CaptionSettings(rounds=2), found.categories
+        session.report = lambda stage, done: seen.append((stage, done))
+        list(session.caption(found.images))
     assert seen[-1] == ("draft 1: 4 of 4", 2)
     assert [done for _, done in seen] == sorted(done for _, done in seen)
     assert {done for _, done in seen} > {0, 1}

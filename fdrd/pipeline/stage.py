@@ -10,7 +10,7 @@ import hashlib
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,7 +30,6 @@ from fdrd.errors import FdrdError
 from fdrd.files.struct_table import BATCH, StructTable, StructWriter, arrow_array
 from fdrd.negatives import Catalog
 from fdrd.negatives.catalog import catalogs_by_domain
-from fdrd.negatives.draw import AnnotateConfig
 from fdrd.negatives.natural_pairs import Captioned, Statement, natural_pairs, state
 from fdrd.negatives.values import stated
 from fdrd.pipeline.documents import CountedRows, make_counted
@@ -74,8 +73,8 @@ def stage_shards(
         catalogs = catalogs_by_domain({name: each.texts for name, each in captions.items()}, engine)
         progress("preparing negatives", 1, 1)
         partners = _partners(pairs, captions, catalogs, engine, progress)
-    annotating = AnnotateConfig(config.seed, config.negatives, config.attribute_negatives)
-    settings: list[Any] = [asdict(annotating), library_versions()]
+    names = "seed", "negatives", "attribute_negatives"
+    settings: list[Any] = [{name: getattr(config, name) for name in names}, library_versions()]
     settings.append(hashlib.sha256(schema).hexdigest())
     if true_negatives:  # they change negatives, so they are part of every key
         settings.append(sorted(true_negatives.items()))
@@ -103,7 +102,7 @@ def stage_shards(
                 named = plan.path.endswith(PARQUET)
                 parts = (records.part(at, min(at + ROWS, stop)) for at in range(start, stop, ROWS))
                 tasks += [
-                    RowsTask(plan.domain, part, labels, named, annotating, extra) for part in parts
+                    RowsTask(plan.domain, part, labels, named, config, extra) for part in parts
                 ]
             start = stop
         made = engine.run(make_counted, tasks, catalogs, true, of_images)

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from fdrd.build_config import BuildConfig
 from fdrd.columns import ExtraTypes, arrow_schema, extra_of, extra_row, struct_schema
 from fdrd.curation.pair_table import Integers, PairTable
 from fdrd.errors import FdrdError
@@ -27,7 +28,7 @@ from fdrd.files.struct_table import StructTable, parse_rows, read_table
 from fdrd.images.check import read_image
 from fdrd.images.containers import member_name
 from fdrd.negatives import Catalog
-from fdrd.negatives.draw import AnnotateConfig, annotate
+from fdrd.negatives.draw import annotate
 from fdrd.record import ImageRef, Labels, Record, category_name, from_json
 from fdrd.storage.manifest import Manifest, Shard, SplitName
 from fdrd.storage.shard_file import encode_row, named_images, open_shard, read_checked, with_name
@@ -51,7 +52,7 @@ class RowsTask:
     records: StructTable[Record]
     labels: Labels
     named: bool
-    config: AnnotateConfig
+    config: BuildConfig
     extra: ExtraTypes
 
 

@@ -6,9 +6,10 @@ from itertools import cycle
 
 import pytest
 
+from fdrd.build_config import BuildConfig
 from fdrd.checks.text_only import text_only_accuracy
 from fdrd.negatives import draw_negatives, make_catalog
-from fdrd.negatives.draw import AnnotateConfig, annotate
+from fdrd.negatives.draw import annotate
 from fdrd.record import ImageRef, Record, Source
 from fdrd.text.attributes import find_attributes
 
@@ -373,7 +374,7 @@ def test_properties_that_the_same_words_describe_are_no_negatives(named, exclude
 @pytest.mark.parametrize(("asked", "rules"), [(2, ()), (3, ("negatives_fewer",))])
 def test_a_record_with_fewer_negatives_than_asked_is_counted(asked, rules):
     pairs = records(pug=["A pug."], boxer=["A boxer."], van=["A van."])
-    config = AnnotateConfig(seed=0, negatives=asked, attribute_negatives=0)
+    config = BuildConfig(seed=0, negatives=asked, attribute_negatives=0)
     found = annotate(pairs, [set() for _ in pairs], make_catalog(pairs), config)
     assert {each.rules for each in found} == {rules}
     assert {len(each.negatives) for each in found} == {2}

@@ -22,7 +22,8 @@ from PIL import Image
 
 from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
-from fdrd.sources import READERS, find_domains, read_domain
+from fdrd.sources.domains import find_domains, read_domain
+from fdrd.sources.layouts import READERS
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.storage.manifest import schema
 

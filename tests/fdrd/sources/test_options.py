@@ -4,7 +4,8 @@ import pytest
 
 from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
-from fdrd.sources import SourceOptions, find_domains, make_options, read_domain
+from fdrd.sources.domains import find_domains, read_domain
+from fdrd.sources.reading.columns import SourceOptions, make_options
 
 
 def read_with(root, **options):

@@ -379,8 +379,8 @@ class SourceFolder:
 
     def json_with(self, keys: tuple[bytes, ...]) -> list[str]:
         """Return the JSON files here and one folder below that have all keys near their start."""
-        starts = {path: self.start(path) for path in self.upper_files(".json")}
-        return [path for path, start in starts.items() if all(key in start for key in keys)]
+        starts = ((path, self.start(path)) for path in self.upper_files(".json"))
+        return [path for path, start in starts if all(key in start for key in keys)]
 
 
 @contextmanager

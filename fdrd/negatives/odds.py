@@ -56,6 +56,7 @@ _ROUNDS = 40  # steps of the fit
 _SHORT = 0.05  # a category that lacks more after half of them gets fewer swaps of its own captions
 _BALANCED_FOR = (1, 2, 4, 8)  # numbers of negatives; the more, the more rare categories are drawn
 _MAX_CELLS = 4_000_000  # captions times categories that are used for balancing
+_BLOCK = 1 << 16  # of these cells are computed together: what fits into a processor's cache
 _MAX_BIAS = 24.0  # in log odds; a category that no caption suggests would rise without end
 _FIRST = 24  # categories that are sorted at once; a caption rarely needs more
 
@@ -308,9 +309,12 @@ def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
     if len(sample) < 2 or size < 3:
         return odds
     true, bags = zip(*sample, strict=True)
+    scores = np.empty((len(sample), size))
     noise = np.random.RandomState(0)  # a legacy generator, whose stream never changes
-    log_odds = odds.scores(true, bags, [1] * len(true))
-    scores = log_odds * STEP + noise.gumbel(size=log_odds.shape)  # as in `orders`
+    block = max(1, _BLOCK // size)
+    for rows in (slice(start, start + block) for start in range(0, len(scores), block)):
+        log_odds = odds.scores(true[rows], bags[rows], [1] * len(true[rows]))
+        scores[rows] = log_odds * STEP + noise.gumbel(size=log_odds.shape)  # as in `orders`
     # NumPy does the work outside of the interpreter's lock.
     with ThreadPoolExecutor(available_cores()) as threads:
         ks = [min(k, size - 1) for k in _BALANCED_FOR]
@@ -326,14 +330,20 @@ def _balance(scores: Floats, true: Integers, k: int) -> tuple[Floats, Floats]:
     than k counts in part. Shares below 1 are for categories that few captions allow.
     """
     size = scores.shape[1]
-    allowed = scores > _NEVER * STEP / 2
-    total = np.bincount(true, np.minimum(allowed.sum(axis=1), k) / k, minlength=size)
+    possible = np.count_nonzero(scores > _NEVER * STEP / 2, axis=1)
+    total = np.bincount(true, np.minimum(possible, k) / k, minlength=size)
+    count = 1 + scores.size // _BLOCK
+    blocks = list(zip(np.array_split(scores, count), np.array_split(true, count), strict=True))
     bias, kept = np.zeros(size), np.ones(size)
     for turn in range(_ROUNDS):
-        biased = scores + bias
-        top = biased.max(axis=1) if k == 1 else np.partition(biased, -k, axis=1)[:, -k]
-        row, column = np.nonzero((biased >= top[:, None]) & allowed)
-        counts = np.bincount(column, kept[true[row]], minlength=size) / k
+        drawn = []
+        for block, labels in blocks:
+            biased = block + bias
+            top = biased.max(axis=1) if k == 1 else np.partition(biased, -k, axis=1)[:, -k]
+            row, column = np.nonzero((biased >= top[:, None]) & (block > _NEVER * STEP / 2))
+            drawn.append((column, kept[labels[row]]))
+        columns, weights = map(np.concatenate, zip(*drawn, strict=True))
+        counts = np.bincount(columns, weights, minlength=size) / k
         # Half of the whole step, because all categories move at once; 0.25 keeps counts of zero finite.
         change = 0.5 * np.log((kept * total + 0.25) / (counts + 0.25))
         bias = np.clip(bias + change, -_MAX_BIAS, _MAX_BIAS)

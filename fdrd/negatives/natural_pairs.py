@@ -138,9 +138,10 @@ def natural_pairs(records: Captioned, related: Sequence[frozenset[int]]) -> dict
     `related` has by category the categories that may be true of its images, too.
     """
     order = np.lexsort((records.text, records.key))
-    *columns, statements = records
-    statements = [statements[row] for row in order.tolist()]
-    ordered = Captioned(*(column[order] for column in columns), statements)
+    statements = [records.statements[row] for row in order.tolist()]
+    arrays = ("key", "image", "group", "text", "category")
+    ordered = records._replace(**{name: getattr(records, name)[order] for name in arrays})
+    ordered = ordered._replace(statements=statements)
     words, has_category = _Words(statements), ordered.category >= 0
     named = np.array([each.named for each in statements], bool) & has_category
     with_things = np.array([bool(each.things) for each in statements], bool) & has_category

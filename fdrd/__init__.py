@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fdrd.field_guide.writer import sample
     from fdrd.hub.dataset_repository import push
     from fdrd.pipeline.builder import Build, build
-    from fdrd.sources.reading.columns import SourceOptions
+    from fdrd.sources import SourceOptions
 
     __version__: str
 
@@ -51,7 +51,7 @@ __all__, _get, __dir__ = lazy_exports(
         "fdrd.field_guide.writer": "sample",
         "fdrd.hub.dataset_repository": "push",
         "fdrd.pipeline.builder": "Build build",
-        "fdrd.sources.reading.columns": "SourceOptions",
+        "fdrd.sources": "SourceOptions",
     },
 )
 

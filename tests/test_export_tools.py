@@ -17,7 +17,7 @@ from layouts import LAYOUTS, PAIRS
 import fdrd
 from fdrd.images.check import read_image
 from fdrd.record import Record
-from fdrd.sources.domains import find_domains, read_domain
+from fdrd.sources import find_domains, read_domain
 from tests.folders import caches_in
 
 pytestmark = pytest.mark.slow

@@ -22,8 +22,7 @@ from fdrd.pipeline.collect import checked_source
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, id_in_domain
-from fdrd.sources.domains import Domain, find_domains, read_domain
-from fdrd.sources.explain import unused_text
+from fdrd.sources import Domain, find_domains, read_domain, unused_text
 
 _SMALL_SOURCE = 512  # images; starting worker processes takes longer than decoding these
 

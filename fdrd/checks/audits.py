@@ -25,7 +25,7 @@ from fdrd.errors import FdrdError
 from fdrd.negatives.draw import make_catalogs, with_given
 from fdrd.options import closest
 from fdrd.record import Record
-from fdrd.sources.domains import find_domains, read_domain
+from fdrd.sources import find_domains, read_domain
 from fdrd.storage.manifest import Manifest, read_manifest
 from fdrd.storage.shards import read_records
 from fdrd.text.attributes import TYPES

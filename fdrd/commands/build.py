@@ -15,7 +15,7 @@ from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
     from fdrd.pipeline.builder import Build
-    from fdrd.sources.reading.columns import SourceOptions
+    from fdrd.sources import SourceOptions
     from fdrd.storage.manifest import Manifest, Tokens
     from fdrd.text.tokens import TokenCounter
 
@@ -109,7 +109,7 @@ def build(
     from fdrd.build_config import BuildConfig
     from fdrd.hub.source import local_source
     from fdrd.reasons import parse
-    from fdrd.sources.reading.columns import make_options
+    from fdrd.sources import make_options
 
     location = one_of(positional, source, "give one SOURCE, e.g. fdrd build raw/")
     options = make_options(

@@ -29,9 +29,15 @@ from fdrd.pipeline.documents import make_counted, nothing_kept, write_documents,
 from fdrd.pipeline.stage import stage_shards
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Action, Rejection, default_action
-from fdrd.sources.domains import Domain, find_domains
-from fdrd.sources.explain import unused_files, unused_text
-from fdrd.sources.reading.columns import NO_OPTIONS, SourceOptions, make_options
+from fdrd.sources import (
+    Domain,
+    SourceOptions,
+    find_domains,
+    make_options,
+    unused_files,
+    unused_text,
+)
+from fdrd.sources.reading.columns import NO_OPTIONS
 from fdrd.sources.single_file import as_folder
 from fdrd.storage import publish, resume
 from fdrd.storage.manifest import Manifest, dump, make_manifest, read_manifest

@@ -27,8 +27,7 @@ from fdrd.images.check import ImageCheck, check_images
 from fdrd.progress import Progress
 from fdrd.reasons import reject
 from fdrd.record import Attribute, ImageRef, Record
-from fdrd.sources.domains import Domain, read_domain
-from fdrd.sources.explain import unread_folders
+from fdrd.sources import Domain, read_domain, unread_folders
 from fdrd.text.attributes import find_attributes
 
 IMAGES = 64  # images per task: enough to make its overhead negligible

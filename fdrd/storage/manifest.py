@@ -31,7 +31,7 @@ from fdrd.record import class_labels
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-    from fdrd.sources.domains import Domain
+    from fdrd.sources import Domain
 
 LIBRARIES = ("fdrd", "datasets", "pillow", "pyarrow")  # their versions can change the bytes
 _LONGEST = 400  # characters of a message, which may repeat any part of a manifest

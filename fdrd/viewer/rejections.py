@@ -20,7 +20,7 @@ from fdrd.errors import FdrdError
 from fdrd.images.check import read_image
 from fdrd.reasons import KEEPABLE
 from fdrd.record import ImageRef
-from fdrd.sources.domains import Domain, find_domains
+from fdrd.sources import Domain, find_domains
 from fdrd.sources.reading.names import MAX_CAPTION
 from fdrd.viewer.images import SIDE, encode, image_response, placeholder
 from fdrd.viewer.index import Index

@@ -18,9 +18,8 @@ from fdrd.exports import FORMATS, format_module
 from fdrd.pipeline.documents import convert_dataset
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Source
-from fdrd.sources.domains import find_domains, read_domain
-from fdrd.sources.layouts import READERS
-from fdrd.sources.reading.columns import MAX_COLUMNS, extra_columns, make_options, within_limit
+from fdrd.sources import READERS, find_domains, make_options, read_domain
+from fdrd.sources.reading.columns import MAX_COLUMNS, extra_columns, within_limit
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.shard_file import schema_flaw

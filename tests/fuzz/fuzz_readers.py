@@ -22,8 +22,7 @@ from PIL import Image
 
 from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
-from fdrd.sources.domains import find_domains, read_domain
-from fdrd.sources.layouts import READERS
+from fdrd.sources import READERS, find_domains, read_domain
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.storage.manifest import schema
 

@@ -22,7 +22,7 @@ from fdrd.checks.tally import KeySet, Tally, true_captions, true_key
 from fdrd.checks.text_only import text_only_accuracy
 from fdrd.errors import FdrdError
 from fdrd.record import ImageRef, Negative, Record, Source
-from fdrd.sources.domains import find_domains, read_domain
+from fdrd.sources import find_domains, read_domain
 from fdrd.text.tokens import estimate_clip_tokens
 
 

@@ -23,7 +23,7 @@ from fdrd.fetching.fetching_run import (
     read_collections,
     read_table,
 )
-from fdrd.sources.domains import find_domains
+from fdrd.sources import find_domains
 from tests.archives import tar
 from tests.command import run_fdrd
 from tests.fdrd.fetching.made_sets import archive, made_files, made_table

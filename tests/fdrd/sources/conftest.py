@@ -2,7 +2,7 @@
 
 import pytest
 
-from fdrd.sources.domains import find_domains, read_domain
+from fdrd.sources import find_domains, read_domain
 
 
 @pytest.fixture

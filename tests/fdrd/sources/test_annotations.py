@@ -9,7 +9,7 @@ from layouts import LAYOUTS, PAIRS, put_images
 
 from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
-from fdrd.sources.domains import find_domains, read_domain
+from fdrd.sources import find_domains, read_domain
 from fdrd.sources.reading.lines import stream_elements
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.storage.manifest import RecordCounts

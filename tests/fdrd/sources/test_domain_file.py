@@ -6,7 +6,7 @@ from msgspec import to_builtins
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.record import ImageRef, Record, Source
-from fdrd.sources.domains import find_domains, read_domain
+from fdrd.sources import find_domains, read_domain
 
 GOOD = """
 license = "CC-BY-4.0"

@@ -9,7 +9,7 @@ import pytest
 from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
 from fdrd.record import Attribute, Negative
-from fdrd.sources.domains import find_domains, read_domain
+from fdrd.sources import find_domains, read_domain
 from fdrd.sources.layouts import image_folder
 from fdrd.sources.reading.source_folder import SourceFolder
 

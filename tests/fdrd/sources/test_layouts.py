@@ -13,10 +13,7 @@ from fdrd.errors import FdrdError
 from fdrd.images.check import read_image
 from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
-from fdrd.sources.domains import find_domains, read_domain
-from fdrd.sources.explain import unused_files
-from fdrd.sources.layouts import READERS
-from fdrd.sources.reading.columns import make_options
+from fdrd.sources import READERS, find_domains, make_options, read_domain, unused_files
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 

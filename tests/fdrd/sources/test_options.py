@@ -4,8 +4,7 @@ import pytest
 
 from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
-from fdrd.sources.domains import find_domains, read_domain
-from fdrd.sources.reading.columns import SourceOptions, make_options
+from fdrd.sources import SourceOptions, find_domains, make_options, read_domain
 
 
 def read_with(root, **options):

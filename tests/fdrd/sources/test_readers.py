@@ -21,7 +21,7 @@ from PIL import Image
 
 from fdrd.reasons import Rejection
 from fdrd.record import Record
-from fdrd.sources.layouts import READERS
+from fdrd.sources import READERS
 from fdrd.sources.reading.columns import COLUMNS
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.text.normalize import normalize_caption, normalize_category

@@ -4,7 +4,7 @@ import pytest
 
 from fdrd.reasons import Rejection
 from fdrd.record import Negative
-from fdrd.sources.domains import find_domains, read_domain
+from fdrd.sources import find_domains, read_domain
 from fdrd.sources.layouts import released
 from fdrd.sources.reading.source_folder import SourceFolder
 

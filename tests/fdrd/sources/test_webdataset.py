@@ -8,7 +8,7 @@ import pytest
 
 from fdrd.reasons import Rejection
 from fdrd.record import Record
-from fdrd.sources.domains import find_domains
+from fdrd.sources import find_domains
 from tests.archives import tar
 
 

@@ -4,8 +4,6 @@ Each round drafts, filters, evaluates and gives feedback. A draft that a noise f
 feedback of a filter costs nothing. An image without a good draft after the last round is rejected.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +34,9 @@ from fdrd.files.paths import cache_folder
 from fdrd.options import unknown
 from fdrd.progress import Progress, silent
 from fdrd.text.tokens import CLIP_LIMIT, ESTIMATE, TokenCounter
+
+Score = Callable[[Sequence[UncaptionedImage], Sequence[str]], list[float]]
+"""Returns the cosine of each image with its caption under a backbone."""
 
 CACHE = "captions.sqlite"
 BATCH = 256  # images that go through all rounds together
@@ -98,7 +99,7 @@ class CaptioningRun:
         removed: Images of earlier runs that were removed, because they have no caption now or left the source.
     """
 
-    states: tuple[ImageState, ...]
+    states: tuple["ImageState", ...]
     summary: Mapping[str, Any]
     usage: Mapping[str, Any]
     stopped: str
@@ -176,7 +177,7 @@ def caption(
 
 
 def _summary(
-    states: Sequence[ImageState], total: int, contents: CaptionSource, settings: CaptionSettings
+    states: Sequence["ImageState"], total: int, contents: CaptionSource, settings: CaptionSettings
 ) -> dict[str, Any]:
     rejected = Counter(state.reason for state in states if state.reason)
     return {
@@ -222,9 +223,6 @@ class ImageState:
         self.reason, self.detail, self.feedback = problems[0], detail, feedback
         self.problems[-1] = problems
 
-
-Score = Callable[[Sequence[UncaptionedImage], Sequence[str]], list[float]]
-"""Returns the cosine of each image with its caption under a backbone."""
 
 Report = Callable[[int], None]  # called with the number of questions done
 

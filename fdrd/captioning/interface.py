@@ -11,8 +11,6 @@ Each question is asked once: paid answers are cached in one SQLite file, committ
 digest of image, question, model and parameters. Several runs can share the file on a local disk.
 """
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import json
@@ -216,7 +214,7 @@ class AnswerCache:
             self._connection.close()
             raise
 
-    def __enter__(self) -> AnswerCache:
+    def __enter__(self) -> "AnswerCache":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -20,8 +20,6 @@ at most a number of bits, its flips, where the flips plus one add up to r + 1. S
 its flips, are compared (multi-index hashing, Norouzi et al., arXiv 1307.2982). The result is exact.
 """
 
-from __future__ import annotations
-
 import base64
 import math
 from collections.abc import Iterator, Sequence

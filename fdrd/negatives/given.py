@@ -1,7 +1,5 @@
 """Negatives that a source provides: which category each names, and which are usable."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Container, Iterable
 

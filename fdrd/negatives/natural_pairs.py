@@ -10,8 +10,6 @@ rounds follow, in which other records share a block (by MinHash of their words) 
 scores are integers or correctly rounded quotients of integers below 2**24, so they are the same on every machine.
 """
 
-from __future__ import annotations
-
 import re
 import zlib
 from array import array

@@ -8,8 +8,6 @@ The bias makes a category a negative as often as it is the true one. Otherwise a
 are merely frequent.
 """
 
-from __future__ import annotations
-
 import re
 from array import array
 from bisect import bisect_left

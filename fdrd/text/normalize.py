@@ -3,8 +3,6 @@
 The applied rules are reported (keys of `fdrd.reasons.RULES`).
 """
 
-from __future__ import annotations
-
 import hashlib
 import html
 import re

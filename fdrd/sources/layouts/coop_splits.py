@@ -5,8 +5,6 @@
 captions for them, into a folder with the layout `released`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 

@@ -5,8 +5,6 @@ the metadata file; the other fields are those of `reading.pairs`. An image witho
 of the text file with its name as captions.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import PurePosixPath
 from posixpath import normpath

@@ -5,8 +5,6 @@ The published files contain paths of another machine, differ in their fields, an
 one name. Each fix is counted under a rule of `fdrd.reasons.RULES`. No file outside the source is opened.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import PurePosixPath
@@ -54,7 +52,7 @@ def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
     return each_file(used_files(folder), read_file)
 
 
-def _records(folder: SourceFolder, file: str) -> _Object:
+def _records(folder: SourceFolder, file: str) -> "_Object":
     """Return the keys of a file with their records."""
     try:
         pairs = json.loads(folder.read(file), object_pairs_hook=_Object)

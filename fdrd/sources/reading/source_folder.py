@@ -4,8 +4,6 @@ Members of zip and tar archives are files of the folder that holds the archive. 
 read at their offset, annotation files through a stream.
 """
 
-from __future__ import annotations
-
 import codecs
 import io
 import os
@@ -198,7 +196,7 @@ class SourceFolder:
         self.options = options
         self._inherited: dict[str, _Member] = {}
 
-    def sub(self, name: str) -> SourceFolder:
+    def sub(self, name: str) -> "SourceFolder":
         """Return a folder in this one, or in its archives."""
         folder = SourceFolder(self.root / name, self.options)
         if name in self._below:

@@ -4,8 +4,6 @@ Rows of Parquet and Arrow files have the position of their image, without its by
 become names.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter
@@ -177,7 +175,7 @@ class _Columns:
     labels: dict[str, list[str]]
 
     @classmethod
-    def find(cls, schema: pa.Schema, folder: SourceFolder) -> _Columns:
+    def find(cls, schema: pa.Schema, folder: SourceFolder) -> "_Columns":
         """Return the columns of a schema. Raise `ValueError` if none holds images."""
         fields = find_columns(schema.names, folder.options)
         used = {name for names in fields.values() for name in names}

@@ -17,9 +17,10 @@ import numpy as np
 from harness import own_bytes
 from msgspec.structs import replace
 
-from fdrd.negatives import draw_batch, make_catalog
+from fdrd.negatives import Catalog, make_catalog
+from fdrd.negatives.draw import draw_batch
 from fdrd.negatives.given import plain
-from fdrd.negatives.natural_pairs import Captioned, Names, Statement, natural_pairs, state
+from fdrd.negatives.natural_pairs import Captioned, Statement, natural_pairs, state
 from fdrd.pipeline.stage import ROWS
 from fdrd.record import ImageRef, Record, Source, TaggedCaption
 from fdrd.text.attributes import find_attributes
@@ -51,7 +52,7 @@ def make_captions(size: int) -> list[TaggedCaption]:
 
 
 def captioned(
-    statements: list[Statement], captions: list[TaggedCaption], names: Names
+    statements: list[Statement], captions: list[TaggedCaption], catalog: Catalog
 ) -> Captioned:
     """Return the captions as records of as many images."""
     rows = np.arange(len(captions))
@@ -60,7 +61,7 @@ def captioned(
         image=rows,
         group=rows,
         text=np.array([text_key(each.caption) for each in captions], np.uint64),
-        category=np.array([names.index_of[each.category] for each in captions]),
+        category=np.array([catalog.index_of[each.category] for each in captions]),
         statements=statements,
     )
 
@@ -71,13 +72,12 @@ def match(sizes: list[int]) -> None:
     for size in sizes:
         captions = make_captions(size)
         catalog = make_catalog([], names=NAMES)
-        names = Names(catalog.categories, catalog.index, catalog.index_of)
         start = time.process_time()
-        statements = [state(each, names) for each in captions]
+        statements = [state(each, catalog) for each in captions]
         read = time.process_time() - start
-        records = captioned(statements, captions, names)
+        records = captioned(statements, captions, catalog)
         before, start = own_bytes("VmRSS"), time.process_time()
-        found = natural_pairs(records, [each.same for each in names.categories])
+        found = natural_pairs(records, [each.same for each in catalog.categories])
         seconds, used = time.process_time() - start, own_bytes("VmHWM") - before
         counts = ", ".join(f"{np.count_nonzero(each >= 0) // 2:,}" for each in found.values())
         times = f"{read:11.1f} s {seconds:7.1f} s"

@@ -4,8 +4,6 @@ Each round drafts, filters, evaluates and gives feedback. A draft that a noise f
 feedback of a filter costs nothing. An image without a good draft after the last round is rejected.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,12 +19,11 @@ from fdrd.captioning.interface import (
     Answer,
     AnswerCache,
     Captioner,
-    CaptioningSession,
     Failure,
     Question,
-    Score,
     Spending,
     make_captioner,
+    question_key,
 )
 from fdrd.captioning.noise import FILTERS, Draft, first_problem
 from fdrd.captioning.output import check_out, write_captions
@@ -37,6 +34,9 @@ from fdrd.files.paths import cache_folder
 from fdrd.options import unknown
 from fdrd.progress import Progress, silent
 from fdrd.text.tokens import CLIP_LIMIT, ESTIMATE, TokenCounter
+
+Score = Callable[[Sequence[UncaptionedImage], Sequence[str]], list[float]]
+"""Returns the cosine of each image with its caption under a backbone."""
 
 CACHE = "captions.sqlite"
 BATCH = 256  # images that go through all rounds together
@@ -99,7 +99,7 @@ class CaptioningRun:
         removed: Images of earlier runs that were removed, because they have no caption now or left the source.
     """
 
-    states: tuple[ImageState, ...]
+    states: tuple["ImageState", ...]
     summary: Mapping[str, Any]
     usage: Mapping[str, Any]
     stopped: str
@@ -157,13 +157,15 @@ def caption(
     with AnswerCache(Path(cache or cache_folder() / CACHE)) as answers, sole_writer(out):
         contents = find_uncaptioned(root, settings.max_pixels, progress)
         images = contents.sample(settings.sample)
-        session = CaptioningSession(writer, answers, judge, score)
 
         def report(stage: str, done: int) -> None:
             money = f", {spending.spent:.4f} spent" if spending.spent else ""
             progress(f"Captions | {stage}{money}", done, len(images))
 
-        states = tuple(caption_images(images, contents.categories, settings, session, report))
+        session = CaptioningSession(
+            writer, answers, judge, score, settings, contents.categories, report
+        )
+        states = tuple(session.caption(images))
         kept = sum(state.is_good for state in states)
         report(f"{kept:,} kept, {len(states) - kept:,} rejected", len(images))
         made_by = {"captioner": dict(writer.identity), "evaluator": judge and dict(judge.identity)}
@@ -175,7 +177,7 @@ def caption(
 
 
 def _summary(
-    states: Sequence[ImageState], total: int, contents: CaptionSource, settings: CaptionSettings
+    states: Sequence["ImageState"], total: int, contents: CaptionSource, settings: CaptionSettings
 ) -> dict[str, Any]:
     rejected = Counter(state.reason for state in states if state.reason)
     return {
@@ -222,74 +224,113 @@ class ImageState:
         self.problems[-1] = problems
 
 
-def caption_images(
-    images: Sequence[UncaptionedImage],
-    categories: Mapping[str, tuple[str, ...]],
-    settings: CaptionSettings,
-    session: CaptioningSession,
-    report: Callable[[str, int], None] = lambda stage, done: None,
-) -> Iterator[ImageState]:
-    """Yield the final state of each image, until the session stops. Unfinished images are left out.
+Report = Callable[[int], None]  # called with the number of questions done
 
-    `categories` are those of each domain. `report` gets the name of the stage, and how many images are done.
+
+@dataclass
+class CaptioningSession:
+    """Captions images by asking captioner and evaluator, and counts their answers.
+
+    `categories` are those of each domain. `report` gets the name of the stage, and how many images are done. `cached`
+    and `answered` count the answers from the cache and the new ones. `stopped` says why no more questions are asked, or
+    is empty.
     """
-    for start in range(0, len(images), BATCH):
-        if session.stopped:
-            return
-        states = [ImageState(image) for image in images[start : start + BATCH]]
-        yield from _Batch(states, start, categories, settings, session, report).finished()
 
+    captioner: Captioner
+    cache: AnswerCache
+    evaluator: Captioner | None = None
+    score: Score | None = None
+    settings: CaptionSettings = field(default_factory=CaptionSettings)
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    report: Callable[[str, int], None] = lambda stage, done: None
+    cached: int = 0
+    answered: int = 0
+    stopped: str = ""
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Images that go through all rounds together, the first of them at `start`."""
+    def caption(self, images: Sequence[UncaptionedImage]) -> Iterator[ImageState]:
+        """Yield the final state of each image, until the session stops. Unfinished images are left out."""
+        for start in range(0, len(images), BATCH):
+            if self.stopped:
+                return
+            yield from self._batch(list(map(ImageState, images[start : start + BATCH])), start)
 
-    states: list[ImageState]
-    start: int
-    categories: Mapping[str, tuple[str, ...]]
-    settings: CaptionSettings
-    session: CaptioningSession
-    report: Callable[[str, int], None]
+    def _batch(self, states: list[ImageState], start: int) -> list[ImageState]:
+        """Return those of a batch of images that went through all rounds that they need."""
+        active = finished = states
+        rounds = self.settings.rounds if self.captioner.converses else 1
+        steps = 2 if self.evaluator else 1
 
-    def finished(self) -> list[ImageState]:
-        """Return the images that went through all rounds that they need."""
-        session, active, finished = self.session, self.states, self.states
-        rounds = self.settings.rounds if session.captioner.converses else 1
+        def report_of(step: str, turn: int, asked: int) -> Report:
+            before = steps * (turn - 1) + (step == "evaluation")
+
+            def report(done: int) -> None:
+                share = (before + done / max(1, asked)) / (steps * rounds)
+                stage = f"{step} {turn}: {done:,} of {asked:,}"
+                self.report(stage, start + int(share * len(states)))
+
+            return report
+
         for turn in range(1, rounds + 1):
-            self._draft(active, turn, rounds)
-            self._evaluate([state for state in active if state.is_good], turn, rounds)
+            self._draft(active, report_of("draft", turn, len(active)))
+            if self.evaluator:
+                good = [state for state in active if state.is_good]
+                self._evaluate(self.evaluator, good, report_of("evaluation", turn, len(good)))
             again = [state for state in active if state.caption and state.reason]
-            if session.stopped:
-                unfinished = [state for state in active if state.reason == session.stopped]
+            if self.stopped:
+                unfinished = [state for state in active if state.reason == self.stopped]
                 unfinished += again if turn < rounds else []
-                finished = [state for state in self.states if state not in unfinished]
-            if session.stopped or not again:
+                finished = [state for state in states if state not in unfinished]
+            if self.stopped or not again:
                 break
             active = again
         self._score([state for state in finished if state.is_good])
         return finished
 
-    def _ask(
-        self, captioner: Captioner, questions: list[Question], step: str, turn: int, rounds: int
+    def ask(
+        self,
+        captioner: Captioner,
+        questions: Sequence[Question],
+        report: Report = lambda done: None,
     ) -> list[Answer | Failure]:
-        steps = 2 if self.session.evaluator else 1
-        before, asked = steps * (turn - 1) + (step == "evaluation"), len(questions)
+        """Return the answer of captioner or evaluator to each question. Cached answers are not asked again."""
+        identity = captioner.identity
 
-        def show(done: int) -> None:
-            share = (before + done / max(1, asked)) / (steps * rounds)
-            stage = f"{step} {turn}: {done:,} of {asked:,}"
-            self.report(stage, self.start + int(share * len(self.states)))
+        def key_of(question: Question) -> str:
+            # A look-up may depend on the name of an image.
+            return question.image.record.id if captioner.free else question_key(identity, question)
 
-        return self.session.ask(captioner, questions, show)
+        keys = [key_of(question) for question in questions]
+        waiting = dict(zip(keys, questions, strict=True))  # equal questions are asked once
+        answers: dict[str, Answer | Failure] = {}
+        if not captioner.free:
+            found = {key: self.cache.get(key) for key in waiting}
+            answers |= {key: answer for key, answer in found.items() if answer}
+            waiting = {key: question for key, question in waiting.items() if key not in answers}
+        cached = len(answers)
 
-    def _draft(self, states: list[ImageState], turn: int, rounds: int) -> None:
+        def keep(question: Question, answer: Answer | Failure) -> None:
+            key = key_of(question)
+            if isinstance(answer, Answer) and not captioner.free:
+                self.cache.put(key, answer, str(identity.get("model", "")))
+            answers[key] = answer
+            report(len(answers))
+
+        report(cached)
+        if waiting and not self.stopped:
+            self.stopped = captioner.answer(iter(waiting.values()), keep)
+        self.cached += cached
+        if not captioner.free:
+            self.answered += sum(isinstance(answers.get(key), Answer) for key in waiting)
+        return [answers.get(key, Failure(self.stopped or "no_answer")) for key in keys]
+
+    def _draft(self, states: list[ImageState], report: Report) -> None:
         """Ask for a draft of each image, and filter it."""
         prompts = self.settings.questions
         questions = [
             wording.draft_question(state.image, prompts, state.caption, state.feedback)
             for state in states
         ]
-        answers = self._ask(self.session.captioner, questions, "draft", turn, rounds)
+        answers = self.ask(self.captioner, questions, report)
         for state, question, answer in zip(states, questions, answers, strict=True):
             state.question = hashlib.sha256(question.text.encode()).hexdigest()[:16]
             state.caption = state.reason = state.detail = ""
@@ -319,16 +360,14 @@ class _Batch:
         if problem := first_problem(draft, self.settings.without):
             state.reject((problem,), "", FILTERS[problem][0])
 
-    def _evaluate(self, states: list[ImageState], turn: int, rounds: int) -> None:
+    def _evaluate(self, evaluator: Captioner, states: list[ImageState], report: Report) -> None:
         """Reject the drafts that the evaluator finds wrong."""
-        if not self.session.evaluator:
-            return
         questions = [wording.evaluation_question(state.image, state.caption) for state in states]
-        answers = self._ask(self.session.evaluator, questions, "evaluation", turn, rounds)
+        answers = self.ask(evaluator, questions, report)
         for state, answer in zip(states, answers, strict=True):
             if isinstance(answer, Answer):
                 verdict = wording.read_verdict(answer.text)
-            elif answer.reason == self.session.stopped:  # a draft without a verdict is unfinished
+            elif answer.reason == self.stopped:  # a draft without a verdict is unfinished
                 state.reject((answer.reason,), "")
                 continue
             else:
@@ -341,11 +380,11 @@ class _Batch:
                 state.reject(problems, advice, *filter(None, sentences))
 
     def _score(self, states: list[ImageState]) -> None:
-        if not self.session.score or not states:
+        if not self.score or not states:
             return
         limit = None if "clip_score" in self.settings.without else self.settings.min_clip_score
         captions = [state.caption for state in states]
-        scores = self.session.score([state.image for state in states], captions)
+        scores = self.score([state.image for state in states], captions)
         for state, score in zip(states, scores, strict=True):
             state.score = score
             if limit is not None and score < limit:

@@ -1,4 +1,4 @@
-"""Interface of captioners: questions, answers, registration by name; the cache of answers, and sessions that ask.
+"""Interface of captioners: questions, answers, registration by name, and the cache of answers.
 
 A captioner is a class (or factory) registered with a decorator. Its keyword arguments are its options (`-C
 name=value`). Its only positional argument is the `Spending` that it must respect and update.
@@ -11,14 +11,12 @@ Each question is asked once: paid answers are cached in one SQLite file, committ
 digest of image, question, model and parameters. Several runs can share the file on a local disk.
 """
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -216,7 +214,7 @@ class AnswerCache:
             self._connection.close()
             raise
 
-    def __enter__(self) -> AnswerCache:
+    def __enter__(self) -> "AnswerCache":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -243,63 +241,3 @@ class AnswerCache:
                 return self._connection.execute(statement, values).fetchall()
         except (sqlite3.Error, UnicodeDecodeError) as error:  # a damaged file gives any text
             raise FdrdError(f"{self.file}: {first_line(error)[:200]}; {_OTHER_FILE}") from error
-
-
-Score = Callable[[Sequence[UncaptionedImage], Sequence[str]], list[float]]
-"""Returns the cosine of each image with its caption under a backbone."""
-
-Report = Callable[[int], None]  # called with the number of questions done
-
-
-@dataclass
-class CaptioningSession:
-    """Captioner, evaluator and scorer, with their cache, budget and counts.
-
-    `cached` and `answered` count the answers from the cache and the new ones. `stopped` says why no more questions are
-    asked, or is empty.
-    """
-
-    captioner: Captioner
-    cache: AnswerCache
-    evaluator: Captioner | None = None
-    score: Score | None = None
-    cached: int = 0
-    answered: int = 0
-    stopped: str = ""
-
-    def ask(
-        self,
-        captioner: Captioner,
-        questions: Sequence[Question],
-        report: Report = lambda done: None,
-    ) -> list[Answer | Failure]:
-        """Return the answer of captioner or evaluator to each question. Cached answers are not asked again."""
-        identity = captioner.identity
-
-        def key_of(question: Question) -> str:
-            # A look-up may depend on the name of an image.
-            return question.image.record.id if captioner.free else question_key(identity, question)
-
-        keys = [key_of(question) for question in questions]
-        waiting = dict(zip(keys, questions, strict=True))  # equal questions are asked once
-        answers: dict[str, Answer | Failure] = {}
-        if not captioner.free:
-            found = {key: self.cache.get(key) for key in waiting}
-            answers |= {key: answer for key, answer in found.items() if answer}
-            waiting = {key: question for key, question in waiting.items() if key not in answers}
-        cached = len(answers)
-
-        def keep(question: Question, answer: Answer | Failure) -> None:
-            key = key_of(question)
-            if isinstance(answer, Answer) and not captioner.free:
-                self.cache.put(key, answer, str(identity.get("model", "")))
-            answers[key] = answer
-            report(len(answers))
-
-        report(cached)
-        if waiting and not self.stopped:
-            self.stopped = captioner.answer(iter(waiting.values()), keep)
-        self.cached += cached
-        if not captioner.free:
-            self.answered += sum(isinstance(answers.get(key), Answer) for key in waiting)
-        return [answers.get(key, Failure(self.stopped or "no_answer")) for key in keys]

@@ -4,8 +4,6 @@ A filter is a function of a `Draft`. Its name in `FILTERS` is the rejection reas
 they are. The feedback texts are sent to models and are part of the key of cached answers.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import Counter, defaultdict

@@ -6,8 +6,6 @@ Files of an earlier run that this run does not write are removed.
 Equal answers give equal bytes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import defaultdict
@@ -52,7 +50,7 @@ def write_captions(
     out: Path,
     root: Path,
     source: CaptionSource,
-    states: Sequence[ImageState],
+    states: Sequence["ImageState"],
     made_by: Mapping[str, Any],
     summary: Mapping[str, Any],
 ) -> int:
@@ -175,7 +173,7 @@ def _entry(record: Record, path: str, caption: str) -> dict[str, Any]:
     }
 
 
-def _rejection(state: ImageState, path: str) -> str:
+def _rejection(state: "ImageState", path: str) -> str:
     """Return a line of `rejected_captions.jsonl`. It has no caption, so `fdrd build` takes the file for no table."""
     line = {
         "key": id_in_domain(state.image.record),

@@ -1,7 +1,5 @@
 """The images of a source that have no caption, and the pairs that have one: the input of a captioning run."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 from collections.abc import Iterable, Sequence

@@ -4,8 +4,6 @@ The prompts follow figure 3 of arXiv 2508.04028 in other words; `{dataset}` and 
 exact text is part of the key of cached answers: changing a prompt makes users pay for its answers again.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Sequence

@@ -15,7 +15,7 @@ from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
     from fdrd.captioning import CaptioningRun
-    from fdrd.captioning.interface import Score
+    from fdrd.captioning.captioning_run import Score
 
 
 _rare = partial(typer.Option, rich_help_panel=RARE)

@@ -145,17 +145,12 @@ def _candidates(found: Hashes) -> list[Indices]:
     Pairs are sorted and distinct. `found` are (5, N) hashes: as it is, without border, moved.
     """
     count = max(found.shape[1], 1)
-    unmoved, moved = found[:2].ravel(), found[2:].ravel()
     keys = [np.zeros(0, np.int64)]
-
-    def add(move: Indices | int, one: Indices, other: Indices) -> None:
-        keys.append(((move * count + one) * count + other)[one != other])
-
-    for first, second in near_pairs(unmoved, RADIUS):
-        first, second = first % count, second % count
-        add(0, np.minimum(first, second), np.maximum(first, second))
-    for first, second in near_pairs(moved, RADIUS, unmoved):
-        add(first // count + 1, second % count, first % count)
+    for view, other in near_pairs(found.ravel(), found[:2].ravel(), RADIUS):
+        move, one, other = np.maximum(view // count - 1, 0), view % count, other % count
+        swapped = (move == 0) & (one < other)
+        one, other = np.where(swapped, other, one), np.where(swapped, one, other)
+        keys.append(((move * count + other) * count + one)[one != other])
     move, pair = np.divmod(np.unique(np.concatenate(keys)), count * count)
     return [np.stack(np.divmod(pair[move == index], count)) for index in range(1 + len(_MOVES))]
 

@@ -1,7 +1,5 @@
 """Read and check the images of a source: decode, measure, and hash each of them."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

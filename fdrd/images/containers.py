@@ -13,7 +13,7 @@ import hashlib
 import os
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -131,6 +131,20 @@ def _read_row(file: Path, row: int, column: str) -> bytes:
     return bytes(values[at].as_py())  # of a compressed batch
 
 
+def open_arrow(source: pa.NativeFile) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Return schema and record batches of an Arrow file or stream."""
+    import pyarrow as pa
+
+    source.seek(0)
+    is_file = source.read(6) == b"ARROW1"
+    source.seek(0)
+    if not is_file:
+        stream = pa.ipc.open_stream(source)
+        return stream.schema, iter(stream)
+    file = pa.ipc.open_file(source)
+    return file.schema, map(file.get_batch, range(file.num_record_batches))
+
+
 class _Rows(NamedTuple):
     """A mapped file: its address, and the first row and the image column of each record batch."""
 
@@ -145,16 +159,8 @@ def _mapped(file: str, changed: int, column: str) -> _Rows:
 
     source = pa.memory_map(file)
     address = source.read_buffer(1).address
-    source.seek(0)
-    magic = source.read(6)
-    source.seek(0)
-    if magic == b"ARROW1":
-        reader = pa.ipc.open_file(source)
-        batches = map(reader.get_batch, range(reader.num_record_batches))
-    else:
-        batches = iter(pa.ipc.open_stream(source))
     starts, columns, rows = [], [], 0
-    for batch in batches:
+    for batch in open_arrow(source)[1]:
         values = batch.column(column)
         # Offsets in an untrusted file may point anywhere.
         values.validate(full=True)

@@ -20,8 +20,6 @@ at most a number of bits, its flips, where the flips plus one add up to r + 1. S
 its flips, are compared (multi-index hashing, Norouzi et al., arXiv 1307.2982). The result is exact.
 """
 
-from __future__ import annotations
-
 import base64
 import math
 from collections.abc import Iterator, Sequence
@@ -318,22 +316,19 @@ _MIRROR = np.where(np.arange(BAND) % 2, -1.0, 1.0)
 _CROPPING = np.stack([_cropping(left, right, COMPARED) for left in CROPS for right in CROPS])
 
 
-def near_pairs(
-    hashes: Hashes, radius: int, others: Hashes | None = None
-) -> Iterator[tuple[Indices, Indices]]:
-    """Yield all pairs among (N,) hashes within a Hamming distance of at most 15, in blocks; a pair may be repeated.
+def near_pairs(hashes: Hashes, others: Hashes, radius: int) -> Iterator[tuple[Indices, Indices]]:
+    """Yield all pairs of (N,) hashes and (M,) others within a Hamming distance of at most 15, in blocks.
 
-    A pair is two indices. With (M,) `others`, the second is one of these. Equal hashes are pairs, too.
+    A pair is two indices; it may be repeated. Equal hashes are pairs, too.
 
-    >>> blocks = near_pairs(np.array([0, 7, 2**63], np.uint64), 1)
-    >>> {pair for block in blocks for pair in zip(*map(np.ndarray.tolist, block))}
-    {(0, 2)}
+    >>> blocks = near_pairs(np.array([0, 7], np.uint64), np.array([2**63, 6], np.uint64), 1)
+    >>> sorted({pair for block in blocks for pair in zip(*map(np.ndarray.tolist, block))})
+    [(0, 0), (1, 1)]
     """
     if radius >= 16:
         raise ValueError(f"the radius must be at most 15, got {radius}")
     with ThreadPoolExecutor(available_cores()) as threads:  # NumPy works outside of the lock
-        count = len(hashes if others is None else others)
-        for chunk in _chunks(4 if count <= FEW else 3, radius):
+        for chunk in _chunks(4 if len(others) <= FEW else 3, radius):
             yield from _near_in_chunk(hashes, others, chunk, radius, threads)
 
 
@@ -357,11 +352,10 @@ def _chunks(count: int, radius: int) -> Iterator[_Chunk]:
 
 
 def _near_in_chunk(
-    hashes: Hashes, others: Hashes | None, chunk: _Chunk, radius: int, threads: ThreadPoolExecutor
+    hashes: Hashes, others: Hashes, chunk: _Chunk, radius: int, threads: ThreadPoolExecutor
 ) -> Iterator[tuple[Indices, Indices]]:
-    keys, order, sorted_hashes = side = _sorted(hashes, chunk)
-    within = others is None
-    other_keys, other_order, sorted_others = side if others is None else _sorted(others, chunk)
+    keys, order, sorted_hashes = _sorted(hashes, chunk)
+    other_keys, other_order, sorted_others = _sorted(others, chunk)
     starts = np.zeros(2**chunk.width + 1, np.int32)
     np.cumsum(np.bincount(other_keys, minlength=2**chunk.width), out=starts[1:])
     occurs = starts[1:] > starts[:-1]
@@ -371,15 +365,9 @@ def _near_in_chunk(
         found = []
         for mask in chunk.masks:
             flipped = block ^ mask
-            there = occurs.take(flipped)
-            if within:
-                there &= flipped >= block  # each pair once
-            index = np.flatnonzero(there)  # few, so the large table is read rarely
+            index = np.flatnonzero(occurs.take(flipped))  # few, so the large table is read rarely
             begin, end = starts.take(flipped[index]), starts.take(flipped[index] + 1)
-            index += start
-            if within:
-                begin = np.maximum(begin, index + 1)
-            for one, other in _joined(index, begin, end):
+            for one, other in _joined(index + start, begin, end):
                 differing = np.bitwise_count(sorted_hashes.take(one) ^ sorted_others.take(other))
                 if len(pairs := np.flatnonzero(differing <= radius)):
                     found.append((order[one[pairs]], other_order[other[pairs]]))

@@ -3,8 +3,6 @@
 Shards contain the bytes of the source files. Everything that decodes them must convert them here.
 """
 
-from __future__ import annotations
-
 from PIL import Image, ImageOps
 
 ORIENTATION = 0x0112  # EXIF tag of the orientation; 1 is upright

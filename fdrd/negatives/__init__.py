@@ -4,17 +4,12 @@ Imports `text` and the rooms below it. Others use the names below, `annotate`, a
 """
 
 from fdrd.negatives.catalog import Catalog, make_catalog
-from fdrd.negatives.draw import draw_batch, draw_negatives
-from fdrd.negatives.given import clean_given, name_given, parse_given
+from fdrd.negatives.draw import draw_negatives
 from fdrd.text.mentions import fix_articles
 
 __all__ = [
     "Catalog",
-    "clean_given",
-    "draw_batch",
     "draw_negatives",
     "fix_articles",
     "make_catalog",
-    "name_given",
-    "parse_given",
 ]

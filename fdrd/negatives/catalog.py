@@ -9,8 +9,6 @@ from the names and captions of a domain, without lists of its categories:
   captions do not name all of them. There, categories are also related if the same words describe them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import Counter, defaultdict

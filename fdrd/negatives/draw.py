@@ -4,8 +4,6 @@ A category swap replaces every mention of the category, in full or short, by ano
 replaces one value (`fdrd.negatives.edits`). `annotate` puts the usable negatives of the source first.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Iterator, Sequence
@@ -129,7 +127,7 @@ def _name(
     return text or spelling
 
 
-def _doubled(gaps: list[_Gap], names: list[str], rest: str) -> bool:
+def _doubled(gaps: list["_Gap"], names: list[str], rest: str) -> bool:
     """Check if a name repeats the word before or after it: "an Acura Acura", "an SUV SUV"."""
     texts = [text for gap, name in zip(gaps, names, strict=True) for text in (gap.text, name)]
     words = [found for text in [*texts, rest] if (found := text.split())]

@@ -9,8 +9,6 @@ rule of Metropolis and Hastings), so that the surroundings hardly tell a text-on
 expects v ("green leaves"), a swap would give itself away, and most are not kept: such a caption gets fewer negatives.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

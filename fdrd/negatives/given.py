@@ -1,7 +1,5 @@
 """Negatives that a source provides: which category each names, and which are usable."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Container, Iterable
 
@@ -12,16 +10,6 @@ from fdrd.record import Negative
 from fdrd.text.mentions import WORD, find_mentions, fix_articles, key
 
 _ARTICLE_BEFORE_NAME = re.compile(r"(?<![^\W_\\])[Aa]n?\\ (?=\(\?P<name>|\(\?:\(\?P=name)")
-
-
-def parse_given(caption: str, positive: str, category: str, catalog: Catalog) -> Negative:
-    """Return `caption` as a negative of `positive`, a caption of an image of `category`.
-
-    It is a category negative if it replaces the category's name in the positive, or if it names one other category of
-    the catalog. Its category is "" if the catalog does not know the name. In all other cases it is an attribute
-    negative.
-    """
-    return _parsed(caption, positive, category, catalog)[0]
 
 
 def name_given(
@@ -38,7 +26,7 @@ def name_given(
         name: str = negative.category
         if not name:
             attribute_type = negative.attribute_type
-            negative, name = _parsed(negative.caption, positive, category, catalog)
+            negative, name = parse_given(negative.caption, positive, category, catalog)
             if negative.kind == "attribute":
                 negative = replace(negative, attribute_type=attribute_type)
         fixed = fix_articles(negative.caption, name) if name else negative.caption
@@ -78,8 +66,15 @@ def plain(caption: str) -> str:
     return " ".join(caption.casefold().split())
 
 
-def _parsed(caption: str, positive: str, category: str, catalog: Catalog) -> tuple[Negative, str]:
-    """Return the negative of `parse_given` and the name that it uses, spelled as in the caption if known."""
+def parse_given(
+    caption: str, positive: str, category: str, catalog: Catalog
+) -> tuple[Negative, str]:
+    """Return `caption` as a negative of `positive`, a caption of an image of `category`, and the name that it uses.
+
+    It is a category negative if it replaces the category's name in the positive, or if it names one other category of
+    the catalog. Its category is "" if the catalog does not know the name. In all other cases it is an attribute
+    negative.
+    """
     name = _inserted_name(caption, positive, category, catalog)
     if name is not None:
         index = catalog.index_of_key.get(key(name))

@@ -10,24 +10,22 @@ rounds follow, in which other records share a block (by MinHash of their words) 
 scores are integers or correctly rounded quotients of integers below 2**24, so they are the same on every machine.
 """
 
-from __future__ import annotations
-
 import re
 import zlib
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from fdrd.negatives.catalog import Category
+from fdrd.negatives.catalog import Catalog
 from fdrd.negatives.values import JOINS, Value, excluded, has_clear_color, value_of
 from fdrd.record import Attribute, Kind, TaggedCaption
-from fdrd.text.mentions import Mention, NameIndex, find_mentions
+from fdrd.text.mentions import Mention, find_mentions
 
 OF_NEXT_NOUN = frozenset(["color", "count"])  # stand before what they describe
 _BETWEEN = OF_NEXT_NOUN | {"pattern", "shape", "size", "material"}  # may stand between it and them
@@ -62,20 +60,12 @@ class Statement(Struct, frozen=True, gc=False):
     things: tuple[tuple[str, str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
-    """The categories of a domain, and what finds them in a caption."""
-
-    categories: tuple[Category, ...]
-    index: NameIndex
-    index_of: Mapping[str, int]
-
-
-def state(caption: TaggedCaption, names: Names) -> Statement:
+def state(caption: TaggedCaption, catalog: Catalog) -> Statement:
     """Return what a caption states."""
-    text, category = caption.caption, names.index_of.get(caption.category, -1)
-    found = names.index.find(text)
-    mentions = find_mentions(text, names.categories[category].pattern) if category in found else []
+    text, category = caption.caption, catalog.index_of.get(caption.category, -1)
+    found = catalog.index.find(text)
+    pattern = catalog.categories[category].pattern if category in found else None
+    mentions = find_mentions(text, pattern) if pattern else []
     return Statement(
         words=_word_keys(text, mentions),
         named=bool(mentions),
@@ -124,8 +114,7 @@ def _noun_after(text: str, end: int) -> str:
     return "" if word in _NO_NOUN else word
 
 
-@dataclass(frozen=True, eq=False)
-class Captioned:
+class Captioned(NamedTuple):
     """The n records of one domain and split that are to be matched.
 
     `key` (n,) is a hash of the id, which breaks ties; `text` (n,) is the key of the normalized caption. `image` (n,)
@@ -147,23 +136,21 @@ def natural_pairs(records: Captioned, related: Sequence[frozenset[int]]) -> dict
     `related` has by category the categories that may be true of its images, too.
     """
     order = np.lexsort((records.text, records.key))
-    ordered = Captioned(
-        key=records.key[order],
-        image=records.image[order],
-        group=records.group[order],
-        text=records.text[order],
-        category=records.category[order],
-        statements=[records.statements[row] for row in order.tolist()],
-    )
-    matching = _Matching(ordered, _Words(ordered.statements))
-    has_category = ordered.category >= 0
-    named = np.array([each.named for each in ordered.statements], bool) & has_category
-    with_things = np.array([bool(each.things) for each in ordered.statements], bool) & has_category
+    statements = [records.statements[row] for row in order.tolist()]
+    arrays = ("key", "image", "group", "text", "category")
+    ordered = records._replace(**{name: getattr(records, name)[order] for name in arrays})
+    ordered = ordered._replace(statements=statements)
+    words, has_category = _Words(statements), ordered.category >= 0
+    named = np.array([each.named for each in statements], bool) & has_category
+    with_things = np.array([bool(each.things) for each in statements], bool) & has_category
+    one_category = np.zeros(len(order), np.int64)
     matched: dict[Kind, Integers] = {
-        "category": matching.matched(
-            np.flatnonzero(named), False, _other_category(ordered, related)
+        "category": _matched(
+            ordered, words, named, one_category, _other_category(ordered, related)
         ),
-        "attribute": matching.matched(np.flatnonzero(with_things), True, _other_attribute(ordered)),
+        "attribute": _matched(
+            ordered, words, with_things, ordered.category, _other_attribute(ordered)
+        ),
     }
     found = {}
     for kind, partner in matched.items():
@@ -224,61 +211,47 @@ Allowed = Callable[[Integers], Mask]
 """Returns (b, b) which of b records may be a pair, as far as their kind says."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Matching:
-    """Matches records block by block."""
+def _matched(
+    records: Captioned, words: _Words, rows: Mask, category: Integers, allowed: Allowed
+) -> Integers:
+    """Return the (n,) partner of each record, -1 for none.
 
-    records: Captioned
-    words: _Words
+    `rows` (n,) may be in a pair, of which both records have one `category` (n,). `allowed` says which pairs are of this
+    kind.
+    """
+    partner = np.full(len(rows), -1)
+    sizes = np.bincount(category[rows], minlength=1)
+    for round_, lowest in enumerate(_ROUNDS):
+        free = np.flatnonzero(rows & (partner < 0))
+        if round_ < len(_ROUNDS) - 1:
+            free = free[sizes[category[free]] > BLOCK]
+        one, two = (words.signature(free, 2 * round_ + each) for each in (0, 1))
+        free = free[np.lexsort((two, one, category[free]))]
+        for block in map(np.sort, _blocks(free, category)):
+            score = (words.similarity(block) * _FINE).astype(np.int64)
+            may = allowed(block) & (score >= lowest * _FINE)
+            for column in (records.image, records.group, records.text):
+                may &= column[block][:, None] != column[block]
+            for row, other in _best_pairs(np.where(may, score, -1)):
+                partner[block[row]], partner[block[other]] = block[other], block[row]
+    return partner
 
-    def matched(self, rows: Integers, one_category: bool, allowed: Allowed) -> Integers:
-        """Return the (n,) partner of each record, -1 for none.
 
-        `rows` may be in a pair, `allowed` says which pairs are of this kind, and `one_category` whether both records of
-        a pair have one category.
-        """
-        partner = np.full(len(self.records.key), -1)
-        category = self.records.category if one_category else np.zeros(len(partner), np.int64)
-        sizes = np.bincount(category[rows], minlength=1)
-        for round_, lowest in enumerate(_ROUNDS):
-            free = rows[partner[rows] < 0]
-            if round_ < len(_ROUNDS) - 1:
-                free = free[sizes[category[free]] > BLOCK]
-            one, two = (self.words.signature(free, 2 * round_ + each) for each in (0, 1))
-            free = free[np.lexsort((two, one, category[free]))]
-            for block in _blocks(free, category):
-                row, other = self._in_block(block, allowed, lowest)
-                partner[row], partner[other] = other, row
-        return partner
-
-    def _in_block(
-        self, rows: Integers, allowed: Allowed, lowest: float
-    ) -> tuple[Integers, Integers]:
-        """Return the records of the pairs of a block, the most similar ones matched first."""
-        rows = np.sort(rows)
-        score = (self.words.similarity(rows) * _FINE).astype(np.int64)
-        may = allowed(rows) & (score >= lowest * _FINE)
-        for column in (self.records.image, self.records.group, self.records.text):
-            may &= column[rows][:, None] != column[rows]
-        position = np.arange(len(rows))
-        # No row has equal scores, so the best pair of all is the best of both its records.
-        score = np.where(may, score * (2 * len(rows)) + position[:, None] + position, -1)
-        found = []
-        while score.size:
-            best = score.argmax(axis=1)
-            each = np.arange(len(rows))
-            highest = score[each, best]
-            mutual = (best[best] == each) & (highest >= 0)
-            if not mutual.any():
-                break
-            first = mutual & (each < best)
-            found.append((rows[first], rows[best[first]]))
-            left = ~mutual & (highest >= 0)
-            rows, score = rows[left], score[np.ix_(left, left)]
-        if not found:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        one, other = (np.concatenate(part) for part in zip(*found, strict=True))
-        return one, other
+def _best_pairs(score: Integers) -> Iterator[tuple[Integers, Integers]]:
+    """Yield rows and columns of the pairs of a symmetric (b, b) score, the best first; those below 0 are none."""
+    rows = np.arange(len(score))
+    # No row has equal scores, so the best pair of all is the best of both its records.
+    score = np.where(score >= 0, score * (2 * len(rows)) + rows[:, None] + rows, -1)
+    while score.size:
+        each, best = np.arange(len(rows)), score.argmax(axis=1)
+        possible = score[each, best] >= 0
+        mutual = (best[best] == each) & possible
+        if not mutual.any():
+            return
+        first = mutual & (each < best)
+        yield rows[first], rows[best[first]]
+        left = ~mutual & possible
+        rows, score = rows[left], score[np.ix_(left, left)]
 
 
 def _blocks(rows: Integers, category: Integers) -> Iterator[Integers]:

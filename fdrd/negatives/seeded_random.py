@@ -1,7 +1,5 @@
 """Random numbers that depend on names alone. No state is shared, so the order of draws does not matter."""
 
-from __future__ import annotations
-
 import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 A category swap replaces them too. Otherwise the rest of the caption names the true category.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence

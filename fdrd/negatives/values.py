@@ -7,8 +7,6 @@ The use of a value is the words before it, what it describes, and the category. 
 domain's captions use it in the same way: "soaring" replaces "parked" for airplanes, and never for cars.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from functools import cache, lru_cache

@@ -27,7 +27,7 @@ from fdrd.errors import FdrdError
 from fdrd.files.struct_table import BATCH, StructTable, StructWriter, arrow_array
 from fdrd.negatives import Catalog
 from fdrd.negatives.catalog import catalogs_by_domain
-from fdrd.negatives.natural_pairs import Captioned, Names, Statement, natural_pairs, state
+from fdrd.negatives.natural_pairs import Captioned, Statement, natural_pairs, state
 from fdrd.negatives.values import stated
 from fdrd.pipeline.documents import CountedRows, make_counted
 from fdrd.progress import Progress
@@ -263,11 +263,10 @@ def _partners(
     done, total = 0, len(pairs.rows)
     for domain, (of_domain, texts) in captions.items():
         catalog = catalogs[domain]
-        names = Names(catalog.categories, catalog.index, catalog.index_of)
-        statements = _statements(texts, names, engine)
-        indices = [names.index_of.get(name, -1) for name in pairs.names["category"]]
+        statements = _statements(texts, catalog, engine)
+        indices = [catalog.index_of.get(name, -1) for name in pairs.names["category"]]
         category = np.array(indices, np.int64)[pairs["category"][of_domain]]
-        related = [each.same for each in names.categories]
+        related = [each.same for each in catalog.categories]
         splits = pairs.split[of_domain]
         for split in np.unique(splits).tolist():
             progress("matching natural pairs", done, total)
@@ -302,7 +301,9 @@ def _partner_ids(
         yield tuple(pair for pair in some if pair)
 
 
-def _statements(texts: StructTable[TaggedCaption], names: Names, engine: Engine) -> list[Statement]:
+def _statements(
+    texts: StructTable[TaggedCaption], catalog: Catalog, engine: Engine
+) -> list[Statement]:
     """Return what the captions of a domain state; equal parts are one object."""
     stop = len(texts)
     tasks = (texts.part(start, min(start + BATCH, stop)) for start in range(0, stop, BATCH))
@@ -320,10 +321,10 @@ def _statements(texts: StructTable[TaggedCaption], names: Names, engine: Engine)
             one(tuple(map(one, each.values))),
             one(tuple(map(one, each.things))),
         )
-        for some in engine.run(_read_statements, tasks, names)
+        for some in engine.run(_read_statements, tasks, catalog)
         for each in some
     ]
 
 
-def _read_statements(texts: StructTable[TaggedCaption], names: Names) -> list[Statement]:
-    return [state(caption, names) for caption in texts]
+def _read_statements(texts: StructTable[TaggedCaption], catalog: Catalog) -> list[Statement]:
+    return [state(caption, catalog) for caption in texts]

@@ -19,8 +19,6 @@ songbird = ["wren", "robin"]     # or "*" for all categories in no other list
 ```
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 import tomllib

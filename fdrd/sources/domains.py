@@ -1,7 +1,5 @@
 """The domains of a source: which folders are domains, by which layout, and what their readers yield."""
 
-from __future__ import annotations
-
 import posixpath
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """How a source is read, for `fdrd build --explain`, and what is not read, with the reason."""
 
-from __future__ import annotations
-
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """A source that is one file: an archive, or a Parquet table with images."""
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import lzma

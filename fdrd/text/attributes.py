@@ -4,8 +4,6 @@
 and comments start with `#`.
 """
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """English plurals and indefinite articles of noun phrases, from `inflect`."""
 
-from __future__ import annotations
-
 import re
 import sys
 from functools import cache, lru_cache
@@ -23,7 +21,7 @@ _SINGULAR_ENDINGS = ("us", "is", "ss", "as", "os", "ese")
 
 
 @cache
-def _engine() -> inflect.engine:
+def _engine() -> "inflect.engine":
     # On import, inflect lets typeguard rewrite each of its methods, which takes over a second and is not needed.
     # While it is imported, a module that does nothing takes the place of typeguard.
     earlier = sys.modules.pop("typeguard", None)

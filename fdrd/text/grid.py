@@ -4,8 +4,6 @@ A narrow terminal wraps texts between words. Number columns that do not fit go o
 which repeats the names of the rows. Nothing is cut.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 A name changes neither a terminal nor the text around it. In Markdown, it neither leaves its place nor carries HTML.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Sequence

@@ -4,8 +4,6 @@ A name inside a longer word ("cat" in "bobcat") is not a mention, and neither is
 of the catalog ("A380" in "A380-800"). Scripts without spaces between words have no such boundary.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -93,7 +91,7 @@ class MentionPattern:
         pattern = self._narrowed(caption) if self.longer else self
         return pattern._ascii if caption.isascii() else pattern._any
 
-    def _narrowed(self, caption: str) -> MentionPattern:
+    def _narrowed(self, caption: str) -> "MentionPattern":
         """Return the pattern without longer names that the caption lacks, which would take long to compile."""
         text = _folded(caption)
         found, letters = [], 0

@@ -5,8 +5,6 @@ The builder imports no model. The counter of a named backbone is passed in
 some packages only, and the bytes of a dataset must not depend on what else is installed.
 """
 
-from __future__ import annotations
-
 import re
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -75,7 +73,7 @@ ESTIMATE = TokenCounter(
 """counts without a tokenizer"""
 
 
-def counter_of(tokenizer: Tokenizer, name: str, limit: int) -> TokenCounter:
+def counter_of(tokenizer: "Tokenizer", name: str, limit: int) -> TokenCounter:
     """Return the counter of a tokenizer that adds the begin and end tokens itself."""
     tokenizer.no_truncation()
     tokenizer.no_padding()

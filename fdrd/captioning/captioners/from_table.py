@@ -3,8 +3,6 @@
 A table is JSON lines or CSV, with one row per image (`file_name`) or per category (`category`).
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping

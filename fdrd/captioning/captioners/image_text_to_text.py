@@ -4,8 +4,6 @@ Weights are read from safetensors only, and no code from a repository runs. `-C 
 over several GPUs.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass

@@ -1,7 +1,5 @@
 """One reader per raw layout: a new layout is one new module here, with the functions of `Reader`."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Iterator, Sequence

@@ -4,8 +4,6 @@ The split is in the name of the file. If `instances_<split>.json` is next to it,
 that of the objects with the largest area in it, and the meta-category their supercategory.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from operator import itemgetter
 from pathlib import PurePosixPath

@@ -5,8 +5,6 @@
 captions for them, into a folder with the layout `released`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -51,33 +49,31 @@ def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
         line.fields["group"] = clip_group(name)
         yield from images.pairs_of(line, name)
 
-    for file in used_files(folder):
-        lines = _read_json if file.endswith(".json") else _read_aircraft
-        yield from each_line(lines(folder, file), pairs)
+    def lines(file: str) -> Lines:
+        return (_read_json if file.endswith(".json") else _read_aircraft)(folder, file)
+
+    return each_line(each_file(used_files(folder), lines), pairs)
 
 
 def _read_json(folder: SourceFolder, file: str) -> Lines:
-    def read(file: str) -> Lines:
-        splits = load_json(folder.read(file))
-        if not isinstance(splits, dict):
-            kind = type(splits).__name__
-            detail = f"a {kind} where an object of train, val and test was expected"
-            raise RejectedError("unreadable_annotations", detail)
-        for split, rows in splits.items():
-            if not isinstance(rows, list) or split not in SPLIT_OF_WORD:
-                detail = f"expected are lists under {', '.join(_SPLITS)}"
-                yield Rejection(file, split[:200], "bad_field", detail)
-                continue
-            for index, row in enumerate(rows):
-                line = Line(file, f"{split} {index}", {"split": split})
-                match row:
-                    case [str(image), int(), str(category)]:
-                        line.fields.update(image=image, category=category)
-                        yield line
-                    case _:
-                        yield line.reject("bad_field", "the row is not [path, number, category]")
-
-    return each_file([file], read)
+    splits = load_json(folder.read(file))
+    if not isinstance(splits, dict):
+        kind = type(splits).__name__
+        detail = f"a {kind} where an object of train, val and test was expected"
+        raise RejectedError("unreadable_annotations", detail)
+    for split, rows in splits.items():
+        if not isinstance(rows, list) or split not in SPLIT_OF_WORD:
+            detail = f"expected are lists under {', '.join(_SPLITS)}"
+            yield Rejection(file, split[:200], "bad_field", detail)
+            continue
+        for index, row in enumerate(rows):
+            line = Line(file, f"{split} {index}", {"split": split})
+            match row:
+                case [str(image), int(), str(category)]:
+                    line.fields.update(image=image, category=category)
+                    yield line
+                case _:
+                    yield line.reject("bad_field", "the row is not [path, number, category]")
 
 
 def _read_aircraft(folder: SourceFolder, file: str) -> Lines:

@@ -5,8 +5,6 @@ missing. Without them, the images have no caption, but category and split. The a
 spans where its caption names their value.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterator

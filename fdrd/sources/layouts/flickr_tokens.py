@@ -3,8 +3,6 @@
 The lists `*trainImages.txt`, `*devImages.txt` and `*testImages.txt` give the splits.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import PurePosixPath
 

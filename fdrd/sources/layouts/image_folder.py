@@ -5,8 +5,6 @@ the metadata file; the other fields are those of `reading.pairs`. An image witho
 of the text file with its name as captions.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import PurePosixPath
 from posixpath import normpath
@@ -120,21 +118,17 @@ def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Pairs:
     fields.pop("caption", None)
 
     def read_captions(file: str) -> Pairs:
-        captions = [caption for caption in _lines_of(folder, file) if caption.strip()]
+        with folder.open_text(file) as opened:
+            raw = opened.read(MAX_LINE + 1)
+        if len(raw) > MAX_LINE:
+            raise RejectedError("unreadable_annotations", f"over {MAX_LINE} bytes of captions")
+        captions = [caption for caption in decode(raw).splitlines() if caption.strip()]
         for rank, caption in enumerate(captions or [""], 1):
             line = Line(file, f"line {rank}", {**fields, "caption": caption})
             name = path if rank == 1 else f"{path}#{rank}"
             yield from pairs(folder.options, line, image, path, name=name)
 
     return each_file([text], read_captions)
-
-
-def _lines_of(folder: SourceFolder, file: str) -> list[str]:
-    with folder.open_text(file) as opened:
-        raw = opened.read(MAX_LINE + 1)
-    if len(raw) > MAX_LINE:
-        raise RejectedError("unreadable_annotations", f"over {MAX_LINE} bytes of captions")
-    return decode(raw).splitlines()
 
 
 def _beside(folder: SourceFolder, path: str, texts: set[str]) -> tuple[str, dict[str, Any]]:

@@ -5,8 +5,6 @@ ShareGPT4V (the first answer is the caption), and lists below a key such as `dat
 `reading.columns`. The files are directly in the folder or in `annotations`.
 """
 
-from __future__ import annotations
-
 from itertools import islice
 from pathlib import PurePosixPath
 

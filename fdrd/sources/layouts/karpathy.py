@@ -3,8 +3,6 @@
 Each image has its split and its sentences. `restval` is part of the training split.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from fdrd.sources.reading.image_search import ImageIndex

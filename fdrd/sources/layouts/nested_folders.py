@@ -3,8 +3,6 @@
 The folder above it is the meta-category. Everything else is as in `image_folder`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 

@@ -5,11 +5,8 @@ The published files contain paths of another machine, differ in their fields, an
 one name. Each fix is counted under a rule of `fdrd.reasons.RULES`. No file outside the source is opened.
 """
 
-from __future__ import annotations
-
 import json
 import re
-from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -55,7 +52,7 @@ def read(folder: SourceFolder, require_images: bool = True) -> Pairs:
     return each_file(used_files(folder), read_file)
 
 
-def _records(folder: SourceFolder, file: str) -> _Object:
+def _records(folder: SourceFolder, file: str) -> "_Object":
     """Return the keys of a file with their records."""
     try:
         pairs = json.loads(folder.read(file), object_pairs_hook=_Object)
@@ -122,9 +119,10 @@ def _record(
     caption, caption_rules = normalize_described(caption, category)
     columns, left_out = extra_columns(unknown_fields(fields, _KNOWN))
     rules = [*path_rules, *category_rules, *caption_rules]
+    folder_category, _ = normalize_category(PurePosixPath(path).parent.name)
     if not class_name:
         rules.append("category_from_key")
-    elif "folder_joined_to_name" in path_rules and category != _named(path.rpartition("/")[0]):
+    elif "folder_joined_to_name" in path_rules and category != folder_category:
         rules.append("category_differs_from_folder")
     license, origin = extra["license"] or "unknown", f"{line.file}: {line.key}"
     return Record(
@@ -140,9 +138,3 @@ def _record(
         rules=(*rules, LEFT_OUT) if left_out else tuple(rules),
         extra=columns,
     )
-
-
-@lru_cache(maxsize=8192)
-def _named(folder: str) -> str:
-    """Return the category that the name of a folder gives."""
-    return normalize_category(PurePosixPath(folder).name)[0]

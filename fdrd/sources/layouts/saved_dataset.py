@@ -3,8 +3,6 @@
 The columns are those of `table`. A dataset without splits has none here either; they are hashed later.
 """
 
-from __future__ import annotations
-
 from pathlib import PurePosixPath
 
 from fdrd.sources.layouts.table import read_tables

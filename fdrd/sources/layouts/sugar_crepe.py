@@ -5,8 +5,6 @@ a file says what its negatives change, e.g. `swap_att`, and becomes their attrib
 a caption become one record with all their negatives. All records belong to the test split.
 """
 
-from __future__ import annotations
-
 from pathlib import PurePosixPath
 
 from fdrd.sources.reading.image_search import ImageIndex

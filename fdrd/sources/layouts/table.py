@@ -6,8 +6,6 @@ are those of `reading.pairs`, under any name in `reading.columns`. The split is 
 file name (`train-00000-of-00002.parquet`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 

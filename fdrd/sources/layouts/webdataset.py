@@ -7,8 +7,6 @@ names), else the folder in the key. Archives are directly in the folder or in sp
 place. A member that is a link, a device, or has a name that leaves the archive is a rejection.
 """
 
-from __future__ import annotations
-
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field

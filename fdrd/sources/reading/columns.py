@@ -7,8 +7,6 @@ an identifier, with `_` at the end if fdrd has a column of that name. Width and 
 measures them. A column that cannot be kept is counted under the rule `column_left_out`.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter
@@ -97,7 +95,7 @@ class SourceOptions:
     category_from: str = ""
     """One of `CATEGORY_SOURCES`; otherwise a field, else the image's folder if that may be a category."""
 
-    def over(self, other: SourceOptions) -> SourceOptions:
+    def over(self, other: "SourceOptions") -> "SourceOptions":
         """Return these options, completed by others."""
         chosen = {name: value for name, value in asdict(self).items() if value}
         if chosen.keys() & {"category", "category_from"}:

@@ -4,8 +4,6 @@ Annotations contain paths of other machines, and names with the folder or catego
 led to an image are keys of `fdrd.reasons.RULES`.
 """
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict

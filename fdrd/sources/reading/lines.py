@@ -3,8 +3,6 @@
 They are read one by one, so memory does not grow with the file.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

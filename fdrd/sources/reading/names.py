@@ -1,7 +1,5 @@
 """What the names of files and folders say: image, split, group, and whether a path stays inside its root."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import PurePosixPath, PureWindowsPath

@@ -6,8 +6,6 @@ name of the image's folder if that may be a category), `meta_category`, `split`,
 `reading.columns` lists other names for them.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any

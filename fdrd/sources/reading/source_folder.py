@@ -4,8 +4,6 @@ Members of zip and tar archives are files of the folder that holds the archive. 
 read at their offset, annotation files through a stream.
 """
 
-from __future__ import annotations
-
 import codecs
 import io
 import os
@@ -198,7 +196,7 @@ class SourceFolder:
         self.options = options
         self._inherited: dict[str, _Member] = {}
 
-    def sub(self, name: str) -> SourceFolder:
+    def sub(self, name: str) -> "SourceFolder":
         """Return a folder in this one, or in its archives."""
         folder = SourceFolder(self.root / name, self.options)
         if name in self._below:
@@ -379,12 +377,8 @@ class SourceFolder:
 
     def json_with(self, keys: tuple[bytes, ...]) -> list[str]:
         """Return the JSON files here and one folder below that have all keys near their start."""
-        found = []
-        for path in self.upper_files(".json"):
-            start = self.start(path)
-            if all(key in start for key in keys):
-                found.append(path)
-        return found
+        starts = ((path, self.start(path)) for path in self.upper_files(".json"))
+        return [path for path, start in starts if all(key in start for key in keys)]
 
 
 @contextmanager

@@ -4,8 +4,6 @@ Rows of Parquet and Arrow files have the position of their image, without its by
 become names.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter
@@ -21,6 +19,7 @@ import pyarrow.parquet as pq
 from pyarrow import types
 
 from fdrd.files.paths import resolve_inside
+from fdrd.images.containers import open_arrow
 from fdrd.reasons import Rejection
 from fdrd.sources.reading.columns import (
     MAX_COLUMNS,
@@ -147,19 +146,15 @@ def _open_parquet(source: Path | IO[bytes], stack: ExitStack) -> _Table:
 
 
 def _open_arrow(path: Path, stack: ExitStack) -> _Table:
-    source = stack.enter_context(pa.memory_map(str(path)))
-    is_file = source.read(6) == b"ARROW1"
-    source.seek(0)
-    opened = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
+    schema, batches = open_arrow(stack.enter_context(pa.memory_map(str(path))))
 
-    def batches(_: list[str]) -> Iterator[pa.RecordBatch]:
-        indices = range(opened.num_record_batches) if is_file else ()
-        for batch in map(opened.get_batch, indices) if is_file else opened:
+    def checked(_: list[str]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
             # Offsets in an untrusted file may point anywhere; image bytes are not read for this.
             batch.validate(full=True)
             yield from (batch.slice(start, ROWS) for start in range(0, batch.num_rows, ROWS))
 
-    return _Table(opened.schema, batches)
+    return _Table(schema, checked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +175,7 @@ class _Columns:
     labels: dict[str, list[str]]
 
     @classmethod
-    def find(cls, schema: pa.Schema, folder: SourceFolder) -> _Columns:
+    def find(cls, schema: pa.Schema, folder: SourceFolder) -> "_Columns":
         """Return the columns of a schema. Raise `ValueError` if none holds images."""
         fields = find_columns(schema.names, folder.options)
         used = {name for names in fields.values() for name in names}

@@ -16,8 +16,8 @@ from fdrd.captioning import (
     Question,
     UncaptionedImage,
 )
-from fdrd.captioning.captioning_run import caption_images
-from fdrd.captioning.interface import CaptioningSession, question_key
+from fdrd.captioning.captioning_run import CaptioningSession
+from fdrd.captioning.interface import question_key
 from fdrd.captioning.noise import FILTERS
 from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.captioning.wording import (
@@ -86,9 +86,9 @@ def caption(source, tmp_path):
 
     def caption(captioner, evaluator=None, score=None, **settings):
         with AnswerCache(tmp_path / "answers.sqlite") as cache:
-            session = CaptioningSession(captioner, cache, evaluator, score)
-            settings = CaptionSettings(**settings)
-            return list(caption_images(found.images, found.categories, settings, session))
+            with_settings = CaptionSettings(**settings), found.categories
+            session = CaptioningSession(captioner, cache, evaluator, score, *with_settings)
+            return list(session.caption(found.images))
 
     return caption
 

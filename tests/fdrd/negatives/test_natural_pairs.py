@@ -7,7 +7,7 @@ import pytest
 
 from fdrd.negatives import make_catalog, natural_pairs
 from fdrd.negatives.given import plain
-from fdrd.negatives.natural_pairs import Captioned, Names, state
+from fdrd.negatives.natural_pairs import Captioned, state
 from fdrd.negatives.values import excluded
 from fdrd.record import ImageRef, Record, Source, TaggedCaption
 from fdrd.text.attributes import find_attributes
@@ -23,8 +23,9 @@ def record(name, category, caption, image=None, group=""):
 def matched(records):
     """Return the pairs of each kind, as sets of names."""
     catalog = make_catalog(records)
-    names = Names(catalog.categories, catalog.index, catalog.index_of)
-    statements = [state(TaggedCaption(r.caption, r.category, r.attributes), names) for r in records]
+    statements = [
+        state(TaggedCaption(r.caption, r.category, r.attributes), catalog) for r in records
+    ]
     category = np.array([catalog.index_of.get(r.category, -1) for r in records])
 
     def numbers(values):
@@ -38,7 +39,7 @@ def matched(records):
         category=category,
         statements=statements,
     )
-    related = [each.same for each in names.categories]
+    related = [each.same for each in catalog.categories]
     found = {}
     for kind, partner in natural_pairs.natural_pairs(captioned, related).items():
         for row, other in enumerate(partner.tolist()):

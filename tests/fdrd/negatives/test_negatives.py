@@ -7,16 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fdrd.negatives import (
-    clean_given,
-    draw_batch,
-    draw_negatives,
-    fix_articles,
-    make_catalog,
-    name_given,
-    parse_given,
-)
-from fdrd.negatives.given import plain
+from fdrd.negatives import draw_negatives, fix_articles, make_catalog
+from fdrd.negatives.draw import draw_batch
+from fdrd.negatives.given import clean_given, name_given, parse_given, plain
 from fdrd.record import ImageRef, Negative, Record, Source
 from fdrd.text.attributes import find_attributes
 from fdrd.text.mentions import key
@@ -310,7 +303,7 @@ def test_one_kind_fills_in_for_the_other(caption, kind):
 )
 def test_the_category_of_a_given_negative_is_recognized(caption, positive, category, expected):
     catalog = make_catalog([], names=["pug", "Egyptian Mau", "mexican petunia", "petunia"])
-    found = parse_given(caption, positive, category, catalog)
+    found, _ = parse_given(caption, positive, category, catalog)
     kind = "attribute" if positive == "A white pug." else "category"
     assert found == Negative(caption, expected, kind)
 

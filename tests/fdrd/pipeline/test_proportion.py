@@ -3,7 +3,8 @@
 import re
 
 from fdrd.negatives import draw as drawing
-from fdrd.negatives import given, make_catalog, parse_given
+from fdrd.negatives import given, make_catalog
+from fdrd.negatives.given import parse_given
 from fdrd.pipeline.builder import build
 from fdrd.record import ImageRef, Record, Source
 from fdrd.text import mentions
@@ -59,7 +60,7 @@ def test_patterns_of_nested_names_have_no_names_that_captions_lack(monkeypatch):
 
 def test_a_given_negative_of_many_mentions_is_parsed_in_bounded_time():
     catalog = make_catalog([], names=["猫", "狗", "cat"])
-    found = parse_given("a" * 60 + "!", "猫" * 20, "猫", catalog)
+    found, _ = parse_given("a" * 60 + "!", "猫" * 20, "猫", catalog)
     assert (found.kind, found.category) == ("attribute", "猫")
-    swapped = parse_given("狗在狗上", "猫在猫上", "猫", catalog)
+    swapped, _ = parse_given("狗在狗上", "猫在猫上", "猫", catalog)
     assert (swapped.kind, swapped.category) == ("category", "狗")

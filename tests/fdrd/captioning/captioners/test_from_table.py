@@ -4,7 +4,7 @@ import pytest
 
 from fdrd.captioning import AnswerCache, Question, Spending
 from fdrd.captioning.captioners.from_table import reader, template
-from fdrd.captioning.interface import CaptioningSession
+from fdrd.captioning.captioning_run import CaptioningSession
 from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.errors import FdrdError
 

@@ -242,7 +242,8 @@ class PromptableBackbone:
         def run(chunk: slice) -> Features:
             order = length[chunk].argsort(stable=True)
             with precision:
-                parts = [encode(chunk.start + rows) for rows in order.split(size)]
+                starts = range(0, len(order), size)
+                parts = [encode(chunk.start + order[at : at + size]) for at in starts]
                 return concatenate(parts)[order.argsort()]
 
         return in_chunks(len(length), run, concatenate)

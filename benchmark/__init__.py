@@ -68,4 +68,33 @@ if TYPE_CHECKING:
     from benchmark.training.trained_method import FineTuned, learn, pair_loss
     from benchmark.training.training_negatives import TrainingNegatives
 
-__all__, __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__, __getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "benchmark.checkpoint": "load_method",
+        "benchmark.dataset_search": "Hit search",
+        "benchmark.training.row_selection": "CategoryList read_categories",
+        "benchmark.experiments.execution": "run_experiment",
+        "benchmark.experiments.plan": "Experiment Protocols read_experiment to_experiment",
+        "benchmark.models.backbone": "Backbone Encoder Features Prompts",
+        "benchmark.models.clip": "CLIPBackbone ClipCollator",
+        "benchmark.models.frozen_features": "FrozenFeatures default_cache",
+        "benchmark.models.image_batches": "AnyImages Images",
+        "benchmark.models.loading": "default_backbone load_backbone",
+        "benchmark.registry": "Method TrainContext get_method load_plugin method method_names method_options",
+        "benchmark.reporting.pages": "markdown report table to_csv to_pandas",
+        "benchmark.reporting.publishing": "export_model push",
+        "benchmark.result": "BenchResult FitLog read_result read_results",
+        "benchmark.results": "MethodResults Plots Results SignificanceTests compare",
+        "benchmark.runner.description": "Resources Run",
+        "benchmark.runner.plan": "open_backbone",
+        "benchmark.runner.runs": "evaluate execute",
+        "benchmark.settings": "LossDirection PairLoss Settings TrainConfig",
+        "benchmark.training.loop": "Batch",
+        "benchmark.training.losses": "info_nce",
+        "benchmark.training.learners": "Adapter ContextVectors CoupledPrompts Coupling PromptMethod VisualTokens",
+        "benchmark.training.trained_method": "FineTuned learn pair_loss",
+        "benchmark.training.training_negatives": "TrainingNegatives",
+    },
+)

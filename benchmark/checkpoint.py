@@ -20,7 +20,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import safetensors
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from benchmark.models.backbone import Backbone
-    from benchmark.results import MethodResults
 
 _LONGEST = 300  # characters of a library's message
 
@@ -211,8 +210,21 @@ def load_checkpoint(path: Path, learner: nn.Module, backbone_fingerprint: str) -
         raise FdrdError(f"{path} does not fit {settings.method}: {_one_line(error)}") from error
 
 
+class _MethodResults(Protocol):
+    """Results of a method, e.g. `results["coop"]` of `benchmark.evaluate`."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def backbone(self) -> str: ...
+    @property
+    def learns(self) -> bool: ...
+    @property
+    def checkpoint(self) -> Path: ...
+
+
 def load_method(
-    checkpoint: str | Path | MethodResults,
+    checkpoint: str | Path | _MethodResults,
     *,
     backbone: str | Backbone | None = None,
     device: str | None = None,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from importlib.util import find_spec
 from typing import Any
@@ -44,7 +45,14 @@ class Declaration:
     def options(self) -> dict[str, Option]:
         """The options of the method."""
         make = self.argument("options")
-        return options_of(make) if make else self.signature()
+        options = options_of(make) if make else self.signature()
+        return {k: replace(each, doc=each.doc or usual().get(k, "")) for k, each in options.items()}
+
+
+@cache
+def usual() -> dict[str, str]:
+    """Return the texts of arguments that several methods have, and that these need not document."""
+    return documented(inspect.getdoc(importlib.import_module("baselines")) or "")
 
 
 @cache

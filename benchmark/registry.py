@@ -76,6 +76,10 @@ class TrainContext:
     saved: SaveLocation | None = None
 
 
+QUIET = TrainContext()
+"""A training that reports nothing and is not saved."""
+
+
 class Method(Protocol):
     """A retrieval method. Any class with these members works.
 

@@ -35,7 +35,25 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__, _get, __dir__ = lazy_exports(__name__)
+__all__, _get, __dir__ = lazy_exports(
+    __name__,
+    {
+        "fdrd.build_config": "BuildConfig",
+        "fdrd.captioning": "CaptionSettings caption",
+        "fdrd.checks.audits": "audit",
+        "fdrd.checks.statistics": "stats",
+        "fdrd.checks.validation": "validate",
+        "fdrd.dataset": "RetrievalDataset",
+        "fdrd.dataset_handle": "Dataset load",
+        "fdrd.errors": "FdrdError",
+        "fdrd.exports.writing": "export",
+        "fdrd.fetching.fetching_run": "fetch",
+        "fdrd.field_guide.writer": "sample",
+        "fdrd.hub.dataset_repository": "push",
+        "fdrd.pipeline.builder": "Build build",
+        "fdrd.sources": "SourceOptions",
+    },
+)
 
 
 if sys.argv[:1] != ["-m"] and (hidden := hidden_packages()):  # `python -m fdrd` stops at it

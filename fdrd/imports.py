@@ -1,10 +1,7 @@
 """Imports: public names when they are first used, files of the user, and folders that hide packages of fdrd."""
 
-from __future__ import annotations
-
-import ast
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -14,28 +11,16 @@ from typing import Any
 from fdrd.errors import FdrdError
 
 
-def exported_names(package: str) -> dict[str, str]:
-    """Return the module of each public name of a package: of those that it imports under `if TYPE_CHECKING`."""
-    spec = find_spec(package)
-    source = spec.loader.get_source(package) if spec and spec.loader else None  # type: ignore[attr-defined]
-    module_of: dict[str, str] = {}
-    for node in ast.parse(source or "").body:
-        match node:
-            case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=imports):
-                for each in imports:
-                    if isinstance(each, ast.ImportFrom):
-                        module_of |= {alias.name: str(each.module) for alias in each.names}
-    return module_of
+def lazy_exports(
+    package: str, modules: Mapping[str, str]
+) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__all__`, `__getattr__` and `__dir__` of a package. `modules` are public names, with spaces, by module.
 
-
-def lazy_exports(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
-    """Return `__all__`, `__getattr__` and `__dir__` of a package, see `exported_names`.
-
-    >>> names, get, _ = lazy_exports("fdrd")
-    >>> names[:2], get("FdrdError")
-    (['Build', 'BuildConfig'], <class 'fdrd.errors.FdrdError'>)
+    >>> names, get, _ = lazy_exports("example", {"fdrd.errors": "FdrdError CheckError"})
+    >>> names, get("FdrdError")
+    (['CheckError', 'FdrdError'], <class 'fdrd.errors.FdrdError'>)
     """
-    module_of = exported_names(package)
+    module_of = {name: module for module, names in modules.items() for name in names.split()}
 
     def get(name: str) -> Any:
         if name not in module_of:

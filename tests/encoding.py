@@ -19,19 +19,13 @@ def counted(backbone):
     """Count the items that go through each tower."""
     seen = {"images": 0, "captions": 0}
 
-    def count(name, key):
-        def hook(_module, _args, kwargs):
-            seen[name] += len(kwargs[key])
+    def count(_module, _args, inputs):
+        seen["images"] += len(inputs.get("pixel_values", ()))
+        seen["captions"] += len(inputs.get("input_ids", ()))
 
-        return hook
-
-    towers = (
-        (backbone.model.vision_model, "images", "pixel_values"),
-        (backbone.model.text_model, "captions", "input_ids"),
-    )
     handles = [
-        tower.register_forward_pre_hook(count(name, key), with_kwargs=True)
-        for tower, name, key in towers
+        tower.register_forward_pre_hook(count, with_kwargs=True)
+        for tower in (backbone.model.vision_model, backbone.model.text_model)
     ]
     yield seen
     for handle in handles:

@@ -29,17 +29,8 @@ class Host:
         script = f"""mount -t tmpfs -o size=256m tmpfs /dev/shm &&
             mount --bind '{self.content}' '{self.local}' && exec "$@\""""
         with (folder / "stdout").open("ab") as out, (folder / "stderr").open("ab") as err:
-            command = [
-                "ip",
-                "netns",
-                "exec",
-                self.name,
-                "sh",
-                "-c",
-                script,
-                "sh",
-                *map(str, command),
-            ]
+            namespace = f"ip netns exec {self.name} sh -c".split()
+            command = [*namespace, script, "sh", *map(str, command)]
             streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err}
             environment = {**os.environ, **variables}
             return subprocess.Popen(command, cwd=folder, env=environment, **streams)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from benchmark.result import BenchResult
 from benchmark.runner.description import Resources, Run
@@ -26,6 +29,13 @@ def run_method(method: str, data: Any, **arguments: Any) -> BenchResult:
     options = arguments.pop("options", None) or {}
     run = Run(method=method, options=options, train=train, **arguments)
     return execute(run, Resources(data, **read))
+
+
+def printed(shown: Any) -> str:
+    """Return what a wide terminal shows."""
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(shown)
+    return console.export_text()
 
 
 def made_settings(method: str, backbone: Named = NO_BACKBONE, **fields: Any) -> Settings:

@@ -30,16 +30,10 @@ def parametrize_methods(names):
 
     The tests of a method in a module run one after another, so that they can share a fixture.
     """
-    return pytest.mark.parametrize(
-        "name",
-        [
-            pytest.param(
-                name,
-                marks=[pytest.mark.skip(f"needs {package}")]
-                if (package := missing_package(name))
-                else [],
-            )
-            for name in names
-        ],
-        scope="module",
-    )
+
+    def case(name):
+        package = missing_package(name)
+        mark = pytest.mark.skipif(bool(package), reason=f"needs {package}")
+        return pytest.param(name, marks=mark)
+
+    return pytest.mark.parametrize("name", list(map(case, names)), scope="module")

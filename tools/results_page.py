@@ -27,8 +27,8 @@ ALL = "all"
 FIGURES = {"photographs": "base", "drawings": "-"}
 """Half of the rows that each figure shows."""
 
-WHOLE = "whole"
-"""Row of the ablation that the others are compared with; elsewhere that is `dcar_plus`."""
+BASES = ("dcar_plus", "dcar_tuned", "whole")
+"""Rows that the others are compared with, the last in the ablation."""
 
 METRICS = (
     *(f"{way} {name}" for way in ("I2T", "T2I") for name in ("R@1", "R@5", "R@10")),
@@ -40,7 +40,7 @@ Rows = list[dict[str, str]]
 
 
 def collect(runs: Path, name: str) -> None:
-    """Write one CSV row per run, and the paired differences to `dcar_plus`, or to `WHOLE`."""
+    """Write one CSV row per run, and the paired differences to each of `BASES`."""
     from benchmark.result import open_results
 
     results, rows = open_results([runs]), []
@@ -60,28 +60,27 @@ def collect(runs: Path, name: str) -> None:
 
 
 def _differences(results: Sequence[BenchResult]) -> Iterator[dict[str, object]]:
-    """Yield the paired differences to `dcar_plus`, with equally many images per category."""
+    """Yield the paired differences to each of `BASES`, with equally many images per category."""
     from benchmark.reporting.comparison import label, verdict
     from benchmark.results import compare
 
     for half, shots in dict.fromkeys((r.settings.half, r.settings.shots) for r in results):
         some = [r for r in results if (r.settings.half, r.settings.shots) == (half, shots)]
-        against = {
-            label(r.settings)
-            for r in some
-            if r.settings.method == "dcar_plus" or r.settings.label == WHOLE
-        }
-        for tested in compare(some, *against).comparisons:
-            for row, parts in zip(tested.others, tested.differences, strict=True):
-                found = parts["mean"]
-                low, high = found.over_seeds or found.interval
-                method = row.label.removesuffix(f" (shots={shots})")
-                values = {"difference": found.value, "low": low, "high": high, "p": found.holm}
-                yield {
-                    **{"method": method, "shots": shots or ALL, "half": half or ""},
-                    **{name: f"{value:.4f}" for name, value in values.items()},
-                    "verdict": verdict(found),
-                }
+        suffix = f" (shots={shots})"
+        for base in sorted({label(r.settings) for r in some}):
+            if base.removesuffix(suffix) not in BASES:
+                continue
+            for tested in compare(some, base).comparisons:
+                for row, parts in zip(tested.others, tested.differences, strict=True):
+                    found = parts["mean"]
+                    low, high = found.over_seeds or found.interval
+                    values = {"difference": found.value, "low": low, "high": high, "p": found.holm}
+                    yield {
+                        **{"method": row.label.removesuffix(suffix), "shots": shots or ALL},
+                        **{"half": half or "", "base": base.removesuffix(suffix)},
+                        **{name: f"{value:.4f}" for name, value in values.items()},
+                        "verdict": verdict(found),
+                    }
 
 
 def main_table(rows: Rows, shots: str) -> str:
@@ -104,10 +103,12 @@ def shots_table(rows: Rows) -> str:
     return _by_shots({key: _spread(runs) for key, runs in _runs(rows).items()})
 
 
-def differences_table(rows: Rows) -> str:
-    """Return the differences of the mean MRR to `dcar_plus` with their intervals, and a mark where none is shown."""
+def differences_table(rows: Rows, base: str) -> str:
+    """Return the differences of the mean MRR to a row with their intervals, and a mark where none is shown."""
     cells = {}
     for row in rows:
+        if row["base"] != base:
+            continue
         value, low, high = (100 * float(row[name]) for name in ("difference", "low", "high"))
         mark = " =" if row["verdict"] == "no difference shown" else ""
         cells[row["method"], row["shots"]] = f"{value:+.1f} ({low:+.1f} to {high:+.1f}){mark}"
@@ -164,13 +165,16 @@ def draw(folder: Path) -> None:
 
 
 def page(text: str) -> str:
-    """Return the page with its tables, each after `<!-- table: KIND NAME HALF SHOTS -->`, written anew."""
+    """Return the page with its tables, each after `<!-- table: KIND NAME HALF SHOTS-OR-BASE -->`, written anew."""
 
     def table(match: re.Match[str]) -> str:
         kind, name, half, shots = match[1].split()
         rows = numbers(f"{name}-differences" if kind == "differences" else name, half)
-        tables = {"shots": shots_table, "differences": differences_table}
-        made = main_table(rows, shots) if kind == "main" else tables[kind](rows)
+        made = {
+            "main": lambda: main_table(rows, shots),
+            "shots": lambda: shots_table(rows),
+            "differences": lambda: differences_table(rows, shots),
+        }[kind]()
         return f"<!-- table: {match[1]} -->\n{made}\n<!-- end -->"
 
     return re.sub(r"<!-- table: ([^>]+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)

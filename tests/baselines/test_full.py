@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from benchmark import FrozenFeatures, TrainConfig, get_method, info_nce
-from benchmark.training.loop import batches
+from benchmark import FrozenFeatures, TrainConfig, get_method
 from tests.encoding import features
 
 TRAIN = TrainConfig(epochs=1, batch_size=8, learning_rate=0.02)
@@ -45,11 +44,3 @@ def test_validation_uses_the_weights_of_each_epoch(rate, scores, make_clip, tiny
     method = get_method("full")(make_clip(), train=train)
     log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
     assert len({epoch.validation_mrr for epoch in log.epochs}) == scores
-
-
-def test_the_loss_is_that_of_the_scores(tiny_clip, tiny_dataset):
-    method, batch = get_method("full")(tiny_clip), next(batches(tiny_dataset["train"], 8, 0, 0))
-    with torch.no_grad():
-        images, texts = method.encode_image(batch.images), method.encode_text(batch.captions)
-        expected = info_nce(tiny_clip.logit_scale * method.similarity(images, texts))
-        assert method.loss(batch) == pytest.approx(expected)

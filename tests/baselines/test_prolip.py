@@ -1,5 +1,7 @@
 """ProLIP trains the last projection, and its penalty holds it near its start."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -29,18 +31,17 @@ def test_only_the_projections_of_a_side_are_trained(tiny_clip, tiny_dataset, sid
     assert changed == {f"{name}.weight" for name in trained}
 
 
-def test_the_loss_is_the_contrast_plus_the_squared_distance(make_clip, tiny_dataset):
-    """At the backbone's scale of 50, half of the weight counts."""
-    backbone = make_clip()
-    batch = next(batches(tiny_dataset["train"], 8, 0, 0))
-    methods = [get_method("prolip")(backbone, penalty=penalty) for penalty in (0.0, 3.0)]
+@pytest.mark.parametrize("scale", [100.0, 8.0, torch.tensor(8.0)])
+def test_the_loss_is_the_contrast_plus_the_squared_distance(tiny_clip, tiny_dataset, scale):
+    """Its weight is that of the paper, at a scale of 100, and follows the scale of the loss."""
+    batch = replace(next(batches(tiny_dataset["train"], 8, 0, 0)), scale=scale)
+    methods = [get_method("prolip")(tiny_clip, penalty=penalty) for penalty in (0.0, 3.0)]
     for method in methods:
         (weight,) = method.learner.parameters()
         weight.data[0, 0] += 2.0
     with torch.no_grad():
         plain, held = (float(method.loss(batch)) for method in methods)
-    share = batch.penalty_share(methods[0].backbone)
-    assert held - plain == pytest.approx(3.0 * share * 4.0, rel=1e-4)
+    assert held - plain == pytest.approx(3.0 * float(scale) / 100 * 4.0, rel=1e-4)
 
 
 def test_a_tower_without_a_linear_projection_is_refused(make_clip):

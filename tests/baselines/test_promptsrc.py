@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.promptsrc import divergence
 from benchmark import TrainConfig, get_method
 
 TRAIN = TrainConfig(epochs=1, batch_size=8, learning_rate=0.02)
@@ -26,23 +25,6 @@ def test_without_regulation_it_is_independent_prompts(tiny_clip, tiny_dataset):
     options = {"n_ctx": 4, "coupling": "independent", "train": TRAIN}
     independent = trained(get_method("maple")(tiny_clip, **options))
     assert all(map(torch.equal, trained(make(tiny_clip, **UNREGULATED)), independent))
-
-
-def test_a_divergence_worked_by_hand():
-    """Frozen halves against 1/4 and 3/4: log 2 / 2 + log(2/3) / 2 in one row of two, of four logits."""
-    logits = torch.tensor([[0.0, np.log(3)], [0.0, 0.0]])
-    of_row = (np.log(2) + np.log(2 / 3)) / 2
-    assert float(divergence(logits, torch.zeros(2, 2), "image_to_text")) == pytest.approx(
-        of_row / 4
-    )
-    assert float(divergence(logits.T, torch.zeros(2, 2), "text_to_image")) == pytest.approx(
-        of_row / 4
-    )
-    # Frozen 1/4 and 3/4 against halves is another number: the order of the two matters.
-    turned = (np.log(1 / 2) + 3 * np.log(3 / 2)) / 4
-    assert float(divergence(torch.zeros(2, 2), logits, "image_to_text")) == pytest.approx(
-        turned / 4
-    )
 
 
 def test_the_mean_over_epochs_is_weighted_by_a_gaussian(tiny_clip):

@@ -178,15 +178,6 @@ def test_what_does_not_run_does_not_count(shell):
     assert code_digest(names["mine"]) == before
 
 
-def test_another_session_gives_the_same_digest(registry):
-    found = []
-    for session in (console, console):
-        enter, names = session()
-        enter(CELLS)
-        found.append(code_digest(names["mine"]))
-    assert found[0] == found[1]
-
-
 @pytest.fixture
 def measured(run_tiny, tmp_path):
     """Return a function that measures the method, for its result and whether an earlier one served."""
@@ -214,11 +205,8 @@ def test_an_edited_cell_is_measured_anew_and_an_equal_one_is_not(registry, measu
 
 def test_a_method_with_a_value_of_no_content_is_never_reused(registry, measured, tmp_path, caplog):
     _warn_once.cache_clear()
-    enter, names = console()
-    enter(CELLS)
-    enter("import threading\nWIDTH = threading.Lock()")
-    with pytest.raises(NoIdentityError, match=r"^WIDTH, a value of type lock$"):
-        code_digest(names["mine"])
+    enter, _ = console()
+    enter("import threading")
     enter(CELLS.replace("range(WIDTH)", "'ab'").replace("WIDTH = 3", "WIDTH = threading.Lock()"))
     first, second = (measured()[0].settings for _ in range(2))
     assert first.code != second.code

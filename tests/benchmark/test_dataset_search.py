@@ -4,11 +4,8 @@ import pytest
 import torch
 
 from benchmark import FrozenFeatures, Images, search
-from benchmark.checkpoint import find_checkpoint, load_method, save_checkpoint, untrained_method
-from benchmark.registry import make_method
-from benchmark.settings import Named
+from benchmark.checkpoint import find_checkpoint, untrained_method
 from fdrd.errors import FdrdError
-from tests.running import made_settings
 
 QUERY = "a big red circle on the left"
 
@@ -75,29 +72,11 @@ def test_a_second_search_encodes_no_image(make_clip, tiny_dataset, tmp_path, mon
     assert found[0] != found[1]
 
 
-@torch.no_grad()
-def test_a_checkpoint_searches_as_the_method_that_was_trained(tiny_clip, tiny_dataset, trained):
-    """Its learned context is prepended to the query, so scores differ from zero-shot."""
-    view = tiny_dataset["test"]
-    method = load_method(trained, backbone=tiny_clip)
-    hits = search([view], QUERY, method=method, k=3)
-    plain = search([view], QUERY, backbone=tiny_clip, k=3)
-    assert [hit.score for hit in hits] != [hit.score for hit in plain]
-    text = method.encode_text([QUERY])
-    best = method.similarity(method.encode_image(Images.of(view)), text).max()
-    assert hits[0].score == pytest.approx(best.item(), abs=1e-6)
-
-
 def test_invalid_searches_are_errors(method, tiny_clip, tiny_dataset):
     with pytest.raises(FdrdError, match="the query is empty"):
         search([tiny_dataset["test"]], "  ", method=method)
     with pytest.raises(FdrdError, match=r"coop needs training: .*`checkpoint`"):
         untrained_method("coop", tiny_clip)
-
-
-def test_a_checkpoint_of_another_backbone_is_an_error(make_clip, trained):
-    with pytest.raises(FdrdError, match="was trained on tiny with fingerprint"):
-        load_method(trained, backbone=make_clip(seed=1))
 
 
 def test_a_checkpoint_is_found_as_a_file_or_in_a_folder(trained, tmp_path):
@@ -122,11 +101,3 @@ def test_a_checkpoint_is_found_as_a_file_or_in_a_folder(trained, tmp_path):
 def test_a_checkpoint_that_is_not_found_is_an_error(spec, message):
     with pytest.raises(FdrdError, match=message):
         find_checkpoint(spec)
-
-
-def test_an_unregistered_method_is_named(tiny_clip, tmp_path):
-    settings = made_settings("theirs", Named("tiny", tiny_clip.fingerprint))
-    learner = make_method("coop", {}, backbone=tiny_clip, seed=0).learner
-    save_checkpoint(tmp_path / "theirs.safetensors", learner, settings)
-    with pytest.raises(FdrdError, match="no method 'theirs'"):
-        load_method(tmp_path / "theirs.safetensors", backbone=tiny_clip)

@@ -76,13 +76,6 @@ def test_stored_features_give_the_ranks_of_their_encoder(siglip, tiny_dataset, t
     assert run("dcar", tiny_dataset, stored, options=adapter).metrics is not None
 
 
-def test_search_works_on_a_plain_encoder(encoders, tiny_dataset):
-    hits = benchmark.search(
-        list(tiny_dataset.values()), "a red circle", backbone=encoders["align"], k=3
-    )
-    assert len(hits) == 3
-
-
 @pytest.mark.parametrize("method", ["coop", "maple", "dcar", "filip", "full"])
 def test_a_method_that_does_not_work_is_refused_before_loading(method, tiny_dataset, monkeypatch):
     plan = "benchmark.runner.plan.cached_backbone"
@@ -93,17 +86,6 @@ def test_a_method_that_does_not_work_is_refused_before_loading(method, tiny_data
     )
     with pytest.raises(FdrdError, match=message):
         benchmark.evaluate((method, small_options(method)), tiny_dataset, backbone="st:model")
-
-
-def test_a_wrong_split_is_an_error_before_the_backbone_is_loaded(tiny_dataset):
-    with pytest.raises(FdrdError, match="dev"):
-        benchmark.evaluate(["coop"], tiny_dataset, backbone="no/such-model", split="dev")
-
-
-def test_one_refused_method_does_not_stop_the_others(encoders, tiny_dataset):
-    outcome = benchmark.evaluate(["coop", "zero_shot"], tiny_dataset, backbone=encoders["align"])
-    assert [result.settings.method for result in outcome.results] == ["zero_shot"]
-    assert "needs prompts" in str(outcome.failed["coop"])
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 FDRD_TAMPERED sets how many random changes the slow test makes to each kind of file.
 """
 
-import copy
 import json
 import os
 import random
@@ -15,7 +14,7 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
-from fuzz.driver import parts
+from fuzz.driver import mutate
 
 import benchmark
 from benchmark.checkpoint import load_method, read_header, tensors_digest
@@ -117,23 +116,18 @@ ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("s
     ("changes", "message"),
     [
         ([("ranks.image_to_text.strict", ranks(23))], "strict has 23 ranks, expected 24"),
-        ([("ranks.text_to_image.caption", ranks(25))], "caption has 25 ranks, expected 24"),
         ([("ranks.image_to_text.strict", ranks(24, "25"))], "has rank 25 of 24 items for query 0"),
-        ([("ranks.image_to_text.strict", ranks(24, "9" * 30))], "matching regex"),
         ([("ranks.image_to_text.strict", ranks(24, "9" * 5000))], "matching regex"),
         ([("queries.image_of_row", "999999999999 0")], "matching regex"),
         ([("queries.image_of_row", "999999999 0")], "image_of_row does not name each of the numbers 0 to 23"),
-        ([("queries.domain_of_image", "0")], "image_of_row does not name each of the numbers 0 to 0"),
         ([("queries.domain_of_image", ranks(24))], "domain_of_image does not name each of the numbers 0 to 0"),
         ([(f"{I2T}.values.MRR", 0.99)], "metrics.by_direction.image_to_text.MRR is 0.99, but the ranks"),
-        ([(f"{T2I}.values.caption R@5", 0.99)], "by_direction.text_to_image.caption R@5 is 0.99"),
         ([(f"{I2T}.values.mean rank", 1)], "image_to_text.mean rank is 1"),
         ([(f"{I2T}.values.category R@1", 1.5)], "category R@1 is 1.5, which is no fraction"),
         ([(f"{I2T}.values.R@3", 1e300)], "`float` <= "),
         ([(f"{I2T}.queries", 10**15)], "image_to_text.queries is 1e+15"),
         ([(f"{I2T}.intervals.MRR", [0, 1])], "the interval of MRR is 0"),
         ([("metrics.by_direction.both.values.R-sum", 6)], "both.R-sum is 6"),
-        ([("metrics.by_direction.both.intervals.R-sum", [5, 6])], "the interval of R-sum is 5"),
         ([("metrics.by_domain.shapes.image_to_text.values.MRR", 0.99)], "by_domain.'shapes'.image_to_text.MRR is 0.99"),
         ([("metrics.by_domain.other", {})], "missing image_to_text"),
         ([("metrics.by_category.circle.image_to_text.values", {})], "missing MRR"),
@@ -149,7 +143,6 @@ ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("s
         ([("natural_pairs.category", {"rows": "0 24", "text": "1", "image": "1"})], "rows has row 24 of 24"),
         ([("natural_pairs.category", {"rows": "2 2", "text": "1", "image": "1"})], "not in order"),
         ([("natural_pairs.category.caption_of_row", "1")], "caption_of_row does not agree with"),
-        ([("natural_pairs.category.caption_of_row", "1" * 16)], "caption_of_row does not agree with"),
         ([("negative_wins", "1" * 24)], "negative_wins has 1 words, expected 24"),
         ([("negative_wins", " ".join(["1", *"-" * 23]))], "negative_wins does not agree with metrics.hard_negatives"),
         ([("negative_wins", "2" * 24)], "matching regex"),
@@ -158,7 +151,6 @@ ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("s
         ([("metrics.hard_negatives.all.text_hard_rows", 25)], "does not agree with the text-only baseline"),
         ([("settings.gallery", 99)], "settings.gallery is 99, of 24 images"),
         ([("settings.seed", -5)], "`int` >= 0"),
-        ([("settings.seed", 10**30)], "`$.settings.seed`"),
         ([("learned_parameters", 10**300)], "`$.learned_parameters`"),
         (ONES, "but the ranks give"),
     ],
@@ -177,16 +169,6 @@ def test_every_reader_of_results_refuses_one_that_contradicts_itself(coop, folde
     said = refusal(reader, folder)
     assert str(coop) in said
     assert "image_to_text.MRR is 0.99" in said
-
-
-@pytest.mark.parametrize("gallery", ["domain", "joint", 4])
-def test_every_number_of_a_run_is_the_one_that_its_ranks_give(
-    run_tiny, uneven_domains, tmp_path, gallery
-):
-    """Two domains, images with several captions, captions of several images: read as they were written."""
-    result = run_tiny(data=uneven_domains, gallery=gallery, results=tmp_path)
-    (path,) = tmp_path.glob("*.json")
-    assert read_result(path) == result
 
 
 def test_ranks_with_the_numbers_that_they_give_are_accepted(coop, tmp_path):
@@ -385,6 +367,7 @@ def rewrite(path, learned=None, **header):
         ({"backbone": {"name": "x" * 5000, "fingerprint": "0" * 64}}, "$.settings.backbone.name"),
         ({"label": "x" * 5000}, "$.settings.label"),
         ({"method": "x" * 5000}, "$.settings.method"),
+        ({"method": ["coop"]}, "is not a checkpoint of this version of fdrd"),
         ({"tensors": "0" * 64}, "its tensors are not those that were trained"),
         ({"tensors": None}, "$.tensors"),
     ],
@@ -395,21 +378,27 @@ def test_a_header_is_checked_like_a_command_line(checkpoint, run_tiny, tiny_clip
     assert message in refusal(run_tiny, "coop", checkpoint=checkpoint)
 
 
+def test_a_checkpoint_of_an_unknown_method_names_it(checkpoint, tiny_clip):
+    rewrite(checkpoint, method="theirs")
+    assert "no method 'theirs'" in refusal(load_method, checkpoint, backbone=tiny_clip)
+
+
 @pytest.mark.parametrize(
-    ("method", "options", "message"),
+    ("method", "option", "value", "limits"),
     [
-        ("vpt", {"n_vis": 10**9}, "n_vis=1000000000: must be between 1 and 1000"),
-        ("maple", {"n_ctx": 10**9}, "n_ctx=1000000000: must be between 1 and 1000"),
-        ("tcp", {"n_ctx": 10**9}, "n_ctx=1000000000: must be between 1 and 21"),
-        ("mmrl", {"n_tokens": 10**9}, "n_tokens=1000000000: must be between 1 and 1000"),
-        ("mmrl", {"width": 10**9}, "width=1000000000: must be between 1 and 8192"),
-        ("clip_adapter", {"reduction": 1e-9}, "reduction=1e-09: must be at least 0.01"),
-        ("lora", {"rank": 10**9}, "rank=1000000000: must be between 1 and 1024"),
+        ("vpt", "n_vis", 10**9, "between 1 and 1000"),
+        ("maple", "n_ctx", 10**9, "between 1 and 1000"),
+        ("tcp", "n_ctx", 10**9, "between 1 and 21"),
+        ("mmrl", "n_tokens", 10**9, "between 1 and 1000"),
+        ("mmrl", "width", 10**9, "between 1 and 8192"),
+        ("clip_adapter", "reduction", 1e-9, "at least 0.01"),
+        ("lora", "rank", 10**9, "between 1 and 1024"),
     ],
 )
-def test_no_option_allocates_without_limit(checkpoint, tiny_clip, method, options, message):
-    rewrite(checkpoint, method=method, options=options)
-    assert message in refusal(load_method, checkpoint, backbone=tiny_clip)
+def test_no_option_allocates_without_limit(checkpoint, tiny_clip, method, option, value, limits):
+    rewrite(checkpoint, method=method, options={option: value})
+    message = refusal(load_method, checkpoint, backbone=tiny_clip)
+    assert f"{option}={value}: must be {limits}" in message
 
 
 def changed(tensors, change):
@@ -479,35 +468,6 @@ def test_the_digest_covers_names_types_shapes_and_values():
 # Random changes
 
 
-WORDS = ["", "x", "0", "1 2", "9" * 400, "a\nb\x1b[2J", "../..", "é" * 3000, "f" * 64]
-EXTREMES = [
-    *WORDS,
-    *(0, 1, -1, 2, 10**9, 10**30, 0.5, 1e308, -0.0),
-    *(True, None, [], {}, [1, 2], {"a": 1}),
-]
-
-
-def tampered(value, draw):
-    """Return a JSON value with one to three changes."""
-    value = copy.deepcopy(value)
-    for _ in range(draw.randint(1, 3)):
-        inside, key = draw.choice(list(parts(value)))
-        old, how = inside[key], draw.randrange(4)
-        if how == 0:
-            del inside[key]
-        elif how == 1 and isinstance(old, int | float) and not isinstance(old, bool):
-            inside[key] = draw.choice([old + 1, old / 2, -old, old * 1e6])
-        elif how == 1 and isinstance(old, str) and " " in old:
-            words = old.split()
-            words[draw.randrange(len(words))] = draw.choice(
-                ["0", "1", "2", "999", "-1", "x", "1" * 30]
-            )
-            inside[key] = " ".join(words[: draw.choice([None, -1])])
-        else:
-            inside[key] = draw.choice(EXTREMES)
-    return value
-
-
 CHANGES = [
     *(torch.rand_like, torch.zeros_like, torch.Tensor.half, torch.Tensor.int),
     lambda each: each[:0],
@@ -535,13 +495,7 @@ def mrrs(result):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(TAMPERED))
 def test_a_tampered_result_ends_in_one_line_or_the_right_numbers(coop, bench, rerun, number):
-    draw = random.Random(number)
-    text = json.dumps(tampered(json.loads(coop.read_text()), draw))
-    if draw.random() < 0.2:  # bytes, too
-        start = draw.randrange(len(text))
-        inserted = draw.choice(["", "\x00", "[" * 5000, "1e400"])
-        text = text[:start] + inserted + text[start + draw.randrange(20) :]
-    coop.write_text(text)
+    coop.write_bytes(mutate(b" " + coop.read_bytes(), random.Random(number))[1:])
     read = ends_well(read_result, coop)
     for reader in READERS:
         assert (ends_well(reader, coop.parent) is None) or read is not None
@@ -561,19 +515,16 @@ def test_a_tampered_checkpoint_ends_in_one_line_or_the_right_numbers(
     draw = random.Random(number)
     before = read_result(bench.coop)
     tensors = safetensors.torch.load_file(checkpoint)
-    header = asdict(read_header(checkpoint))
-    how = draw.randrange(4)
+    header = json.dumps(asdict(read_header(checkpoint)))
+    how = draw.randrange(3)
     if how == 0:  # the header, under the same tensors
-        header = tampered(header, draw)
+        header = mutate(b" " + header.encode(), draw)[1:].decode(errors="replace")
     elif how == 1:
         name = draw.choice(list(tensors))
         tensors[name] = draw.choice(CHANGES)(tensors[name])
-    content = bytearray(safetensors.torch.save(tensors, {"fdrd": json.dumps(header)}))
+    content = safetensors.torch.save(tensors, {"fdrd": header})
     if how == 2:
-        for _ in range(draw.randint(1, 4)):
-            content[draw.randrange(len(content))] = draw.randrange(256)
-    elif how == 3:
-        content = content[: draw.randrange(len(content))]
+        content = mutate(b" " + content, draw)[1:]
     checkpoint.write_bytes(content)
     measured = ends_well(run_tiny, "coop", checkpoint=checkpoint)
     coop.unlink()  # CoOp trains again, unless the checkpoint is that of another result

@@ -93,17 +93,3 @@ def test_captions_may_have_one_word_or_two_hundred(method, tiny_clip, splits):
     check(result, 4)
     to_text = list(map(int, result.ranks["image_to_text"].strict.split()))
     assert min(to_text[2:]) > 1
-
-
-@pytest.mark.parametrize(
-    ("method", "options"),
-    [
-        ("dcar", {"n_attribute": 0}),
-        ("dcar", {"n_attribute": 4}),
-        ("maple", {}),
-    ],
-)
-def test_missing_negatives_are_not_an_error(method, options, tiny_clip, splits):
-    """Two categories allow one swap; the empty slots take no part in the loss."""
-    rows = [(c, shape, f"a {c} {shape}") for c in COLORS for shape in ("circle", "square")]
-    check(run(method, splits(rows, ["circle", "square"]), tiny_clip, options=options), 8)

@@ -18,7 +18,6 @@ from benchmark.registry import (
     method_names,
     method_options,
     role_of,
-    source_digest,
 )
 from benchmark.settings import TrainConfig
 from fdrd.errors import FdrdError
@@ -84,31 +83,48 @@ def test_text_is_converted_to_the_annotated_type():
     assert read == {"epochs": 3, "learning_rate": 0.001, "optimizer": "adamw"}
 
 
+def coop(given):
+    return read_options(method_options("coop"), given, "coop")
+
+
+def both(given):
+    return distribute(["zero_shot", "coop"], given)
+
+
+def train(given):
+    return TrainConfig(**given)
+
+
+def assigned(texts):
+    return split_assignments(texts, "-M")
+
+
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("read", "given", "message"),
     [
-        ({"n_ctxt": "4"}, r"coop has no option 'n_ctxt'; did you mean 'n_ctx'\?.*ctx_init"),
-        ({"n_ctx": "four"}, "coop: n_ctx=four: not an int"),
-        ({"n_ctx": "2.5"}, "coop: n_ctx=2.5: not an int"),
-        ({"n_ctx": True}, "coop: n_ctx=True: not an int"),
-        ({"loss": "both"}, r"coop: loss=both: choose from symmetric \| image_to_text"),
-        ({"ctx_init": "x" * 4001}, "^coop: ctx_init is longer than 4,000 characters$"),
-        ({"train": "x"}, "coop has no option 'train'"),
-        ({"seed": "x"}, "coop has no option 'seed'"),
+        (coop, {"n_ctxt": "4"}, r"coop has no option 'n_ctxt'; did you mean 'n_ctx'\?.*ctx_init"),
+        (coop, {"n_ctx": "four"}, "coop: n_ctx=four: not an int"),
+        (coop, {"n_ctx": "2.5"}, "coop: n_ctx=2.5: not an int"),
+        (coop, {"n_ctx": True}, "coop: n_ctx=True: not an int"),
+        (coop, {"loss": "both"}, r"coop: loss=both: choose from symmetric \| image_to_text"),
+        (coop, {"loss": "a\nb\x1b[2J"}, r"^coop: loss='a\\nb\\x1b\[2J': choose from symmetric"),
+        (coop, {"ctx_init": "x" * 4001}, "^coop: ctx_init is longer than 4,000 characters$"),
+        (coop, {"train": "x"}, "coop has no option 'train'"),
+        (coop, {"seed": "x"}, "coop has no option 'seed'"),
+        (both, {"n_ctxt": "4"}, r"zero_shot, coop has no option 'n_ctxt'; did you mean 'n_ctx'"),
+        (both, {"maple.depth": "4"}, "maple is not among the methods zero_shot, coop"),
+        (both, {"zero_shot.n_ctx": "4"}, "zero_shot has no option 'n_ctx'; it has none"),
+        (train, {"epochs": 0}, "epochs=0: must be at least 1"),
+        (train, {"batch_size": 1}, "batch_size=1: must be at least 2"),
+        (train, {"learning_rate": -1.0}, "learning_rate=-1.0: must be above 0"),
+        (assigned, ["depth"], "write -M name=value"),
+        (assigned, ["=3"], "write -M"),
+        (assigned, ["a=1", "a=2"], "given twice"),
     ],
 )
-def test_an_unknown_or_invalid_option_names_the_valid_ones(given, message):
+def test_an_unknown_or_invalid_option_is_an_error_that_names_the_valid_ones(read, given, message):
     with pytest.raises(FdrdError, match=message):
-        read_options(method_options("coop"), given, "coop")
-
-
-@pytest.mark.parametrize(
-    ("texts", "message"),
-    [(["depth"], "write -M name=value"), (["=3"], "write -M"), (["a=1", "a=2"], "given twice")],
-)
-def test_an_invalid_assignment_is_an_error(texts, message):
-    with pytest.raises(FdrdError, match=message):
-        split_assignments(texts, "-M")
+        read(given)
 
 
 def test_an_option_goes_to_every_method_that_has_it():
@@ -116,84 +132,9 @@ def test_an_option_goes_to_every_method_that_has_it():
     assert distribute(["zero_shot", "coop"], given) == {"zero_shot": {}, "coop": {"n_ctx": 2}}
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"n_ctxt": "4"}, r"zero_shot, coop has no option 'n_ctxt'; did you mean 'n_ctx'"),
-        ({"maple.depth": "4"}, "maple is not among the methods zero_shot, coop"),
-        ({"zero_shot.n_ctx": "4"}, "zero_shot has no option 'n_ctx'; it has none"),
-    ],
-)
-def test_an_option_that_no_method_has_is_an_error(given, message):
-    with pytest.raises(FdrdError, match=message):
-        distribute(["zero_shot", "coop"], given)
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("epochs", 0, "epochs=0: must be at least 1"),
-        ("batch_size", 1, "batch_size=1: must be at least 2"),
-        ("learning_rate", -1.0, "learning_rate=-1.0: must be above 0"),
-    ],
-)
-def test_invalid_training_options_are_errors(field, value, message):
-    with pytest.raises(FdrdError, match=message):
-        TrainConfig(**{field: value})
-
-
-PLUGIN = '''
-from {package}.helper import pass_on
-from benchmark import get_method, method
-
-@method("{package}")
-def other(backbone, *, depth: int = 3):
-    """Zero-shot under another name.
-
-    Args:
-        depth: of nothing.
-    """
-    from {package}.helper import pass_on
-    return pass_on(get_method("zero_shot")(backbone))
-'''
-
-
-@pytest.fixture
-def plugin(registry, tmp_path, monkeypatch):
-    """Return a function that writes and loads a package with a method of its name."""
-
-    def load(package):
-        home = tmp_path / package
-        home.mkdir()
-        (home / "__init__.py").write_text(f"from {package} import own\n")
-        (home / "own.py").write_text(PLUGIN.format(package=package))
-        (home / "helper.py").write_text("def pass_on(method):\n    return method\n")
-        monkeypatch.syspath_prepend(tmp_path)
-        load_plugin(package)
-        return home
-
-    return load
-
-
-def test_a_plugin_package_adds_a_method(plugin):
-    plugin("their_methods")
-    assert "their_methods" in method_names()
-    assert method_options("their_methods")["depth"].doc == "of nothing."
-
-
 def test_a_missing_plugin_is_named(registry):
     with pytest.raises(FdrdError, match=r"`plugin` no_such: .*on PYTHONPATH"):
         load_plugin("no_such")
-
-
-@pytest.mark.parametrize("edited", ["own.py", "helper.py"])
-def test_an_edited_method_has_another_source_digest(plugin, edited):
-    package = f"edited_{edited.removesuffix('.py')}"
-    home = plugin(package)
-    before = source_digest(package)
-    with (home / edited).open("a") as file:
-        file.write("# changed\n")
-    assert source_digest(package) != before
 
 
 def test_equal_variants_run_once():
@@ -205,8 +146,3 @@ def test_equal_variants_run_once():
     assert given["whole"] == {"beta": 0.0}
     assert "whole without token weights" not in given
     assert all("beta" in options for options in given.values())
-
-
-def test_an_option_with_control_characters_is_refused_in_one_line():
-    with pytest.raises(FdrdError, match=r"^coop: loss='a\\nb\\x1b\[2J': choose from symmetric"):
-        read_options(method_options("coop"), {"loss": "a\nb\x1b[2J"}, "coop")

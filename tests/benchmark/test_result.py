@@ -1,19 +1,18 @@
 """Result files: checked when written and read, found again, printed as tables."""
 
-import copy
 import dataclasses
-import io
 import json
 import shutil
 
 import pytest
-from rich.console import Console
 
 from benchmark.reporting.pages import markdown, table
 from benchmark.reporting.tables import command
 from benchmark.result import read_result, read_results, write_result
+from benchmark.training.row_selection import CategoryList
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
+from tests.running import printed
 
 QUICK = {"epochs": 2, "batch_size": 8}
 
@@ -36,55 +35,10 @@ def test_a_result_is_the_same_after_writing_and_reading(result, tmp_path):
     assert kind_of(tmp_path) == "results"
 
 
-def change(value, path, new):
-    changed = copy.deepcopy(value)
-    *parents, last = path.split(".")
-    place = changed
-    for name in parents:
-        place = place[name]
-    place[last] = new
-    return changed
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("schema_version", 99),
-        ("settings.split", "dev"),
-        ("settings.shots", 0),
-        ("settings.gallery", "all"),
-        ("settings.train.optimizer", "adam"),
-        ("settings.data.fingerprint", "abc"),
-        ("metrics.by_direction.image_to_text.values.MRR", 1.5),
-        ("metrics.by_direction.image_to_text.queries", 0),
-        ("metrics.by_direction.text_to_image.values.ceiling R@1", 1.5),
-        ("ranks.image_to_text.strict", "0 1"),
-        ("seconds.fit", -1),
-        ("versions.torch", 2),
-    ],
-)
-def test_an_error_names_the_file_and_the_field(result, tmp_path, path, value):
-    file = tmp_path / "broken.json"
-    file.write_text(json.dumps(change(result.to_dict(), path, value)))
-    with pytest.raises(FdrdError) as refused:
-        read_result(file)
-    assert "broken.json: " in str(refused.value)
-    known = str(refused.value).partition("`$.")[2].partition("`")[0]
-    fields = [field.strip("[.]") for field in known.replace("[", ".[").split(".") if field]
-    assert len(fields) >= len(path.split(".")) - 1
-    assert all(named in ("", field) for named, field in zip(fields, path.split("."), strict=False))
-
-
-def test_missing_keys_are_named(result, tmp_path):
-    value = result.to_dict()
-    del value["metrics"]["by_domain"]["shapes"]["text_to_image"], value["ranks"]["text_to_image"]
-    (tmp_path / "broken.json").write_text(json.dumps(value))
-    with pytest.raises(FdrdError, match=r"broken\.json: missing text_to_image - at `\$\.metrics`"):
-        read_result(tmp_path / "broken.json")
-
-
 def test_fields_of_a_later_release_are_ignored(result, tmp_path):
-    (tmp_path / "new.json").write_text(json.dumps(change(result.to_dict(), "settings.extra", 1)))
+    value = result.to_dict()
+    value["settings"]["extra"] = 1
+    (tmp_path / "new.json").write_text(json.dumps(value))
     assert read_result(tmp_path / "new.json") == result
 
 
@@ -148,21 +102,39 @@ def test_a_finished_run_is_not_repeated(stages, method, asked):
 
 
 @pytest.mark.parametrize(
-    "asked",
+    ("asked", "trains"),
     [
-        {"seed": 2},
-        {"options": {"n_ctx": 3}},
-        {"train": {"epochs": 1, "batch_size": 24}},
-        {"shots": 4},
-        {"split": "validation"},
-        {"gallery": "joint"},
-        {"gallery": 6},
+        ({"split": "validation"}, False),
+        ({"gallery": "joint"}, False),
+        ({"gallery": 6}, False),
+        ({"seed": 2}, True),
+        ({"options": {"n_ctx": 3}}, True),
+        ({"train": {"epochs": 1, "batch_size": 24}}, True),
+        ({"shots": 4}, True),
+        ({"categories": CategoryList("base.txt", {"circle": 1, "square": 2})}, True),
     ],
     ids=str,
 )
-def test_settings_that_change_the_numbers_start_a_run(stages, bench, asked, tmp_path):
+def test_other_numbers_need_a_run_and_another_training_where_something_else_is_learned(
+    stages, bench, asked, trains, tmp_path
+):
     results = shutil.copytree(bench.folder, tmp_path / "runs")
-    assert "encode images" in stages(results=results, **asked)
+    seen = stages(results=results, **asked)
+    assert "encode images" in seen
+    assert trains == (not any(stage.startswith("trained before") for stage in seen))
+
+
+def test_other_code_or_validation_rows_or_a_lost_result_train_again(
+    stages, bench, tiny_dataset, tmp_path, monkeypatch
+):
+    results = shutil.copytree(bench.folder, tmp_path / "runs")
+    other = {**tiny_dataset, "validation": tiny_dataset["test"]}
+    assert "trained before" not in str(stages(results=results, data=other))
+    for broken in results.glob("*.json"):  # killed before the result was written
+        broken.write_text("{")
+    assert "trained before" not in str(stages(results=results, split="train"))
+    monkeypatch.setattr("benchmark.runner.plan.source_digest", lambda _name: "e" * 64)
+    assert "trained before" not in str(stages(results=results))
 
 
 @pytest.mark.parametrize(
@@ -184,18 +156,6 @@ def test_training_without_validation_rows_is_an_error(run_tiny, tiny_dataset):
     run_tiny("zero_shot", splits)
 
 
-def printed(results):
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(table(results))
-    return console.export_text()
-
-
-def test_the_table_has_a_line_for_every_method(results):
-    text = printed(results)
-    for part in ("zero_shot", "random", "coop", "ceiling", "±"):  # two seeds of CoOp
-        assert part in text
-
-
 def test_the_text_only_baseline_is_in_the_tables(results):
     """One baseline for all methods, trained on the training split."""
     baselines = {json.dumps(_baselines_of(result)) for result in results}
@@ -203,7 +163,7 @@ def test_the_text_only_baseline_is_in_the_tables(results):
     (share,) = {result.metrics.hard_negatives["category"].text_only for result in results}
     head, row = _negatives_of(markdown(results), "category")
     assert row[head.index("text-only baseline")] == f"{100 * share:.0f}"
-    lines = printed(results).splitlines()
+    lines = printed(table(results)).splitlines()
     line = next(line for line in lines if "attribute: color" in line)
     assert line.split()[-2] == f"{100 * _baselines_of(results[0])['attribute: color']:.0f}"
 
@@ -243,21 +203,6 @@ def _negatives_of(page, kind):
     head = next(n for n, line in enumerate(lines) if line.startswith("| kind"))
     row = next(line for line in lines[head:] if line.startswith(f"| {kind}"))
     return [[cell.strip() for cell in each.strip("|").split("|")] for each in (lines[head], row)]
-
-
-def with_recall(result, value):
-    side = result.metrics.by_direction["text_to_image"]
-    side = dataclasses.replace(side, values=side.values | {"R@1": value})
-    by_direction = result.metrics.by_direction | {"text_to_image": side}
-    metrics = dataclasses.replace(result.metrics, by_direction=by_direction)
-    return dataclasses.replace(result, metrics=metrics)
-
-
-def test_numbers_below_zero_shot_are_marked(zero_shot, result):
-    for before, after, shown in ((0.5, 0.25, "| 25▼ |"), (0.25, 0.5, "| 50 |")):
-        page = markdown([with_recall(zero_shot, before), with_recall(result, after)])
-        assert shown in next(line for line in page.splitlines() if line.startswith("| coop"))
-    assert "▼" not in markdown([result])  # without zero-shot
 
 
 def test_the_commands_of_a_page_repeat_its_runs(results):

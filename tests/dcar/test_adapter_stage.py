@@ -9,6 +9,7 @@ import benchmark.training.resumable
 from benchmark import TrainConfig, TrainContext, get_method
 from benchmark.training.resumable import resumable
 
+CONTROL = {"depth": 0, "second_adapter": True}
 TRAIN = TrainConfig(epochs=2, batch_size=12, optimizer="adamw", learning_rate=0.01)
 
 
@@ -64,40 +65,32 @@ def test_the_log_and_the_curves_have_the_steps_of_both_stages(tiny_clip, quick_d
     assert [step for curve, step in points if curve == "loss"] == [*range(1, 8)]
 
 
-def test_adapters_learn_at_a_fifth_of_the_rate(tiny_clip, quick_dataset, monkeypatch):
-    """In both stages; prompts have the whole rate."""
+@pytest.mark.parametrize(
+    ("options", "rates"),
+    [({}, {"prompts": 0.01, "adapter": 0.002}), (CONTROL, {"adapter": 0.002, "second": 0.002})],
+)
+def test_adapters_learn_at_a_fifth_of_the_rate(
+    options, rates, tiny_clip, quick_dataset, monkeypatch
+):
+    """In both stages; prompts have the whole rate. The control of the ablation is tuned as what it is compared with."""
     seen = []
     step = torch.optim.AdamW.step
 
     def watched(optimizer, *arguments):
-        seen.append([(group["lr"], len(group["params"])) for group in optimizer.param_groups])
+        groups = optimizer.param_groups
+        seen.append({id(each): group["lr"] for group in groups for each in group["params"]})
         return step(optimizer, *arguments)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", watched)
     train = replace(TRAIN, epochs=1, schedule="constant")
-    method = made(tiny_clip, train=train, adapter_epochs=1)
+    method = made(tiny_clip, train=train, adapter_epochs=1, **options)
     method.fit(quick_dataset["train"], quick_dataset["validation"])
-    learner = method.learner
-    sizes = [len(list(each.parameters())) for each in (learner.prompts, learner.adapter)]
-    assert seen == [[(0.01, sizes[0]), (0.002, sizes[1])]] * 3
-
-
-def test_the_control_of_the_ablation_learns_at_the_rate_of_an_adapter(
-    tiny_clip, quick_dataset, monkeypatch
-):
-    """At the rate of prompts it would be tuned less than what it is compared with."""
-    rates = set()
-    step = torch.optim.AdamW.step
-
-    def watched(optimizer, *arguments):
-        rates.update(group["lr"] for group in optimizer.param_groups if group["params"])
-        return step(optimizer, *arguments)
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
-    train = replace(TRAIN, epochs=1, schedule="constant")
-    method = made(tiny_clip, train=train, adapter_epochs=1, depth=0, second_adapter=True)
-    method.fit(quick_dataset["train"], quick_dataset["validation"])
-    assert rates == {0.002}
+    expected = {
+        id(each): rate
+        for name, rate in rates.items()
+        for each in getattr(method.learner, name).parameters()
+    }
+    assert seen == [expected] * 3
 
 
 @pytest.mark.parametrize(

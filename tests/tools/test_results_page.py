@@ -36,12 +36,13 @@ def test_the_plot_has_bands_and_a_level_for_what_needs_no_images():
 
 
 def test_a_difference_that_is_not_shown_has_a_mark():
-    shared = {"difference": "-0.0100", "low": "-0.0300", "high": "0.0010"}
+    shared = {"difference": "-0.0100", "low": "-0.0300", "high": "0.0010", "base": "dcar_plus"}
     rows = [
         {"method": "cca", "shots": "all", "verdict": "worse", **shared},
         {"method": "cca", "shots": "4", "verdict": "no difference shown", **shared},
+        {"method": "full", "shots": "8", "verdict": "worse", **shared, "base": "whole"},
     ]
-    lines = results_page.differences_table(rows).splitlines()
+    lines = results_page.differences_table(rows, "dcar_plus").splitlines()
     assert lines[0] == "| method | 4 | all |"
     assert lines[2] == "| cca | -1.0 (-3.0 to +0.1) = | -1.0 (-3.0 to +0.1) |"
 

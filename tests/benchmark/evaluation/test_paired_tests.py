@@ -119,10 +119,8 @@ def test_the_same_ranks_give_the_same_verdict_beside_any_others():
     generator = np.random.default_rng(0)
     one, two = (ByDirection(*generator.random((2, 30))) for _ in range(2))
     of = clusters(list(range(30)))
-    beside, alone = (
-        paired_differences(one, [one, two], of)[1]["mean"],
-        difference(one, two, of)["mean"],
-    )
+    beside = paired_differences(one, [one, two], of)[1]["mean"]
+    alone = difference(one, two, of)["mean"]
     assert beside.p == alone.p
     assert beside.interval == pytest.approx(alone.interval)
 

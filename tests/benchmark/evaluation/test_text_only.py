@@ -2,7 +2,6 @@
 
 import random
 
-import numpy as np
 import pytest
 
 from benchmark.evaluation.hard_negatives import text_only_baseline
@@ -76,18 +75,3 @@ def test_without_training_negatives_each_fifth_is_scored_by_a_baseline_of_the_ot
 
 def test_a_split_without_negatives_has_no_baseline(make):
     assert baseline(make("test", [("a dog", [])]), make("train", balanced_colors("train"))) == {}
-
-
-def test_only_a_part_of_many_training_rows_is_used(make, monkeypatch):
-    """Three of seven."""
-    seen = []
-
-    def scores(training, rows):
-        seen.append(len(training))
-        return [np.array([1.0, 0.0, 2.0])] * len(rows)
-
-    monkeypatch.setattr("benchmark.evaluation.hard_negatives._MOST_ROWS", 3)
-    monkeypatch.setattr("benchmark.evaluation.hard_negatives._scores", scores)
-    splits = (make(name, balanced_colors(name, size)) for name, size in (("test", 2), ("train", 7)))
-    assert baseline(*splits) == {"all": 0, "category": 1, "attribute": 0, "attribute: color": 0}
-    assert seen == [3]

@@ -29,39 +29,6 @@ def close(one, other, tolerance=1e-06):
     return bool((one - other).abs().max() <= tolerance)
 
 
-class Session(torch.nn.Module):
-    """A patch embedding with a session that cannot be copied, like ONNX's."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-        self.session = threading.Lock()
-
-    @property
-    def weight(self):
-        return self.inner.weight
-
-    def forward(self, pixels):
-        with self.session:
-            return self.inner(pixels)
-
-
-def test_a_copy_has_its_own_weights_and_shares_what_cannot_be_copied(make_clip):
-    backbone = make_clip()
-    embeddings = backbone.model.vision_model.embeddings
-    embeddings.patch_embedding = Session(embeddings.patch_embedding)
-    copied = backbone.trainable_copy()
-    stem = copied.model.vision_model.embeddings.patch_embedding
-    assert stem.session is embeddings.patch_embedding.session
-    theirs = {each.data_ptr() for each in backbone.model.parameters()}
-    assert theirs.isdisjoint(each.data_ptr() for each in copied.model.parameters())
-    for module in copied.model.modules():
-        module.register_forward_hook(lambda *_: None)
-    assert no_hooks(backbone)
-    images = [Image.new("RGB", (40, 40), color) for color in ("red", "blue")]
-    assert torch.equal(copied.encode_image(images).pooled, backbone.encode_image(images).pooled)
-
-
 def test_weights_beside_what_cannot_be_copied_are_never_shared(make_clip):
     """If shared, they would also be trained in the given backbone."""
     backbone = make_clip()
@@ -213,17 +180,3 @@ def test_a_tokenizer_that_does_not_end_in_eos_is_refused(clip_parts):
     )
     with pytest.raises(FdrdError, match="needs BOS, the words and EOS"):
         fingerprint(model, tokenizer, image_processor)
-
-
-def test_an_entry_without_tokens_keeps_those_of_the_layer_before(tiny_clip):
-    """Of three entries the middle one is empty: the tokens run through the second layer."""
-    first, last, none = torch.randn(2, 32), torch.randn(2, 32), torch.zeros(0, 32)
-
-    def encoded(*text):
-        return tiny_clip.encode_text(["a dog"], Prompts(text=text)).pooled
-
-    assert not torch.equal(encoded(first, none, last), encoded(first, first, last))
-    assert torch.equal(encoded(first, none), encoded(first))
-    # Tokens that join later take no position, so the context of words stays full.
-    long = tiny_clip.encode_text(["red " * 30], Prompts(text=[none, last]), tokens=True)
-    assert long.tokens.shape[1] == 24

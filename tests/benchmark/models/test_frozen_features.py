@@ -13,7 +13,6 @@ from benchmark.models.image_batches import Images
 from benchmark.models.processes import step_numerics
 from fdrd.dataset import RetrievalDataset
 from tests.encoding import counted
-from tests.running import run_method
 
 
 def encode(backbone, dataset):
@@ -145,16 +144,6 @@ def test_autocast_does_not_reach_cached_features(tiny_clip, make_clip, dataset, 
     with step_numerics("bfloat16"):
         cached = make_clip(FrozenFeatures(tmp_path)).encode_image(Images.of(dataset)).pooled
     assert torch.equal(cached, tiny_clip.encode_image(Images.of(dataset)).pooled)
-
-
-def test_coop_encodes_each_image_once(make_clip, tiny_dataset, tmp_path):
-    """All three splits hold the same 24 drawings, so two epochs and the test encode 24 images."""
-    backbone = make_clip(FrozenFeatures(tmp_path))
-    train = {"epochs": 2, "batch_size": 24}
-    with counted(backbone) as seen:
-        run_method("coop", tiny_dataset, backbone=backbone, options={"n_ctx": 4}, train=train)
-    assert seen["images"] == 24
-    assert seen["captions"] > 2 * 24
 
 
 def test_a_cache_that_cannot_be_written_is_a_warning(

@@ -65,12 +65,8 @@ def blocks(backbone, layers, dataset):
 def test_one_pass_gives_all_layers_and_a_second_run_encodes_nothing(
     make_clip, tiny_clip, tiny_dataset, tmp_path
 ):
-    dataset, all_of_them, nothing = (
-        tiny_dataset["test"],
-        "joint,0,2,last",
-        {"images": 0, "captions": 0},
-    )
-    everything = dict.fromkeys(nothing, 24)
+    dataset, all_of_them = tiny_dataset["test"], "joint,0,2,last"
+    nothing, everything = (dict.fromkeys(("images", "captions"), count) for count in (0, 24))
     frozen = FrozenFeatures(tmp_path)
     with counted(backbone := make_clip(frozen)) as seen:
         first = blocks(backbone, all_of_them, dataset)

@@ -13,9 +13,11 @@ from torch import nn
 from benchmark.models.backbone import Prompts
 from benchmark.models.clip import CLIPBackbone
 from benchmark.models.conversion import clip_model, configuration_of, convert, tokenizer_of
+from benchmark.models.image_batches import Images
 from benchmark.models.loading import load_backbone
 from benchmark.models.tensor_files import read_tensors
 from fdrd.errors import FdrdError
+from tests.running import run_method
 
 CAPTIONS = ["a red circle on the left", "a photo of a dog and a cat", "cat", "white"]
 
@@ -143,22 +145,40 @@ def folder(coding, tmp_path):
     folder = tmp_path / "open_clip"
     coding.save_pretrained(folder)
     save_file(tensors_of(coding, quick_gelu=True), folder / "open_clip_model.safetensors")
-    said = {
-        "model_cfg": config(len(coding), quick_gelu=True),
-        "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "interpolation": "bilinear"},
-    }
+    cfg = config(len(coding), quick_gelu=True)
+    cfg["text_cfg"]["hf_tokenizer_name"] = "the folder itself"
+    preprocessing = {"mean": [0.5, 0.5, 0.5], "interpolation": "bilinear"}
+    said = {"model_cfg": cfg, "preprocess_cfg": preprocessing}
     (folder / "open_clip_config.json").write_text(json.dumps(said))
     return folder
 
 
-def test_a_folder_of_open_clip_is_a_backbone(folder, coding):
-    loaded = load_backbone(str(folder), device="cpu")
-    pixels = torch.randn(3, 3, 32, 32)
-    model = open_clip_model(len(coding), quick_gelu=True)
-    for ours, wanted in zip(towers(loaded, pixels), theirs(model, coding, pixels), strict=True):
-        assert (ours - wanted).abs().max() < 1e-5
-    assert list(loaded.image_processor.image_mean) == [0.5, 0.5, 0.5]
-    assert loaded.image_processor.resample == 2  # bilinear
+def test_open_clip_measures_the_same_recalls(folder, tiny_dataset):
+    """open_clip encodes with its own towers, and its training code computes the recalls."""
+    library = pytest.importorskip("open_clip")
+    measured = pytest.importorskip("open_clip_train.train")
+    name, dataset = f"local-dir:{folder}", tiny_dataset["test"]
+    model, _, preprocess = library.create_model_and_transforms(name)
+    tokenize = library.get_tokenizer(name)
+    assert (dataset.pairs[:, 0] == dataset.pairs[:, 1]).all()  # what open_clip's code assumes
+    with torch.no_grad():
+        pixels = torch.stack([preprocess(image) for image in dataset.images(range(24))])
+        images = model.eval().encode_image(pixels, normalize=True)
+        captions = model.encode_text(tokenize(dataset.captions), normalize=True)
+    found = measured.get_clip_metrics(images, captions, model.logit_scale.exp())
+    converted, plain = (
+        load_backbone(each, device="cpu") for each in (str(folder), f"open_clip:{name}")
+    )
+    assert plain.count_tokens(CAPTIONS) == converted.count_tokens(CAPTIONS)
+    for backbone in (converted, plain):
+        assert (backbone.encode_image(Images.of(dataset)).pooled - images).abs().max() < 1e-5
+        assert (backbone.encode_text(dataset.captions).pooled - captions).abs().max() < 1e-5
+        metrics = run_method("zero_shot", tiny_dataset, backbone=backbone).metrics
+        for direction in ("image_to_text", "text_to_image"):
+            for cutoff in ("R@1", "R@5", "R@10"):
+                recall = metrics.by_direction[direction][cutoff]
+                assert found[f"{direction}_{cutoff}"] == pytest.approx(recall)
+        assert 0 < metrics.by_direction["image_to_text"]["R@1"] < 1
 
 
 def test_pickled_weights_are_refused_with_a_hint_to_convert(folder):

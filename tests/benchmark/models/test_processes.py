@@ -1,12 +1,14 @@
-"""Two processes give the results of one."""
+"""Processes of two machines that share the results and nothing else give the results of one process."""
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from benchmark.models import processes
@@ -19,17 +21,16 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from tiny import drawn, tiny_backbone
 
-import benchmark
 from benchmark import FrozenFeatures
 from tests.running import run_method
 
 # Batches of 9, 9 and 6, and 9 rows of validation at a time, do not divide by two.
 data = {{split: drawn(split) for split in ("train", "validation", "test")}}
 data["validation"] = data["validation"].select(range(9))
-where = Path(sys.argv[1])
+results, cache = sys.argv[1:]
 for name, options, train in {cases!r}:
     run_method(
-        name, data, backbone=tiny_backbone(FrozenFeatures(where / "cache")), results=where,
+        name, data, backbone=tiny_backbone(FrozenFeatures(Path(cache))), results=results,
         options=options, train={{"epochs": 2, "batch_size": 9, "learning_rate": 0.05, **train}},
     )
 """
@@ -43,48 +44,49 @@ CASES = [
 """Prompts in one tower; both towers; no tower, because features are cached."""
 
 
-def run(folder, launcher):
-    """Result files by method."""
+def run(folder, *results):
+    """Run with as many machines as there are folders of results; return exit codes and what they printed."""
     pytest.importorskip("accelerate")
-    folder.mkdir()
     script = folder / "train.py"
     script.write_text(TRAIN.format(tests=str(TESTS), cases=CASES))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    nodes = ["-m", "torch.distributed.run", "--nnodes", "2", "--rdzv-endpoint", endpoint]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
-    done = subprocess.run(
-        [sys.executable, *launcher, str(script), str(folder / "runs")],
-        env=environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stderr
-    return {path.name.partition("-")[0]: path for path in (folder / "runs").glob("*.json")}
-
-
-TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    started = []
+    for rank, target in enumerate(results):
+        launcher = [*nodes, "--node-rank", str(rank)] if len(results) > 1 else []
+        command = [sys.executable, *launcher, script, target, folder / f"cache{rank}"]
+        options = {"env": environment, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, cwd=folder, **options))
+    told = [process.communicate(timeout=500)[1] for process in started]
+    return [process.returncode for process in started], "".join(told)
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_results_of_one(tmp_path):
-    alone = run(tmp_path / "one", [])
-    together = run(tmp_path / "two", TWO)
-    assert set(alone) == set(together) == {name for name, _, _ in CASES}
-    for name, path in alone.items():
-        one, two = (load_file(each.with_suffix(".safetensors")) for each in (path, together[name]))
+def test_two_machines_give_the_results_of_one_process(tmp_path):
+    for machines in (["one"], ["two", "two"]):
+        codes, told = run(tmp_path, *(tmp_path / each for each in machines))
+        assert not any(codes), told
+    files = [sorted((tmp_path / each).glob("*.json")) for each in ("one", "two")]
+    assert [path.name for path in files[0]] == [path.name for path in files[1]]
+    assert len(files[0]) == len(CASES)
+    for pair in zip(*files, strict=True):
+        one, two = (load_file(each.with_suffix(".safetensors")) for each in pair)
         for key, value in one.items():
-            assert (value - two[key]).abs().max() < 1e-5, f"{name}: {key}"
-        logs = [json.loads(each.read_text())["fit"] for each in (path, together[name])]
+            assert (value - two[key]).abs().max() < 1e-5, f"{pair[0].name}: {key}"
+        logs = [json.loads(each.read_text())["fit"] for each in pair]
         for mine, other in zip(*(log["epochs"] for log in logs), strict=True):
             assert mine["loss"] == pytest.approx(other["loss"], abs=1e-5)
             assert mine["validation_mrr"] == pytest.approx(other["validation_mrr"], abs=1e-3)
     assert not list(tmp_path.rglob("*.partial.safetensors"))
+    codes, told = run(tmp_path, tmp_path / "two", tmp_path / "mine")
+    assert 0 not in codes  # an error, and no deadlock
+    assert "two differs between the machines" in told
 
 
 def test_a_single_process_encodes_all_rows(monkeypatch):
     """Even if a scheduler has set WORLD_SIZE."""
-    import torch
-
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.delenv("RANK", raising=False)
     processes._state.cache_clear()

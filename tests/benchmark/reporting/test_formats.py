@@ -57,15 +57,6 @@ def test_csv_has_one_record_per_result(folder, results):
     assert frame.groupby("method")["R-sum"].count().to_dict() == {"coop": 6, "zero_shot": 1}
 
 
-def test_the_main_table_has_the_pairs_seen(folder):
-    """Four steps of 8 rows, of 16 or more."""
-    text = benchmark.report(folder, format="markdown")
-    (head,) = {line for line in text.splitlines() if "pairs seen | seeds" in line}
-    column = [each.strip() for each in head.split("|")].index("pairs seen")
-    coop = [line.split("|") for line in text.splitlines() if "CoOp" in line]
-    assert "32" in [cells[column].strip() for cells in coop if len(cells) > column]
-
-
 def test_latex_escapes_names_and_marks_the_best(folder):
     text = benchmark.report(folder, format="latex")
     assert r"50 \% \& CoOp\_x (shots=4)" in text

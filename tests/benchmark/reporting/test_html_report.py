@@ -16,19 +16,12 @@ from benchmark.reporting.tables import mrr_table
 from benchmark.result import read_result
 from tests.ranked import with_ranks
 
-PLAIN = {
-    *("html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "section", "div"),
-    *("table", "thead", "tbody", "tr", "th", "td", "details", "summary", "pre"),
-    *("figure", "figcaption", "img"),
-    *("svg", "g", "path", "text", "defs", "use", "clippath", "rect"),
-}
-DRAWN = """xmlns xmlns:xlink version viewbox width height role aria-label font-family font-size fill fill-opacity x y
-text-anchor transform d stroke stroke-width stroke-opacity stroke-linecap stroke-linejoin stroke-dasharray
-stroke-dashoffset clip-path id xlink:href data-of data-tip open""".split()
+ACTIVE = {"script", "iframe", "object", "embed", "link", "base", "form", "a", "audio", "video"}
+"""Tags that run, fetch or lead somewhere."""
 
 
 class Read(HTMLParser):
-    """Tags, attributes and texts of a page; every tag that is opened must be closed in its turn."""
+    """Attributes and texts of a page, whose tags are closed in their turn, and which fetches and runs nothing."""
 
     def __init__(self, text):
         super().__init__()
@@ -39,6 +32,11 @@ class Read(HTMLParser):
         self.feed(text)
         self.close()
         assert not self.open
+        assert not self.tags & ACTIVE
+        for name, value in self.attributes:
+            assert not name.startswith("on")
+            if "src" in name or "href" in name:
+                assert value.startswith(("data:", "#"))
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
@@ -70,15 +68,6 @@ def named(result, data="drawn", **names):
 
 def test_a_page_is_self_contained(page):
     read = Read(page)
-    assert read.tags <= PLAIN
-    assert {name for name, _ in read.attributes} <= {
-        *("lang", "charset", "name", "content", "http-equiv", "class", "src", "alt", "colspan"),
-        *DRAWN,
-    }
-    for name, start in (("src", "data:"), ("xlink:href", "#")):
-        assert all(
-            (value or "").startswith(start) for each, value in read.attributes if each == name
-        )
     assert "default-src 'none'" in str(dict(read.attributes)["content"])
 
 
@@ -88,20 +77,8 @@ def test_names_are_escaped_on_the_page(results):
         [named(each, data=evil, method=f"{each.settings.method}{evil}") for each in results[:2]]
     )
     read = Read(written)
-    assert read.tags <= PLAIN
     assert "<script" not in written
     assert any(evil in text for text in read.texts)
-
-
-def test_the_page_tells_the_numbers_of_the_table_and_of_each_category(results, page):
-    texts = "\n".join(Read(page).texts)
-    zero_shot = results[0].metrics
-    mrr = zero_shot.by_direction["image_to_text"]["MRR"]
-    for each in (mrr, zero_shot.hard_negatives["all"].accuracy):
-        assert f"{100 * each:.0f}" in texts
-    assert "MRR by category" not in texts  # none has 20 images
-    assert "ceiling" in texts
-    assert "fdrd bench --method nnn" in texts
 
 
 def test_the_best_methods_are_highlighted_and_tested(results):

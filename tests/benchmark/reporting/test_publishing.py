@@ -4,11 +4,10 @@ import json
 import shutil
 
 import pytest
-import safetensors
 import torch
 from hub_server import WRITER
 from huggingface_hub import HfApi, ModelCard, constants
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 import benchmark
 from benchmark import load_method
@@ -53,11 +52,6 @@ def content(hub):
     repository = hub.repository(REPO, "model")
     files = repository.resolve("main").files.items()
     return {path: repository.content(file) for path, file in files if path != ".gitattributes"}
-
-
-def read_metadata(path):
-    with safetensors.safe_open(path, "pt") as file:
-        return file.metadata()
 
 
 @torch.no_grad()
@@ -148,38 +142,6 @@ def test_files_that_are_not_checkpoints_are_rejected(hub, tiny_clip):
         load_method("org/other", backbone=tiny_clip)
     with pytest.raises(FdrdError, match=r"no checkpoint org/none: .*the Hub download failed"):
         find_checkpoint("org/none")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"settings": {"method": ["coop"]}},
-        {"settings": {"options": 3}},
-        {"tensors": None},
-        {
-            "settings": None,
-            "method": "coop",
-            "options": {},
-            "backbone": "tiny",
-        },  # of earlier releases
-        [],
-        1,
-    ],
-    ids=str,
-)
-def test_a_file_with_another_header_is_not_a_checkpoint(change, trained, tiny_clip, tmp_path):
-    header = json.loads(read_metadata(trained)["fdrd"])
-    if isinstance(change, dict):
-        settings = change.get("settings", {})
-        changed = {**header, **change, "settings": settings and {**header["settings"], **settings}}
-        header = {key: value for key, value in changed.items() if value is not None}
-    else:
-        header = change
-    save_file({"a": torch.ones(1)}, tmp_path / "bad.safetensors", {"fdrd": json.dumps(header)})
-    with pytest.raises(
-        FdrdError, match=r"bad\.safetensors is not a checkpoint of this version of fdrd"
-    ):
-        load_method(tmp_path / "bad.safetensors", backbone=tiny_clip)
 
 
 def test_the_command_prints_the_plan_before_the_push(hub, trained, tmp_path):

@@ -1,21 +1,20 @@
 """Significance tests from result files: which methods are compared, and the verdicts."""
 
 import dataclasses
-import io
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from benchmark.rank_metrics import DIRECTIONS, MetricValues, by_part
 from benchmark.reporting.comparison import all_intervals, differences, group_results
 from benchmark.reporting.pages import markdown
 from benchmark.reporting.tables import main_table
-from benchmark.result import write_result
+from benchmark.result import read_results, write_result
 from benchmark.results import compare, significance_table
 from benchmark.settings import Named
 from fdrd.errors import FdrdError
 from tests.ranked import with_ranks
+from tests.running import printed
 
 
 @pytest.fixture
@@ -42,12 +41,6 @@ def written(folder, *results):
     for path, result in zip(paths, results, strict=True):
         write_result(result, path)
     return paths
-
-
-def printed(shown):
-    console = Console(width=160, record=True, file=io.StringIO())
-    console.print(shown)
-    return console.export_text()
 
 
 def test_a_clear_winner_a_clear_loser_and_no_difference(measured, tmp_path):
@@ -196,8 +189,13 @@ def test_a_label_of_an_experiment_is_a_name_without_what_tables_add(measured, tm
 
 
 @pytest.mark.parametrize("gallery", ["domain", "joint", 4])
-def test_differences_are_those_of_the_printed_mrr(run_tiny, uneven_domains, gallery):
-    results = [run_tiny(name, uneven_domains, gallery=gallery) for name in ("zero_shot", "random")]
+def test_what_was_written_is_read_and_differences_are_those_of_the_mrr(
+    run_tiny, uneven_domains, gallery, tmp_path
+):
+    """Two domains, images with several captions, captions of several images."""
+    asked = {"gallery": gallery, "results": tmp_path}
+    results = [run_tiny(name, uneven_domains, **asked) for name in ("zero_shot", "random")]
+    assert sorted(map(repr, read_results(tmp_path))) == sorted(map(repr, results))
     (comparison,) = group_results(results)
     (found,) = differences(comparison.rows[0], comparison.rows[1:])
     for each in DIRECTIONS:

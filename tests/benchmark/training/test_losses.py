@@ -7,10 +7,8 @@ import pytest
 import torch
 
 from benchmark import ContextVectors, PromptMethod, TrainConfig
-from benchmark.registry import TrainContext
 from benchmark.training.loop import _groups, _optimizer, batches
 from benchmark.training.losses import LogitScale, contrastive_loss, info_nce, sigmoid_loss
-from benchmark.training.resumable import resumable
 from fdrd.errors import FdrdError
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0], [1.0, 3.0, 0.5], [0.0, 0.5, 1.0]])
@@ -91,18 +89,6 @@ def test_a_learned_scale_starts_at_the_backbones_gets_gradients_and_stays_below_
     assert log_scale.exp().item() == pytest.approx(100)
 
 
-@pytest.mark.parametrize("scale", ["backbone", "1", "learned"])
-def test_the_scale_decides_the_loss_of_a_method(tiny_clip, quick_dataset, scale):
-    """At scale 1 cosines hardly differ, so a choice among 24 costs about log 24."""
-    own = tiny_clip.logit_scale
-    learning = method(tiny_clip, epochs=1, batch_size=24, scale=scale, optimizer="adamw")
-    log = learning.fit(quick_dataset["train"], quick_dataset["validation"])
-    near = abs(log.epochs[0].loss - math.log(24)) < 0.05
-    assert near == (scale == "1")
-    assert tiny_clip.logit_scale == own
-    assert not any("scale" in name for name in learning.learner.state_dict())
-
-
 @pytest.mark.parametrize("given", ["0", "-1", "twelve", "inf", "nan"])
 def test_a_wrong_scale_is_refused(given):
     with pytest.raises(FdrdError, match=f"scale={given}: give backbone, learned or a number"):
@@ -131,29 +117,3 @@ def test_bfloat16_towers_leave_similarities_in_float32(tiny_clip, quick_dataset)
     exact, precise = trained("float32")
     assert 1e-6 < (features - exact).abs().max() < 0.01
     assert (scores - precise).abs().max() < 0.05
-
-
-def test_a_killed_training_with_a_learned_scale_resumes_exactly(
-    tiny_clip, quick_dataset, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("benchmark.training.loop.EVERY", 0)
-    monkeypatch.setattr("benchmark.training.resumable.SHARE", float("inf"))
-    config = {"steps": 6, "batch_size": 8, "scale": "learned", "optimizer": "adamw"}
-
-    def trained(place, dies_at=None):
-        def tell(stage, done, _total):
-            if stage.startswith("train") and done == dies_at:
-                raise RuntimeError("killed")
-
-        learning = method(tiny_clip, loss="sigmoid", learning_rate=0.05, **config)
-        with resumable(tmp_path / place) as saved:
-            context = TrainContext(tell, saved=saved)
-            log = learning.fit(quick_dataset["train"], quick_dataset["validation"], context)
-        return [each.loss for each in log.epochs], learning.learner.text[0]
-
-    losses, text = trained("whole")
-    with pytest.raises(RuntimeError, match="killed"):
-        trained("killed", dies_at=4)
-    again, resumed = trained("killed")
-    assert again == losses
-    assert torch.equal(resumed, text)

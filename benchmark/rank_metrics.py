@@ -309,8 +309,8 @@ def rank_metrics(
         """Return the interval of the mean of these metrics, by direction and name, over the domains."""
         image = [images[DIRECTIONS.index(direction)] for direction, _ in columns]
         pairs = zip(image, columns, strict=True)
-        sums = np.stack([np.bincount(each, values[key]) for each, key in pairs], axis=1)
-        counts = np.stack([np.bincount(each) for each in image], axis=1).astype(float)
+        sums = np.stack([np.bincount(each, values[key]) for each, key in pairs], 1).astype(float)
+        counts = np.stack([np.bincount(each) for each in image], 1).astype(float)
         return score_interval([(sums[mask], counts[mask]) for mask in of_part])
 
     by_direction = {}

@@ -27,7 +27,6 @@ from fdrd.viewer.indexing import _flaw
 from tests.fdrd.viewer.conftest import open_site  # noqa: F401 - a fixture
 from tests.folders import caches_in
 
-PHOTOGRAPHERS = {pair.photographer for pair in PAIRS}
 WITHOUT_FIELDS = {"cub", "coop_splits", "flickr_tokens", "nested_folders", "sugar_crepe"}
 """Readers of text files that have no fields."""
 VALUES = {"photographer": "Ann <b>& Bob</b>", "year": 1999, "height_m": 1.5, "wild": True}

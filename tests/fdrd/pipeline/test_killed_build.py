@@ -27,11 +27,11 @@ def small_tasks(monkeypatch):
 def test_an_interrupted_build_checks_no_image_twice(birds, tmp_path, monkeypatch):
     check, tasks = collect.run_check_task, []
 
-    def interrupted(task):
-        tasks.append(task)
+    def interrupted(*arguments):
+        tasks.append(arguments)
         if len(tasks) == 3:
             raise KeyboardInterrupt
-        return check(task)
+        return check(*arguments)
 
     monkeypatch.setattr(collect, "run_check_task", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -15,7 +15,12 @@ PHOTOS = [
 
 def counted(processor, seen):
     """Return an image processor that appends the images that it processes to `seen`."""
-    return lambda images, **asked: seen.extend(images) or processor(images=images, **asked)
+
+    def process(images, **asked):
+        seen.extend(images)
+        return processor(images=images, **asked)
+
+    return process
 
 
 ONE = 3 * 32 * 32 * 4
@@ -43,7 +48,8 @@ def test_training_processes_an_image_once(tiny_clip, room, batches, processed):
 
 
 def test_evaluation_caches_no_pixels(tiny_clip):
-    pixels = PixelCache(counted(tiny_clip.image_processor, seen := []))
+    seen = []
+    pixels = PixelCache(counted(tiny_clip.image_processor, seen))
     with torch.no_grad():
         pixels.of(PHOTOS[:1])
     pixels.of(PHOTOS[:1])

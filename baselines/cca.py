@@ -11,17 +11,16 @@ space without a map, which remains where no map is better, as with very few imag
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from benchmark import AnyImages, Encoder, Features, FitLog, TrainContext, method
+from benchmark import Encoder, Features, FitLog, method
 from benchmark.models.encoder_options import JOINT
 from benchmark.models.layers import BlockEncoder
-from benchmark.registry import Needs
+from benchmark.registry import QUIET, Needs, TrainContext
 from benchmark.training.closed_form import Kind, Side, choose
 from benchmark.training.trained_method import cosine
 from fdrd.dataset import RetrievalDataset
@@ -75,13 +74,12 @@ class CCA:
             LinearMap(min(self.blocks.sets[0]), width, most) for width in widths
         )
         self.learner = nn.ModuleDict({"image": self.image, "text": self.text}).to(backbone.device)
+        self.encode_image = lambda images: Features(self.image(self.blocks.encode_image(images)))
+        self.encode_text = lambda captions: Features(self.text(self.blocks.encode_text(captions)))
         self.similarity = cosine
 
     def fit(
-        self,
-        train: RetrievalDataset,
-        validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
+        self, train: RetrievalDataset, validation: RetrievalDataset, context: TrainContext = QUIET
     ) -> FitLog:
         """Solve for the training pairs, and choose on validation."""
         found = choose(self.blocks, train, validation, self.kind, context.progress)
@@ -92,21 +90,12 @@ class CCA:
             self.text.use(found.maps.text)
         return FitLog(untrained_mrr=found.joint_mrr, zero_shot_mrr=found.joint_mrr)
 
-    def encode_image(self, images: AnyImages) -> Features:
-        """Return features of B images."""
-        return Features(self.image(self.blocks.encode_image(images)))
-
-    def encode_text(self, captions: Sequence[str]) -> Features:
-        """Return features of B captions."""
-        return Features(self.text(self.blocks.encode_text(captions)))
-
 
 @method("cca", needs=Needs(joint=False), trains="nothing; uses statistics")
 def cca(backbone: Encoder, *, kind: Kind = "cca", layers: str = JOINT) -> CCA:
     """Map frozen features by canonical correlation analysis, in closed form (Hotelling 1936).
 
     Args:
-        backbone: stays frozen.
         kind: canonical correlation, regression of one side on the other, or a rotation.
         layers: joint, or blocks such as joint,0,middle,last; auto chooses how many on validation.
     """

@@ -108,15 +108,10 @@ def ce_clip(
     """Fine-tune both towers with a rank loss and a text contrast on negatives (arXiv 2306.08832).
 
     Args:
-        backbone: is copied.
-        n_negatives: negatives of each caption, K.
-        n_attribute: how many of them swap an attribute, the others the category.
         rank_weight: weight of the rank loss.
         contrast_weight: weight of the contrast between captions and negatives.
         most_margin: upper bound of the margin, in logits.
         loss: symmetric, or images only.
-        train: training settings.
-        seed: seed of the negatives and the order of the rows.
     """
     copied = backbone.trainable_copy()
     learner = towers(copied)

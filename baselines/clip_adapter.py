@@ -16,71 +16,19 @@ from typing import Literal
 
 from torch import nn
 
-from benchmark import (
-    Adapter,
-    AnyImages,
-    Encoder,
-    Features,
-    FitLog,
-    PairLoss,
-    TrainConfig,
-    TrainContext,
-    learn,
-    method,
-)
+from benchmark.models.backbone import Encoder, Features
 from benchmark.models.encoder_options import JOINT
+from benchmark.models.image_batches import AnyImages
 from benchmark.models.layers import BlockEncoder
+from benchmark.registry import TrainContext, method
+from benchmark.settings import PairLoss, TrainConfig
 from benchmark.training.closed_form import choose
+from benchmark.training.learners import Adapter
 from benchmark.training.trained_method import TrainedMethod
 from fdrd.dataset import RetrievalDataset
 
 Side = Literal["text", "image", "both"]
 Form = Literal["bottleneck", "residual", "linear"]
-
-
-class CLIPAdapter(TrainedMethod):
-    """Adapters behind the frozen features of one side, or of both, by the name of the side."""
-
-    def __init__(
-        self,
-        blocks: BlockEncoder,
-        adapters: dict[str, Adapter],
-        train: TrainConfig,
-        seed: int,
-        loss: PairLoss,
-    ):
-
-        def encode_image(images: AnyImages) -> Features:
-            return Features(adapters["image"](blocks.encode_image(images)))
-
-        def encode_text(captions: Sequence[str]) -> Features:
-            return Features(adapters["text"](blocks.encode_text(captions)))
-
-        super().__init__(
-            blocks.encoder,
-            nn.ModuleDict(adapters),
-            train,
-            seed,
-            encode_image=encode_image if "image" in adapters else None,
-            encode_text=encode_text if "text" in adapters else None,
-            loss=loss,
-        )
-        self.blocks = blocks
-        self.adapters = adapters
-
-    def fit(
-        self,
-        train: RetrievalDataset,
-        validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
-    ) -> FitLog:
-        """Choose the layers in closed form if there is a choice, and train the adapters."""
-        if len(self.blocks.sets) > 1:
-            found = choose(self.blocks, train, validation, progress=context.progress)
-            for name, columns in zip(("image", "text"), found.columns, strict=True):
-                if name in self.adapters:
-                    self.adapters[name].use(columns)
-        return learn(self, train, validation, context)
 
 
 @method("clip_adapter", trains="adapter")
@@ -97,20 +45,15 @@ def clip_adapter(
         epochs=50, batch_size=256, optimizer="adamw", learning_rate=1e-3
     ),
     seed: int = 0,
-) -> CLIPAdapter:
+) -> TrainedMethod:
     """Train a residual bottleneck behind frozen features (arXiv 2110.04544).
 
     Args:
-        backbone: stays frozen.
         side: which features are adapted.
         form: the paper's bottleneck; residual, which starts as the identity; or linear, the same with
             one layer.
         reduction: the hidden layer is this many times narrower than the joint space; 0.25 is four times wider.
-        ratio: share of the learned part in the result.
         layers: joint, or what an adapter reads, such as joint,0,middle,last; auto chooses how many on validation.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
-        train: training settings.
-        seed: seed of the initial weights and the order of the rows.
     """
     blocks = BlockEncoder(backbone, layers)
     inputs = {"image": blocks.image_dim, "text": blocks.text_dim}
@@ -119,4 +62,30 @@ def clip_adapter(
         name: Adapter(backbone.dim, form, reduction, ratio, seed + index, inputs[name])
         for index, name in enumerate(sides)
     }
-    return CLIPAdapter(blocks, adapters, train, seed, loss)
+
+    def choose_layers(
+        rows: RetrievalDataset, validation: RetrievalDataset, context: TrainContext
+    ) -> None:
+        """Choose what the adapters read in closed form, if there is a choice."""
+        if len(blocks.sets) > 1:
+            found = choose(blocks, rows, validation, progress=context.progress)
+            for name, columns in zip(("image", "text"), found.columns, strict=True):
+                if name in adapters:
+                    adapters[name].use(columns)
+
+    def encode_image(images: AnyImages) -> Features:
+        return Features(adapters["image"](blocks.encode_image(images)))
+
+    def encode_text(captions: Sequence[str]) -> Features:
+        return Features(adapters["text"](blocks.encode_text(captions)))
+
+    return TrainedMethod(
+        backbone,
+        nn.ModuleDict(adapters),
+        train,
+        seed,
+        encode_image=encode_image if "image" in adapters else None,
+        encode_text=encode_text if "text" in adapters else None,
+        loss=loss,
+        prepare=choose_layers,
+    )

@@ -24,20 +24,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark import (
-    Backbone,
-    Batch,
-    ContextVectors,
-    Features,
-    FitLog,
-    PairLoss,
-    Prompts,
-    TrainConfig,
-    TrainContext,
-    learn,
-    method,
-)
-from benchmark.models.backbone import PROMPTS
+from benchmark.models.backbone import PROMPTS, Backbone, Features, Prompts
+from benchmark.registry import TrainContext, method
+from benchmark.settings import PairLoss, TrainConfig
+from benchmark.training.learners import ContextVectors
+from benchmark.training.loop import Batch
 from benchmark.training.losses import contrastive_loss
 from benchmark.training.trained_method import TrainedMethod
 from fdrd.dataset import RetrievalDataset
@@ -65,6 +56,7 @@ class ConditionalContext(nn.Module):
 
     def __init__(self, backbone: Backbone, n_ctx: int, words: str, seed: int):
         super().__init__()
+        self.backbone = backbone
         self.context = ContextVectors(backbone, n_ctx, words, 1, seed)
         width = max(backbone.dim // 16, 1)
         with torch.random.fork_rng(devices=[]):
@@ -75,10 +67,11 @@ class ConditionalContext(nn.Module):
         # Before `fit` the sample is zero, and pairs of non-negative similarity are rescored.
         self.register_buffer("sample", torch.zeros(SAMPLE, backbone.dim))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return (B, n_ctx, text_width) contexts of B images from their features (B, d)."""
-        context: Tensor = self.context.text[0] + self.shift(images)[:, None]
-        return context
+    def forward(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        """Return (n,) cosines of image features (n, d) with one caption each, in its context."""
+        context = self.context.text[0] + self.shift(images)[:, None]  # (n, n_ctx, text_width)
+        texts = self.backbone.encode_text(captions, Prompts(text=[context]))
+        return (images * texts.pooled).sum(dim=1)
 
     def threshold(self, images: Tensor, share: float) -> Tensor:
         """Return (B,) similarities that this share of the sampled captions reaches with each image."""
@@ -87,68 +80,7 @@ class ConditionalContext(nn.Module):
         best = (images @ self.sample.T).topk(max(1, round(share * SAMPLE)), dim=1).values
         return best[:, -1] - ROUNDING
 
-
-class CoCoOp(TrainedMethod):
-    """A frozen backbone that encodes captions with a context that depends on the image; arguments as `cocoop`."""
-
-    backbone: Backbone
-    learner: ConditionalContext
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        learner: ConditionalContext,
-        n_ctx: int,
-        rerank: float,
-        pair_limit: int,
-        train: TrainConfig,
-        seed: int,
-        loss: PairLoss,
-    ):
-        super().__init__(
-            backbone,
-            learner,
-            train,
-            seed,
-            encode_text=self._encode_text,
-            similarity=self._similarity,
-            loss=self._loss,
-        )
-        self.n_ctx = n_ctx
-        self.rerank = rerank
-        self.pair_limit = pair_limit
-        self.contrast_loss: PairLoss = loss
-        self.remarks = {} if rerank == 1 else {"shortlist": _SHORTLIST.format(share=rerank)}
-
-    def fit(
-        self,
-        train: RetrievalDataset,
-        validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
-    ) -> FitLog:
-        """Sample the captions, and train the context."""
-        order = np.random.default_rng(self.seed).permutation(len(train.captions))
-        chosen = np.resize(order, SAMPLE)  # repeats captions if there are fewer
-        plain = self.encode_text([train.captions[index] for index in chosen])
-        self.learner.sample.copy_(plain.pooled)
-        return learn(self, train, validation, context)
-
-    def _loss(self, batch: Batch) -> Tensor:
-        """Return InfoNCE of a batch, from every image with every caption."""
-        images = self.encode_image(batch.images).pooled
-        size = len(images)
-        every = images.repeat_interleave(size, dim=0)  # (B * B, d): image by image
-        scores = self._rescored(every, [*batch.captions] * size).view(size, size)
-        logits = batch.scale_of(self.backbone) * scores
-        bias = batch.bias_of(self.backbone)
-        return contrastive_loss(logits, self.contrast_loss, batch.repeats, bias)
-
-    def _encode_text(self, captions: Sequence[str]) -> Features:
-        """Return the frozen features of B captions, and the captions for `similarity`."""
-        pooled = self.backbone.encode_text(captions, reserve=self.n_ctx).pooled
-        return Features(pooled, captions=tuple(captions))
-
-    def _similarity(self, images: Features, texts: Features) -> Tensor:
+    def scores(self, images: Features, texts: Features, share: float, pair_limit: int) -> Tensor:
         """Return (I, C) scores: cosines in context on the shortlist, frozen ones minus 2 elsewhere.
 
         Raises:
@@ -156,25 +88,20 @@ class CoCoOp(TrainedMethod):
         """
         assert texts.captions is not None
         frozen = images.pooled @ texts.pooled.T
-        threshold = self.learner.threshold(images.pooled, self.rerank)
+        threshold = self.threshold(images.pooled, share)
         pairs = (frozen >= threshold[:, None]).nonzero()  # (pairs, 2)
-        if len(pairs) > self.pair_limit:
+        if len(pairs) > pair_limit:
             raise FdrdError(
                 f"cocoop: {len(pairs)} pairs of {frozen.numel()} are on the shortlist, and each is a "
-                f"pass of the text tower; lower -M rerank={self.rerank:g}, use a smaller `gallery`, "
+                f"pass of the text tower; lower -M rerank={share:g}, use a smaller `gallery`, "
                 f"or allow them with -M pair_limit={len(pairs)}"
             )
         scores = frozen - 2  # below every cosine
         for start in range(0, len(pairs), PAIRS):
             image, caption = pairs[start : start + PAIRS].T
             captions = [texts.captions[index] for index in caption.tolist()]
-            scores[image, caption] = self._rescored(images.pooled[image], captions)
+            scores[image, caption] = self(images.pooled[image], captions)
         return scores
-
-    def _rescored(self, images: Tensor, captions: Sequence[str]) -> Tensor:
-        """Return (n,) cosines of image features (n, d) with one caption each, in its context."""
-        context = Prompts(text=[self.learner(images)])
-        return (images * self.backbone.encode_text(captions, context).pooled).sum(dim=1)
 
 
 @method("cocoop", needs=PROMPTS, trains="context vectors from the image")
@@ -188,19 +115,13 @@ def cocoop(
     loss: PairLoss = "symmetric",
     train: TrainConfig = TrainConfig(batch_size=8),
     seed: int = 0,
-) -> CoCoOp:
+) -> TrainedMethod:
     """Train context that depends on the image; scored by shortlist (arXiv 2203.05557).
 
     Args:
-        backbone: stays frozen.
-        n_ctx: context vectors.
-        ctx_init: words whose first n_ctx tokens they start from; otherwise random.
         rerank: share of the captions that are rescored in the context of an image, those that frozen CLIP
             ranks highest; the rest keep the frozen order below them; 1 is all.
         pair_limit: pairs that may be rescored at a time before the run is refused.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
-        train: training settings.
-        seed: seed of the initial values, the order of the rows and the sample of captions.
 
     Raises:
         FdrdError: a share outside (0, 1].
@@ -208,4 +129,36 @@ def cocoop(
     if not 0 < rerank <= 1:
         raise FdrdError(f"cocoop: rerank={rerank:g}: must be above 0 and at most 1")
     learner = ConditionalContext(backbone, n_ctx, ctx_init, seed)
-    return CoCoOp(backbone, learner, n_ctx, rerank, pair_limit, train, seed, loss)
+
+    def draw_sample(
+        rows: RetrievalDataset, _validation: RetrievalDataset, _context: TrainContext
+    ) -> None:
+        order = np.random.default_rng(seed).permutation(len(rows.captions))
+        chosen = np.resize(order, SAMPLE)  # repeats captions if there are fewer
+        plain = encode_text([rows.captions[index] for index in chosen])
+        learner.sample.copy_(plain.pooled)
+
+    def encode_text(captions: Sequence[str]) -> Features:
+        pooled = backbone.encode_text(captions, reserve=n_ctx).pooled
+        return Features(pooled, captions=tuple(captions))
+
+    def batch_loss(batch: Batch) -> Tensor:
+        """Return the loss of a batch, from every image with every caption."""
+        images = backbone.encode_image(batch.images).pooled
+        size = len(images)
+        every = images.repeat_interleave(size, dim=0)  # (B * B, d): image by image
+        scores = learner(every, [*batch.captions] * size).view(size, size)
+        logits = batch.scale_of(backbone) * scores
+        return contrastive_loss(logits, loss, batch.repeats, batch.bias_of(backbone))
+
+    return TrainedMethod(
+        backbone,
+        learner,
+        train,
+        seed,
+        encode_text=encode_text,
+        similarity=lambda images, texts: learner.scores(images, texts, rerank, pair_limit),
+        loss=batch_loss,
+        prepare=draw_sample,
+        remarks={} if rerank == 1 else {"shortlist": _SHORTLIST.format(share=rerank)},
+    )

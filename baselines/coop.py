@@ -23,15 +23,6 @@ def coop(
     train: TrainConfig = TrainConfig(),
     seed: int = 0,
 ) -> PromptMethod:
-    """Train context vectors before every caption (arXiv 2109.01134).
-
-    Args:
-        backbone: stays frozen.
-        n_ctx: context vectors.
-        ctx_init: words whose first n_ctx tokens they start from; otherwise random.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
-        train: training settings.
-        seed: seed of the initial vectors and the order of the rows.
-    """
+    """Train context vectors before every caption (arXiv 2109.01134)."""
     learner = ContextVectors(backbone, n_ctx, ctx_init, depth=1, seed=seed)
     return PromptMethod(backbone, learner, train, seed, loss)

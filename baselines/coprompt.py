@@ -18,17 +18,12 @@ from torch import Tensor
 
 from baselines.maple import prompted_layers
 from baselines.maple_adapter import PromptsAndAdapters
-from benchmark import (
-    Adapter,
-    Backbone,
-    Batch,
-    CoupledPrompts,
-    LossDirection,
-    TrainConfig,
-    info_nce,
-    method,
-)
-from benchmark.models.backbone import PROMPTS
+from benchmark.models.backbone import PROMPTS, Backbone
+from benchmark.registry import method
+from benchmark.settings import LossDirection, TrainConfig
+from benchmark.training.learners import Adapter, CoupledPrompts
+from benchmark.training.loop import Batch
+from benchmark.training.losses import info_nce
 from benchmark.training.trained_method import TrainedMethod, cosine
 from fdrd.errors import FdrdError
 
@@ -60,17 +55,12 @@ def coprompt(
     """Train MaPLe and adapters, consistent with the frozen backbone (arXiv 2306.01195).
 
     Args:
-        backbone: stays frozen.
         n_ctx: context vectors, and therefore visual tokens, per layer.
-        depth: layers of both towers with prompts; -1 is the paper's 9, or all if there are fewer.
-        ctx_init: words whose first n_ctx tokens the first layer starts from; otherwise random.
         image_ratio: share of the image adapter in the result.
         text_ratio: share of the text adapter in the result.
         reduction: the bottlenecks are this many times narrower than the joint space.
         consistency: weight of the consistency loss at a scale of 100.
         loss: symmetric, or one direction only.
-        train: training settings.
-        seed: seed of the initial values and the order of the rows.
 
     Raises:
         FdrdError: a negative weight, or depth is 0.

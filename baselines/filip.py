@@ -90,12 +90,8 @@ def filip(
     """Train a map for late interaction of frozen patches and caption tokens (arXiv 2111.07783).
 
     Args:
-        backbone: stays frozen.
         form: the map of each tower's tokens: linear, or a residual bottleneck.
         reduction: the bottleneck is this many times narrower than the joint space.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
-        train: training settings.
-        seed: seed of the initial weights and the order of the rows.
     """
     maps = nn.ModuleDict(
         {

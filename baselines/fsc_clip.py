@@ -87,16 +87,11 @@ def fsc_clip(
     """Fine-tune both towers with global and local losses on negatives (arXiv 2410.05210).
 
     Args:
-        backbone: is copied.
-        n_negatives: negatives of each caption, K.
-        n_attribute: how many of them swap an attribute, the others the category.
         global_weight: weight of the choice by pooled features.
         local_weight: weight of the choice by tokens and patches.
         gamma: gamma of the focal loss.
         smoothing: smoothing of the labels.
         loss: direction of the contrastive loss.
-        train: training settings.
-        seed: seed of the negatives and the order of the rows.
     """
     copied = backbone.trainable_copy()
 

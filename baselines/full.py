@@ -29,13 +29,6 @@ def full(
     train: TrainConfig = TrainConfig(optimizer="adamw", learning_rate=1e-5),
     seed: int = 0,
 ) -> FineTuned:
-    """Fine-tune both towers (arXiv 2103.00020), the upper reference.
-
-    Args:
-        backbone: is copied.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
-        train: training settings.
-        seed: seed of the order of the rows.
-    """
+    """Fine-tune both towers (arXiv 2103.00020), the upper reference."""
     copied = backbone.trainable_copy()
     return FineTuned(copied, towers(copied), train, seed, loss)

@@ -70,13 +70,9 @@ def lora(
     """Train low-rank updates of the attention (arXiv 2106.09685); needs `peft`.
 
     Args:
-        backbone: is copied.
         rank: rank of an update.
         alpha: an update is scaled by alpha / rank.
         towers: which towers to adapt.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
-        train: training settings.
-        seed: seed of the initial updates and the order of the rows.
     """
     copied = backbone.trainable_copy()
     learner = add_low_rank(copied.model, rank, alpha, towers, seed)

@@ -14,17 +14,10 @@ the backbone has fewer than 9 layers, the default depth is all of them.
 
 from __future__ import annotations
 
-from benchmark import (
-    Backbone,
-    CoupledPrompts,
-    Coupling,
-    PairLoss,
-    PromptMethod,
-    TrainConfig,
-    method,
-)
-from benchmark.models.backbone import PROMPTS
-from benchmark.training.learners import at_most
+from benchmark.models.backbone import PROMPTS, Backbone
+from benchmark.registry import method
+from benchmark.settings import PairLoss, TrainConfig
+from benchmark.training.learners import CoupledPrompts, Coupling, PromptMethod, at_most
 from fdrd.errors import FdrdError
 
 DEPTH = 9
@@ -46,14 +39,7 @@ def maple(
     """Train context vectors with visual tokens coupled to them (arXiv 2210.03117).
 
     Args:
-        backbone: stays frozen.
         n_ctx: context vectors, and therefore visual tokens, per layer.
-        depth: layers of both towers with prompts; -1 is the paper's 9, or all if there are fewer.
-        ctx_init: words whose first n_ctx tokens the first layer starts from; otherwise random.
-        coupling: linear as in the paper, a small mlp, or independent visual tokens.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
-        train: training settings.
-        seed: seed of the initial values and the order of the rows.
 
     Raises:
         FdrdError: depth is 0, so nothing would be trained.

@@ -15,18 +15,11 @@ from torch import nn
 
 from baselines.clip_adapter import Form
 from baselines.maple import prompted_layers
-from benchmark import (
-    Adapter,
-    AnyImages,
-    Backbone,
-    CoupledPrompts,
-    Coupling,
-    Features,
-    PairLoss,
-    TrainConfig,
-    method,
-)
-from benchmark.models.backbone import PROMPTS
+from benchmark.models.backbone import PROMPTS, Backbone, Features
+from benchmark.models.image_batches import AnyImages
+from benchmark.registry import method
+from benchmark.settings import PairLoss, TrainConfig
+from benchmark.training.learners import Adapter, CoupledPrompts, Coupling
 from benchmark.training.trained_method import TrainedMethod
 
 
@@ -67,17 +60,9 @@ def maple_adapter(
     """Train MaPLe's prompts and an adapter behind each tower together.
 
     Args:
-        backbone: stays frozen.
         n_ctx: context vectors, and therefore visual tokens, per layer.
-        depth: layers of both towers with prompts; -1 is MaPLe's 9, or all if there are fewer.
-        ctx_init: words whose first n_ctx tokens the first layer starts from; otherwise random.
-        coupling: linear as in MaPLe, a small mlp, or independent visual tokens.
         form: form of the adapters, as in clip_adapter.
         reduction: an adapter is this many times narrower than the joint space.
-        ratio: share of the learned part in the result.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
-        train: training settings.
-        seed: seed of the initial values and the order of the rows.
     """
     depth = prompted_layers(backbone, depth, "maple_adapter")
     learner = PromptsAndAdapters(

@@ -18,20 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from baselines.coprompt import inconsistency
-from benchmark import (
-    Backbone,
-    Batch,
-    Features,
-    LossDirection,
-    Prompts,
-    TrainConfig,
-    info_nce,
-    method,
-)
-from benchmark.models.backbone import PROMPTS, TOKENS
-from benchmark.registry import Needs
-from benchmark.training.learners import MOST_TOKENS
-from benchmark.training.trained_method import TrainedMethod, cosine
+from benchmark.models.backbone import PROMPTS, TOKENS, Backbone, Features, Prompts
+from benchmark.registry import Needs, method
+from benchmark.settings import LossDirection, TrainConfig
+from benchmark.training.learners import MOST_TOKENS, PromptMethod
+from benchmark.training.loop import Batch
+from benchmark.training.losses import info_nce
+from benchmark.training.trained_method import cosine
 from fdrd.errors import FdrdError
 
 WIDEST = 8192
@@ -89,11 +82,10 @@ def mmrl(
     loss: LossDirection = "symmetric",
     train: TrainConfig = TrainConfig(optimizer="adamw", learning_rate=1e-3),
     seed: int = 0,
-) -> TrainedMethod:
+) -> PromptMethod:
     """Train tokens shared by the upper layers of both towers (arXiv 2503.08497).
 
     Args:
-        backbone: stays frozen.
         n_tokens: tokens per layer.
         width: width of the space that they share.
         first_layer: layer of both towers, counted from 1, that gets the first tokens; -1 is the paper's sixth of
@@ -101,8 +93,6 @@ def mmrl(
         weight: weight of the first feature of an image in score and loss; the second has the rest.
         consistency: weight of 1 - cosine between features and frozen ones, at a scale of 100.
         loss: symmetric, or one direction only.
-        train: training settings.
-        seed: seed of the initial values and the order of the rows.
 
     Raises:
         FdrdError: a number outside its range, or a layer that a tower lacks.
@@ -143,13 +133,4 @@ def mmrl(
             + consistency * batch.penalty_share(backbone) * far
         )
 
-    return TrainedMethod(
-        backbone,
-        learner,
-        train,
-        seed,
-        encode_image=lambda images: backbone.encode_image(images, learner()),
-        encode_text=lambda captions: backbone.encode_text(captions, learner()),
-        similarity=similarity,
-        loss=near_the_frozen,
-    )
+    return PromptMethod(backbone, learner, train, seed, near_the_frozen, similarity)

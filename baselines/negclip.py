@@ -61,11 +61,8 @@ def negclip(
     """Fine-tune both towers with a hard negative for every caption (arXiv 2210.01936).
 
     Args:
-        backbone: is copied.
         swapped: what is wrong in the negatives: the category, an attribute, or both in turn.
         loss: symmetric, images only, or sigmoid; captions alone would never be compared with a negative.
-        train: training settings.
-        seed: seed of the negatives and the order of the rows.
     """
     copied = backbone.trainable_copy()
     return FineTuned(

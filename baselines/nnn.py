@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from baselines.zero_shot import ZeroShot
-from benchmark import AnyImages, Encoder, Features, FitLog, TrainContext, method
+from benchmark import Encoder, Features, FitLog, method
 from benchmark.evaluation.encoding import encode_split, rank_split
+from benchmark.registry import QUIET, TrainContext
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -36,44 +37,40 @@ _LENGTH_SQUARED = 2 + LARGEST_ALPHA**2
 
 
 class Bank(nn.Module):
-    """Training queries of one modality, and the bias of candidates of the other modality.
+    """Features of training rows, and numbers that are chosen on validation.
 
-    The queries are extra state, because a checkpoint may hold any number of them.
+    The features are extra state, because a checkpoint may hold any number of them.
 
     Args:
-        dim: width of the joint space.
+        kept: (..., N, d) features, of which N may change.
+        chosen: the numbers by name.
     """
 
-    alpha: Tensor
-    k: Tensor
-
-    def __init__(self, dim: int):
+    def __init__(self, kept: Tensor, **chosen: float):
         super().__init__()
-        self.queries = torch.zeros(0, dim)
-        self.register_buffer("alpha", torch.tensor(0.0))
-        self.register_buffer("k", torch.tensor(1))
+        self.kept = kept
+        for name, value in chosen.items():
+            self.register_buffer(name, torch.tensor(value))
 
-    def choose(self, alpha: float, k: int) -> None:
-        """Set the strength and the number of neighbors."""
-        self.alpha.fill_(alpha)
-        self.k.fill_(k)
-
-    def bias(self, candidates: Tensor) -> Tensor:
-        """Return (B,) biases to subtract from the scores of B candidates (B, d)."""
-        if not len(self.queries):  # before `fit`
-            return candidates.new_zeros(len(candidates))
-        near = (candidates @ self.queries.to(candidates.device).T).topk(
-            min(int(self.k), len(self.queries)), dim=1
-        )
-        return self.alpha.to(candidates.device) * near.values.mean(dim=1)
+    def choose(self, *values: float) -> None:
+        """Set the numbers."""
+        for buffer, value in zip(self.buffers(), values, strict=True):
+            buffer.fill_(value)
 
     def get_extra_state(self) -> Tensor:
-        """Return the queries."""
-        return self.queries
+        """Return the features."""
+        return self.kept
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Restore the queries."""
-        self.queries = state
+        """Restore the features; a checkpoint of a stranger states their number.
+
+        Raises:
+            RuntimeError: they have another shape.
+        """
+        dims = state.dim(), self.kept.dim()
+        if dims[0] != dims[1] or state[..., :0, :].shape != self.kept[..., :0, :].shape:
+            raise RuntimeError(f"cached features have the shape {tuple(state.shape)}")
+        self.kept = state
 
 
 class NNN:
@@ -89,22 +86,23 @@ class NNN:
             raise FdrdError(f"nnn: alpha={alpha}: choose from 0 to {LARGEST_ALPHA:g}")
         if k < 0:
             raise FdrdError(f"nnn: k={k}: must be at least 1, or 0 to choose it on validation")
-        self.plain = ZeroShot(backbone)
+        self.plain = plain = ZeroShot(backbone)
+        self.encode_image = lambda images: self._image(plain.encode_image(images))
+        self.encode_text = lambda captions: self._text(plain.encode_text(captions))
         self.alpha = alpha
         self.k = k
         # An image is penalized for being near many captions, a caption for being near many images.
-        self.captions, self.images = Bank(backbone.dim), Bank(backbone.dim)
+        self.captions, self.images = (
+            Bank(torch.zeros(0, backbone.dim), alpha=0.0, k=1) for _ in range(2)
+        )
         self.learner = nn.ModuleDict({"captions": self.captions, "images": self.images})
 
     def fit(
-        self,
-        train: RetrievalDataset,
-        validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
+        self, train: RetrievalDataset, validation: RetrievalDataset, context: TrainContext = QUIET
     ) -> FitLog:
         """Fill the banks from the training rows, and choose on validation what is not given."""
         images, texts = encode_split(self.plain, train, context.progress)
-        self.images.queries, self.captions.queries = images.pooled.cpu(), texts.pooled.cpu()
+        self.images.kept, self.captions.kept = images.pooled.cpu(), texts.pooled.cpu()
         images, texts = encode_split(self.plain, validation, context.progress)
         grid = list(_grid(self.alpha, self.k))
         found = []
@@ -120,25 +118,26 @@ class NNN:
             bank.choose(*grid[scores.index(max(scores))])
         return FitLog()
 
-    def encode_image(self, images: AnyImages) -> Features:
-        """Return features of B images, each with its bias."""
-        return self._image(self.plain.encode_image(images))
-
-    def encode_text(self, captions: Sequence[str]) -> Features:
-        """Return features of B captions, each with its bias."""
-        return self._text(self.plain.encode_text(captions))
-
     def similarity(self, images: Features, texts: Features) -> Tensor:
         """Return (I, C) cosines of the backbone minus the biases of image and caption."""
         return _LENGTH_SQUARED * images.pooled @ texts.pooled.T
 
     def _image(self, features: Features) -> Features:
-        pooled, bias = features.pooled, self.captions.bias(features.pooled)
+        pooled, bias = features.pooled, _bias(self.captions, features.pooled)
         return _with_coordinates(pooled, [-bias, torch.ones_like(bias), _rest(bias), 0 * bias])
 
     def _text(self, features: Features) -> Features:
-        pooled, bias = features.pooled, self.images.bias(features.pooled)
+        pooled, bias = features.pooled, _bias(self.images, features.pooled)
         return _with_coordinates(pooled, [torch.ones_like(bias), -bias, 0 * bias, _rest(bias)])
+
+
+def _bias(bank: Bank, candidates: Tensor) -> Tensor:
+    """Return (B,) biases to subtract from the scores of B candidates (B, d), by the training queries of a bank."""
+    if not len(bank.kept):  # before `fit`
+        return candidates.new_zeros(len(candidates))
+    cosines = candidates @ bank.kept.to(candidates.device).T
+    near = cosines.topk(min(int(bank.get_buffer("k")), len(bank.kept)), dim=1)
+    return bank.get_buffer("alpha").to(candidates.device) * near.values.mean(dim=1)
 
 
 def _with_coordinates(pooled: Tensor, others: Sequence[Tensor]) -> Features:
@@ -166,7 +165,6 @@ def nnn(backbone: Encoder, *, alpha: float = 0.0, k: int = 0) -> NNN:
     """Subtract the candidate's nearness to training queries; training-free (arXiv 2410.24114).
 
     Args:
-        backbone: stays frozen.
         alpha: strength of the correction in both directions; 0 chooses each on validation.
         k: neighbors in both directions; 0 chooses each on validation.
     """

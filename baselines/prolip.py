@@ -61,12 +61,8 @@ def prolip(
     """Fine-tune the last projection, held near its start (arXiv 2410.05270).
 
     Args:
-        backbone: is copied.
         side: whose projection is trained.
         penalty: weight of the squared distance from the start, at a scale of 100.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
-        train: training settings.
-        seed: seed of the order of the rows.
 
     Raises:
         FdrdError: a negative weight, or a model without such projections.

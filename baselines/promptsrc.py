@@ -23,18 +23,11 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div, l1_loss, log_softmax
 
 from baselines.maple import prompted_layers
-from benchmark import (
-    Backbone,
-    Batch,
-    CoupledPrompts,
-    LossDirection,
-    PairLoss,
-    PromptMethod,
-    Prompts,
-    TrainConfig,
-    method,
-)
-from benchmark.models.backbone import PROMPTS
+from benchmark.models.backbone import PROMPTS, Backbone, Prompts
+from benchmark.registry import method
+from benchmark.settings import LossDirection, PairLoss, TrainConfig
+from benchmark.training.learners import CoupledPrompts, PromptMethod
+from benchmark.training.loop import Batch
 from benchmark.training.losses import contrastive_loss, in_direction
 from benchmark.training.trained_method import cosine
 from fdrd.errors import FdrdError
@@ -181,10 +174,7 @@ def promptsrc(
     """Train prompts in both towers, regularized toward the frozen backbone (arXiv 2307.06948).
 
     Args:
-        backbone: stays frozen.
         n_ctx: context vectors per layer, and as many visual tokens.
-        depth: layers of both towers with prompts; -1 is the paper's 9, or all if there are fewer.
-        ctx_init: words whose first n_ctx tokens the first layer starts from; otherwise random.
         text_weight: weight of the L1 distance between prompted and frozen features of captions, at a scale of 100.
         image_weight: weight of the same distance for images.
         logit_weight: weight of the divergence of similarities from the frozen ones.
@@ -192,9 +182,6 @@ def promptsrc(
             quarters of all epochs, as in the paper.
         gpa_std: standard deviation of the weights over epochs; -1 is a twentieth of all epochs, as in the paper;
             0 is no mean.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
-        train: training settings.
-        seed: seed of the initial values and the order of the rows.
 
     Raises:
         FdrdError: a weight is negative, or depth is 0.

@@ -19,18 +19,12 @@ from torch import Tensor, nn
 from transformers.activations import QuickGELUActivation
 
 from baselines.coprompt import inconsistency
-from benchmark import (
-    Backbone,
-    Batch,
-    ContextVectors,
-    Features,
-    LossDirection,
-    Prompts,
-    TrainConfig,
-    info_nce,
-    method,
-)
-from benchmark.models.backbone import PROMPTS
+from benchmark.models.backbone import PROMPTS, Backbone, Features, Prompts
+from benchmark.registry import method
+from benchmark.settings import LossDirection, TrainConfig
+from benchmark.training.learners import ContextVectors
+from benchmark.training.loop import Batch
+from benchmark.training.losses import info_nce
 from benchmark.training.trained_method import TrainedMethod, cosine
 from fdrd.errors import FdrdError
 
@@ -77,15 +71,10 @@ def tcp(
     """Train context vectors and a network that computes later ones from the text (arXiv 2311.18231).
 
     Args:
-        backbone: stays frozen.
-        n_ctx: context vectors.
-        ctx_init: words whose first n_ctx tokens they start from; otherwise random.
         layer: layer of the text tower, counted from 1, that gets the computed vectors; -1 is the paper's ninth of
             twelve, or the same share of fewer.
         consistency: weight of 1 - cosine between a caption's feature and its frozen one, at a scale of 100.
         loss: symmetric, or one direction only.
-        train: training settings.
-        seed: seed of the initial values and the order of the rows.
 
     Raises:
         FdrdError: a negative weight, or a layer that the tower lacks.

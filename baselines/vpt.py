@@ -30,12 +30,8 @@ def vpt(
     """Train visual tokens in the image tower only (arXiv 2203.12119).
 
     Args:
-        backbone: stays frozen.
         n_vis: visual tokens per layer.
         depth: layers that get new tokens; 1 is the shallow variant, -1 every layer.
-        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
-        train: training settings.
-        seed: seed of the initial tokens and the order of the rows.
 
     Raises:
         FdrdError: depth is 0, so nothing would be trained.

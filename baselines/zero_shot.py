@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from benchmark import Encoder, FitLog, TrainContext, method
+from benchmark import Encoder, FitLog, method
+from benchmark.registry import QUIET, TrainContext
 from benchmark.training.trained_method import cosine
 from fdrd.dataset import RetrievalDataset
 
@@ -21,10 +22,7 @@ class ZeroShot:
         self.similarity = cosine
 
     def fit(
-        self,
-        train: RetrievalDataset,
-        validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
+        self, train: RetrievalDataset, validation: RetrievalDataset, context: TrainContext = QUIET
     ) -> FitLog:
         """Train nothing."""
         return FitLog()

@@ -43,14 +43,13 @@ if TYPE_CHECKING:
     )
     from benchmark.reporting.pages import markdown, report, table, to_csv, to_pandas
     from benchmark.reporting.publishing import export_model, push
-    from benchmark.reporting.significance import SignificanceTests, compare
     from benchmark.result import (
         BenchResult,
         FitLog,
         read_result,
         read_results,
     )
-    from benchmark.results import MethodResults, Plots, Results
+    from benchmark.results import MethodResults, Plots, Results, SignificanceTests, compare
     from benchmark.runner.description import Resources, Run
     from benchmark.runner.plan import open_backbone
     from benchmark.runner.runs import evaluate, execute
@@ -86,9 +85,8 @@ __all__, __getattr__, __dir__ = lazy_exports(
         "benchmark.registry": "Method TrainContext get_method load_plugin method method_names method_options",
         "benchmark.reporting.pages": "markdown report table to_csv to_pandas",
         "benchmark.reporting.publishing": "export_model push",
-        "benchmark.reporting.significance": "SignificanceTests compare",
         "benchmark.result": "BenchResult FitLog read_result read_results",
-        "benchmark.results": "MethodResults Plots Results",
+        "benchmark.results": "MethodResults Plots Results SignificanceTests compare",
         "benchmark.runner.description": "Resources Run",
         "benchmark.runner.plan": "open_backbone",
         "benchmark.runner.runs": "evaluate execute",

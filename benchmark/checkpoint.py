@@ -28,7 +28,7 @@ import safetensors
 from benchmark.registry import Method, make_method, method_options, takes
 from benchmark.settings import Digest, Settings
 from fdrd.connection import hub_or_cache
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 from fdrd.files.atomic import atomic_write
 from fdrd.kinds import refuse_other
 from fdrd.options import read_options
@@ -93,8 +93,9 @@ def _download(spec: str) -> Path:
         elif isinstance(error, EntryNotFoundError):
             reason = f"the repository has no {WEIGHTS}, so `fdrd push` did not create it"
         else:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            reason = f"the Hub download failed ({first}); check the name and the connection"
+            reason = (
+                f"the Hub download failed ({first_line(error)}); check the name and the connection"
+            )
         raise FdrdError(f"no checkpoint {spec}: no such file, and {reason}") from error
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from importlib.util import find_spec
 from typing import Any
@@ -44,15 +45,20 @@ class Declaration:
     def options(self) -> dict[str, Option]:
         """The options of the method."""
         make = self.argument("options")
-        return options_of(make) if make else self.signature()
+        options = options_of(make) if make else self.signature()
+        return {k: replace(each, doc=each.doc or usual().get(k, "")) for k, each in options.items()}
 
 
-def declaration(module: str, name: str) -> Declaration | None:
-    """Return what a module declares of a method; None without its source. Values are read when they are asked for."""
-    try:
-        names = _names(module)
-    except (LookupError, SyntaxError, OSError):
-        return None
+@cache
+def usual() -> dict[str, str]:
+    """Return the texts of arguments that several methods have, and that these need not document."""
+    return documented(inspect.getdoc(importlib.import_module("baselines")) or "")
+
+
+@cache
+def declaration(module: str, name: str) -> Declaration:
+    """Return what a module declares of a method. Values are read when they are asked for."""
+    names = _names(module)
     for node in (each for each in names.tree.body if isinstance(each, ast.FunctionDef)):
         for decorator in node.decorator_list:
             match decorator:
@@ -60,7 +66,7 @@ def declaration(module: str, name: str) -> Declaration | None:
                     if value == name:
                         arguments = {each.arg: each.value for each in decorator.keywords}
                         return _declared(node, arguments, names)
-    return None
+    raise LookupError(f"{module} declares no method {name}")
 
 
 def _declared(
@@ -91,9 +97,7 @@ class _Names(dict[str, Any]):
     def __init__(self, module: str):
         super().__init__()
         spec = find_spec(module)
-        source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
-        if source is None:
-            raise LookupError(module)
+        source = spec.loader.get_source(module) if spec and spec.loader else ""  # type: ignore[attr-defined]
         self.module, self.tree = module, ast.parse(source)
         self.read: dict[str, Callable[[], Any]] = {}
         for node in self.tree.body:

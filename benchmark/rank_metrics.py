@@ -1,8 +1,9 @@
-"""Every metric of ranks, each a function from the ranks of the queries of one direction to a value per query.
+"""All metrics of a run, and the columns under which every table shows them.
 
-A metric is added here and nowhere else: `@metric` registers it, and results, tables, CSV, pandas and cards have
-it. The metrics of a run are computed here, and reading a result file computes them again, to compare
-them with those that the file states. This module imports no model code.
+A metric of ranks is a function from the ranks of the queries of one direction to a value per query. It is added here
+and nowhere else: `@metric` registers it, and results, tables, CSV, pandas and cards have it. The metrics of a run are
+computed here, and reading a result file computes them again, to compare them with those that the file states. This
+module imports no model code.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ RECALLS = tuple(f"R@{k}" for k in KS)
 DIRECTIONS = ("image_to_text", "text_to_image")
 BOTH = "both"
 """The name under which metrics of both directions are kept, next to `DIRECTIONS`."""
+SHORT = {"image_to_text": "I2T", "text_to_image": "T2I"}
 
 LARGEST_COUNT = 2**53
 """Largest integer that every reader of JSON keeps; far more than there is of anything."""
@@ -80,15 +82,12 @@ class Metric:
         return self.unit == "%" and self.reduce == "mean"
 
 
-@dataclass(frozen=True)
-class CombinedMetric:
+class CombinedMetric(NamedTuple):
     """A sum or mean of some metrics over both directions, each in percent, where a higher value is better."""
 
-    name: str
     parts: tuple[str, ...]
     total: bool
     """the sum; otherwise the mean"""
-    main: bool
     meaning: str
 
 
@@ -96,11 +95,8 @@ METRICS: dict[str, Metric] = {}
 """The metrics of one direction by name, in the order of the tables."""
 
 COMBINED = {
-    each.name: each
-    for each in (
-        CombinedMetric("R-sum", RECALLS, total=True, main=True, meaning="sum of the six recalls"),
-        CombinedMetric("MRR", ("MRR",), total=False, main=True, meaning="mean of both MRR"),
-    )
+    "R-sum": CombinedMetric(RECALLS, total=True, meaning="sum of the six recalls"),
+    "MRR": CombinedMetric(("MRR",), total=False, meaning="mean of both MRR"),
 }
 """The metrics of both directions by name."""
 
@@ -194,24 +190,17 @@ def category_recall(category: Values) -> Values:
     return category
 
 
-@dataclass(frozen=True)
-class PairMetric:
-    """A metric of natural pairs: `values` takes which pairs have both captions, and both images, right."""
+class PairMetric(NamedTuple):
+    """A metric of natural pairs: its mean for random scores, and what it says of a pair."""
 
-    values: Callable[[Mask, Mask], Mask]
     chance: float
-    """of random scores"""
     meaning: str
 
 
 PAIR_METRICS = {
-    "text": PairMetric(
-        lambda text, image: text, 1 / 4, "both images score higher with their own caption"
-    ),
-    "image": PairMetric(
-        lambda text, image: image, 1 / 4, "both captions score higher with their own image"
-    ),
-    "group": PairMetric(lambda text, image: text & image, 1 / 6, "both of these"),
+    "text": PairMetric(1 / 4, "both images score higher with their own caption"),
+    "image": PairMetric(1 / 4, "both captions score higher with their own image"),
+    "group": PairMetric(1 / 6, "both of these"),
 }
 """The metrics of natural pairs by name."""
 
@@ -231,8 +220,8 @@ def pair_metrics(text: Mask, image: Mask) -> MetricValues:
     (1.0, 0.5)
     """
     values, intervals = {}, {}
-    for name, each in PAIR_METRICS.items():
-        won = each.values(text, image)[:, None].astype(np.float64)
+    for name, mask in {"text": text, "image": image, "group": text & image}.items():
+        won = mask[:, None].astype(np.float64)
         values[name] = float(won.mean())
         intervals[name] = score_interval([(won, np.ones_like(won))])
     return MetricValues(len(text), values, intervals)
@@ -314,22 +303,15 @@ def rank_metrics(
             found = _values(each, ranks[direction])
             if not np.isnan(found).any():
                 values[direction, each.name] = found
-    clusters = [
-        # of each query of a part, the position of its image among those of the part
-        [np.unique(i[mask], return_inverse=True)[1] for i, mask in zip(images, part, strict=True)]
-        for part in parts
-    ]
+    of_part = [groups.group_of_image == n for n in np.unique(groups.group_of_image)]
 
     def interval(columns: Sequence[tuple[str, str]]) -> Interval:
         """Return the interval of the mean of these metrics, by direction and name, over the domains."""
-        tables = []
-        for part, cluster in zip(parts, clusters, strict=True):
-            sides = [DIRECTIONS.index(direction) for direction, _ in columns]
-            pairs = [*zip(sides, columns, strict=True)]
-            sums = [np.bincount(cluster[side], values[key][part[side]]) for side, key in pairs]
-            counts = [np.bincount(cluster[side]) for side in sides]
-            tables.append((np.stack(sums, 1).astype(float), np.stack(counts, 1).astype(float)))
-        return score_interval(tables)
+        image = [images[DIRECTIONS.index(direction)] for direction, _ in columns]
+        pairs = zip(image, columns, strict=True)
+        sums = np.stack([np.bincount(each, values[key]) for each, key in pairs], axis=1)
+        counts = np.stack([np.bincount(each) for each in image], axis=1).astype(float)
+        return score_interval([(sums[mask], counts[mask]) for mask in of_part])
 
     by_direction = {}
     for side, direction in enumerate(DIRECTIONS):
@@ -428,3 +410,127 @@ def completed(
         intervals = {**other.intervals, **found.intervals}
         sides[way] = MetricValues(found.queries, {**other.values, **found.values}, intervals)
     return sides
+
+
+@dataclass(frozen=True)
+class Share:
+    """Share of rows whose caption scores above all its hard negatives of one kind; a tie is a loss."""
+
+    accuracy: Fraction
+    rows: Count
+    chance: Fraction
+    """accuracy of guessing"""
+    text_only: Fraction | None
+    """accuracy of the text-only baseline; None without training captions"""
+    text_hard: Fraction | None = None
+    """accuracy over the rows that the baseline loses or ties; None if there are none"""
+    text_hard_rows: CountFromZero = 0
+    """number of these rows"""
+
+    @property
+    def won(self) -> float:
+        """Number of rows that are won, up to rounding."""
+        return self.accuracy * self.rows
+
+    def check(self, name: str) -> None:
+        """Raise `ValueError`, which names the share, if its numbers contradict each other."""
+        slack = 1e-6 * self.rows
+        if abs(self.won - round(self.won)) > slack:
+            raise ValueError(
+                f"{name}.accuracy is {self.accuracy:g}, which is no share of {self.rows} rows"
+            )
+        if self.text_only is None:
+            return
+        # The text-hard rows are those that the text-only baseline does not win.
+        others = self.rows - self.text_hard_rows
+        won_hard = (self.text_hard or 0) * self.text_hard_rows
+        if (
+            abs(others - self.text_only * self.rows) > slack
+            or (self.text_hard is None) != (self.text_hard_rows == 0)
+            or not self.won - others - slack <= won_hard <= self.won + slack
+        ):
+            raise ValueError(
+                f"{name}: `text_hard` or `text_hard_rows` does not agree with the text-only baseline"
+            )
+
+
+@dataclass(frozen=True)
+class RetrievalMetrics:
+    """All metrics of one method on one split; fractions, and ranks from 1."""
+
+    by_direction: dict[str, MetricValues]
+    """by direction, for `both`, and for natural pairs of each kind (`PAIRS`) that the split has"""
+    by_domain: dict[str, dict[str, MetricValues]]
+    """domain -> direction -> metrics of strict ranks"""
+    by_category: dict[str, dict[str, MetricValues]]
+    """category -> direction -> metrics of strict ranks of the queries of that category"""
+    hard_negatives: dict[str, Share]
+    """by `all`, kind and `attribute: type`; empty without negatives, or if they were not measured"""
+
+    def __post_init__(self) -> None:
+        for breakdown in (self.by_domain, self.by_category):
+            for sides in breakdown.values():
+                require(sides, DIRECTIONS)
+        for sides in self.by_category.values():
+            for direction in DIRECTIONS:
+                require(sides[direction].values, ("MRR",))  # which comparisons read
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric of a table: of one direction, or of both together."""
+
+    direction: str
+    """one of `DIRECTIONS`, `both`, or `PAIRS` of a kind"""
+    name: str
+    meaning: str
+    unit: Unit = "%"
+    better: Better = "higher"
+    main: bool = True
+
+    @property
+    def title(self) -> str:
+        """The heading, e.g. `I2T R@1`, `R-sum` or `category pairs group`."""
+        if self.direction == BOTH:
+            return self.name
+        return f"{SHORT.get(self.direction, self.direction)} {self.name}"
+
+    def value(self, metrics: RetrievalMetrics) -> float | None:
+        """Return the number; None if it was not measured."""
+        if self == HARD_NEGATIVES:
+            share = metrics.hard_negatives.get("all")
+            return share.accuracy if share else None
+        found = metrics.by_direction.get(self.direction)
+        return found.values.get(self.name) if found else None
+
+    def interval(self, metrics: RetrievalMetrics) -> Interval | None:
+        """Return the 95 % interval; None if there is none."""
+        found = metrics.by_direction.get(self.direction) if self != HARD_NEGATIVES else None
+        return found.intervals.get(self.name) if found else None
+
+    def text(self, value: float | None, digits: int = 2) -> str:
+        """Return a number as tables print it; a dash if it was not measured."""
+        if value is None:
+            return "–"
+        return f"{100 * value:.{digits}f}" if self.unit == "%" else f"{value:.1f}"
+
+
+HARD_NEGATIVES = Column(BOTH, "hard neg.", "accuracy on hard negatives")
+
+
+def columns() -> list[Column]:
+    """Return a column for every metric: of each direction, of both, and of natural pairs."""
+    found = [
+        Column(direction, each.name, each.meaning, each.unit, each.better, each.main)
+        for direction, each in product(DIRECTIONS, METRICS.values())
+    ]
+    found += [Column(BOTH, name, each.meaning) for name, each in COMBINED.items()]
+    found.append(HARD_NEGATIVES)
+    for pairs, (name, metric) in product(PAIRS.values(), PAIR_METRICS.items()):
+        found.append(Column(pairs, name, metric.meaning, main=False))
+    return found
+
+
+def main_columns() -> list[Column]:
+    """Return the columns of the main tables."""
+    return [each for each in columns() if each.main]

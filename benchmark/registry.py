@@ -76,6 +76,10 @@ class TrainContext:
     saved: SaveLocation | None = None
 
 
+QUIET = TrainContext()
+"""A training that reports nothing and is not saved."""
+
+
 class Method(Protocol):
     """A retrieval method. Any class with these members works.
 
@@ -244,15 +248,8 @@ def chosen_methods(
 def about(name: str) -> Declaration:
     """Return what is known of a method: of a built-in one from its source, so that torch is not imported."""
     chosen_methods([name])
-    found = None if name in _METHODS else _from_source(name)
-    if found is None:  # registered, or an installation without sources
-        get_method(name)
+    if name in _METHODS:
         return _METHODS[name].declaration
-    return found
-
-
-@cache
-def _from_source(name: str) -> Declaration | None:
     return declaration(built_in()[name], name)
 
 

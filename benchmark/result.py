@@ -35,12 +35,15 @@ from benchmark.rank_metrics import (
     MetricValues,
     NonNegative,
     QueryGroups,
+    RetrievalMetrics,
+    Share,
+    columns,
     completed,
+    main_columns,
     pair_metrics,
     rank_metrics,
     require,
 )
-from benchmark.retrieval_metrics import RetrievalMetrics, Share, columns, main_columns
 from benchmark.settings import SCHEMA_VERSION, Digest, Gallery, OptionValue, Settings
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write

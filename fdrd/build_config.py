@@ -1,7 +1,5 @@
 """The options of a build."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

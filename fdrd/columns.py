@@ -152,18 +152,12 @@ def _arrow_type(column: dict[str, Any], text: pa.DataType, integer: pa.DataType)
     return pa.struct({name: _arrow_type(each, text, integer) for name, each in column.items()})
 
 
-def card_features(
-    categories: Sequence[str], extra: ExtraTypes = _NO_EXTRA, *, named: bool = False
-) -> list[dict[str, Any]]:
-    """Return the columns as in the YAML block of a card."""
-    return _named(features(categories, extra, named=named))
+def in_card(columns: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return columns in the form of `features` as in the YAML block of a card."""
+    return [{"name": name, **_card_type(column)} for name, column in columns.items()]
 
 
-def _named(columns: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"name": name, **_in_card(column)} for name, column in columns.items()]
-
-
-def _in_card(column: dict[str, Any]) -> dict[str, Any]:
+def _card_type(column: dict[str, Any]) -> dict[str, Any]:
     match column.get("_type"):
         case "Value":
             return {"dtype": column["dtype"]}
@@ -173,5 +167,5 @@ def _in_card(column: dict[str, Any]) -> dict[str, Any]:
         case "Image":
             return {"dtype": "image"}
         case "List":
-            return {"list": _named(column["feature"])}
-    return {"struct": _named(column)}
+            return {"list": in_card(column["feature"])}
+    return {"struct": in_card(column)}

@@ -1,7 +1,5 @@
 """Access to the Hugging Face Hub: no retries without a connection, and no answer that leads out of a cache."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator

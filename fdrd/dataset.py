@@ -26,13 +26,7 @@ from fdrd.progress import Progress, silent
 from fdrd.record import KINDS, SPLITS, Attribute, Kind, Negative, category_name
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.registration import registered_folder, registered_shards
-from fdrd.storage.shard_file import (
-    PARQUET,
-    DamageError,
-    check_rows,
-    columns_flaw,
-    row_flaws,
-)
+from fdrd.storage.shard_file import PARQUET, DamageError, check_rows, columns_flaw, row_flaws
 
 if TYPE_CHECKING:
     import datasets
@@ -117,11 +111,7 @@ class RetrievalDataset:
             )
 
     def images(self, indices: Iterable[int]) -> list[Image]:
-        """Return the images with these numbers, decoded, upright, in RGB.
-
-        Raises:
-            FdrdError: as `files`, or an image does not decode.
-        """
+        """Return the images with these numbers, decoded, upright, in RGB; raise `FdrdError` if one is damaged."""
         indices = list(indices)
         images = []
         for index, content in zip(indices, self.files(indices), strict=True):
@@ -130,11 +120,7 @@ class RetrievalDataset:
         return images
 
     def files(self, indices: Iterable[int]) -> list[bytes]:
-        """Return the file bytes of the images with these numbers.
-
-        Raises:
-            FdrdError: bytes are not those of the image's digest.
-        """
+        """Return the file bytes of the images with these numbers; raise `FdrdError` if one has another digest."""
         wanted = [int(index) for index in indices]
         images = self._files[[int(self._row_of_image[index]) for index in wanted]]["image"]
         contents = [(image or {}).get("bytes") or b"" for image in images]
@@ -147,21 +133,13 @@ class RetrievalDataset:
         return contents
 
     def checked_digests(self, indices: Iterable[int]) -> list[str]:
-        """Return the digests of the images with these numbers, computed from their bytes at least once.
-
-        Raises:
-            FdrdError: as `files`.
-        """
+        """Return the digests of the images with these numbers, computed at least once; raise as `files`."""
         wanted = [int(index) for index in indices]
         self.files(index for index in wanted if not self._checked[index])
         return [self.image_digests[index] for index in wanted]
 
     def check_images(self, progress: Progress = silent) -> None:
-        """Compare all images with their digests, so that `fingerprint` holds for their bytes.
-
-        Raises:
-            FdrdError: as `files`.
-        """
+        """Compare all images with their digests, so that `fingerprint` holds for their bytes; raise as `files`."""
         wanted = np.flatnonzero(~self._checked)
         for start in range(0, len(wanted), _BATCH):
             self.files(wanted[start : start + _BATCH])
@@ -260,11 +238,7 @@ class RetrievalDataset:
         return RetrievalDataset(rows, name=self.name, split=self.split, part=self._part)
 
     def of_domain(self, domain: str) -> RetrievalDataset:
-        """Return a view of the rows of one domain.
-
-        Raises:
-            FdrdError: the split has no such domain.
-        """
+        """Return a view of the rows of one domain; raise `FdrdError` if the split has no such domain."""
         if domain not in self.domains:
             raise MissingSplitError(
                 f"{self.name}: no domain {domain!r} in {self.split}; it has {', '.join(self.domains)}"
@@ -360,7 +334,7 @@ def _local_shards(name: str, domain: str | None, split: str | None) -> dict[str,
         for shard in manifest.shards:
             if domain in (None, shard.domain) and split in (None, shard.split):
                 path = folder / shard.path
-                check_rows(path, shard, manifest.categories, manifest.columns)
+                check_rows(path, shard, manifest)
                 shards.setdefault(shard.split, []).append(path)
         return shards
     refuse_other(folder, "a dataset")

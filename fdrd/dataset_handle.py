@@ -58,11 +58,7 @@ class Dataset:
 
     @cached_property
     def rejected(self) -> list[Rejection]:
-        """Records of the source that were rejected: file, key, reason and detail of each.
-
-        Raises:
-            FdrdError: the list is damaged.
-        """
+        """Rejected records: file, key, reason and detail of each. Raise `FdrdError` if the list is damaged."""
         if self.path is None:
             return []
         file = self.path / "rejected.jsonl"
@@ -74,11 +70,7 @@ class Dataset:
             raise FdrdError(f"{file} cannot be read ({error}); build the dataset again") from error
 
     def __getitem__(self, split: str) -> datasets.Dataset:
-        """Return a split.
-
-        Raises:
-            FdrdError: there is no such split, or one of its shards is damaged.
-        """
+        """Return a split; raise `FdrdError` if there is no such split, or one of its shards is damaged."""
         if split not in self._loaded:
             self._loaded[split] = load_rows(self.name, split)
         return self._loaded[split]
@@ -90,8 +82,7 @@ class Dataset:
     def view(self, split: str, domain: str | None = None) -> RetrievalDataset:
         """Return a split as the benchmark reads it: distinct images, distinct captions, and pairs of their indices.
 
-        Raises:
-            FdrdError: there is no such split or domain, or one of its shards is damaged.
+        Raise `FdrdError` if there is no such split or domain, or one of its shards is damaged.
         """
         return load_view(self.name, split, domain)
 

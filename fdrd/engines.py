@@ -35,17 +35,17 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 TASKS_AHEAD = 4
-"""Number of tasks in flight per worker: enough to keep it busy, few enough to bound memory."""
+"""Number of tasks in flight per worker by default: enough to keep it busy, few enough to bound memory."""
 
 
 def _in_order(
-    submit: Callable[[Task], Callable[[], Result]], tasks: Iterable[Task], workers: int
+    submit: Callable[[Task], Callable[[], Result]], tasks: Iterable[Task], limit: int
 ) -> Generator[Result, None, None]:
-    """Yield the results of tasks in their order, with `TASKS_AHEAD` tasks per worker in flight."""
+    """Yield the results of tasks in their order, with at most `limit` tasks in flight."""
     running: deque[Callable[[], Result]] = deque()
     for task in tasks:
         running.append(submit(task))
-        if len(running) >= TASKS_AHEAD * workers:
+        if len(running) >= limit:
             yield running.popleft()()
     while running:
         yield running.popleft()()
@@ -60,7 +60,7 @@ class LocalEngine:
     """A pool of processes that starts when it is first needed. One worker means this process alone.
 
     There are never more processes than tasks, or cores while the tasks are not known. A pool that is too small for the
-    tasks of a run is replaced by a larger one, and ends when it has finished its own.
+    tasks of a run has to finish its own, and is replaced by a larger one.
 
     Workers do not import the main script again (loky), so it needs no `if __name__ == "__main__"`.
     """
@@ -86,11 +86,15 @@ class LocalEngine:
             self._folder.cleanup()
 
     def run(
-        self, function: Callable[..., Result], tasks: Iterable[Task], *common: Any
+        self,
+        function: Callable[..., Result],
+        tasks: Iterable[Task],
+        *common: Any,
+        ahead: int = TASKS_AHEAD,
     ) -> Generator[Result, None, None]:
         """Yield `function(task, *common)` for each task, in task order.
 
-        `common` is sent to each worker once. Only `TASKS_AHEAD` tasks per worker are in flight at a time.
+        `common` is sent to each worker once. Only `ahead` tasks per worker are in flight at a time.
         """
         if self.workers <= 1:
             yield from (function(task, *common) for task in tasks)
@@ -98,17 +102,8 @@ class LocalEngine:
         waiting = iter(tasks)
         if first := list(islice(waiting, self.workers)):
             self._start(len(first))
-            submit = partial(self._submit, _call, function, self._share(common))
-            yield from _in_order(submit, chain(first, waiting), self.workers)
-
-    def submit(self, function: Callable[[Task], Result], task: Task) -> Callable[[], Result]:
-        """Start a task, and return a function that waits for its result. The caller bounds the tasks in flight."""
-        if self.workers <= 1:
-            result = function(task)
-            return lambda: result
-        if not self._pool:
-            self._start(min(self.workers, available_cores()))
-        return self._submit(function, task)
+            submit = partial(self._submit, function, self._share(common))
+            yield from _in_order(submit, chain(first, waiting), ahead * self.workers)
 
     def prepare(self, function: Callable[..., Any]) -> None:
         """Start the workers and let them import what `function` needs, while this process does other work."""
@@ -119,9 +114,11 @@ class LocalEngine:
             for _ in range(self._size):
                 pool.submit(callable, function)  # imports its module when it unpickles the name
 
-    def _submit(self, function: Callable[..., Result], *arguments: Any) -> Callable[[], Result]:
+    def _submit(
+        self, function: Callable[..., Result], shared: str, task: Any
+    ) -> Callable[[], Result]:
         with _killed_worker_is_error():
-            future: Future[Result] = self._start(1).submit(function, *arguments)
+            future: Future[Result] = self._start(1).submit(_call, function, shared, task)
         self._submitted.add(future)
 
         def wait() -> Result:
@@ -135,7 +132,7 @@ class LocalEngine:
             from loky import ProcessPoolExecutor
 
             if self._pool:
-                self._pool.shutdown(wait=False)
+                self._pool.shutdown(wait=True)
             self._size = least
             self._pool = ProcessPoolExecutor(
                 least, initializer=_start_worker, initargs=(os.getpid(),)
@@ -188,10 +185,8 @@ class RayEngine:
     """Runs tasks on the processors of a Ray cluster: the one at `RAY_ADDRESS`, or a local one that ends with the build.
 
     All machines of the cluster must see the source and the output folder under the same paths. The machine that runs
-    the build must not die; tasks of any other one that dies are repeated on the rest.
-
-    Raises:
-        FdrdError: Ray is not installed, or the cluster cannot be reached.
+    the build must not die; tasks of any other one that dies are repeated on the rest. Raise `FdrdError` if Ray is not
+    installed, or the cluster cannot be reached.
     """
 
     def __init__(self, workers: int | None):
@@ -232,20 +227,21 @@ class RayEngine:
         self._ray.shutdown()
 
     def run(
-        self, function: Callable[..., Result], tasks: Iterable[Task], *common: Any
+        self,
+        function: Callable[..., Result],
+        tasks: Iterable[Task],
+        *common: Any,
+        ahead: int = TASKS_AHEAD,
     ) -> Generator[Result, None, None]:
         """Yield results as `LocalEngine.run`."""
         shared = list(map(self._ray.put, common))  # stored once per machine
-        yield from _in_order(
-            lambda task: self._submit(function, task, *shared), tasks, self.workers
-        )
+        submit = partial(self._submit, function, shared)
+        yield from _in_order(submit, tasks, ahead * self.workers)
 
-    def submit(self, function: Callable[[Task], Result], task: Task) -> Callable[[], Result]:
-        """Start a task as `LocalEngine.submit`."""
-        return self._submit(function, task)
-
-    def _submit(self, function: Callable[..., Result], *arguments: Any) -> Callable[[], Result]:
-        reference, ray = self._call.remote(function, *arguments), self._ray
+    def _submit(
+        self, function: Callable[..., Result], shared: list[Any], task: Any
+    ) -> Callable[[], Result]:
+        reference, ray = self._call.remote(function, task, *shared), self._ray
 
         def wait() -> Result:
             try:

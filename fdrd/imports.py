@@ -1,7 +1,5 @@
 """Imports: public names when they are first used, files of the user, and folders that hide packages of fdrd."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module

@@ -4,8 +4,6 @@ Only names and the beginnings of a few files are read, whatever the size of the 
 kind, and whoever opens it says what is wrong with it.
 """
 
-from __future__ import annotations
-
 import mimetypes
 import os
 import shlex

@@ -1,7 +1,5 @@
 """Parse options given as text, e.g. `-M depth=3`, by the annotations of a function or dataclass."""
 
-from __future__ import annotations
-
 import difflib
 import inspect
 import re

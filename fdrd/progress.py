@@ -1,7 +1,5 @@
 """Progress callbacks, which the command line turns into progress bars."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeAlias
 

@@ -5,8 +5,6 @@
 has the reason among its `rules`, and the manifest counts it as reported.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Mapping
 from typing import Literal, cast, get_args

@@ -5,8 +5,6 @@ Sources yield records, each step takes and returns them, and shards store them a
 made, copied and sent to workers, which takes dataclasses ten times as long.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal

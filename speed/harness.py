@@ -1,4 +1,4 @@
-"""What the benchmarks share: processes measured from outside, and functions timed side by side."""
+"""What the benchmarks share: processes measured from outside, and the memory of this one."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished process and its children: wall and processor seconds, peak memory (PSS), exit code and output."""
+    """One finished process and its children: wall and processor seconds, peak memory (PSS) and output."""
 
     seconds: float
     cpu_seconds: float
     peak_bytes: int
-    code: int
     stdout: str
-    stderr: str
 
 
 def describe_machine() -> str:
@@ -45,7 +42,7 @@ def run_python(
         cwd=folder,
         env={**environment, "HF_HUB_OFFLINE": "1"},
         stdout=subprocess.PIPE,
-        stderr=None if check else subprocess.PIPE,
+        stderr=None if check else subprocess.DEVNULL,
         text=True,
     ) as process:
 
@@ -56,13 +53,13 @@ def run_python(
                 time.sleep(0.5)
 
         threading.Thread(target=watch, daemon=True).start()
-        stdout, stderr = process.communicate()
+        stdout, _ = process.communicate()
     seconds, after = time.perf_counter() - start, os.times()
     if check and process.returncode:
         sys.exit(f"{' '.join(arguments)} failed with exit code {process.returncode}")
     used = after.children_user + after.children_system
     used -= before.children_user + before.children_system
-    return Run(seconds, used, peak, process.returncode, stdout, stderr or "")
+    return Run(seconds, used, peak, stdout)
 
 
 def proportional_bytes(pid: int) -> int:
@@ -83,19 +80,3 @@ def own_bytes(field: str) -> int:
     """Return a memory field of this process, e.g., `VmRSS` or `VmHWM`."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.split(f"{field}:")[1].split()[0]) * 1024
-
-
-def interleave(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Return wall seconds per round of each function. They alternate, so load affects all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, work in ways.items():
-            start = time.perf_counter()
-            work()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
-def median_ratio(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return the median of the ratios, round by round."""
-    return median(a / b for a, b in zip(one, other, strict=True))

@@ -1,7 +1,6 @@
 """Measure `fdrd view`: 20 clients browse, filter and search at once; latency and memory of the server.
 
     python speed/viewer.py data/fdrd --clients 20 --requests 50
-    python speed/viewer.py demo/data/fdrd --rows 230000 --clients 1      # its rows again and again, in a scratch folder
 
 Each client asks for one page after another without a pause. Every request has another filter, so that the kept
 selections of the server do not help.
@@ -10,25 +9,17 @@ selections of the server do not help.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import random
 import subprocess
 import sys
-import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlencode
 
-import pyarrow as pa
 from harness import proportional_bytes
-from msgspec import convert
 
-from fdrd.files.atomic import sha256_of
-from fdrd.storage.manifest import Shard, digest_of_shards
-from fdrd.storage.shard_file import class_names, read_batches
 from fdrd.viewer.index import Index, open_index
 
 KINDS = ("first page", "one filter", "two filters", "search and filter", "later page", "review")
@@ -41,47 +32,7 @@ def main() -> None:
     add("dataset", type=Path)
     add("--clients", type=int, default=20)
     add("--requests", type=int, default=50, help="of each client")
-    add("--rows", type=int, default=0, help="repeat the rows, with other ids and categories")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=os.environ.get("FDRD_SPEED_DIR")) as folder:
-        if options.rows:
-            _repeat(options.dataset, Path(folder, "set"), options.rows)
-            options.dataset = Path(folder, "set")
-        _measure(options)
-
-
-def _repeat(source: Path, folder: Path, rows: int) -> None:
-    """Write a dataset of at least `rows` rows: those of another one, again and again, without their images."""
-    manifest = json.loads((source / "manifest.json").read_bytes())
-    times = -(-rows // sum(shard["rows"] for shard in manifest["shards"]))
-    for shard in manifest["shards"]:
-        path = folder / shard["path"]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table = pa.Table.from_batches(read_batches(source / shard["path"])).combine_chunks()
-        schema, names = table.schema, class_names(table.schema)
-        copies = min(times, 1500 // len(names))
-        features = json.loads(schema.metadata[b"huggingface"])
-        features["info"]["features"]["category"]["names"] = [
-            f"{name} {n}" for n in range(copies) for name in names
-        ]
-        meta = schema.metadata | {b"huggingface": json.dumps(features).encode()}
-        schema = schema.with_metadata(meta)
-        image = pa.array([{"bytes": b"", "path": ""}] * len(table), schema.field("image").type)
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as stream:
-            for n in range(times):
-                ids = pa.array([f"{each}~{n}" for each in table["id"].to_pylist()])
-                codes = table["category"].to_numpy() + n % copies * len(names)
-                columns = {"id": ids, "category": pa.array(codes), "image": image}
-                arrays = [columns.get(name, table[name]) for name in schema.names]
-                stream.write_table(pa.Table.from_arrays(arrays, schema=schema))
-        shard["rows"] *= times
-        shard |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-    manifest["digest"] = digest_of_shards(convert(manifest["shards"], list[Shard]))
-    manifest["categories"] = class_names(schema)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-
-
-def _measure(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     index = open_index(options.dataset)
     seconds = time.perf_counter() - started
@@ -126,11 +77,8 @@ def _run(
         if b"Reading the images once" not in warm.getresponse().read():
             break
         time.sleep(1)
-    clients = [threading.Thread(target=client, args=[n]) for n in range(options.clients)]
-    for each in clients:
-        each.start()
-    for each in clients:
-        each.join()
+    with ThreadPoolExecutor(options.clients) as pool:
+        list(pool.map(client, range(options.clients)))  # raises what a client raised
     return times
 
 

@@ -3,38 +3,120 @@
     with Hub() as hub:
         subprocess.run([...], env={**os.environ, **hub.environment()})
 
-It serves models and datasets: create, preupload, LFS (batch, upload, verify), commits of NDJSON, trees, branches,
-tags, pull requests, and files with ranges and ETags.
-Large files are served by another host name and need a signed URL, as on the Hub. There is no Xet storage, so clients
-must set `HF_HUB_DISABLE_XET`. `hub_repository` decides what is refused; `Hub.fail` injects outages.
+It serves models and datasets: create, preupload, LFS (batch, upload), commits of NDJSON, trees, branches, tags, pull
+requests, and files with ranges and ETags. Large files are served by another host name, as on the Hub. There is no Xet
+storage, so clients must set `HF_HUB_DISABLE_XET`. `Hub.fail` injects outages.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import json
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import PurePosixPath
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from hub_repository import DATE, File, RefusedError, Repository
-
 WRITER, READER = "hf_writersecret", "hf_readersecret"  # tokens
+NAMESPACES = {WRITER: ("writer", "org"), READER: ("reader",)}
+DATE = "2026-01-01T00:00:00.000Z"
+LARGE = {".arrow", ".bin", ".npy", ".parquet", ".safetensors", ".jpg", ".png", ".webp"}
 
 Outage = int | Literal["drop"] | Callable[["Reply"], "Reply"]
 """A status, a connection that ends in the request, or a function that replaces the response."""
 
 
+class RefusedError(Exception):
+    """A refused request."""
+
+    def __init__(self, status, message, code=""):
+        super().__init__(message)
+        self.status, self.message, self.code = status, message, code
+
+
 @dataclass(frozen=True)
-class User:
+class File:
+    """A file of a commit: the bytes of a regular file, or the digest of an LFS file."""
+
+    content: bytes = b""
+    size: int = 0
+    sha256: str = ""
+
+    @property
+    def oid(self):
+        """The git object id of the file, or of its LFS pointer."""
+        content = self.content
+        if self.sha256:
+            version = "version https://git-lfs.github.com/spec/v1"
+            content = f"{version}\noid sha256:{self.sha256}\nsize {self.size}\n".encode()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+@dataclass(frozen=True)
+class Commit:
+    oid: str
+    files: dict[str, File]
+
+
+@dataclass
+class Repository:
+    """A repository; `refs` maps full names, e.g. `refs/heads/main`, to commits."""
+
+    kind: str
     name: str
-    namespaces: tuple[str, ...]
+    private: bool = False
+    refs: dict[str, str] = field(default_factory=dict)
+    commits: dict[str, Commit] = field(default_factory=dict)
+    large: dict[str, bytes] = field(default_factory=dict)
+    """Uploaded LFS files by sha256, committed or not."""
+
+    def __post_init__(self):
+        self._keep("refs/heads/main", "", {".gitattributes": File()})
+
+    def resolve(self, revision):
+        """Return the commit of a branch, tag, full ref, or oid."""
+        for name in (revision, f"refs/heads/{revision}", f"refs/tags/{revision}"):
+            if name in self.refs:
+                return self.commits[self.refs[name]]
+        if revision in self.commits:
+            return self.commits[revision]
+        raise RefusedError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+
+    def file(self, revision, path):
+        files = self.resolve(revision).files
+        if path not in files:
+            raise RefusedError(404, "Entry not found", "EntryNotFound")
+        return files[path]
+
+    def content(self, file):
+        return self.large[file.sha256] if file.sha256 else file.content
+
+    def commit(self, ref, parent, changes):
+        """Move `ref` to a new commit if `parent` is its head or None; None deletes a file."""
+        head = self.resolve(ref)
+        if parent not in (None, head.oid):
+            raise RefusedError(412, "A commit has happened since. Please refresh and try again.")
+        files = dict(head.files)
+        for path, file in changes:
+            if file is None:
+                del files[path]
+            elif file.sha256 and file.sha256 not in self.large:
+                raise RefusedError(400, f"{path} was not uploaded")
+            else:
+                files[path] = file
+        return self._keep(ref, head.oid, files)
+
+    def _keep(self, ref, parent, files):
+        content = repr((len(self.commits), parent, [(p, f.oid) for p, f in sorted(files.items())]))
+        oid = hashlib.sha1(content.encode()).hexdigest()
+        self.commits[oid] = Commit(oid, files)
+        self.refs[ref] = oid
+        return oid
 
 
 @dataclass(frozen=True)
@@ -70,16 +152,13 @@ def _json(value, status=200, *headers):
 class Hub:
     """A running server with one user who can write to `org`, and one who cannot."""
 
-    def __init__(self, port=0):
-        users = (WRITER, User("writer", ("writer", "org"))), (READER, User("reader", ("reader",)))
-        self.users = dict(users)
+    def __init__(self):
         self.repositories = {}
         self.requests = []
         self.lock = threading.RLock()
         self._faults = []
-        self._key = hashlib.sha256(b"storage").digest()
         handler = type("Handler", (_Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -129,9 +208,6 @@ class Hub:
                     fault.times -= 1
                     return fault
         return None
-
-    def sign(self, *what):
-        return hmac.new(self._key, repr(what).encode(), "sha256").hexdigest()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -194,27 +270,21 @@ class _Handler(BaseHTTPRequestHandler):
         if int(headers["Content-Length"]) > len(reply.body):
             self.close_connection = True
 
-    def _user(self):
+    def _token(self):
         token = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
-        if not token:
-            return None
-        if token not in self.hub.users:
+        if token and token not in NAMESPACES:
             raise RefusedError(401, "Invalid credentials in Authorization header")
-        return self.hub.users[token]
+        return token
 
     def _may_write(self, namespace):
-        user = self._signed_in()
-        if namespace not in user.namespaces:
-            raise RefusedError(
-                403, f"You don't have the rights to write under the namespace {namespace!r}"
-            )
-        return user
+        if namespace not in NAMESPACES.get(self._token(), ()):
+            raise RefusedError(403, f"You don't have the rights to write to {namespace!r}")
 
     def _repository(self, kind, name, *, write=False):
-        user = self._user()
+        token = self._token()
         found = self.hub.repositories.get((kind.strip("/").rstrip("s") or "model", name))
         if found is None:
-            raise RefusedError(404 if user else 401, "Repository not found", "RepoNotFound")
+            raise RefusedError(404 if token else 401, "Repository not found", "RepoNotFound")
         if write:
             self._may_write(name.split("/")[0])
         return found
@@ -223,15 +293,11 @@ class _Handler(BaseHTTPRequestHandler):
         return json.loads(self.body or b"{}")
 
     def validate_yaml(self):
-        content = self._sent()["content"]
-        if content.startswith("---") and _card_data(content) is None:
-            return _json({"errors": [{"message": "invalid YAML"}], "warnings": []}, 400)
         return _json({"errors": [], "warnings": []})
 
     def create(self):
         sent = self._sent()
-        user = self._signed_in()
-        namespace = sent.get("organization") or user.name
+        namespace = sent["organization"]
         self._may_write(namespace)
         kind, name = sent.get("type") or "model", f"{namespace}/{sent['name']}"
         url = f"{self.hub.url}/{'' if kind == 'model' else kind + 's/'}{name}"
@@ -244,22 +310,16 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, kind, name, revision):
         repository = self._repository(kind, name)
         commit = repository.resolve(revision or "main")
-        siblings, card = [], commit.files.get("README.md", File())
-        for path, file in sorted(commit.files.items()):
-            siblings.append({"rfilename": path})
-            if "blobs" in self.query:
-                siblings[-1] |= {"size": file.size, "blobId": file.oid}
-                siblings[-1] |= {"lfs": _large(file)} if file.sha256 else {}
-        about = {
-            "_id": commit.oid[:24],
-            "id": name,
-            "author": name.split("/")[0],
-            "sha": commit.oid,
-        }
+        siblings = [
+            {"rfilename": path, "size": file.size, "blobId": file.oid}
+            | ({"lfs": _large(file)} if file.sha256 else {})
+            for path, file in sorted(commit.files.items())
+        ]
+        about = {"_id": commit.oid[:24], "id": name, "author": name.split("/")[0]}
+        about |= {"sha": commit.oid, "createdAt": DATE, "lastModified": DATE, "downloads": 0}
         about |= {"private": repository.private, "gated": False, "disabled": False, "tags": []}
-        about |= {"downloads": 0, "likes": 0, "createdAt": DATE, "lastModified": DATE}
-        data = _card_data(card.content.decode())
-        return _json({**about, "cardData": data, "siblings": siblings})
+        data = _card_data(commit.files.get("README.md", File()).content.decode())
+        return _json({**about, "likes": 0, "cardData": data, "siblings": siblings})
 
     def tree(self, kind, name, revision, folder):
         commit = self._repository(kind, name).resolve(revision)
@@ -270,25 +330,12 @@ class _Handler(BaseHTTPRequestHandler):
             raise RefusedError(404, f"{folder} does not exist on {revision}", "EntryNotFound")
         return _json(entries)
 
-    def paths_info(self, kind, name, revision):
-        files = self._repository(kind, name).resolve(revision).files
-        if self.headers.get("Content-Type", "").startswith("application/json"):
-            paths = self._sent()["paths"]
-        else:
-            paths = parse_qs(self.body.decode()).get("paths", [])
-        every = {entry["path"]: entry for entry in _entries(files, "", True)}
-        return _json([every[path] for path in paths if path in every])
-
     def refs(self, kind, name):
-        repository = self._repository(kind, name)
         found = {"heads": [], "tags": [], "pr": []}
-        for ref, oid in repository.refs.items():
+        for ref, oid in self._repository(kind, name).refs.items():
             _, space, short = ref.split("/", 2)
             found[space].append({"name": short, "ref": ref, "targetCommit": oid})
-        reply = {"branches": found["heads"], "tags": found["tags"], "converts": []}
-        return _json(
-            {**reply, "pullRequests": found["pr"]} if "include_prs" in self.query else reply
-        )
+        return _json({"branches": found["heads"], "tags": found["tags"], "converts": []})
 
     def new_branch(self, kind, name, branch):
         repository = self._repository(kind, name, write=True)
@@ -308,13 +355,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def preupload(self, kind, name, revision):
         repository = self._repository(kind, name, write="create_pr" not in self.query)
-        self._signed_in()
         files = repository.resolve(revision).files
         told = []
         for sent in self._sent()["files"]:
             path, known = sent["path"], files.get(sent["path"])
-            large = repository.is_large(path, sent["size"], base64.b64decode(sent["sample"]))
-            mode = "lfs" if large else "regular"
+            mode = "lfs" if PurePosixPath(path).suffix in LARGE else "regular"
             told.append({"path": path, "uploadMode": mode, "shouldIgnore": False})
             if known:
                 told[-1]["oid"] = known.sha256 or known.oid
@@ -322,37 +367,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def lfs_batch(self, kind, name):
         repository = self._repository(kind, name)
-        self._signed_in()
         objects = []
         for sent in self._sent()["objects"]:
             oid, size = str(sent["oid"]), int(sent["size"])
-            entry = {"oid": oid, "size": size}
+            objects.append({"oid": oid, "size": size})
             if oid not in repository.large:
-                path = f"/storage/{repository.kind}/{name}/{oid}/{size}"
-                signature = self.hub.sign("PUT", path)
-                entry["actions"] = {
-                    "upload": {"href": f"{self.hub.storage}{path}?signature={signature}"},
-                    "verify": {"href": f"{self.hub.url}/{kind}{name}.git/info/lfs/verify"},
-                }
-            objects.append(entry)
+                href = f"{self.hub.storage}/storage/{repository.kind}/{name}/{oid}"
+                objects[-1]["actions"] = {"upload": {"href": href}}
         return _json({"transfer": "basic", "objects": objects})
 
-    def lfs_verify(self, kind, name):
-        repository = self._repository(kind, name)
-        self._signed_in()
-        sent = self._sent()
-        repository.verify_large(sent["oid"], sent["size"])
-        return _json({})
-
-    def store(self, kind, name, sha256, size):
-        self._signature("PUT")
-        self.hub.repositories[kind, name].put_large(sha256, int(size), self.body)
+    def store(self, kind, name, sha256):
+        self.hub.repositories[kind, name].large[sha256] = self.body
         return Reply()
 
     def commit(self, kind, name, revision):
         proposing = "create_pr" in self.query
         repository = self._repository(kind, name, write=not proposing)
-        self._signed_in()
         header = {}
         changes = []
         for line in self.body.splitlines():
@@ -373,17 +403,12 @@ class _Handler(BaseHTTPRequestHandler):
         prefix = f"{self.hub.url}/{'' if kind == 'model' else kind + '/'}{name}"
         reply = {"success": True, "hookOutput": ""}
         if proposing:
-            number = repository.propose(ref)
+            number = 1 + sum(each.startswith("refs/pr/") for each in repository.refs)
+            repository.refs[f"refs/pr/{number}"] = repository.refs[ref]
             ref = f"refs/pr/{number}"
             reply["pullRequestUrl"] = f"{prefix}/discussions/{number}"
         oid = repository.commit(ref, header.get("parentCommit"), changes)
         return _json({**reply, "commitOid": oid, "commitUrl": f"{prefix}/commit/{oid}"})
-
-    def _signed_in(self):
-        user = self._user()
-        if user is None:
-            raise RefusedError(401, "Invalid username or password.")
-        return user
 
     def file(self, kind, name, revision, path):
         repository = self._repository(kind or "model", name)
@@ -396,23 +421,15 @@ class _Handler(BaseHTTPRequestHandler):
             return _json({"error": error.message}, 404, *headers.items())
         if not file.sha256:
             return self._content(file.content, file.oid, ("X-Repo-Commit", oid))
-        path = f"/storage/{repository.kind}/{name}/{file.sha256}/{file.size}"
-        address = f"{self.hub.storage}{path}?signature={self.hub.sign('GET', path)}"
+        address = f"{self.hub.storage}/storage/{repository.kind}/{name}/{file.sha256}"
         headers = {"Location": address, "X-Repo-Commit": oid, "X-Linked-Size": str(file.size)}
         headers |= dict.fromkeys(("X-Linked-Etag", "ETag"), f'"{file.sha256}"')
         return Reply(302, b"", tuple(headers.items()))
 
-    def stored(self, kind, name, sha256, size):
-        self._signature("GET")
-        del size
-        return self._content(self.hub.repositories[kind, name].large[sha256], sha256)
-
-    def _signature(self, method):
+    def stored(self, kind, name, sha256):
         if self.headers.get("Authorization"):
             raise RefusedError(400, "a token was sent to the store, which is another host")
-        signature = self.query.get("signature", [""])[0]
-        if not hmac.compare_digest(signature, self.hub.sign(method, urlsplit(self.path).path)):
-            raise RefusedError(403, "SignatureDoesNotMatch")
+        return self._content(self.hub.repositories[kind, name].large[sha256], sha256)
 
     def _content(self, content, etag, *headers):
         """Return the content, or the requested range."""
@@ -461,7 +478,7 @@ def _card_data(card):
 
 _REPO = "/api/(models|datasets)/([^/]+/[^/]+)"
 _GIT = r"/(datasets/|)([^/]+/[^/]+)\.git/info/lfs"
-_STORED = "/storage/(model|dataset)/([^/]+/[^/]+)/([0-9a-f]{64})/([0-9]+)"
+_STORED = "/storage/(model|dataset)/([^/]+/[^/]+)/([0-9a-f]{64})"
 _RESOLVED = "/(?:(datasets)/)?([^/]+/[^/]+)/(?:resolve|raw)/([^/]+)/(.+)"
 
 ROUTES = [
@@ -469,14 +486,12 @@ ROUTES = [
     ("POST", "/api/repos/create", _Handler.create),
     ("GET", f"{_REPO}(?:/revision/([^/]+))?", _Handler.info),
     ("GET", f"{_REPO}/tree/([^/]+)(/.*)?", _Handler.tree),
-    ("POST", f"{_REPO}/paths-info/([^/]+)", _Handler.paths_info),
     ("GET", f"{_REPO}/refs", _Handler.refs),
     ("POST", f"{_REPO}/branch/([^/]+)", _Handler.new_branch),
     ("POST", f"{_REPO}/tag/([^/]+)", _Handler.new_tag),
     ("POST", f"{_REPO}/preupload/([^/]+)", _Handler.preupload),
     ("POST", f"{_REPO}/commit/([^/]+)", _Handler.commit),
     ("POST", f"{_GIT}/objects/batch", _Handler.lfs_batch),
-    ("POST", f"{_GIT}/verify", _Handler.lfs_verify),
     ("PUT", _STORED, _Handler.store),
     ("GET", _STORED, _Handler.stored),
     ("HEAD", _STORED, _Handler.stored),

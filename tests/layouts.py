@@ -108,64 +108,44 @@ def table(rows, separator=","):
     return file.getvalue()
 
 
-def caption_rows(pairs, prefix):
-    """Yield (path of the image, caption, pair) of each caption; the prefix may depend on the category."""
-    for pair in pairs:
-        for caption in pair.captions:
-            yield f"{prefix.format(pair.category)}{pair.name}.png", caption, pair
+def csv_layout(name, header, folder, prefix, file="pairs.csv", form=(",", "utf-8"), **options):
+    """Register a table with a row of each caption; `header` has the field of each column."""
+    names, fields = zip(*(each.split("=") for each in header.split()), strict=True)
+
+    def write(root, pairs):
+        put_images(root, pairs, folder)
+        rows = [names]
+        for pair in pairs:
+            image = prefix.format(pair.category, root=root) + f"{pair.name}.png"
+            values = {**vars(pair), "photographer": pair.photographer, "image": image}
+            for caption in pair.captions:
+                rows.append([{**values, "caption": caption}[each] for each in fields])
+        put(root, file, table(rows, form[0]).encode(form[1]))
+
+    write.__name__ = name
+    has = {"category", "split", "photographer"} & set(fields)
+    layout("table", *has, *(["category"] if "{}" in prefix else []), **options)(write)
 
 
-@layout("table", "category", "split", "photographer")
-def csv_relative_paths(root, pairs):
-    put_images(root, pairs, "img")
-    rows = [[i, c, p.category, p.split, p.photographer] for i, c, p in caption_rows(pairs, "img/")]
-    put(root, "pairs.csv", table([["image", "caption", "label", "split", "photographer"], *rows]))
+PLAIN = "image=image caption=caption"
+FULL = f"{PLAIN} label=category split=split photographer=photographer"
+SPECIES = "path=image text=caption species=category"
+OPEN_CLIP = "filepath=image title=caption"
+CAPITALS = "Image=image Caption=caption"
+GERMAN = "Bild=image Beschreibung=caption Art=category"
+TABS, SEMICOLONS, SPREADSHEET = ("\t", "utf-8"), (";", "utf-8"), ("\t", "utf-16")
+MAPPED = ["image=Bild", "caption=Beschreibung", "category=Art"]
 
-
-@layout("table", "category")
-def csv_absolute_paths(root, pairs):
-    put_images(root, pairs, "img")
-    rows = [[i, c, p.category] for i, c, p in caption_rows(pairs, f"{root}/img/")]
-    put(root, "pairs.csv", table([["path", "text", "species"], *rows]))
-
-
-def put_open_clip(root, pairs, prefix):
-    """Write a table as open_clip reads it."""
-    rows = [[image, caption] for image, caption, _ in caption_rows(pairs, prefix)]
-    put(root, "cc.csv", table([["filepath", "title"], *rows], "\t"))
-
-
-@layout("table")
-def csv_of_open_clip(root, pairs):
-    put_images(root, pairs, "images")
-    put_open_clip(root, pairs, "images/")
-
-
-@layout("table", "category")
-def csv_of_open_clip_from_another_machine(root, pairs):
-    """Absolute paths, as a script of another machine found the images."""
-    put_images(root, pairs, "cc/{}")
-    put_open_clip(root, pairs, "/home/ann/data/cc/{}/")
-
-
-@layout("table", "category")
-def csv_with_paths_from_the_folder_above(root, pairs):
-    put_images(root, pairs, "{}")
-    put_open_clip(root, pairs, f"{root.name}/{{}}/")
-
-
-@layout("table", "category", columns=["image=Bild", "caption=Beschreibung", "category=Art"])
-def csv_semicolons_and_own_names(root, pairs):
-    put_images(root, pairs, "img")
-    rows = [[i, c, p.category] for i, c, p in caption_rows(pairs, "img/")]
-    put(root, "liste.csv", table([["Bild", "Beschreibung", "Art"], *rows], ";"))
-
-
-@layout("table")
-def csv_utf_16_of_a_spreadsheet(root, pairs):
-    put_images(root, pairs, "img")
-    rows = [[image, caption] for image, caption, _ in caption_rows(pairs, "")]
-    put(root, "list.csv", table([["Image", "Caption"], *rows], "\t").encode("utf-16"))
+csv_layout("csv_relative_paths", FULL, "img", "img/")
+csv_layout("csv_absolute_paths", SPECIES, "img", "{root}/img/")
+csv_layout("csv_of_open_clip", OPEN_CLIP, "images", "images/", "cc.csv", TABS)
+# Absolute paths, as a script of another machine found the images, and paths from the folder above.
+AWAY, ABOVE = "/home/ann/data/cc/{}/", "{root.name}/{}/"
+csv_layout("csv_of_open_clip_from_another_machine", OPEN_CLIP, "cc/{}", AWAY, "cc.csv", TABS)
+csv_layout("csv_with_paths_from_the_folder_above", OPEN_CLIP, "{}", ABOVE, "cc.csv", TABS)
+csv_layout("csv_own_names", GERMAN, "img", "img/", "liste.csv", SEMICOLONS, columns=MAPPED)
+csv_layout("csv_of_a_spreadsheet", CAPITALS, "img", "", "list.csv", SPREADSHEET)
+csv_layout("flickr8k_captions_txt", PLAIN, "Images", "", "captions.txt")
 
 
 @layout("table")
@@ -379,13 +359,6 @@ def flickr8k(root, pairs):
     for word, split in (("train", "train"), ("dev", "val"), ("test", "test")):
         names = [f"{p.name}.png\n" for p in pairs if p.split == split]
         put(root, f"Flickr_8k.{word}Images.txt", "".join(names))
-
-
-@layout("table")
-def flickr8k_captions_txt(root, pairs):
-    put_images(root, pairs, "Images")
-    rows = [[f"{p.name}.png", c] for p in pairs for c in p.captions]
-    put(root, "captions.txt", table([["image", "caption"], *rows]))
 
 
 @layout("json_captions", "split", "photographer")

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import convert
 
-from fdrd.build_config import BuildConfig
 from fdrd.files.atomic import sha256_of
 from fdrd.pipeline.builder import build
 from fdrd.storage.manifest import Shard, digest_of_shards
@@ -16,7 +15,7 @@ from tests.hostile import png
 from tests.scenes import image_bytes
 
 
-def build_small(folder, form="arrow"):
+def build_small(folder):
     """Build a dataset of 24 pairs in three splits, with negatives and attributes; return its folder."""
     lines = []
     for number in range(24):
@@ -29,7 +28,7 @@ def build_small(folder, form="arrow"):
         line = {"file_name": path.name, "caption": caption, "category": category, "split": split}
         lines.append({**line, "license": "CC0-1.0"})
     (folder / "raw/metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    return build(folder / "raw", folder / "out", config=BuildConfig(format=form), workers=1).out
+    return build(folder / "raw", folder / "out", workers=1).out
 
 
 def read_table(path):
@@ -39,9 +38,6 @@ def read_table(path):
 
 
 def write_table(path, table):
-    if path.suffix == ".parquet":
-        pq.write_table(table, path)
-        return
     with path.open("wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
         stream.write_table(table)
 

@@ -48,12 +48,9 @@ def collect(runs: Path, name: str) -> None:
         settings, fit = result.settings, result.fit
         options = ", ".join(f"{k}={v}" for k, v in sorted(settings.options_given.items()))
         label = settings.label or f"{settings.method} {options}".strip()
-        row: dict[str, object] = {
-            "method": label,
-            "shots": settings.shots or ALL,
-            "half": settings.half or "",
-        }
-        row |= {"seed": settings.seed or 0, "parameters": result.learned_parameters}
+        row: dict[str, object] = {"method": label, "shots": settings.shots or ALL}
+        row |= {"half": settings.half or "", "seed": settings.seed or 0}
+        row |= {"parameters": result.learned_parameters}
         row |= {"steps": fit.steps if fit else 0, "pairs seen": fit.pairs if fit else 0}
         row["seconds"] = f"{result.seconds['fit']:.1f}" if settings.train else ""
         rows.append(row | {metric: _measured(result, metric) for metric in METRICS})
@@ -65,7 +62,7 @@ def collect(runs: Path, name: str) -> None:
 def _differences(results: Sequence[BenchResult]) -> Iterator[dict[str, object]]:
     """Yield the paired differences to each of `BASES`, with equally many images per category."""
     from benchmark.reporting.comparison import label, verdict
-    from benchmark.reporting.significance import compare
+    from benchmark.results import compare
 
     for half, shots in dict.fromkeys((r.settings.half, r.settings.shots) for r in results):
         some = [r for r in results if (r.settings.half, r.settings.shots) == (half, shots)]
@@ -89,26 +86,39 @@ def _differences(results: Sequence[BenchResult]) -> Iterator[dict[str, object]]:
 def main_table(rows: Rows, shots: str) -> str:
     """Return the table of one number of images per category, the best MRR first."""
     shown = []
-    for method, runs in _by_method(rows, shots):
-        first = runs[0]
-        numbers = [_percent(runs, metric) for metric in METRICS if metric != "MRR"]
-        cells = [_thousands(first[name]) for name in ("parameters", "steps", "pairs seen")]
-        recalls = [" / ".join(numbers[:3]), " / ".join(numbers[3:6])]
-        shown.append([method, *cells, *recalls, _spread(runs), *numbers[6:]])
+    for (method, of_runs), runs in _runs(rows).items():
+        if of_runs == shots:
+            numbers = [_percent(runs, metric) for metric in METRICS if metric != "MRR"]
+            counts = [int(runs[0][name]) for name in ("parameters", "steps", "pairs seen")]
+            cells = [f"{count:,}" if count else "–" for count in counts]
+            recalls = [" / ".join(numbers[:3]), " / ".join(numbers[3:6])]
+            shown.append([method, *cells, *recalls, _spread(runs), *numbers[6:]])
     head = ["method", "parameters", "steps", "pairs seen", "I2T R@1 / 5 / 10", "T2I R@1 / 5 / 10"]
     head += ["MRR", "category pairs", "attribute pairs"]
-    return markdown_table(head, sorted(shown, key=lambda row: -float(row[6].split()[0])), 1)
+    return markdown_table(head, sorted(shown, key=lambda row: -_number(row[6])), 1)
 
 
 def shots_table(rows: Rows) -> str:
     """Return the mean MRR by images per category."""
-    counts = sorted({row["shots"] for row in rows}, key=_few_first)
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    cells = {
-        (method, shots): _spread(runs)
-        for shots in counts
-        for method, runs in _by_method(rows, shots)
-    }
+    return _by_shots({key: _spread(runs) for key, runs in _runs(rows).items()})
+
+
+def differences_table(rows: Rows, base: str) -> str:
+    """Return the differences of the mean MRR to a row with their intervals, and a mark where none is shown."""
+    cells = {}
+    for row in rows:
+        if row["base"] != base:
+            continue
+        value, low, high = (100 * float(row[name]) for name in ("difference", "low", "high"))
+        mark = " =" if row["verdict"] == "no difference shown" else ""
+        cells[row["method"], row["shots"]] = f"{value:+.1f} ({low:+.1f} to {high:+.1f}){mark}"
+    return _by_shots(cells)
+
+
+def _by_shots(cells: Mapping[tuple[str, str], str]) -> str:
+    """Return a table of cells by method and images per category, the highest with the most images first."""
+    counts = _counts(cells)
+    methods = dict.fromkeys(method for method, _ in cells)
     lines = [[method, *(cells.get((method, shots), "–") for shots in counts)] for method in methods]
     lines.sort(key=lambda line: [-_number(cell) for cell in reversed(line[1:])])
     return markdown_table(("method", *counts), lines, 1)
@@ -118,37 +128,22 @@ def _number(cell: str) -> float:
     return -inf if cell == "–" else float(cell.split()[0])
 
 
-def _few_first(shots: str) -> tuple[bool, str]:
-    return shots == ALL, shots.zfill(4)
-
-
-def differences_table(rows: Rows, base: str) -> str:
-    """Return the differences of the mean MRR to a row with their intervals, and a mark where none is shown."""
-    rows = [row for row in rows if row["base"] == base]
-    counts = sorted({row["shots"] for row in rows}, key=_few_first)
-    lines: dict[str, list[str]] = {}
-    for row in rows:
-        cells = lines.setdefault(row["method"], ["–"] * len(counts))
-        value, low, high = (100 * float(row[name]) for name in ("difference", "low", "high"))
-        open_ = " =" if row["verdict"] == "no difference shown" else ""
-        cells[counts.index(row["shots"])] = f"{value:+.1f} ({low:+.1f} to {high:+.1f}){open_}"
-    shown = sorted(lines.items(), key=lambda line: [-_number(c) for c in reversed(line[1])])
-    return markdown_table(("method", *counts), [[name, *cells] for name, cells in shown], 1)
+def _counts(keys: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the numbers of images per category of keys of `_runs`, `all` last."""
+    return sorted({shots for _, shots in keys}, key=lambda each: (each == ALL, each.zfill(4)))
 
 
 def plot(rows: Rows, name: str) -> Plot:
     """Return the MRR by images per category, with bands; a method without training is a line from end to end."""
     from benchmark.reporting.plots import Plot, Series
 
-    counts = sorted({row["shots"] for row in rows}, key=_few_first)
+    runs = _runs(rows)
+    counts = _counts(runs)
     few = [float(shots) for shots in counts if shots != ALL]
     x = dict(zip(counts, [*few, 2 * max(few)], strict=True))
     series = []
-    for color, method in enumerate(sorted({row["method"] for row in rows}, reverse=True)):
-        runs = {
-            shots: found for shots in counts if (found := dict(_by_method(rows, shots)).get(method))
-        }
-        values = {s: [100 * float(run["MRR"]) for run in found] for s, found in runs.items()}
+    for color, method in enumerate(sorted({method for method, _ in runs}, reverse=True)):
+        values = {n: _mrr(runs[method, n]) for n in counts if (method, n) in runs}
         means = [fmean(each) for each in values.values()]
         if [*values] == [ALL]:
             series.append(Series(method, means * 2, color, [min(x.values()), x[ALL]], marks=False))
@@ -187,15 +182,16 @@ def page(text: str) -> str:
 
 def numbers(name: str, half: str) -> Rows:
     """Return the rows of a CSV file, of `base` or `new` categories, or with `-` those without halves."""
-    return [row for row in _read(FOLDER / f"{name}.csv") if row["half"] == half.strip("-")]
+    with (FOLDER / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if row["half"] == half.strip("-")]
 
 
-def _by_method(rows: Rows, shots: str) -> Iterable[tuple[str, Rows]]:
-    chosen: dict[str, Rows] = {}
+def _runs(rows: Rows) -> dict[tuple[str, str], Rows]:
+    """Return the runs of each method and number of images per category."""
+    found: dict[tuple[str, str], Rows] = {}
     for row in rows:
-        if row["shots"] == shots:
-            chosen.setdefault(row["method"], []).append(row)
-    return chosen.items()
+        found.setdefault((row["method"], row["shots"]), []).append(row)
+    return found
 
 
 def _measured(result: BenchResult, metric: str) -> str:
@@ -211,18 +207,13 @@ def _percent(runs: Rows, metric: str) -> str:
     return f"{100 * fmean(float(run[metric]) for run in runs):.1f}"
 
 
+def _mrr(runs: Rows) -> list[float]:
+    return [100 * float(run["MRR"]) for run in runs]
+
+
 def _spread(runs: Rows) -> str:
-    values = [100 * float(run["MRR"]) for run in runs]
+    values = _mrr(runs)
     return f"{fmean(values):.1f}" + (f" ±{stdev(values):.1f}" if len(values) > 1 else "")
-
-
-def _thousands(number: str) -> str:
-    return f"{int(number):,}" if int(number) else "–"
-
-
-def _read(path: Path) -> Rows:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:

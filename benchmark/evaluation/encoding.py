@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
-from typing import Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,17 +26,21 @@ from benchmark.rank_metrics import (
     PAIRS,
     ByDirection,
     QueryGroups,
+    RetrievalMetrics,
+    Share,
     by_part,
     rank_metrics,
 )
 from benchmark.registry import Method
 from benchmark.result import PairWins
-from benchmark.retrieval_metrics import RetrievalMetrics, Share
 from benchmark.settings import Gallery
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
 from fdrd.record import Kind
+
+if TYPE_CHECKING:
+    from fdrd.captioning import UncaptionedImage
 
 BATCH = 64
 ON_ACCELERATOR = 512
@@ -80,17 +84,15 @@ def encode_both(
 ) -> tuple[Features, Features]:
     """Return features of some images and of some captions, encoded in batches as large as suits the device."""
     size = BATCH if device is None or device.type == "cpu" else ON_ACCELERATOR
+
+    def encoded(stage: str, items: Any, encode: Callable[[Any], Features]) -> Features:
+        return encoded_in_batches(
+            stage, len(items), size, lambda rows: encode(items[rows]), progress
+        )
+
     return (
-        encoded_in_batches(
-            "encode images", len(images), size, lambda rows: encode_image(images[rows]), progress
-        ),
-        encoded_in_batches(
-            "encode captions",
-            len(captions),
-            size,
-            lambda rows: encode_text(captions[rows]),
-            progress,
-        ),
+        encoded("encode images", images, encode_image),
+        encoded("encode captions", captions, encode_text),
     )
 
 
@@ -149,13 +151,6 @@ def measure(
     )
 
 
-class Loadable(Protocol):
-    """An image that decodes itself, such as `fdrd.captioning.UncaptionedImage`."""
-
-    def load(self) -> Image:
-        """Return the image as the benchmark sees it: upright, RGB, transparent pixels on white."""
-
-
 @torch.inference_mode()
 def clip_scores(backbone: Encoder, pairs: Iterable[tuple[Image, str]]) -> Iterator[float]:
     """Yield the cosine of each image with its caption, which is behind CLIPScore (arXiv 2104.08718), batch by batch."""
@@ -168,11 +163,11 @@ def clip_scores(backbone: Encoder, pairs: Iterable[tuple[Image, str]]) -> Iterat
 
 def caption_scorer(
     spec: str, *, allow_code: bool = False
-) -> Callable[[Sequence[Loadable], Sequence[str]], list[float]]:
+) -> Callable[[Sequence[UncaptionedImage], Sequence[str]], list[float]]:
     """Return a scorer for `fdrd.caption(..., score=...)`. The backbone is loaded when it is first used."""
     backbone = cache(lambda: load_backbone(spec, allow_code=allow_code))
 
-    def score(images: Sequence[Loadable], captions: Sequence[str]) -> list[float]:
+    def score(images: Sequence[UncaptionedImage], captions: Sequence[str]) -> list[float]:
         loaded = (image.load() for image in images)
         return list(clip_scores(backbone(), zip(loaded, captions, strict=True)))
 

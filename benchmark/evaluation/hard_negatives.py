@@ -24,9 +24,8 @@ import torch
 
 from benchmark.evaluation.ranking import Similarity, distinct
 from benchmark.models.backbone import Features
-from benchmark.rank_metrics import Floats, Mask
+from benchmark.rank_metrics import Floats, Mask, Share
 from benchmark.result import PairWins, digits
-from benchmark.retrieval_metrics import Share
 from fdrd.checks.text_only import text_only_scores
 from fdrd.dataset import Indices, RetrievalDataset
 from fdrd.negatives.given import plain

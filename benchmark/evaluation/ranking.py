@@ -120,21 +120,20 @@ def rank(
     image_best = _best(held[:, 1], score, rows_of_pair)
     image_best_caption = _best(held[:, 1], score, rows_with[held[:, 0]])
     caption_best = _best(held[:, 0], score, one)
-    to_text = Side(
-        query=Thresholds.merge(
-            (image_vector, image_best.score), (image_vector, image_best_caption.score)
-        ),
-        weight=np.bincount(text_vector[caption]),
-        item_category=unique_rows(np.stack([text_vector[caption], category + 1], axis=1))[0],
-        search=np.stack([image_vector, image_category + 1], axis=1),
+    by_row = _Counter(
+        (image_vector, image_best.score),
+        (image_vector, image_best_caption.score),
+        text_vector[caption],
+        category + 1,
+        np.stack([image_vector, image_category + 1], axis=1),
     )
-    to_image = Side(
-        query=Thresholds.merge((text_vector[held[:, 0]], score), (text_vector, caption_best.score)),
-        weight=np.bincount(image_vector),
-        item_category=unique_rows(np.stack([image_vector, image_category + 1], axis=1))[0],
-        search=np.stack([text_vector[searches[:, 0]], searches[:, 1]], axis=1),
+    by_column = _Counter(
+        (text_vector[held[:, 0]], score),
+        (text_vector, caption_best.score),
+        image_vector,
+        image_category + 1,
+        np.stack([text_vector[searches[:, 0]], searches[:, 1]], axis=1),
     )
-    by_row, by_column = _Counter(to_text), _Counter(to_image)
     for rows, columns in matrix.tiles():
         scores = matrix.tile(rows, columns)
         by_row.add(scores, rows, columns)
@@ -353,58 +352,38 @@ class ScoreMatrix:
         return values
 
 
-@dataclass(frozen=True, eq=False)
-class Thresholds:
-    """Distinct (vector, score) queries: how many items score at least `score` with the vector?
-
-    `vector` ascends. `positions` has, for each merged list, the position of its entries.
-    """
-
-    vector: Indices
-    score: Scores
-    positions: tuple[Indices, ...]
-
-    @classmethod
-    def merge(cls, *lists: tuple[Indices, Scores]) -> Thresholds:
-        """Return the distinct queries of several lists of vectors and scores."""
-        vector = np.concatenate([vectors for vectors, _ in lists])
-        score = np.concatenate([scores for _, scores in lists]) + np.float32(0)  # -0.0 becomes 0.0
-        keys = vector << 32 | score.view(np.uint32).astype(np.int64)
-        _, first, position = np.unique(keys, return_index=True, return_inverse=True)
-        ends = np.cumsum([len(vectors) for vectors, _ in lists])[:-1]
-        return cls(vector[first], score[first], tuple(np.split(position, ends)))
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """Queries and items of one direction, by vector.
-
-    Attributes:
-        query: thresholds to count items at, of strict and of caption ranks.
-        weight: (V,) number of items that have each vector of the other side.
-        item_category: (E, 2) distinct vector and category of the items; category 0 means none.
-        search: (S, 2) query vector and category of each category search.
-    """
-
-    query: Thresholds
-    weight: Indices
-    item_category: Indices
-    search: Indices
-
-
 class _Counter:
     """Sums over tiles for one direction: items by threshold, and the best scores of each category search.
 
-    The queries of a tile are its rows.
+    The queries of a tile are its rows. Equal thresholds are counted once.
+
+    Args:
+        strict: query vectors, and the scores to count items at, of strict ranks.
+        caption: the same of caption ranks.
+        item: vector of each item.
+        item_category: its category; 0 means none.
+        search: (S, 2) query vector and category of each category search.
     """
 
-    def __init__(self, side: Side):
-        self.side = side
-        by_category = np.lexsort((side.item_category[:, 0], side.item_category[:, 1]))
-        self.items, self.item_category = side.item_category[by_category].T
-        self.order = np.argsort(side.search[:, 0], kind="stable")
-        self.search, self.category = side.search[self.order].T
-        self.at_least = np.zeros(len(side.query.vector), dtype=np.int64)
+    def __init__(
+        self,
+        strict: tuple[Indices, Scores],
+        caption: tuple[Indices, Scores],
+        item: Indices,
+        item_category: Indices,
+        search: Indices,
+    ):
+        vector = np.concatenate([strict[0], caption[0]])
+        score = np.concatenate([strict[1], caption[1]]) + np.float32(0)  # -0.0 becomes 0.0
+        keys = vector << 32 | score.view(np.uint32).astype(np.int64)
+        _, first, position = np.unique(keys, return_index=True, return_inverse=True)
+        self.vector, self.score = vector[first], score[first]  # vectors ascend
+        self.of_strict, self.of_caption = np.split(position, [len(strict[0])])
+        self.weight = np.bincount(item)
+        self.item_category, self.items = unique_rows(np.stack([item_category, item], axis=1))[0].T
+        self.order = np.argsort(search[:, 0], kind="stable")
+        self.search, self.category = search[self.order].T
+        self.at_least = np.zeros(len(self.vector), dtype=np.int64)
         self.above = np.zeros_like(self.at_least)
         self.same = np.full(len(self.search), -np.inf, dtype=np.float32)
         self.other = np.full(len(self.search), -np.inf, dtype=np.float32)
@@ -412,13 +391,12 @@ class _Counter:
 
     def add(self, scores: Tensor, rows: slice, columns: slice) -> None:
         """Count the items of a tile."""
-        query = self.side.query
-        low, high = np.searchsorted(query.vector, [rows.start, rows.stop])
-        weight = torch.from_numpy(self.side.weight[columns]).to(scores)
+        low, high = np.searchsorted(self.vector, [rows.start, rows.stop])
+        weight = torch.from_numpy(self.weight[columns]).to(scores)
         for part in _slices(high - low, len(scores)):  # several thresholds may read one row
             span = slice(low + part.start, low + part.stop)
-            values = _take(scores, query.vector[span] - rows.start)
-            limit = torch.from_numpy(query.score[span]).to(scores).unsqueeze(1)
+            values = _take(scores, self.vector[span] - rows.start)
+            limit = torch.from_numpy(self.score[span]).to(scores).unsqueeze(1)
             passes = self._passes = _like(values, self._passes)
             for compare, count in ((torch.ge, self.at_least), (torch.gt, self.above)):
                 hits = compare(values, limit, out=passes) @ weight
@@ -447,14 +425,13 @@ class _Counter:
 
     def ranks(self, strict_ties: Indices, caption_ties: Indices, ceiling: Indices) -> Ranks:
         """Return the ranks from the counts; `ties` are relevant items with the best relevant score."""
-        of_strict, of_caption = self.side.query.positions
-        strict = 1 + self.at_least[of_strict] - strict_ties
-        caption = 1 + self.at_least[of_caption] - caption_ties
+        strict = 1 + self.at_least[self.of_strict] - strict_ties
+        caption = 1 + self.at_least[self.of_caption] - caption_ties
         if min(strict.min(), caption.min()) < 1:
             raise FdrdError(
                 "the similarity of the method gives one pair two scores; it must not depend on the batch"
             )
-        expected = _random_tie_hits(self.above[of_strict], strict, strict_ties)
+        expected = _random_tie_hits(self.above[self.of_strict], strict, strict_ties)
         category = np.empty(len(self.search))
         category[self.order] = np.where(self.category == 0, np.nan, self.same > self.other)
         return Ranks(strict, expected, caption, ceiling, category)

@@ -23,18 +23,18 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from benchmark.experiments.plan import (
+    PAPER_REMARK,
     Experiment,
     brief,
     describe_domains,
     paper_data,
     paper_run,
     read_experiment,
-    read_preset,
 )
 from benchmark.experiments.tuning import tuned_run
 from benchmark.models.backbone import Backbone
 from benchmark.models.loading import default_backbone, refuse_function
-from benchmark.registry import Observer, load_plugin, takes
+from benchmark.registry import load_plugin, takes
 from benchmark.result import BenchResult, read_results, write_result
 from benchmark.results import Results
 from benchmark.runner.description import Resources, Run
@@ -160,18 +160,14 @@ def _run(cell: Run, opened: _Opened, progress: Progress) -> BenchResult:
     results, log, run = Path(plan.results), None, cell
     if cell.search and (tuning := plan.tuning):
         trial = cell.changed(split="validation", gallery="domain", seed=tuning.seed, half=HALVES[0])
-
-        def run_trial(drawn: Run, folder: Path, observer: Observer) -> BenchResult:
-            resources = opened.resources(drawn, folder, progress)
-            return execute(drawn, replace(resources, observers=(observer,)))
-
-        tuned, log = tuned_run(trial, tuning, results / "tuning", run_trial)
+        resources = opened.resources(trial, results, progress)
+        tuned, log = tuned_run(trial, tuning, results / "tuning", resources)
         run = cell.changed(options=tuned.options, train=tuned.train, search=None)
     resources = opened.resources(run, results, progress)
     result = execute(paper_run(run) if cell.preset else run, resources)
     recorded: dict[str, Any] = {"label": cell.label}
     if cell.preset and result.settings.train:
-        remarks = result.settings.remarks | {cell.preset: read_preset().remark}
+        remarks = result.settings.remarks | {cell.preset: PAPER_REMARK}
         recorded |= {"options_given": run.options, "train_given": run.train, "remarks": remarks}
     if result.tuning != log:
         result = replace(result, tuning=log)

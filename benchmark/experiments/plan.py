@@ -15,8 +15,8 @@
 An experiment file runs no code: it names no plugin, and its backbones may not be functions.
 
 The preset `paper` is the protocol of DCAR (arXiv 2508.04028), as far as its results page describes it: one model per
-domain learns from the train and validation splits, and its last step is measured on the whole test split. `paper.toml`
-holds what it decides about methods and training. This module imports no torch.
+domain learns from the train and validation splits, and its last step is measured on the whole test split. This module
+imports no torch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from itertools import chain, islice, product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,7 +31,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from benchmark.models.loading import DEFAULT_BACKBONE
 from benchmark.registry import chosen_methods, method_options, takes
 from benchmark.runner.description import Preset, Run, Search, Space
 from benchmark.settings import (
@@ -66,6 +64,20 @@ _ROW = ("method", "label", "options", "train", "search")
 Split = Literal["train", "validation", "test"]
 Shots = Count | Literal["all"]
 Options = dict[str, OptionValue]
+
+PAPER_METHODS = ("zero_shot", "coop", "clip_adapter", "maple", "filip", "dcar")
+"""Methods of the paper's table that the project has; `--preset paper` runs them if none is named."""
+PAPER_REMARK = (
+    "the paper's protocol: trained on train and validation, the last step kept, equal captions not masked, "
+    "image-to-text loss of baselines"
+)
+"""Sentence that is printed with the numbers."""
+PAPER_TRAIN: Options = {"keep_untrained": False, "mask_equal": False, "eval_every": 1_000_000}
+"""One evaluation, so the last step is kept. Numbers of steps and learning rates are not published."""
+PAPER_OPTIONS: dict[str, Options] = {
+    name: {"loss": "image_to_text"} for name in ("coop", "cocoop", "maple", "clip_adapter")
+}
+"""Options by method: the methods' own code has a loss from images to texts only."""
 
 
 class Tuning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -315,31 +327,10 @@ def _plain(error: msgspec.ValidationError) -> str:
     return f"{path}: {text[0].lower()}{text[1:]}" if path else text
 
 
-class PresetFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """The content of `paper.toml`."""
-
-    methods: list[str]
-    """methods that run if none is named"""
-    remark: str
-    """sentence that is printed with the numbers"""
-    train: Options
-    options: dict[str, Options]
-    """options by method, for those that have them"""
-
-
-@cache
-def read_preset() -> PresetFile:
-    """Return what the preset decides."""
-    content = Path(__file__).with_name("paper.toml").read_bytes()
-    return msgspec.toml.decode(content, type=PresetFile)
-
-
 def paper_run(run: Run) -> Run:
     """Return a run with the options of the paper's protocol; its own options win."""
-    preset, known = read_preset(), method_options(run.method)
-    decided = {k: v for k, v in preset.options.get(run.method, {}).items() if k in known}
-    run = run.changed(options={**decided, **run.options})
-    return run.changed(train={**preset.train, **run.train}) if takes(run.method, "train") else run
+    run = run.changed(options={**PAPER_OPTIONS.get(run.method, {}), **run.options})
+    return run.changed(train={**PAPER_TRAIN, **run.train}) if takes(run.method, "train") else run
 
 
 def paper_data(data: Data) -> dict[str, RetrievalDataset]:
@@ -381,25 +372,3 @@ def describe_domains(plan: Experiment, splits_by_name: Mapping[str, Data]) -> li
             else:
                 lines.append(f"{domain} has {learned:,} pairs to train on, {gallery}")
     return lines
-
-
-def paper_experiment(
-    data: str,
-    rows: Sequence[str | Run],
-    *,
-    backbone: str | None = None,
-    domain: str | None = None,
-    seeds: Sequence[int],
-    train: Options | None = None,
-    results: str,
-) -> Experiment:
-    """Return the experiment of `fdrd bench --preset paper`; by default of every domain, with CLIP ViT-B/32."""
-    return Experiment(
-        data=data,
-        methods=[*rows],
-        backbones=[backbone or DEFAULT_BACKBONE],
-        protocols=[Protocols(preset="paper", domain=domain or "each")],
-        seeds=[*seeds],
-        train=train or {},
-        results=results,
-    )

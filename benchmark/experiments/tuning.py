@@ -9,24 +9,21 @@ its last trial resumes: it ends with the trials of a search that was not killed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from benchmark.experiments.plan import Tuning
-from benchmark.registry import Observer
 from benchmark.result import BenchResult, TuningLog
-from benchmark.runner.description import Range, Run
+from benchmark.runner.description import Range, Resources, Run
+from benchmark.runner.runs import execute
 from benchmark.settings import OptionValue
 from fdrd.errors import FdrdError, first_line
 
 if TYPE_CHECKING:
     import optuna
-
-RunTrial = Callable[[Run, Path, Observer], BenchResult]
-"""Trains a method and measures it on validation, with files in a folder, and an observer of its curves."""
 
 _KILLED = "killed"
 """Attribute of a study: options and reports of the trial that was killed last."""
@@ -39,7 +36,9 @@ class _Stopped(Exception):  # noqa: N818  # not an error
     """The trial is not among the best, or the budget is spent."""
 
 
-def tuned_run(run: Run, tuning: Tuning, folder: Path, run_trial: RunTrial) -> tuple[Run, TuningLog]:
+def tuned_run(
+    run: Run, tuning: Tuning, folder: Path, resources: Resources
+) -> tuple[Run, TuningLog]:
     """Return a run with the options that are best on validation, and how they were chosen.
 
     Raises:
@@ -64,7 +63,7 @@ def tuned_run(run: Run, tuning: Tuning, folder: Path, run_trial: RunTrial) -> tu
         if trial.params not in ended:
             try:
                 meter.replay(study)
-                result = run_trial(drawn, home, meter)
+                result = execute(drawn, replace(resources, results=home, observers=(meter,)))
                 meter.finish(result)
                 value = result.mrr
             except _Stopped:

@@ -224,27 +224,20 @@ class EncoderSetup(TypedDict, total=False):
     """how it runs"""
 
 
-Write = Callable[[Tensor, Tensor], Tensor]
-"""(hidden states (B, S, width), prompts) -> hidden states with the prompts in them."""
-
-
-def _insert(hidden: Tensor, prompt: Tensor, start: int, cut: int = 0) -> Tensor:
+def _insert(hidden: Tensor, prompt: Tensor, start: int, cut: int) -> Tensor:
     """Return hidden states with a prompt, (n, width) or (B, n, width), at `start` in place of `cut` states."""
     rows = prompt.to(hidden.dtype).expand(len(hidden), -1, -1)
     return torch.cat([hidden[:, :start], rows, hidden[:, start + cut :]], dim=1)
 
 
 @contextmanager
-def vision_prompts(tower: Any, prompts: Prompts, n_vis: int) -> Iterator[None]:
+def vision_prompts(tower: Any, prompts: Prompts) -> Iterator[None]:
     """Insert visual tokens behind the patches of a vision tower while it runs."""
 
-    def enter(hidden: Tensor, prompt: Tensor) -> Tensor:
-        return _insert(hidden, prompt, hidden.shape[1])
+    def write(hidden: Tensor, prompt: Tensor, cut: int) -> Tensor:
+        return _insert(hidden, prompt, hidden.shape[1] - cut, cut)
 
-    def overwrite(hidden: Tensor, prompt: Tensor) -> Tensor:
-        return _insert(hidden, prompt, hidden.shape[1] - n_vis, n_vis)
-
-    with inject(tower.embeddings, tower.encoder.layers, prompts.vision, enter, overwrite):
+    with inject(tower.embeddings, tower.encoder.layers, prompts.vision, write):
         yield
 
 
@@ -252,22 +245,35 @@ def vision_prompts(tower: Any, prompts: Prompts, n_vis: int) -> Iterator[None]:
 def text_prompts(
     tower: Any, prompts: Prompts, n_ctx: int, *, start: int, causal: bool
 ) -> Iterator[None]:
-    """Insert context vectors into a text tower at position `start` while it runs, and weigh its tokens."""
+    """Insert context vectors into a text tower at position `start` while it runs, and weigh its tokens.
 
-    def write(hidden: Tensor, prompt: Tensor) -> Tensor:
-        return _insert(hidden, prompt, start, n_ctx)
-
+    A tower computes its mask for the tokens of the caption. Where vectors join at a later layer, the mask is widened,
+    and they are dropped before the last normalization.
+    """
     embed, layers, text = tower.embeddings.token_embedding, tower.encoder.layers, prompts.text
+    first = first_layer(text)
+    end = start + (text[first].shape[-2] if text else 0)
+
+    def write(hidden: Tensor, prompt: Tensor, cut: int) -> Tensor:
+        return _insert(hidden, prompt, start, cut)
+
+    def widen(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        hidden, mask, *rest = args
+        return hidden, widened(mask, start, end - start, causal=causal), *rest
+
+    def drop(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return torch.cat([args[0][:, :start], args[0][:, end:]], dim=1), *args[1:]
+
     with ExitStack() as hooks:
         if prompts.token_weights is not None:
             # First, because hooks run in the order of registration.
             weigh = _weigher(prompts.token_weights, n_ctx, start)
             hooks.enter_context(embed.register_forward_hook(weigh))
-        hooks.enter_context(
-            join(layers, tower.final_layer_norm, text, start, causal=causal)
-            if first_layer(text)
-            else inject(embed, layers, text, write, write)
-        )
+        hooks.enter_context(inject(embed, layers, text, write, n_ctx))
+        if first:
+            for layer in layers[first:]:
+                hooks.enter_context(layer.register_forward_pre_hook(widen))
+            hooks.enter_context(tower.final_layer_norm.register_forward_pre_hook(drop))
         yield
 
 
@@ -293,8 +299,8 @@ def inject(
     embed: nn.Module,
     layers: nn.ModuleList,
     prompts: Sequence[Tensor],
-    enter: Write,
-    overwrite: Write,
+    write: Callable[[Tensor, Tensor, int], Tensor],
+    slots: int = 0,
 ) -> Iterator[None]:
     """Insert `prompts[0]` after `embed`, and replace it with `prompts[l]` before `layers[l]`.
 
@@ -303,67 +309,35 @@ def inject(
     Limits: not under `torch.compile`, in `DataParallel` or from two threads at once, because hooks
     belong to the shared module.
 
+    Args:
+        embed: embeddings of the tower.
+        layers: its layers.
+        prompts: a prompt for each of the first layers.
+        write: function of hidden states (B, S, width), a prompt, and how many states that one replaces.
+        slots: states that `embed` gives in place of `prompts[0]`.
+
     Raises:
         ValueError: more prompts than layers.
     """
-    check_depth(prompts, layers)
+    if len(prompts) > len(layers):
+        raise ValueError(
+            f"{len(prompts)} layers of prompts for a tower of {len(layers)} layers; lower the depth"
+        )
     first = first_layer(prompts)
 
     def enters(_module: nn.Module, _args: Any, embedded: Tensor) -> Tensor:
-        return enter(embedded, prompts[0])
+        return write(embedded, prompts[0], slots)
 
-    def writes(write: Write, prompt: Tensor) -> Callable[[nn.Module, Any], tuple[Any, ...]]:
-        return lambda _module, args: (write(args[0], prompt), *args[1:])
+    def writes(prompt: Tensor, cut: int) -> Callable[[nn.Module, Any], tuple[Any, ...]]:
+        return lambda _module, args: (write(args[0], prompt, cut), *args[1:])
 
     with ExitStack() as hooks:
         if first == 0 and prompts:
             hooks.enter_context(embed.register_forward_hook(enters))
         for index, (layer, prompt) in enumerate(zip(layers, prompts, strict=False)):
-            if index and prompt.shape[-2]:
-                write = writes(enter if index == first else overwrite, prompt)
-                hooks.enter_context(layer.register_forward_pre_hook(write))
-        yield
-
-
-@contextmanager
-def join(
-    layers: nn.ModuleList,
-    last: nn.Module,
-    prompts: Sequence[Tensor],
-    position: int,
-    *,
-    causal: bool,
-) -> Iterator[None]:
-    """Insert tokens at `position` before the first layer that has some, and drop them before the module `last`.
-
-    A text tower computes its mask for the tokens of the caption, so it is widened here. The first entry of the prompts
-    is empty.
-
-    Raises:
-        ValueError: more prompts than layers.
-    """
-    check_depth(prompts, layers)
-    first = first_layer(prompts)
-    count = prompts[first].shape[-2]
-
-    def write(prompt: Tensor, cut: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
-        def hook(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            hidden, mask, *rest = args
-            if prompt.shape[-2]:
-                hidden = _insert(hidden, prompt, position, cut)
-            return hidden, widened(mask, position, count, causal=causal), *rest
-
-        return hook
-
-    def drop(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return torch.cat([args[0][:, :position], args[0][:, position + count :]], dim=1), *args[1:]
-
-    with ExitStack() as hooks:
-        hooks.enter_context(last.register_forward_pre_hook(drop))
-        for index, layer in enumerate(layers[first:], first):
-            prompt = prompts[index] if index < len(prompts) else prompts[0]
-            hook = write(prompt, cut=count if index > first else 0)
-            hooks.enter_context(layer.register_forward_pre_hook(hook))
+            if index and (count := prompt.shape[-2]):
+                hook = writes(prompt, 0 if index == first else count)
+                hooks.enter_context(layer.register_forward_pre_hook(hook))
         yield
 
 
@@ -388,11 +362,3 @@ def widened(mask: Tensor | None, position: int, count: int, *, causal: bool) -> 
 def first_layer(prompts: Sequence[Tensor]) -> int:
     """Return the first layer that gets tokens, 0 if none does."""
     return next((layer for layer, prompt in enumerate(prompts) if prompt.shape[-2]), 0)
-
-
-def check_depth(prompts: Sequence[Tensor], layers: nn.ModuleList) -> None:
-    """Check that a tower has a layer for each entry."""
-    if len(prompts) > len(layers):
-        raise ValueError(
-            f"{len(prompts)} layers of prompts for a tower of {len(layers)} layers; lower the depth"
-        )

@@ -41,7 +41,7 @@ class CLIPBackbone(PromptableBackbone):
     def encode_pixels(self, pixels: Tensor, prompts: Prompts, n_vis: int, tokens: bool) -> Features:
         """Return features of preprocessed images; visual tokens follow the patches."""
         tower = self.model.vision_model
-        with vision_prompts(tower, prompts, n_vis):
+        with vision_prompts(tower, prompts):
             out = tower(pixel_values=pixels)
         pooled = unit(self.model.visual_projection(out.pooler_output))
         if prompts.readout is not None:

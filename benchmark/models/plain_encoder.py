@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,8 +74,10 @@ class PlainEncoder:
         options: EncoderOptions = EncoderOptions(),
         layers: LayerFunctions | None = None,
     ):
-        self._encode_images = encode_images
-        self._encode_texts = encode_texts
+        self._encode: dict[Tower, Callable[[Any], Tensor]] = {
+            "image": encode_images,
+            "text": encode_texts,
+        }
         self.name = name
         self.fingerprint = options.fingerprint(fingerprint)
         self._precision = options.precision
@@ -105,15 +108,8 @@ class PlainEncoder:
         """Return features of B images, or of one."""
         images = as_batch(images)
         self._refuse(tokens or len(prompts.vision) > 0)
-
-        def encode(rows: list[int]) -> Features:
-            some = select_images(images, rows)
-            if self._layers and layers:
-                return self._layers.images(some, layers)
-            return Features(self._encode_images(some))
-
         keys = digests(images) if self.frozen else [""] * len(images)
-        return self._features("image", keys, layers, encode)
+        return self._features("image", keys, layers, lambda rows: select_images(images, rows))
 
     def encode_text(
         self,
@@ -127,15 +123,8 @@ class PlainEncoder:
         """Return features of B captions; `reserve` must be 0."""
         captions = as_batch(captions)
         self._refuse(tokens or prompts.in_text or reserve > 0)
-
-        def encode(rows: list[int]) -> Features:
-            some = [captions[row] for row in rows]
-            if self._layers and layers:
-                return self._layers.texts(some, layers)
-            return Features(self._encode_texts(some))
-
         keys = [hashlib.sha256(f"0\n{caption}".encode()).hexdigest() for caption in captions]
-        return self._features("text", keys, layers, encode)
+        return self._features("text", keys, layers, lambda rows: [captions[row] for row in rows])
 
     def count_tokens(self, captions: Sequence[str]) -> list[int]:
         """Return the tokens of each caption before truncation; empty if the context is unknown."""
@@ -146,14 +135,18 @@ class PlainEncoder:
         tower: Tower,
         keys: Sequence[str],
         layers: Sequence[int],
-        encode: Callable[[list[int]], Features],
+        select: Callable[[list[int]], Any],
     ) -> Features:
         check_layers(self, tower, layers)
+        width = self.dim if tower == "image" else self.text_dim
 
         def computed(rows: list[int]) -> Features:
-            features = encode(rows)
+            if self._layers and layers:
+                encode = self._layers.images if tower == "image" else self._layers.texts
+                features = encode(select(rows), layers)
+            else:
+                features = Features(self._encode[tower](select(rows)))
             pooled, means = features.pooled.detach().float(), features.layers
-            width = self.dim if tower == "image" else self.text_dim
             if pooled.shape != (len(rows), width):
                 raise FdrdError(
                     f"{self.name}: {len(rows)} items have features of shape {tuple(pooled.shape)} "

@@ -46,8 +46,6 @@ class PromptableBackbone:
     can = ALL
     supported: tuple[str, ...] = ("precision", "compile")
     """its options"""
-    fixed_length = False
-    """whether every caption is padded to the context"""
     dim: int
     context: int
     logit_bias: float | Tensor = 0.0
@@ -199,71 +197,55 @@ class PromptableBackbone:
     ) -> Features:
         pixels = self._pixels.of(images)
         n_vis = _length(prompts.vision, self.vision_width, "vision")
-        precision = tower_autocast(self.device, self.options.precision)
         towers = self._chosen(hooked=n_vis > 0 or tokens or len(layers) > 0)
 
-        def encode_part(some: Tensor, prompts: Prompts) -> Features:
+        def encode(rows: Tensor) -> Features:
+            some = pixels[rows].to(self.device)
             return with_layers(
                 self.model.vision_model.encoder.layers,
                 layers,
-                lambda: towers.encode_pixels(some, prompts, n_vis, tokens),
+                lambda: towers.encode_pixels(some, prompts[rows], n_vis, tokens),
                 lambda length: towers.patches(some, length),
             )
 
-        def encode(rows: slice) -> Features:
-            some, some_prompts = pixels[rows], prompts[rows]
-            with precision:
-                parts = [
-                    encode_part(some[part].to(self.device), some_prompts[part])
-                    for part in self._parts(len(some))
-                ]
-                return concatenate(parts)
-
-        return in_chunks(len(pixels), encode, concatenate)
+        return self._in_parts(torch.arange(len(pixels)), encode, self._rows)
 
     def _encode_ids(
         self, ids: Tensor, valid: Tensor, prompts: Prompts, tokens: bool, layers: Sequence[int]
     ) -> Features:
         n_ctx = self._slots(prompts)
-        precision = tower_autocast(self.device, self.options.precision)
         towers = self._chosen(hooked=prompts.in_text or tokens or len(layers) > 0)
+        length = ids.new_full((len(ids),), ids.shape[1]) if tokens else self.lengths(ids)
 
-        def encode_part(ids: Tensor, valid: Tensor, prompts: Prompts) -> Features:
+        def encode(rows: Tensor) -> Features:
+            width = int(length[rows].max())
+            some = prompts[rows]
+            weights = some.token_weights
+            # Weights of another width are refused later.
+            if weights is not None and weights.shape[1] == ids.shape[1]:
+                some = replace(some, token_weights=weights[:, :width])
             return with_layers(
                 self.model.text_model.encoder.layers,
                 layers,
-                lambda: towers.encode_ids(ids, prompts, n_ctx, tokens),
-                lambda _length: valid,
+                lambda: towers.encode_ids(ids[rows, :width], some, n_ctx, tokens),
+                lambda _length: valid[rows, :width],
             )
 
-        def encode(rows: slice) -> Features:
+        return self._in_parts(length, encode, sys.maxsize if tokens else self._rows)
+
+    def _in_parts(
+        self, length: Tensor, encode: Callable[[Tensor], Features], size: int
+    ) -> Features:
+        """Return features of rows of these lengths, similar ones together, so that few are padded."""
+        precision = tower_autocast(self.device, self.options.precision)
+
+        def run(chunk: slice) -> Features:
+            order = length[chunk].argsort(stable=True)
             with precision:
-                run = encode_part if tokens else self._by_length(encode_part)
-                return run(ids[rows], valid[rows], prompts[rows])
+                parts = [encode(chunk.start + rows) for rows in order.split(size)]
+                return concatenate(parts)[order.argsort()]
 
-        return in_chunks(len(ids), encode, concatenate)
-
-    def _by_length(
-        self, encode: Callable[[Tensor, Tensor, Prompts], Features]
-    ) -> Callable[[Tensor, Tensor, Prompts], Features]:
-        """Encode captions of similar length together, so that few are padded."""
-
-        def run(ids: Tensor, valid: Tensor, prompts: Prompts) -> Features:
-            length = self.lengths(ids)
-            order = length.argsort(stable=True)
-            parts = []
-            for part in self._parts(len(ids)):
-                rows = order[part]
-                width = ids.shape[1] if self.fixed_length else int(length[rows].max())
-                some = prompts[rows]
-                weights = some.token_weights
-                # Weights of another width are refused later.
-                if weights is not None and weights.shape[1] == ids.shape[1]:
-                    some = replace(some, token_weights=weights[:, :width])
-                parts.append(encode(ids[rows, :width], valid[rows, :width], some))
-            return concatenate(parts)[order.argsort()]
-
-        return run
+        return in_chunks(len(length), run, concatenate)
 
     def _chosen(self, *, hooked: bool) -> PromptableBackbone:
         """Return the backbone with compiled towers where nothing hooks into them or needs a gradient."""
@@ -294,9 +276,6 @@ class PromptableBackbone:
         """Return how many positions of the context prompts take; tokens that join later take none."""
         n_ctx = _length(prompts.text, self.text_width, "text")
         return 0 if first_layer(prompts.text) else n_ctx
-
-    def _parts(self, count: int) -> list[slice]:
-        return [slice(start, start + self._rows) for start in range(0, count, self._rows)]
 
     def _tokenize(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
         if longest < 3:
@@ -379,13 +358,15 @@ def with_own_weights(model: Model) -> Model:
     (False, True)
     """
     of_module = vars(nn.Module())  # parameters, buffers, submodules, hooks
-    values = [
-        value
-        for module in model.modules()
-        for name, value in vars(module).items()
-        if name not in of_module and not _holds_weights(value) and not _can_be_copied(value)
-    ]
-    return copy.deepcopy(model, {id(value): value for value in values})
+    shared: dict[int, Any] = {}
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if name not in of_module and not _holds_weights(value):
+                try:
+                    copy.deepcopy(value)
+                except Exception:  # third-party objects may raise anything
+                    shared[id(value)] = value
+    return copy.deepcopy(model, shared)
 
 
 def _holds_weights(value: Any) -> bool:
@@ -394,11 +375,3 @@ def _holds_weights(value: Any) -> bool:
     if isinstance(value, list | tuple | set | frozenset):
         return any(map(_holds_weights, value))
     return isinstance(value, Tensor | nn.Module)
-
-
-def _can_be_copied(value: Any) -> bool:
-    try:
-        copy.deepcopy(value)
-    except Exception:  # third-party objects may raise anything
-        return False
-    return True

@@ -42,7 +42,6 @@ class SiglipBackbone(PromptableBackbone):
     """
 
     supported = ("precision", "pool", "compile")
-    fixed_length = True
 
     def __init__(
         self, model: Any, tokenizer: Any, image_processor: Any, **setup: Unpack[EncoderSetup]
@@ -82,7 +81,7 @@ class SiglipBackbone(PromptableBackbone):
                     "tokens only from the first layer"
                 )
         with (
-            vision_prompts(tower, prompts, n_vis),
+            vision_prompts(tower, prompts),
             _without_last(tower.head, 0 if self.options.pool == "all" else n_vis),
         ):
             out = tower(**inputs)

@@ -1,5 +1,5 @@
 """Reporting: comparisons as tables for the terminal, Markdown and HTML, and published method cards.
 
-Reads results; trains and measures nothing. Others use `report`, `compare`, `markdown` and `table`, which
+Reads results; trains and measures nothing. Others use `report`, `markdown` and `table`, which
 `benchmark` exports.
 """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -18,26 +18,14 @@ from benchmark.evaluation.paired_tests import (
     seed_intervals,
     unit_intervals,
 )
-from benchmark.rank_metrics import BOTH, DIRECTIONS, ByDirection, Floats, Indices, Interval
+from benchmark.rank_metrics import BOTH, DIRECTIONS, ByDirection, Column, Floats, Indices, Interval
 from benchmark.registry import role_of
 from benchmark.result import BenchResult, numbers, query_groups
-from benchmark.retrieval_metrics import Column
 from benchmark.settings import HALVES, NO_BACKBONE, Settings
 from fdrd.errors import FdrdError
 
 LEVEL = 0.05
 """Significance level of corrected p values."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number over the seeds of a row."""
-
-    mean: float
-    deviation: float | None
-    """sample standard deviation over seeds; None for a single seed"""
-    worse: bool
-    """worse than the reference"""
 
 
 @dataclass(frozen=True)
@@ -119,18 +107,12 @@ class Comparison:
         found = zip(others, differences(best, others), strict=True)
         return {best.label, *(row.label for row, parts in found if parts["mean"].holm >= LEVEL)}
 
-    def cell(self, row: Row, column: Column) -> Cell | None:
-        """Return the number of a row; None if it was not measured."""
-        values = row.values(column)
-        if not values:
-            return None
-        mean, sign = fmean(values), 1 if column.better == "higher" else -1
-        baseline = self.reference.mean(column) if self.reference else None
-        return Cell(
-            mean,
-            stdev(values) if len(values) > 1 else None,
-            worse=baseline is not None and sign * mean < sign * baseline,
-        )
+    def worse(self, row: Row, column: Column) -> bool:
+        """Return whether the mean of a row is worse than that of the reference."""
+        mean, baseline = row.mean(column), self.reference.mean(column) if self.reference else None
+        if mean is None or baseline is None:
+            return False
+        return mean < baseline if column.better == "higher" else mean > baseline
 
     def queries(self, direction: str) -> int:
         """Return the number of queries of a direction."""

@@ -22,9 +22,9 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from benchmark.rank_metrics import Floats
+from benchmark.rank_metrics import SHORT, Floats, columns
 from benchmark.registry import role_of
-from benchmark.reporting import sentences, tables
+from benchmark.reporting import tables
 from benchmark.reporting.comparison import Comparison, Row, group_results, heading, label
 from benchmark.reporting.latex import latex
 from benchmark.reporting.plots import (
@@ -37,7 +37,6 @@ from benchmark.reporting.plots import (
 )
 from benchmark.reporting.tables import Table
 from benchmark.result import BenchResult, numbers, open_results
-from benchmark.retrieval_metrics import SHORT, columns
 from benchmark.settings import Settings
 from fdrd.dataset import Indices, RetrievalDataset, load_view
 from fdrd.errors import FdrdError
@@ -182,21 +181,21 @@ def markdown(results: Sequence[BenchResult]) -> str:
     comparisons = group_results(results)
     parts = [
         f"# {escape(title(comparisons))}",
-        sentences.measured_on(results),
-        sentences.DEFINITIONS,
+        tables.measured_on(results),
+        tables.DEFINITIONS,
     ]
     for comparison in comparisons:
-        commands = "\n".join(f"$ {line}" for line in sentences.commands(comparison))
+        commands = "\n".join(f"$ {line}" for line in tables.commands(comparison))
         shown = [*tables.significance(comparison), *_other_measures(comparison)]
         parts += [
             f"## {escape(heading(comparison.settings))}",
-            sentences.sizes_text(comparison),
+            tables.sizes_text(comparison),
             _markdown(tables.main_table(comparison)),
-            escape(sentences.legend(comparison)),
+            escape(tables.legend(comparison)),
             *_markdown_parts([*shown, *_details(comparison)], "###"),
             "To repeat these runs:",
             fenced(commands, "console"),
-            escape(sentences.versions(comparison)),
+            escape(tables.versions(comparison)),
         ]
     parts += _markdown_parts(tables.summary(comparisons), "##")
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -229,7 +228,7 @@ def html_parts(parts: Sequence[Table | str]) -> str:
 def html_page(results: Sequence[BenchResult]) -> str:
     """Return the HTML page, with example images if the dataset is on this machine as measured."""
     comparisons = group_results(results)
-    sections = [_note(f"{sentences.measured_on(results)} {sentences.DEFINITIONS}".strip())]
+    sections = [_note(f"{tables.measured_on(results)} {tables.DEFINITIONS}".strip())]
     sections += map(_html_section, comparisons)
     for part in tables.summary(comparisons):
         sections.append(_note(part) if isinstance(part, str) else _section(part.title, _html(part)))
@@ -248,17 +247,20 @@ def _html_section(comparison: Comparison) -> str:
     folded = [*tables.mrr_table("category", comparison), *_details(comparison)]
     return _section(
         heading(comparison.settings),
-        _note(sentences.sizes_text(comparison)),
+        _note(tables.sizes_text(comparison)),
         _html(tables.main_table(comparison)),
-        _note(sentences.legend(comparison)),
+        _note(tables.legend(comparison)),
         html_parts(tables.significance(comparison)),
         _folded("Plots", plots, " open"),
-        _html_examples(comparison),
+        *(
+            f'<h3>{_literal(head)}</h3>\n<div class="examples">\n{"".join(map(_figure, chosen))}</div>\n'
+            for head, chosen in examples(comparison).items()
+        ),
         html_parts(_other_measures(comparison)),
         *(_folded(table.title, _html(table)) for table in folded),
         "<h3>To repeat these runs</h3>",
-        f"<pre>{_literal(chr(10).join(sentences.commands(comparison)))}</pre>",
-        _note(sentences.versions(comparison)),
+        f"<pre>{_literal(chr(10).join(tables.commands(comparison)))}</pre>",
+        _note(tables.versions(comparison)),
     )
 
 
@@ -312,21 +314,15 @@ class Example:
     ranks: dict[str, tuple[float, ...]]
 
 
-@dataclass(frozen=True)
-class Examples:
-    """Where the method with the highest MRR gains most over the best of all others, and where it loses most."""
+def examples(comparison: Comparison) -> dict[str, list[Example]]:
+    """Return where the method with the highest MRR gains and loses most against the best of all others, by heading.
 
-    label: str
-    won: list[Example]
-    lost: list[Example]
-
-
-def examples(comparison: Comparison) -> Examples | None:
-    """Return examples; None for a single method, or if the measured dataset is not on this machine."""
+    Nothing for a single method, or if the measured dataset is not on this machine.
+    """
     rows = [row for row in comparison.rows if role_of(row.method) != "floor"]
     dataset = _measured_dataset(comparison.settings) if len(rows) > 1 else None
     if dataset is None:
-        return None
+        return {}
     subject = max(rows, key=lambda row: row.mrr("mean"))
     image_of_row = numbers(rows[0].results[0].queries.image_of_row)
     others = [_gains(row, image_of_row) for row in rows if row is not subject]
@@ -348,11 +344,15 @@ def examples(comparison: Comparison) -> Examples | None:
         uri = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
         return Example(uri, dataset.captions[dataset.pairs[first, 1]], ranks)
 
-    return Examples(
-        subject.label,
-        won=[example(int(n)) for n in order[:EXAMPLES] if margin[n] > 0],
-        lost=[example(int(n)) for n in order[::-1][:EXAMPLES] if margin[n] < 0],
-    )
+    where = {
+        "gains": [n for n in order[:EXAMPLES].tolist() if margin[n] > 0],
+        "loses": [n for n in order[::-1][:EXAMPLES].tolist() if margin[n] < 0],
+    }
+    return {
+        f"Where {subject.label} {verb} most against the best of the others": [*map(example, images)]
+        for verb, images in where.items()
+        if images
+    }
 
 
 def _measured_dataset(settings: Settings) -> RetrievalDataset | None:
@@ -371,19 +371,6 @@ def _gains(row: Row, image_of_row: Indices) -> Floats:
     by_image, by_row = row.reciprocals()
     captions = np.bincount(image_of_row, weights=by_row) / np.bincount(image_of_row)
     return np.asarray((by_image + captions) / 2)
-
-
-def _html_examples(comparison: Comparison) -> str:
-    found = examples(comparison)
-    parts = []
-    if found is None:
-        return ""
-    for verb, chosen in (("gains", found.won), ("loses", found.lost)):
-        if chosen:
-            head = _literal(f"Where {found.label} {verb} most against the best of the others")
-            figures = "".join(map(_figure, chosen))
-            parts.append(f'<h3>{head}</h3>\n<div class="examples">\n{figures}</div>\n')
-    return "".join(parts)
 
 
 def _figure(example: Example) -> str:

@@ -24,11 +24,10 @@ from statistics import fmean
 
 import msgspec
 
-from benchmark.rank_metrics import DIRECTIONS, RECALLS
+from benchmark.rank_metrics import DIRECTIONS, RECALLS, SHORT
 from benchmark.reporting.comparison import Row, group_results
 from benchmark.reporting.tables import Table
 from benchmark.result import BenchResult
-from benchmark.retrieval_metrics import SHORT
 from fdrd.errors import FdrdError
 
 PAPER = Path(__file__).with_name("dcar_paper.json")

@@ -30,10 +30,9 @@ from benchmark.models.backbone import ALL
 from benchmark.models.backbone import WEIGHTS as TRAINED_WEIGHTS
 from benchmark.models.loading import EMBEDDED
 from benchmark.models.tensor_files import writing_tensors
-from benchmark.rank_metrics import BOTH
+from benchmark.rank_metrics import BOTH, main_columns
 from benchmark.registry import method_names, obstacle
 from benchmark.result import BenchResult, read_result
-from benchmark.retrieval_metrics import main_columns
 from benchmark.settings import Named, Settings
 from fdrd.card.front_matter import TAGS, dump
 from fdrd.errors import FdrdError

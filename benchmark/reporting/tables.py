@@ -1,19 +1,33 @@
-"""The tables of a report as plain text. Renderers differ only in how they print them.
+"""The tables and sentences of a report as plain text. Renderers differ only in how they print them.
 
 Columns come from the registry of metrics. Printed numbers are percent.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean, harmonic_mean
+from itertools import product
+from statistics import fmean, harmonic_mean, stdev
 from typing import Literal
 
 from benchmark.evaluation.paired_tests import PARTS
-from benchmark.rank_metrics import BOTH, DIRECTIONS, METRICS, PAIR_METRICS, PAIRS, Interval
-from benchmark.reporting import sentences
+from benchmark.rank_metrics import (
+    BOTH,
+    DIRECTIONS,
+    METRICS,
+    PAIR_METRICS,
+    PAIRS,
+    SHORT,
+    Column,
+    Interval,
+    Share,
+    columns,
+    main_columns,
+)
 from benchmark.reporting.comparison import (
+    LEVEL,
     Comparison,
     PairedComparison,
     Row,
@@ -25,8 +39,37 @@ from benchmark.reporting.comparison import (
     verdict,
 )
 from benchmark.result import BenchResult
-from benchmark.retrieval_metrics import SHORT, Column, Share, columns, main_columns
+from benchmark.settings import NO_BACKBONE, Settings
 from fdrd.record import KINDS
+
+BEST = "*"
+BELOW = "▼"
+DEFINITIONS = (
+    "R@K is the share of queries with a relevant item among the first K. An item is relevant if it belongs to the "
+    "same image. A tie with an irrelevant item counts against the method."
+)
+
+NEGATIVES = (
+    "Hard negatives: the true caption scores above all its negatives; a tie is a loss. The text-only "
+    "baseline sees captions only and learned from those of the training split; its accuracy needs no image. "
+    "Text-hard: over the rows that it loses or ties. `fdrd view` lists the negatives that fool most methods."
+)
+
+NATURAL_PAIRS = (
+    "Natural pairs: the caption of each record is false for the image of the other. Text: both images score higher "
+    "with their own caption; image: both captions with their own image; group: both. A tie is a loss. "
+    "Text alone wins none."
+)
+
+HARMONIC = (
+    "Percent. H: harmonic mean of base and new, each the mean over seeds and each with its own gallery. "
+    "Only the listed categories were used for training."
+)
+
+PAIRED = (
+    "Percent; means over seeds. Two-sided paired randomization test over images; Holm correction over "
+    f"the methods, separately for each direction; a verdict needs a corrected p below {LEVEL}."
+)
 
 LEAST = 20
 """Queries of a row; smaller domains, categories and kinds of negatives share one."""
@@ -83,13 +126,11 @@ def main_table(comparison: Comparison) -> Table:
     top = comparison.top if len(rows) > 1 else set()
 
     def text(row: Row, column: Column) -> str:
-        cell = comparison.cell(row, column)
-        if cell is None:
-            return "–"
+        values = row.values(column)
         best = column.title == "MRR" and row.label in top
-        signs = sentences.BELOW * cell.worse + sentences.BEST * best
-        spread = "" if cell.deviation is None else f" ±{column.text(cell.deviation, digits)}"
-        return f"{column.text(cell.mean, digits)}{signs}{spread}"
+        signs = BELOW * comparison.worse(row, column) + BEST * best
+        spread = f" ±{column.text(stdev(values), digits)}" if len(values) > 1 else ""
+        return f"{column.text(row.mean(column), digits)}{signs}{spread}"
 
     def ceiling(column: Column) -> str:
         name = (column.direction, f"ceiling {column.name}")
@@ -104,7 +145,7 @@ def main_table(comparison: Comparison) -> Table:
 
     def training(row: Row) -> list[str]:
         seeds = "–" if row.results[0].settings.seed is None else str(len(row.results))
-        return [sentences.most(row, "steps"), sentences.most(row, "pairs"), seeds]
+        return [most(row, "steps"), most(row, "pairs"), seeds]
 
     return Table(
         "",
@@ -123,8 +164,8 @@ def main_parts(results: Sequence[BenchResult], *, tests: bool = False) -> list[T
     for comparison in comparisons:
         parts += [
             replace(main_table(comparison), title=heading(comparison.settings)),
-            sentences.sizes_text(comparison),
-            sentences.legend(comparison),
+            sizes_text(comparison),
+            legend(comparison),
             *(significance(comparison) if tests else ()),
             *negatives_parts(comparison),
             *pairs_parts(comparison),
@@ -136,14 +177,14 @@ def significance(comparison: Comparison) -> list[Table | str]:
     """Return the significance tests of a comparison, and what they mean; nothing for a single method."""
     if len(comparison.rows) < 2:
         return []
-    return [paired_table(paired_with(comparison, None)), sentences.PAIRED]
+    return [paired_table(paired_with(comparison, None)), PAIRED]
 
 
 def summary(comparisons: Sequence[Comparison]) -> list[Table | str]:
     """Return means over domains, and base-to-new results."""
     parts: list[Table | str] = [mean_table(group) for group in across_domains(comparisons)]
     for base, new in base_to_new(comparisons):
-        parts += [halves_table(base, new), sentences.HARMONIC]
+        parts += [halves_table(base, new), HARMONIC]
     return parts
 
 
@@ -273,7 +314,7 @@ def negatives_parts(comparison: Comparison) -> list[Table | str]:
     rows += [[f"{kind}, text-hard", *rest] for kind, *rest in _breakdown(hard, text_hard, least=0)]
     rows += _breakdown(types, shown)
     table = Table("Accuracy on hard negatives", ["kind", "rows", *shown], rows)
-    parts: list[Table | str] = [table, sentences.NEGATIVES]
+    parts: list[Table | str] = [table, NEGATIVES]
     for kind in kinds:
         alone = text_only[kind]
         if alone is not None and alone > max(share.accuracy for share in known[kind]):
@@ -301,7 +342,7 @@ def pairs_parts(comparison: Comparison) -> list[Table | str]:
         rows.append([column.title, f"{size:,}", *texts])
     labels = [row.label for row in comparison.ranked]
     head = ["metric", "pairs", *labels, "text-only baseline", "guessing"]
-    return [Table("Natural pairs", head, rows), sentences.NATURAL_PAIRS] if rows else []
+    return [Table("Natural pairs", head, rows), NATURAL_PAIRS] if rows else []
 
 
 def mrr_table(kind: Literal["domain", "category"], comparison: Comparison) -> list[Table]:
@@ -427,3 +468,95 @@ def _digits(queries: int) -> int:
 
 def _ends(interval: Interval | None, form: str) -> str:
     return f"[{', '.join(f'{100 * end:{form}}' for end in interval)}]" if interval else "–"
+
+
+def most(row: Row, name: Literal["steps", "pairs"]) -> str:
+    """Return the optimizer steps of a training, or the pairs in its batches, the most of the seeds; else a dash."""
+    count = max((getattr(each.fit, name) for each in row.results if each.fit), default=0)
+    return f"{count:,}" if count else "–"
+
+
+def command(settings: Settings) -> str:
+    """Return the command that repeats a run.
+
+    A checkpoint is known by digest only, so its file must be filled in by hand.
+    """
+    words = ["fdrd", "bench", "--method", settings.method]
+    words += ["--preset", "paper"] if "paper" in settings.remarks else ["--split", settings.split]
+    options = {
+        "--data": settings.data.name,
+        "--backbone": settings.backbone.name if settings.backbone != NO_BACKBONE else None,
+        "--domain": settings.domain,
+        "--train-domain": settings.train_domain,
+        "--categories": settings.categories.name if settings.categories else None,
+        "--shots": settings.shots,
+        "--seed": settings.seed,
+        "--gallery": settings.gallery if settings.gallery != "domain" else None,
+        "--checkpoint": f"sha256:{settings.checkpoint}" if settings.checkpoint else None,
+    }
+    for flag, value in options.items():
+        words += [flag, str(value)] if value is not None else []
+    words += [] if settings.hard_negatives else ["--no-hard-negatives"]
+    if settings.checkpoint is None:
+        for flag, values in (("-M", settings.options_given), ("-T", settings.train_given)):
+            words += [w for name in sorted(values) for w in (flag, f"{name}={values[name]}")]
+    return shlex.join(words)
+
+
+def commands(comparison: Comparison) -> list[str]:
+    """Return the commands that repeat all runs of a comparison, each once."""
+    return list(dict.fromkeys(command(r.settings) for row in comparison.rows for r in row.results))
+
+
+def sizes_text(comparison: Comparison) -> str:
+    """Return the number of queries, which items compete, and by which training."""
+    settings, first = comparison.settings, comparison.rows[0].results[0]
+    images, captions = map(comparison.queries, DIRECTIONS)
+    sizes = [sides[DIRECTIONS[0]].queries for sides in first.metrics.by_domain.values()]
+    if isinstance(settings.gallery, int):
+        where = f"galleries of {settings.gallery} images of one domain, queries are pooled"
+    elif settings.gallery == "joint" or len(sizes) == 1:
+        where = "one gallery of all"
+    else:
+        where = f"one gallery per domain ({len(sizes)} of {min(sizes):,} to {max(sizes):,} images), mean over them"
+    trained = {s for row in comparison.rows if (s := most(row, "steps")) != "–"}
+    same = f"; {', '.join(sorted(trained))} training steps" if len(trained) == 1 else ""
+    unequal = "; the methods trained for different numbers of steps" if len(trained) > 1 else ""
+    seeds = max(len(row.results) for row in comparison.rows)
+    counted = f"; {seeds} seeds" if seeds > 1 else ""
+    return f"n = {images:,} images, {captions:,} captions; {where}{counted}{same}{unequal}."
+
+
+def legend(comparison: Comparison) -> str:
+    """Return the meaning of the signs in the main table, and the remarks of its methods."""
+    cells = [*product(comparison.rows, main_columns())]
+    parts = ["Percent."]
+    if any(len(row.values(column)) > 1 for row, column in cells):
+        parts.append("Mean ± standard deviation over seeds.")
+    if len(comparison.rows) > 1:
+        parts.append(
+            f"{BEST} the best MRR, and every MRR that does not differ significantly from it (paired randomization "
+            f"test over images, Holm correction over methods, p ≥ {LEVEL})."
+        )
+    if comparison.reference and any(comparison.worse(*cell) for cell in cells):
+        parts.append(f"{BELOW} worse than {comparison.reference.label}.")
+    parts.append("Ceiling: a perfect method, given that images share captions.")
+    results = [result for row in comparison.rows for result in row.results]
+    remarks = {tag: remark for each in results for tag, remark in each.settings.remarks.items()}
+    return " ".join([*parts, *(f"[{tag}]: {remark}" for tag, remark in sorted(remarks.items()))])
+
+
+def measured_on(results: Sequence[BenchResult]) -> str:
+    """Return a sentence with the days of measurement; empty if the files do not say."""
+    days = sorted({result.date for result in results if result.date})
+    return f"Measured on {' to '.join(dict.fromkeys((days[0], days[-1])))}." if days else ""
+
+
+def versions(comparison: Comparison) -> str:
+    """Return the data, the backbone and the package versions of the numbers."""
+    settings = comparison.settings
+    packages = {f"{k} {v}" for row in comparison.rows for k, v in row.results[0].versions.items()}
+    return (
+        f"Data {settings.data.fingerprint[:16]}, backbone {settings.backbone.fingerprint[:16]}, "
+        f"{', '.join(sorted(packages))}."
+    )

@@ -1,1 +1,1 @@
-"""One run, from description to result file: `plan` checks and loads, `measurement` trains and measures."""
+"""One run, from description to result file: `plan` checks and loads, `runs` trains and measures."""

@@ -5,11 +5,10 @@ The plan holds the `Settings` of the result file, which also name the file and t
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,13 +81,10 @@ class Plan:
 
 def plan_of(run: Run, resources: Resources) -> Plan:
     """Load and check everything. Whatever can fail without training or encoding fails here."""
-    run, resources, checkpoint, config = _with_checkpoint(run, resources)
+    run, checkpoint, config = _with_checkpoint(run)
+    resources = opened([run], resources)
     name, data = run.method, resources.data
-    tower = None
-    if takes(name, "backbone"):
-        check_names([run], resources)
-    if takes(name, "backbone") or not isinstance(resources.backbone, str | None):
-        tower = backbone_of(resources)
+    tower = None if isinstance(resources.backbone, str | None) else resources.backbone
     options = read_options(method_options(name), run.options, name)
     if tower is not None:
         check_backbone(name, options, tower.can, tower.name)
@@ -149,12 +145,10 @@ def _new_digest() -> str:
     return f"{int(processes.agreed(secrets.randbits(53))):064x}"  # a float64 holds 53 bits
 
 
-def _with_checkpoint(
-    run: Run, resources: Resources
-) -> tuple[Run, Resources, Path | None, TrainConfig | None]:
-    """Take the options, the backbone and the training options from the checkpoint, if one is given."""
+def _with_checkpoint(run: Run) -> tuple[Run, Path | None, TrainConfig | None]:
+    """Take the options and the training options from the checkpoint, if one is given."""
     if run.checkpoint is None:
-        return run, resources, None, None
+        return run, None, None
     if run.options or run.train:
         raise FdrdError(
             f"{run.checkpoint} contains its options; leave out `options` and training options"
@@ -163,10 +157,47 @@ def _with_checkpoint(
     learned = read_header(path).settings
     if learned.method != run.method:
         raise FdrdError(f"{path} belongs to {learned.method}; give `method` {learned.method}")
-    if resources.backbone is None:
-        named = learned.backbone.name
-        resources = dataclasses.replace(resources, backbone=named, allow_code=False)
-    return run.changed(options=learned.options), resources, path, learned.train
+    return run.changed(options=learned.options), path, learned.train
+
+
+def opened(runs: Sequence[Run], resources: Resources) -> Resources:
+    """Return resources with the backbone loaded, if one of the runs takes it. All runs measure the same split.
+
+    Raises:
+        FdrdError: the split or the backbone does not exist, or no method works on the backbone.
+    """
+    backbone, allow_code = resources.backbone, resources.allow_code
+    if not isinstance(backbone, str | None) or not any(takes(r.method, "backbone") for r in runs):
+        return resources
+    # Before the backbone, which may ask the Hub: a wrong split is an error at once.
+    split_of(resources.data, runs[0].split, runs[0].domain)
+    if backbone is None:
+        learned, allow_code = runs[0].checkpoint, False
+        if learned is None:
+            backbone = default_backbone(_loaded_from(resources.data))
+        else:
+            backbone = read_header(find_checkpoint(learned)).settings.backbone.name
+    _check_names(runs, backbone)
+    tower = cached_backbone(
+        backbone, cache=resources.cache, device=resources.device, allow_code=allow_code
+    )
+    return replace(resources, backbone=tower)
+
+
+def _check_names(runs: Sequence[Run], backbone: str) -> None:
+    """Refuse runs of which none works on the backbone, before its weights are loaded."""
+    if (can := capabilities(backbone)) is None:
+        return
+    errors = []
+    for run in runs:
+        options = read_options(method_options(run.method), run.options, run.method)
+        try:
+            check_backbone(run.method, options, can, backbone)
+        except FdrdError as error:
+            errors.append(error)
+        else:
+            return
+    raise errors[0]
 
 
 def open_backbone(
@@ -186,17 +217,6 @@ def open_backbone(
     return cached_backbone(backbone, cache=cache, device=device, allow_code=allow_code)
 
 
-def backbone_of(resources: Resources) -> Backbone:
-    """Return the backbone of a run, opened."""
-    return open_backbone(
-        resources.backbone,
-        resources.data,
-        cache=resources.cache,
-        device=resources.device,
-        allow_code=resources.allow_code,
-    )
-
-
 def _loaded_from(data: Data) -> Name:
     """Return the name of a dataset, also of its loaded splits."""
     if not isinstance(data, Mapping):
@@ -205,23 +225,3 @@ def _loaded_from(data: Data) -> Name:
     if Path(name).is_dir() or registered_folder(name):
         return name
     raise FdrdError("splits do not name a backbone; give `backbone`")
-
-
-def check_names(runs: Sequence[Run], resources: Resources) -> None:
-    """Refuse runs of which none works on the backbone, before its weights are loaded."""
-    backbone = resources.backbone
-    if backbone is None:
-        backbone = default_backbone(_loaded_from(resources.data))
-    if not isinstance(backbone, str) or (can := capabilities(backbone)) is None:
-        return
-    errors = []
-    for run in runs:
-        options = read_options(method_options(run.method), run.options, run.method)
-        try:
-            check_backbone(run.method, options, can, backbone)
-        except FdrdError as error:
-            errors.append(error)
-        else:
-            return
-    if errors:
-        raise errors[0]

@@ -144,10 +144,6 @@ class Side:
         """Return (B, k) mapped features of (B, >= D), of which the first D columns count."""
         return (features[:, : len(self.mean)].to(self.map) - self.mean) @ self.map
 
-    def __call__(self, features: Tensor) -> Tensor:
-        """Return (B, k) unit features."""
-        return normalize(self.project(features), dim=-1)
-
 
 class Maps(NamedTuple):
     """Maps of both sides into one space."""

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from benchmark.models.backbone import Backbone, Prompts
+from benchmark.models.backbone import Backbone, Features, Prompts
 from benchmark.settings import PairLoss, TrainConfig
 from benchmark.training.loop import Batch
-from benchmark.training.trained_method import TrainedMethod
+from benchmark.training.trained_method import TrainedMethod, cosine
 from fdrd.errors import FdrdError
 
 MOST_TOKENS = 1000
@@ -20,15 +20,7 @@ MOST_TOKENS = 1000
 
 
 class PromptMethod(TrainedMethod):
-    """A frozen backbone with learned prompts, scored by cosine and trained with InfoNCE.
-
-    Args:
-        backbone: not changed.
-        learner: `learner()` returns the `Prompts`; only its parameters are trained.
-        train: training options.
-        seed: seed of the order of rows.
-        loss: direction of InfoNCE, `sigmoid`, or another loss of a batch.
-    """
+    """A frozen backbone with learned prompts: `learner()` returns the `Prompts`. Arguments as `TrainedMethod`."""
 
     def __init__(
         self,
@@ -37,6 +29,7 @@ class PromptMethod(TrainedMethod):
         train: TrainConfig,
         seed: int = 0,
         loss: PairLoss | Callable[[Batch], Tensor] = "symmetric",
+        similarity: Callable[[Features, Features], Tensor] = cosine,
     ):
         super().__init__(
             backbone,
@@ -45,6 +38,7 @@ class PromptMethod(TrainedMethod):
             seed,
             encode_image=lambda images: backbone.encode_image(images, self.learner()),
             encode_text=lambda captions: backbone.encode_text(captions, self.learner()),
+            similarity=similarity,
             loss=loss,
         )
 
@@ -79,13 +73,9 @@ class ContextVectors(nn.Module):
 
 
 class VisualTokens(nn.Module):
-    """Learned tokens after the patches, replaced at each of the first `depth` vision layers.
+    """Learned tokens after the patches, n_vis per layer, replaced at each of the first `depth` vision layers.
 
-    Args:
-        backbone: provides the width.
-        n_vis: visual tokens per layer.
-        depth: vision layers with visual tokens; 0 is the plain tower.
-        seed: seed of the initial values.
+    Other arguments as `ContextVectors`.
 
     Raises:
         FdrdError: n_vis is below 1, or the tower has fewer layers.
@@ -108,17 +98,10 @@ Coupling: TypeAlias = Literal["linear", "mlp", "independent"]
 class CoupledPrompts(nn.Module):
     """Context vectors in the text tower, and visual tokens computed from them, as in MaPLe.
 
-    Each of the first `depth` layers has its own n_ctx context vectors and its own coupling function
-    from text_width to vision_width (arXiv 2210.03117, section 3.2.3).
-
-    Args:
-        backbone: provides the widths and word embeddings.
-        n_ctx: context vectors and visual tokens per layer.
-        words: their first n_ctx tokens initialize the first layer; the rest comes from N(0, 0.02^2).
-        depth: layers of both towers with prompts; 0 is the plain backbone.
-        coupling: `linear` as in MaPLe; `mlp` with a hidden layer of a quarter of the text width;
-            `independent` learns visual tokens separately.
-        seed: seed of the initial values.
+    Each of the first `depth` layers of both towers has its own n_ctx context vectors and its own coupling function
+    from text_width to vision_width (arXiv 2210.03117, section 3.2.3): `linear` as in MaPLe, or `mlp` with a hidden
+    layer of a quarter of the text width. `independent` learns visual tokens separately. Other arguments as
+    `ContextVectors`.
 
     Raises:
         FdrdError: n_ctx is below 1, or a tower has fewer layers.

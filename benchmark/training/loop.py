@@ -23,11 +23,11 @@ from benchmark.models import processes
 from benchmark.models.backbone import Encoder
 from benchmark.models.image_batches import Images
 from benchmark.models.tensor_files import add_tensors
-from benchmark.registry import TrainContext
+from benchmark.registry import QUIET, TrainContext
 from benchmark.result import Epoch, FitLog
 from benchmark.settings import TrainConfig
 from benchmark.training.losses import LogitScale
-from benchmark.training.resumable import EVERY, ResumableState, Snapshot, delay_interrupt
+from benchmark.training.resumable import EVERY, ResumableState, delay_interrupt
 from fdrd.dataset import Indices, RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -155,24 +155,42 @@ def _repeats(image: Indices, caption: Indices) -> Tensor | None:
     return torch.from_numpy(same & ~np.eye(len(same), dtype=bool))
 
 
-class _Training:
-    """A training in progress; the arguments are those of `fit`. It is evaluated after each stretch of steps."""
+class Training:
+    """A training in progress, which is evaluated after each stretch of steps.
+
+    If the context says where it is saved, an interrupted training resumes and ends with the same
+    numbers. This requires that everything that changes from step to step is in the learner's state_dict
+    (including buffers), and that random draws depend on the batch's epoch and rows, or come from torch's
+    generator, which every step seeds.
+
+    `validate` returns the mean MRR of both directions on the validation split. `scale` is that of the similarities in
+    the loss, if the configuration decides it. Other arguments as in `benchmark.training.trained_method.learn`.
+
+    Raises:
+        FdrdError: there are fewer than 2 rows, or the loss is not finite.
+    """
 
     def __init__(
         self,
         learner: nn.Module,
         loss: Callable[[Batch], Tensor],
+        validate: Callable[[], float],
         train: RetrievalDataset,
         config: TrainConfig,
         seed: int,
+        *,
         device: torch.device,
-        context: TrainContext,
-        scale: LogitScale | None,
-        earlier: FitLog | None,
-        rates: Mapping[str, float],
+        context: TrainContext = QUIET,
+        scale: LogitScale | None = None,
+        earlier: FitLog | None = None,
+        rates: Mapping[str, float] = SAME_RATE,
     ):
-        self.learner, self.loss, self.train, self.config = learner, loss, train, config
-        self.seed, self.device = seed, device
+        if len(train) < 2:
+            raise FdrdError(
+                f"{train.name}: contrastive training needs at least 2 pairs, got {len(train)}"
+            )
+        self.learner, self.loss, self.validate, self.train = learner, loss, validate, train
+        self.config, self.seed, self.device, self.earlier = config, seed, device, earlier
         self.progress, self.observers = context.progress, context.observers
         self.scale = scale or LogitScale(None, "backbone")
         groups = _groups(learner, self.scale, rates)
@@ -186,26 +204,31 @@ class _Training:
         self.stretch = config.eval_every or stretch
         self.best = copy.deepcopy(learner.state_dict())
         self.log = FitLog()
-        self.earlier_steps = earlier.steps if earlier else 0
         self.losses: list[float] = []  # since the last evaluation
         self.seconds = 0.0  # spent on them
         self.saved = ResumableState(_identity(learner, train, config, seed), context.saved)
-        snapshot = self.saved.read()
-        if snapshot is not None:
-            self._restore(snapshot)
+        if (found := self.saved.read()) is not None:
+            self._restore(*found)
 
-    def run(self, validate: Callable[[], float]) -> None:
-        """Train and evaluate until the last step, or until patience ends."""
+    def run(self) -> FitLog:
+        """Train until the last step, or until patience ends; restore the best state of the learner."""
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            self._run()
+        self.learner.load_state_dict(self.best)
+        self.learner.eval()
+        return self.log.after(self.earlier) if self.earlier else self.log
+
+    def _run(self) -> None:
         if self.config.keep_untrained and self.log.untrained_mrr is None:
             self.progress("untrained | validating", 0, 1)
-            self.log = FitLog(untrained_mrr=self._validated(validate))
+            self.log = FitLog(untrained_mrr=self._validated())
             self.progress(f"untrained | validation MRR {self.log.untrained_mrr:.3f}", 1, 1)
             self._point("validation_mrr", 0, self.log.best_mrr)
         patience = self.config.patience or math.inf
         while self.log.steps < self.steps and len(self.log.epochs) - self.log.best_epoch < patience:
-            self._run_stretch(validate)
+            self._run_stretch()
 
-    def _run_stretch(self, validate: Callable[[], float]) -> None:
+    def _run_stretch(self) -> None:
         """Run to the next evaluation, validate, and keep the learner if it is the best so far."""
         started = time.monotonic() - self.seconds
         self.learner.train()
@@ -223,7 +246,7 @@ class _Training:
                 raise KeyboardInterrupt
         self._save()
         self.progress(f"{self._stretch_name(1)} | validating", 0, 1)
-        mrr = self._validated(validate)
+        mrr = self._validated()
         pairs = pairs_seen(len(self.train), self.config.batch_size, end)
         last = Epoch(float(np.mean(self.losses)), mrr, time.monotonic() - started, end, pairs)
         epochs, best_epoch = [*self.log.epochs, last], self.log.best_epoch
@@ -275,12 +298,12 @@ class _Training:
 
     def _point(self, curve: str, step: int, value: float) -> None:
         for observer in self.observers:
-            observer(curve, self.earlier_steps + step, value)
+            observer(curve, step + (self.earlier.steps if self.earlier else 0), value)
 
-    def _validated(self, validate: Callable[[], float]) -> float:
+    def _validated(self) -> float:
         self.learner.eval()
         with torch.no_grad():
-            return processes.agreed(validate())
+            return processes.agreed(self.validate())
 
     def _stretch_name(self, ahead: int) -> str:
         """Return, e.g., `epoch 2 of 10`; `ahead` is 1 for the running stretch, 0 for the last one."""
@@ -293,10 +316,8 @@ class _Training:
         return text if mrr is None else f"{text}, validation MRR {mrr:.3f}"
 
     def _save(self, after: float = 0.0, *, at_once: bool = False) -> None:
-        if at_once or self.saved.is_due(after):
-            self.saved.write(self._snapshot())
-
-    def _snapshot(self) -> Snapshot:
+        if not at_once and not self.saved.is_due(after):
+            return
         states = self.optimizer.state_dict()["state"]
         groups = {
             "learner": self.learner.state_dict(),
@@ -304,84 +325,28 @@ class _Training:
             "scale": self.scale.state_dict(),
             **{f"state/{index}": state for index, state in states.items()},
         }
-        return Snapshot(
-            {
-                f"{group}/{name}": value
-                for group, tensors in groups.items()
-                for name, value in tensors.items()
-                if value is not None
-            },
-            {"log": asdict(self.log), "losses": self.losses, "seconds": self.seconds},
-        )
+        tensors = {
+            f"{group}/{name}": value
+            for group, values in groups.items()
+            for name, value in values.items()
+            if value is not None
+        }
+        log = {"log": asdict(self.log), "losses": self.losses, "seconds": self.seconds}
+        self.saved.write(tensors, log)
 
-    def _restore(self, snapshot: Snapshot) -> None:
-        groups: dict[str, dict[str, Tensor]] = {"learner": {}, "best": {}, "scale": {}}
-        states: dict[int, dict[str, Tensor]] = defaultdict(dict)
-        for key, value in snapshot.tensors.items():
-            group, _, name = key.partition("/")
-            if group == "state":
-                index, _, name = name.partition("/")
-                states[int(index)][name] = value
-            else:
-                groups[group][name] = value
-        self.learner.load_state_dict(groups["learner"])
-        self.scale.load_state_dict(groups["scale"])
+    def _restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+        groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for key, value in tensors.items():
+            group, _, name = key.removeprefix("state/").partition("/")
+            groups[group][name] = value
+        self.best = groups.pop("best", {})
+        self.learner.load_state_dict(groups.pop("learner", {}))
+        self.scale.load_state_dict(groups.pop("scale", {}))
         fresh = self.optimizer.state_dict()
-        self.optimizer.load_state_dict(
-            {"state": dict(states), "param_groups": fresh["param_groups"]}
-        )
-        self.best = groups["best"]
-        self.log = msgspec.convert(snapshot.metadata["log"], FitLog)
-        self.losses, self.seconds = snapshot.metadata["losses"], snapshot.metadata["seconds"]
-
-
-def fit(
-    learner: nn.Module,
-    loss: Callable[[Batch], Tensor],
-    validate: Callable[[], float],
-    train: RetrievalDataset,
-    config: TrainConfig,
-    seed: int,
-    *,
-    device: torch.device,
-    context: TrainContext = TrainContext(),
-    scale: LogitScale | None = None,
-    earlier: FitLog | None = None,
-    rates: Mapping[str, float] = SAME_RATE,
-) -> FitLog:
-    """Train `learner` and restore its best state.
-
-    If the context says where it is saved, an interrupted training resumes and ends with the same
-    numbers. This requires that everything that changes from step to step is in the learner's state_dict
-    (including buffers), and that random draws depend on the batch's epoch and rows, or come from torch's
-    generator, which every step seeds.
-
-    Args:
-        learner: module whose parameters are trained.
-        loss: loss of a batch.
-        validate: mean MRR of both directions on the validation split.
-        train: training rows.
-        config: training options.
-        seed: seed of the order of rows and of random draws.
-        device: device of the towers.
-        context: what it reports to, and where it is saved.
-        scale: scale of the similarities in the loss, if the configuration decides it.
-        earlier: log of an earlier stage of the training, which this one continues.
-        rates: share of the learning rate by the name of a child module of the learner, 1 for the others.
-
-    Raises:
-        FdrdError: there are fewer than 2 rows, or the loss is not finite.
-    """
-    if len(train) < 2:
-        raise FdrdError(
-            f"{train.name}: contrastive training needs at least 2 pairs, got {len(train)}"
-        )
-    training = _Training(learner, loss, train, config, seed, device, context, scale, earlier, rates)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        training.run(validate)
-    learner.load_state_dict(training.best)
-    learner.eval()
-    return training.log.after(earlier) if earlier else training.log
+        states = {int(index): state for index, state in groups.items()}
+        self.optimizer.load_state_dict({**fresh, "state": states})
+        self.log = msgspec.convert(metadata["log"], FitLog)
+        self.losses, self.seconds = metadata["losses"], metadata["seconds"]
 
 
 def _identity(learner: nn.Module, train: RetrievalDataset, config: TrainConfig, seed: int) -> str:

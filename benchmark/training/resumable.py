@@ -1,8 +1,8 @@
 """State of a training, so that it can resume, and Ctrl-C that waits until it is written.
 
-`resumable` opens the file of the state, and `benchmark.training.loop.fit` writes to it; the method in between hands it
-on. The file is safetensors with JSON in its header and is replaced atomically. It belongs to one identity, so that a
-training with other settings ignores it.
+`resumable` opens the file of the state, and `benchmark.training.loop.Training` writes to it; the method in between
+hands it on. The file is safetensors with JSON in its header and is replaced atomically. It belongs to one identity, so
+that a training with other settings ignores it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +32,6 @@ SHARE = 0.05
 """Maximum share of the time spent on writing; very large models are therefore saved less often."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """Everything that a training needs to resume.
-
-    Attributes:
-        tensors: tensors of the learner, the optimizer and the best state, by name.
-        metadata: everything else, as JSON data.
-    """
-
-    tensors: dict[str, Tensor]
-    metadata: dict[str, Any]
 
 
 @contextmanager
@@ -77,8 +63,8 @@ class ResumableState:
         self._written = time.monotonic()
         self._cost = 0.0
 
-    def read(self) -> Snapshot | None:
-        """Return the saved state if it belongs to this training."""
+    def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return the saved tensors and JSON data if they belong to this training."""
         if self._location is None or not self._location.path.is_file():
             return None
         try:
@@ -87,7 +73,7 @@ class ResumableState:
                 if metadata.pop("identity") != self._identity:
                     return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                return Snapshot(tensors, metadata)
+                return tensors, metadata
         except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
             log.warning("%s is not readable (%s); training starts over", self._location.path, error)
             return None
@@ -97,18 +83,16 @@ class ResumableState:
         gone = time.monotonic() - self._written
         return self._location is not None and gone >= max(after, self._cost / SHARE)
 
-    def write(self, snapshot: Snapshot) -> None:
-        """Write the current state."""
+    def write(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+        """Write the current state: tensors of learner, optimizer and best state by name, and the rest as JSON data."""
         if self._location is None or not processes.is_main():
             return
         started = time.monotonic()
         self._location.before()
-        tensors = {
-            name: value.detach().cpu().contiguous() for name, value in snapshot.tensors.items()
-        }
-        metadata = json.dumps({**snapshot.metadata, "identity": self._identity})
+        copied = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        stated = json.dumps({**metadata, "identity": self._identity})
         with atomic_write(self._location.path) as file:
-            file.write(safetensors.torch.save(tensors, {"training": metadata}))
+            file.write(safetensors.torch.save(copied, {"training": stated}))
         self._written = time.monotonic()
         self._cost = self._written - started
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -19,15 +19,18 @@ from benchmark.evaluation.ranking import mean_mrr
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone, Encoder, Features
 from benchmark.models.image_batches import AnyImages
-from benchmark.registry import Method, TrainContext
+from benchmark.registry import QUIET, Method, TrainContext
 from benchmark.result import FitLog
 from benchmark.settings import PairLoss, TrainConfig
-from benchmark.training.loop import SAME_RATE, Batch, fit
+from benchmark.training.loop import SAME_RATE, Batch, Training
 from benchmark.training.losses import LogitScale, contrastive_loss
 from fdrd.dataset import RetrievalDataset
 
 BatchNegatives: TypeAlias = Callable[[Batch], Sequence[str]]
 """Hard negatives of the rows of a batch."""
+
+Prepare: TypeAlias = Callable[[RetrievalDataset, RetrievalDataset, TrainContext], None]
+"""Called with training rows, validation rows and the context of a training."""
 
 
 def cosine(images: Features, texts: Features) -> Tensor:
@@ -70,31 +73,11 @@ def pair_loss(
     return contrastive_loss(logits, direction, batch.repeats, bias)
 
 
-class Trainable(Method, Protocol):
-    """A method whose learner the shared loop trains."""
-
-    @property
-    def backbone(self) -> Encoder:
-        """The backbone; its device is that of the training."""
-
-    @property
-    def config(self) -> TrainConfig:
-        """Training options."""
-
-    @property
-    def seed(self) -> int:
-        """Seed of the order of the rows."""
-
-    @property
-    def loss(self) -> Callable[..., Tensor]:
-        """Loss of a `Batch`, which has the scale of the similarities."""
-
-
 def learn(
-    method: Trainable,
+    method: TrainedMethod,
     train: RetrievalDataset,
     validation: RetrievalDataset,
-    context: TrainContext = TrainContext(),
+    context: TrainContext = QUIET,
     *,
     loss: Callable[[Batch], Tensor] | None = None,
     config: TrainConfig | None = None,
@@ -113,10 +96,8 @@ def learn(
         earlier: log of an earlier stage of the training, which this one continues.
         rates: share of the learning rate by the name of a child module of the learner, 1 for the others.
     """
-    if method.learner is None:
-        raise ValueError("the method has no learner")
     backbone, config = method.backbone, config or method.config
-    log = fit(
+    training = Training(
         method.learner,
         loss or method.loss,
         lambda: _mrr(method, validation),
@@ -129,6 +110,7 @@ def learn(
         earlier=earlier,
         rates=rates,
     )
+    log = training.run()
     if backbone.frozen is None:  # the features for its own MRR would have to be encoded again
         return log
     frozen = TrainedMethod(backbone, nn.Identity(), TrainConfig(), seed=0)
@@ -151,8 +133,11 @@ class TrainedMethod:
         encode_text: function to the features of B captions; by default the backbone's.
         similarity: function to (I, C) scores.
         loss: direction of InfoNCE, `sigmoid`, or another loss of a batch.
-        trains: `backbone` if the learner holds weights of a copied backbone.
+        prepare: what `fit` does before the training, with the same arguments.
+        remarks: caveats, as in `Method`.
     """
+
+    trains: Literal["prompts", "backbone"] = "prompts"
 
     def __init__(
         self,
@@ -165,7 +150,8 @@ class TrainedMethod:
         encode_text: Callable[[Sequence[str]], Features] | None = None,
         similarity: Callable[[Features, Features], Tensor] = cosine,
         loss: PairLoss | Callable[[Batch], Tensor] = "symmetric",
-        trains: Literal["prompts", "backbone"] = "prompts",
+        prepare: Prepare | None = None,
+        remarks: Mapping[str, str] | None = None,
     ):
         self.backbone = backbone
         self.learner = learner.to(backbone.device)
@@ -175,7 +161,8 @@ class TrainedMethod:
         self.encode_text = encode_text or backbone.encode_text
         self.similarity = similarity
         self.loss: Callable[..., Tensor] = loss if callable(loss) else self.contrast(loss)
-        self.trains: Literal["prompts", "backbone"] = trains
+        self.prepare = prepare
+        self.remarks = remarks or {}
 
     def __repr__(self) -> str:
         count = sum(each.numel() for each in self.learner.parameters() if each.requires_grad)
@@ -191,12 +178,11 @@ class TrainedMethod:
         return loss
 
     def fit(
-        self,
-        train: RetrievalDataset,
-        validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
+        self, train: RetrievalDataset, validation: RetrievalDataset, context: TrainContext = QUIET
     ) -> FitLog:
         """Train the learner."""
+        if self.prepare:
+            self.prepare(train, validation, context)
         return learn(self, train, validation, context)
 
 
@@ -207,14 +193,12 @@ class FineTuned(TrainedMethod):
     original backbone, the copy, and for each trained weight its gradient, one (sgd) or two (adamw) values of
     the optimizer, and the value of the best state.
 
-    Args:
-        backbone: the copy, from `Backbone.trainable_copy`.
-        learner: modules of the copy; only their parameters are trained and saved.
-        train: training options.
-        seed: seed of the order of rows.
-        loss: direction of the loss, or another one of a batch and its hard negatives.
-        negatives: builds the function that returns the hard negatives of a batch; None uses none.
+    The backbone is a copy, from `Backbone.trainable_copy`; the learner has its modules that are trained and saved.
+    Other arguments are those of `TrainedMethod`. A loss also gets the hard negatives of its batch, by the function that
+    `negatives` makes of the training rows.
     """
+
+    trains = "backbone"
 
     def __init__(
         self,
@@ -225,7 +209,7 @@ class FineTuned(TrainedMethod):
         loss: PairLoss | Callable[[Batch, Sequence[str]], Tensor] = "symmetric",
         negatives: Callable[[RetrievalDataset], BatchNegatives] | None = None,
     ):
-        super().__init__(backbone, learner, train, seed, trains="backbone")
+        super().__init__(backbone, learner, train, seed)
         self.backbone: Backbone = backbone
         self.loss = loss if callable(loss) else self.contrast(loss)
         self.negatives = negatives
@@ -241,10 +225,7 @@ class FineTuned(TrainedMethod):
         merged.save_pretrained(str(folder))
 
     def fit(
-        self,
-        train: RetrievalDataset,
-        validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
+        self, train: RetrievalDataset, validation: RetrievalDataset, context: TrainContext = QUIET
     ) -> FitLog:
         """Train the weights."""
         negatives = self.negatives(train) if self.negatives else lambda _batch: ()

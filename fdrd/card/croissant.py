@@ -4,8 +4,6 @@ The template holds one example of each kind of object. Paths are relative to cro
 is enough to read it. `mlcroissant` reads records from Parquet shards only; it has no reader for Arrow streams.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

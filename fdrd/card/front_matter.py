@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fdrd.checks.tally import Tally
-from fdrd.columns import card_features
+from fdrd.columns import features, in_card
 from fdrd.errors import FdrdError
 from fdrd.storage.manifest import Manifest, Shard
 from fdrd.text.markup import visible
@@ -182,9 +182,9 @@ def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
             for split, shards in of_config.items()
         ]
         size = sum(split["num_bytes"] for split in splits)
-        features = card_features(categories, manifest.columns, named=named)
+        columns = in_card(features(categories, manifest.columns, named=named))
         sizes = {"splits": splits, "download_size": size, "dataset_size": size}
-        infos.append({"config_name": config, "features": features, **sizes})
+        infos.append({"config_name": config, "features": columns, **sizes})
     return infos
 
 

@@ -1,7 +1,5 @@
 """Dataset card: README.md of a built dataset, rendered from DATASET_CARD.md, manifest, audit, and counts."""
 
-from __future__ import annotations
-
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -134,7 +132,7 @@ def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:
         write_text(path, put_section(card, "audit", markdown(audits)))
     except (OSError, UnicodeDecodeError) as error:
         raise FdrdError(
-            f"{path}: cannot write the audit to the card ({error}); use --no-card to skip it"
+            f"{path}: cannot write the audit to the card ({error}); `fdrd audit --no-card` skips it"
         ) from error
     return path
 

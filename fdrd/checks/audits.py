@@ -284,9 +284,9 @@ def parse_limits(options: Sequence[str]) -> dict[str, int]:
         reason, _, limit = (part.strip() for part in option.partition("="))
         if reason not in FINDINGS:
             suggestion = closest(reason, FINDINGS) or ", ".join(FINDINGS)
-            raise FdrdError(f"--fail-on {option!r}: unknown reason {reason!r}; try {suggestion}")
+            raise FdrdError(f"`fail_on` {option!r}: unknown reason {reason!r}; try {suggestion}")
         if not re.fullmatch(r"[0-9]{1,18}", limit):
-            raise FdrdError(f"--fail-on {option!r}: give REASON=N, e.g. {reason}=0")
+            raise FdrdError(f"`fail_on` {option!r}: give REASON=N, e.g. {reason}=0")
         limits[reason] = int(limit)
     return limits
 

@@ -1,7 +1,5 @@
 """Heuristics for flaws of captions and negatives that the text alone shows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 
@@ -60,11 +58,9 @@ def caption_flaws(caption: str, category: str) -> Iterator[str]:
 
 
 def flawed_negatives(record: Record, is_true: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
-    """Yield the keys of `NEGATIVE_FLAWS` that apply, each with the negative.
+    """Yield the keys of `NEGATIVE_FLAWS` that apply to a record, each with the negative.
 
-    Args:
-        record: record with its negatives.
-        is_true: tells whether a text, normalized by `plain`, is the caption of some row.
+    `is_true` tells whether a text, normalized by `plain`, is the caption of some row.
     """
     caption = plain(record.caption)
     seen: set[str] = set()

@@ -62,8 +62,7 @@ class SplitStats:
 def stats(folder: str | os.PathLike[str]) -> list[SplitStats]:
     """Return the counts of every split of the dataset in `folder`, in the order of the manifest.
 
-    Raises:
-        FdrdError: there is no valid manifest, or a shard is damaged.
+    Raise `FdrdError` if there is no valid manifest, or a shard is damaged.
     """
     manifest = read_manifest(Path(folder))
     tokens = manifest.tokens.splits if manifest.tokens else {}
@@ -74,13 +73,7 @@ def stats(folder: str | os.PathLike[str]) -> list[SplitStats]:
                 batch
                 for shard in manifest.shards
                 if (shard.domain, shard.split) == (domain, split)
-                for batch in read_checked(
-                    Path(folder, shard.path),
-                    shard,
-                    manifest.categories,
-                    manifest.columns,
-                    images=False,
-                )
+                for batch in read_checked(Path(folder, shard.path), shard, manifest, images=False)
             )
             lengths = tokens.get(domain, {}).get(split)
             found.append(_count(domain, split, batches, manifest.columns, lengths))

@@ -137,17 +137,13 @@ class KeySet:
         return index < len(self._keys) and self._keys[index] == key
 
 
-@dataclass(frozen=True, slots=True)
-class TrueTexts:
-    """The true texts of the images that have more than one, in eight bytes per text."""
+def true_texts(record: Record, keys: KeySet) -> Container[str]:
+    """Return the true texts of the image of a record, normalized by `plain`.
 
-    keys: KeySet  # `image_key` of the image XOR `text_key` of the text
-
-    def of(self, record: Record) -> Container[str]:
-        """Return the true texts of the image of a record, normalized by `plain`."""
-        caption, image = plain(record.caption), image_key(record.source.sha256)
-        several = text_key(caption) ^ image in self.keys
-        return _TextsOfImage(image, self.keys) if several else {caption}
+    `keys` are those of images that have more than one: `image_key` of the image XOR `text_key` of the text.
+    """
+    caption, image = plain(record.caption), image_key(record.source.sha256)
+    return _TextsOfImage(image, keys) if text_key(caption) ^ image in keys else {caption}
 
 
 @dataclass(frozen=True, slots=True)

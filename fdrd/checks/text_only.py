@@ -11,8 +11,6 @@ candidates combined with each word that they share. It finds knowledge about the
 the hairless cat is the sphynx.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterator, Sequence

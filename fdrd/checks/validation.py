@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from fdrd.columns import KNOWN_COLUMNS, extra_of
 from fdrd.curation.near_duplicates import NearImages, find_near_images
@@ -107,21 +107,6 @@ def _check_croissant(folder: Path, manifest: Manifest) -> Iterator[Problem]:
         yield Problem("croissant.json", "its digests are not those of the manifest; build again")
 
 
-class _Row(NamedTuple):
-    """The first row that has an image."""
-
-    id: str
-    split: str
-    path: str
-
-
-class _Partner(NamedTuple):
-    path: str
-    domain: str
-    split: str
-    caption: str
-
-
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """First occurrence, over all shards, of ids, pairs, and values that must stay in one split."""
@@ -132,9 +117,10 @@ class _Seen:
     pairs: dict[tuple[str, str], str] = field(default_factory=dict)
     splits: dict[tuple[str, ...], str] = field(default_factory=dict)
     """(reason, value) -> split, for images, groups and captions."""
-    partners: dict[tuple[str, str, str], _Partner] = field(default_factory=dict)
-    """(kind, id, id of the partner) -> record of a natural pair whose partner did not come yet"""
-    images: dict[str, _Row] = field(default_factory=dict)  # by digest, those that were decoded
+    partners: dict[tuple[str, str, str], tuple[Shard, str]] = field(default_factory=dict)
+    """(kind, id, id of the partner) -> shard and caption of a natural pair whose partner did not come yet"""
+    images: dict[str, tuple[Shard, str]] = field(default_factory=dict)
+    """by digest, shard and id of the first row with each image that was decoded"""
     features: dict[str, str] = field(default_factory=dict)
 
 
@@ -162,8 +148,8 @@ def _check_shards(
             yield from _check_rows(path, manifest, shard, seen, report)
         done += shard.rows
     report(0)
-    for (kind, id, partner), one in seen.partners.items():
-        yield Problem(one.path, f"{id}: its {kind} pair {partner!r} does not list it")
+    for (kind, id, partner), (shard, _) in seen.partners.items():
+        yield Problem(shard.path, f"{id}: its {kind} pair {partner!r} does not list it")
     for near in find_near_images(seen.features):
         if seen.policy[f"{near.kind}_image_in_other_split"] != "keep":
             yield from _near_leaks(seen.images, near)
@@ -221,7 +207,7 @@ def _flaws(row: dict[str, Any], manifest: Manifest, shard: Shard, seen: _Seen) -
     if hashlib.sha256(image).hexdigest() != digest:
         yield f"{row['id']}: the image does not match its digest"
     elif seen.decode and digest not in seen.images:
-        seen.images[digest] = _Row(row["id"], shard.split, shard.path)
+        seen.images[digest] = shard, row["id"]
         check = check_image_bytes(image, manifest.config.max_pixels)
         seen.features[digest] = check.features
         if check.reason:
@@ -261,27 +247,29 @@ def _row_flaws(row: dict[str, Any], shard: Shard, seen: _Seen) -> Iterator[str]:
         yield "a negative equals the caption"
     if len(set(captions)) < len(captions):
         yield "a negative is repeated"
-    one = _Partner(shard.path, shard.domain, shard.split, row["caption"])
     for each in row["natural_pairs"]:
         kind, partner = each["kind"], each["id"]
-        other = seen.partners.pop((kind, partner, row["id"]), None)
-        if other is None:
-            seen.partners[kind, row["id"], partner] = one
-        elif (other.domain, other.split) != (one.domain, one.split):
+        key = (kind, partner, row["id"])
+        if key not in seen.partners:
+            seen.partners[kind, row["id"], partner] = shard, row["caption"]
+            continue
+        other, caption = seen.partners.pop(key)
+        if (other.domain, other.split) != (shard.domain, shard.split):
             yield f"its {kind} pair {partner!r} is in {other.split} of {other.domain}"
-        elif other.caption == one.caption:
+        elif caption == row["caption"]:
             yield f"its {kind} pair {partner!r} has the same caption"
 
 
-def _near_leaks(rows: dict[str, _Row], near: NearImages[str]) -> Iterator[Problem]:
+def _near_leaks(rows: dict[str, tuple[Shard, str]], near: NearImages[str]) -> Iterator[Problem]:
     """Yield each image that resembles one of another split, or mirrors it, with the first such image."""
     images: dict[int, list[str]] = {}
     for digest in sorted(near.node):
         images.setdefault(near.node[digest], []).append(digest)
     for digest in sorted(near.node):
-        row = rows[digest]
+        shard, id = rows[digest]
         nodes = near.neighbors[near.node[digest]]
         others = (rows[other] for node in nodes for other in images[node])
-        if leak := next((other for other in others if other.split != row.split), None):
-            copy = f"{_COPIES[near.kind]} of {leak.id} in {leak.split}"
-            yield Problem(row.path, f"{row.id}: its image is a {copy}")
+        leaks = (f"{name} in {other.split}" for other, name in others if other.split != shard.split)
+        if leak := next(leaks, None):
+            copy = f"{_COPIES[near.kind]} of {leak}"
+            yield Problem(shard.path, f"{id}: its image is a {copy}")

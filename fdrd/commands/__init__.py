@@ -11,20 +11,10 @@ from fdrd.commands.console import err, out
 from fdrd.commands.help import HelpGroup, register
 
 COMMANDS = {  # panels and commands, in the order of `fdrd --help`; `report.compare` is a function of report.py
-    "Start": ("demo",),
-    "Build a dataset": ("sources.sample", "sources.fetch", "caption", "build"),
-    "Check, view and share a dataset": (
-        "stats.validate",
-        "stats",
-        "audit",
-        "view",
-        "push",
-        "export",
-    ),
-    "Compare methods": (
-        *("bench", "bench.run", "report", "report.compare"),
-        *("search", "methods", "methods.backbones"),
-    ),
+    "Start": "demo",
+    "Build a dataset": "sources.sample sources.fetch caption build",
+    "Check, view and share a dataset": "stats.validate stats audit view push export",
+    "Compare methods": "bench bench.run report report.compare search methods methods.backbones",
 }
 
 app = typer.Typer(
@@ -39,7 +29,7 @@ app = typer.Typer(
 )
 
 for _panel, _commands in COMMANDS.items():
-    for _command in _commands:
+    for _command in _commands.split():
         _file, _, _function = _command.rpartition(".")
         register(app, getattr(import_module(f"{__name__}.{_file or _function}"), _function), _panel)
 

@@ -49,13 +49,7 @@ def audit(
         fdrd audit data/fdrd --fail-on negative_equal=0      # in CI
     """
     from fdrd.card.render import put_audit
-    from fdrd.checks.audits import (
-        audit_records,
-        dataset_records,
-        parse_limits,
-        source_records,
-        tables,
-    )
+    from fdrd.checks import audits
     from fdrd.hub.source import local_source
     from fdrd.storage.manifest import read_manifest
 
@@ -65,30 +59,29 @@ def audit(
         raise FdrdError("--backbone scores the captions of a source; remove it")
     if min_clip_score is not None and not backbone:
         raise FdrdError("--min-clip-score requires --backbone")
-    limits = parse_limits(fail_on or [])
+    limits = audits.parse_limits(fail_on or [])
     digest = "" if is_source else read_manifest(folder).digest
-    records, rules = source_records(folder) if is_source else dataset_records(folder)
+    read = audits.source_records if is_source else audits.dataset_records
+    records, rules = read(folder)
     if rows or fail_on:
         _print_rows(records, rows, limits, json)
         return
-    audits = audit_records(records, text_only=text_only)
+    found = audits.audit_records(records, text_only=text_only)
     shares = [] if is_source else _reviewed(folder, records)
-    noise = _noise(folder, records, backbone, min_clip_score) if is_source else None
+    noise = _noise(folder, records, backbone, min_clip_score) if is_source else {}
     if json:
-        found = {"audits": audits, "rules": rules}
-        if shares:
-            found["reviewed"] = shares
-        out.json(found | noise[0] if noise else found)
+        reviewed = {"reviewed": shares} if shares else {}
+        out.json({"audits": found, "rules": rules, **reviewed, **noise})
     else:
-        out.report(tables(audits))
+        out.report(audits.tables(found))
         if shares:
             _print_shares(shares)
         for rule, count in rules.items():
             out.print(f"{count:,} times: {rule}")
         if noise:
-            _print_noise(*noise)
+            _print_noise(noise)
     if not is_source and text_only and card:
-        err.print(f"Added to the card: {put_audit(folder, audits, digest)}", soft_wrap=True)
+        err.print(f"Added to the card: {put_audit(folder, found, digest)}", soft_wrap=True)
 
 
 def _reviewed(folder: Path, records: list[Any]) -> list[dict[str, Any]]:
@@ -109,10 +102,11 @@ def _reviewed(folder: Path, records: list[Any]) -> list[dict[str, Any]]:
         for record in (records if decisions else ())
     }
     found = []
-    for each in reviewed_shares(decisions, items):
-        yes, count = (np.array(values, float)[:, None] for values in (each.yes, each.count))
-        share = {"kind": each.kind, "question": each.question, "answers": sum(each.count)}
-        found.append({**share, "yes": each.share, "interval": score_interval([(yes, count)])})
+    for kind, question, yes, count in reviewed_shares(decisions, items):
+        sums, counts = (np.array(values, float)[:, None] for values in (yes, count))
+        share = {"kind": kind, "question": question, "answers": sum(count)}
+        share |= {"yes": sum(yes) / sum(count), "interval": score_interval([(sums, counts)])}
+        found.append(share)
     return found
 
 
@@ -141,24 +135,24 @@ def _print_rows(records: list[Any], listed: bool, limits: dict[str, int], json: 
 
 def _noise(
     source: Path, records: list[Any], backbone: str | None, minimum: float | None
-) -> tuple[dict[str, Any], Any]:
-    """Return what noise filters would reject and quantiles of CLIP scores as JSON, and the former as counts."""
+) -> dict[str, Any]:
+    """Return what noise filters would reject, and quantiles of CLIP scores."""
     from fdrd.captioning.noise import count_noise
 
     scores: list[float] = []
     if backbone:
         records, scores = _scored(source, records, backbone)
-    counts, ordered = count_noise(records, scores, minimum), sorted(scores)
+    ordered = sorted(scores)
     quantiles = {
         f"{share:.0%}": ordered[int(share * len(ordered))]
         for share in (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.99)
         if ordered
     }
-    return {"noise": counts, "clip_score": quantiles}, counts
+    return {"noise": count_noise(records, scores, minimum), "clip_score": quantiles}
 
 
-def _print_noise(found: dict[str, Any], reports: Any) -> None:
-    for report in reports:
+def _print_noise(found: dict[str, Any]) -> None:
+    for report in found["noise"]:
         out.print(
             f"{report.domain or '-'}: {report.rejected:,} of {report.rows:,} rows "
             f"({report.rejected / report.rows:.1%}) would be rejected; as `fdrd caption` words them "

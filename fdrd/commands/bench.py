@@ -117,7 +117,7 @@ def bench(
         fdrd bench data/fdrd --method coop --split validation -M n_ctx=4 -T epochs=5
     """
     from benchmark.checkpoint import find_checkpoint, read_header
-    from benchmark.experiments.plan import read_preset
+    from benchmark.experiments.plan import PAPER_METHODS
     from benchmark.registry import chosen_methods, distribute, takes, variants_of
     from benchmark.runner.description import Resources, Run, check_runs
     from benchmark.training.row_selection import limited, read_categories
@@ -135,7 +135,7 @@ def bench(
     named, method = _data_and_methods([*(dataset or ()), *([data] if data else ())], method or ())
     if preset:
         _refuse_with_preset(context, preset)
-        method = method or read_preset().methods
+        method = method or [*PAPER_METHODS]
     elif learned:
         method = method or [learned.method]
     names = list(dict.fromkeys(chosen_methods(method, everything, ablate)))
@@ -182,8 +182,9 @@ def _measure(
     """Train and measure, and print the results; `full` are the options of the method whose parts are left out."""
     from benchmark.models.loading import default_backbone
     from benchmark.models.processes import chosen_device, is_main
-    from benchmark.reporting.significance import ablation, significance_table
-    from benchmark.runner.runs import evaluate_runs, opened, truncation
+    from benchmark.results import ablation, significance_table
+    from benchmark.runner.plan import opened
+    from benchmark.runner.runs import evaluate_runs, truncation
     from benchmark.training.row_selection import split_of
 
     out.quiet, err.quiet = not is_main(), err.quiet or not is_main()  # only one process prints
@@ -238,14 +239,22 @@ def _run_preset(
 ) -> None:
     """Run methods by the paper's protocol, and print the published numbers beside the results."""
     from benchmark.experiments.execution import run_experiment
-    from benchmark.experiments.plan import paper_experiment
+    from benchmark.experiments.plan import Experiment, Protocols
+    from benchmark.models.loading import DEFAULT_BACKBONE
     from benchmark.reporting.pages import rendered
     from benchmark.reporting.published import PAPER, beside, read_published
     from benchmark.runner.description import Run
 
     shared, methods = runs[0], [Run(method=each.method, options=each.options) for each in runs]
-    limits = {name: getattr(shared, name) for name in ("backbone", "domain", "train")}
-    plan = paper_experiment(shared.data, methods, seeds=seeds, results=str(results), **limits)
+    plan = Experiment(
+        data=shared.data,
+        methods=[*methods],
+        backbones=[shared.backbone or DEFAULT_BACKBONE],
+        protocols=[Protocols(preset="paper", domain=shared.domain or "each")],
+        seeds=[*seeds],
+        train=shared.train,
+        results=str(results),
+    )
     with show_runs(results) as progress:
         outcome = run_experiment(
             plan, plugins=plugins, device=device, allow_code=True, progress=progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,7 @@ _stop = partial(typer.Option, rich_help_panel="Instead of building")
 
 
 def build(
+    context: typer.Context,
     positional: Annotated[str | None, typer.Argument(metavar="SOURCE")] = None,
     source: Annotated[str | None, _source(hidden=True)] = None,
     layout: Annotated[str | None, _source()] = None,
@@ -108,38 +109,23 @@ def build(
         return
     from fdrd.build_config import BuildConfig
     from fdrd.hub.source import local_source
+    from fdrd.pipeline.builder import BuildSettings, with_settings
+    from fdrd.pipeline.builder import build as run_build
     from fdrd.reasons import parse
-    from fdrd.sources import make_options
+    from fdrd.sources.reading.columns import NO_OPTIONS
 
     location = one_of(positional, source, "give one SOURCE, e.g. fdrd build raw/")
-    options = make_options(
-        layout=layout,
-        columns=map or (),
-        separator=separator,
-        category=category,
-        category_from=category_from,
-    )
-    config = BuildConfig(
-        name=name,
-        seed=seed,
-        negatives=negatives,
-        attribute_negatives=attribute_negatives,
-        max_pixels=max_pixels,
-        min_side=min_side,
-        max_aspect=max_aspect,
-        max_caption=max_caption,
-        shard_bytes=shard_mb * 2**20,
-        format=format,
-        backbone=backbone,
-        policy=parse(policy or []),
-    )
+    named = BuildSettings.__annotations__
+    settings: Any = {k: v for k, v in context.params.items() if k in named and v is not None}
+    settings |= {"columns": map or (), "shard_bytes": shard_mb * 2**20}
+    settings["policy"] = parse(policy or [])
+    config, options = with_settings(BuildConfig(), NO_OPTIONS, settings)
     with show_progress("Run the same command again to resume.") as progress:
         folder = local_source(location, progress)
     if explain:
         _explain(folder, options)
         return
     from fdrd.hub.client import start_name_check
-    from fdrd.pipeline.builder import build as run_build
 
     on_hub = start_name_check(name)
     with show_progress(resume_hint(target)) as progress:
@@ -179,31 +165,29 @@ def tokens_of(backbone: str) -> TokenCounter | None:
 def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
     """Print the result of a build, and the next command; `on_hub`: the Hub has the name, too."""
     manifest = built.manifest
-    name, folder = manifest.name, built.path
+    name, folder, notes = manifest.name, built.path, []
     if on_hub:
-        err.print(
+        notes.append(
             f'The Hub has a dataset {name}, which datasets.load_dataset("{name}") loads instead; load this one with '
-            f'fdrd.load("{name}"), or choose another --name',
-            soft_wrap=True,
+            f'fdrd.load("{name}"), or choose another --name'
         )
     if built.not_registered:
-        err.print(
+        notes.append(
             f"{folder} is complete, but was not registered ({'; '.join(built.not_registered)}); name its folder, e.g. "
-            f"fdrd bench {folder}",
-            soft_wrap=True,
+            f"fdrd bench {folder}"
         )
     if built.instead_of:
-        err.print(
+        notes.append(
             f"{built.instead_of} holds the dataset of another source, so this one is {folder}, named {name}; "
-            "--out and --name choose otherwise",
-            soft_wrap=True,
+            "--out and --name choose otherwise"
         )
     if built.name_owner:
-        err.print(
+        notes.append(
             f"The name {name} belongs to {built.name_owner}; load this dataset by its folder, {folder}, or build "
-            "it with another --name",
-            soft_wrap=True,
+            "it with another --name"
         )
+    for note in notes:
+        err.print(note, soft_wrap=True)
     if json:
         from msgspec import to_builtins
 

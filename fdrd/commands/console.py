@@ -105,38 +105,30 @@ def show_progress(hint: str) -> Iterator[Progress]:
     The text after " | " in a stage may change. Ctrl-C prints `hint`, which says how to resume, and exits
     with 130.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress as rich
     from rich.table import Column
 
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
+    class Rate(rich.ProgressColumn):
+        def render(self, task: rich.Task) -> Text:
             return Text(f"{task.speed:,.1f}/s" if task.speed else "")
 
-    class Count(MofNCompleteColumn):
-        def render(self, task: Task) -> Text:
+    class Count(rich.MofNCompleteColumn):
+        def render(self, task: rich.Task) -> Text:
             return super().render(task) if task.total or task.completed else Text("")
 
-    class Note(ProgressColumn):  # the first column that a narrow terminal truncates
-        def render(self, task: Task) -> Text:
+    class Note(rich.ProgressColumn):  # the first column that a narrow terminal truncates
+        def render(self, task: rich.Task) -> Text:
             return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
 
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
+        rich.TextColumn("{task.description}", markup=False),
+        rich.BarColumn(bar_width=20),
         Count(table_column=Column(no_wrap=True)),
         Rate(table_column=Column(no_wrap=True)),
-        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        rich.TimeRemainingColumn(table_column=Column(no_wrap=True)),
         Note(),
     )
-    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
+    with rich.Progress(*columns, console=err, disable=not err.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 
         def show(text: str, done: int, total: int) -> None:

@@ -92,7 +92,13 @@ def register(app: typer.Typer, command: Callable[..., None], panel: str) -> None
     app.command(cls=HelpCommand, help=text, epilog=examples, rich_help_panel=panel)(command)
 
 
-_OTHER_NAMES = {"columns": "map", "options": "method_option", "train": "train_option"}
+_OTHER_NAMES = {
+    "columns": "map",
+    "have_rights": "rights",
+    "options": "method_option",
+    "pull_request": "pr",
+    "train": "train_option",
+}
 """Names of options of the command line by the name of the argument in Python."""
 
 

@@ -80,8 +80,8 @@ def compare(
     Examples:
         fdrd compare runs/ --against zero_shot
     """
-    from benchmark.reporting.significance import compare as run_tests
-    from benchmark.reporting.significance import significance_table
+    from benchmark.results import compare as run_tests
+    from benchmark.results import significance_table
 
     tests = run_tests(runs, against)
     if json:

@@ -72,27 +72,19 @@ def fetch(
         fdrd fetch caltech101 raw/caltech101
         fdrd fetch fdrd raw
     """
-    from fdrd.fetching.fetching_run import (
-        Collection,
-        FetchOptions,
-        fetch_set,
-        fetch_sets,
-        find,
-        is_fetched,
-        read_collections,
-        read_table,
-    )
+    from fdrd.fetching import fetching_run as public
 
     if folder and out_folder:
         raise FdrdError("the folder is given twice; remove --out")
     if name is None:
-        table = read_table()
-        _print_sets(table.values(), read_collections(table).values())
+        table = public.read_table()
+        _print_sets(table.values(), public.read_collections(table).values())
         return
-    options, chosen = FetchOptions(local, mirror, accept_unverified), find(name)
-    if isinstance(chosen, Collection):
+    options = public.FetchOptions(local, mirror, accept_unverified)
+    chosen = public.find(name)
+    if isinstance(chosen, public.Collection):
         target = folder or out_folder or Path("raw")
-        wanted = [each for each in chosen.sets if not is_fetched(each, target)]
+        wanted = [each for each in chosen.sets if not public.is_fetched(each, target)]
     else:
         target = folder or out_folder or Path("raw", chosen.name)
         wanted = [chosen]
@@ -100,10 +92,10 @@ def fetch(
     if wanted and not yes:
         typer.confirm("Do you accept these terms?", abort=True, err=True)
     with show_progress("Run the same command again to resume.") as progress:
-        if isinstance(chosen, Collection):
-            fetch_sets(chosen.sets, target, options, progress)
+        if isinstance(chosen, public.Collection):
+            public.fetch_sets(chosen.sets, target, options, progress)
         else:
-            fetch_set(chosen, target, options, progress)
+            public.fetch_set(chosen, target, options, progress)
     out.print(f"Fetched {chosen.title} into {target}")
     out.hint(f"Next:  fdrd build {target}")
 

@@ -56,7 +56,7 @@ def view(
     import webbrowser
 
     from fdrd.sources.single_file import as_folder
-    from fdrd.viewer.context import open_context
+    from fdrd.viewer.context import Context
     from fdrd.viewer.security import redirect_file
     from fdrd.viewer.server import is_local, serve
 
@@ -82,7 +82,7 @@ def view(
     with ExitStack() as stack:
         raw = stack.enter_context(as_folder(source)) if source else None
         with show_progress("The same command starts over.") as progress:
-            context = open_context(
+            context = Context(
                 dataset or default_dataset(),
                 results=results or (),
                 review=review,

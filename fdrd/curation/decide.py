@@ -4,8 +4,6 @@ This needs the whole source at once, because a leak between splits shows only wh
 rejects pairs, or reports those that the policy keeps. None reads pixels: images are identified by their digest.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

@@ -4,8 +4,6 @@ A review is an append-only file with one JSON object per line. Decisions apply i
 digest of the content that the reviewer saw. A decision on other content is stale: it is reported and not applied.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import stat
@@ -103,8 +101,7 @@ def parse_decisions(data: bytes, first: int = 1) -> list[Decision]:
 
 def read_decisions(path: Path) -> tuple[list[Decision], str]:
     """Read a file of decisions; return them with the digest of the file."""
-    data = _read(path, "`fdrd view --review` writes one")
-    whole = data[: data.rfind(b"\n") + 1]
+    whole = whole_lines(read_file(path, "`fdrd view --review` writes one"))
     try:
         return parse_decisions(whole), hashlib.sha256(whole).hexdigest()
     except FdrdError as error:
@@ -117,7 +114,7 @@ def read_selection(path: Path) -> tuple[frozenset[str], str]:
     A line is an id, an id as JSON, or a JSON object with an `id`, as `fdrd view` exports a selection. Raise `FdrdError`
     if the file cannot be read, a line has no id, or there is none.
     """
-    data = _read(path, "`fdrd view` exports a selection of records")
+    data = read_file(path, "`fdrd view` exports a selection of records")
     ids = set()
     for index, line in enumerate(data.split(b"\n"), 1):
         if not (text := line.strip()):
@@ -136,8 +133,13 @@ def read_selection(path: Path) -> tuple[frozenset[str], str]:
     return frozenset(ids), hashlib.sha256(data).hexdigest()
 
 
-def _read(path: Path, remedy: str) -> bytes:
-    """Read a file, but no device or pipe, which may never end."""
+def whole_lines(data: bytes) -> bytes:
+    """Return data without an unfinished last line."""
+    return data[: data.rfind(b"\n") + 1]
+
+
+def read_file(path: Path, remedy: str) -> bytes:
+    """Read a file of at most `MAX_BYTES`, but no device or pipe, which may never end; raise `FdrdError`."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
@@ -399,22 +401,8 @@ def _parse_line(line: bytes, index: int) -> Decision:
     return decision
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewedShare:
-    """How often reviewers said yes to a question about a kind of items, e.g. `attribute` or `natural category pair`.
-
-    `yes` and `count` have, for each record, the number of answers that say yes, and of all answers.
-    """
-
-    kind: str
-    question: str
-    yes: tuple[int, ...]
-    count: tuple[int, ...]
-
-    @property
-    def share(self) -> float:
-        """The share of answers that say yes."""
-        return sum(self.yes) / sum(self.count)
+ReviewedShare = tuple[str, str, list[int], list[int]]
+"""A kind of items, e.g. `attribute` or `natural category pair`, a question, and by record the yeses and all answers."""
 
 
 def judged(decisions: Iterable[Decision]) -> dict[tuple[str, str, str], dict[str, Any]]:
@@ -437,10 +425,10 @@ def reviewed_shares(
     for (record, item, _), value in judged(decisions).items():
         if item in items.get(record, ()):
             by_kind.setdefault(value["kind"], {}).setdefault(record, []).append(value)
-    shares = []
+    shares: list[ReviewedShare] = []
     for kind, records in sorted(by_kind.items()):
-        count = tuple(map(len, records.values()))
+        count = list(map(len, records.values()))
         for question in QUESTIONS:
-            yes = tuple(sum(value[question] for value in each) for each in records.values())
-            shares.append(ReviewedShare(kind, question, yes, count))
+            yes = [sum(value[question] for value in each) for each in records.values()]
+            shares.append((kind, question, yes, count))
     return shares

@@ -1,7 +1,5 @@
 """Find the images of a source that look alike, or mirrored or turned alike, although their bytes differ."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ A build has millions of pairs. Their records and the checks of their images are 
 columns. It looks up a record only to explain a rejection.
 """
 
-from __future__ import annotations
-
 import hashlib
 from array import array
 from collections import Counter

@@ -8,8 +8,6 @@ The instance of an image is its category with the whole image as box. An annotat
 `attributes`, `negatives` and `record`, which `fdrd build` reads back.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path

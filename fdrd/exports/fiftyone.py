@@ -7,8 +7,6 @@ Without a version in `metadata.json`, FiftyOne reads plain JSON samples (its `Le
 A sample is a distinct image: the tag is its split, `ground_truth` its category.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from fdrd.exports.writing import DomainExport, Row, extra_columns, write_json

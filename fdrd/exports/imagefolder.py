@@ -4,8 +4,6 @@
 <out>/<domain>/<split>/<category>/<digest>.<extension>             without a category, in the split folder
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

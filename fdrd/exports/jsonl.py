@@ -4,8 +4,6 @@
 <out>/<domain>/images/<digest>.<extension>
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from fdrd.exports.writing import DomainExport, Row, as_line, write_lines

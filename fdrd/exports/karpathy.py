@@ -7,8 +7,6 @@ An image also has `category`, `meta_category`, `group` and `license`, and a sent
 `negatives` and `record`. Readers of the format ignore keys that they do not know.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import count
 

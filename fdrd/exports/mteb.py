@@ -8,8 +8,6 @@
 A query's relevant documents are its pairs, as in `fdrd bench` with strict relevance.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from importlib.resources import files

@@ -3,8 +3,6 @@
 <out>/<domain>/<split>.parquet      a row per pair, with the bytes of its image and the name of its category
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

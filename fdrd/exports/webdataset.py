@@ -12,8 +12,6 @@ Images keep the bytes of their files. An image is converted to PNG only if a rea
 alone, ignores EXIF orientation, and drops transparency would show it differently.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import tarfile
@@ -45,7 +43,7 @@ def write_domain(export: DomainExport) -> None:
     folder, domain, task, views = export.folder, export.domain, export.task, export.views
     if task != "zeroshot_retrieval":
         for view in views:
-            view.require_categories(f"--task {task}")
+            view.require_categories(f"`task` {task}")
     categories = np.unique(np.concatenate([view.row_category for view in views]))
     classes = {int(category): index for index, category in enumerate(categories)}
     if task == "zeroshot_retrieval":

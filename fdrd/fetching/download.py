@@ -4,8 +4,6 @@ An archive of a stranger neither leaves its folder nor fills the disk: tar membe
 members of zip archives are checked by name and kind.
 """
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import stat
@@ -26,7 +24,7 @@ from fdrd.sources.reading.source_folder import MAX_RATIO
 ATTEMPTS = 6
 SPARE_BYTES = 100_000_000  # beyond twice the size in the table, which is rounded
 _LONGEST_PAUSE = 20.0  # seconds
-_OTHERWISE = "give --mirror or --from"
+_OTHERWISE = "give `mirror` or `local`"
 
 
 def download(url: str, name: str, digest: str, folder: Path, progress: Progress, mb: float) -> Path:
@@ -34,11 +32,8 @@ def download(url: str, name: str, digest: str, folder: Path, progress: Progress,
 
     A cut connection is resumed, now or by the next call. Processes that share the folder take turns. The digest is
     "md5:...", "sha256:..." or "git:..." (an object id of Git), or empty to check none. `progress` is called with the
-    number of bytes. The file has about `mb` MB; a download ends when it is far larger.
-
-    Raises:
-        FdrdError: the download failed, or the file is far larger or has another digest.
-        OSError: the disk is full or cannot be written.
+    number of bytes. The file has about `mb` MB; a download ends when it is far larger. Raise `FdrdError` if the
+    download failed, or the file is far larger or has another digest, and `OSError` if the disk cannot be written.
     """
     import httpx2
 
@@ -162,12 +157,9 @@ def unpack(
 ) -> None:
     """Unpack the members that match a pattern, without their first `strip` folders.
 
-    `progress` is called with the number of members. An error leaves nothing outside of `folder`.
-
-    Raises:
-        FdrdError: a member would leave the folder, is no file or folder, or the archive unpacks to far more than its
-            size.
-        OSError: the disk is full.
+    `progress` is called with the number of members. An error leaves nothing outside of `folder`. Raise `FdrdError` if a
+    member would leave the folder or is no file or folder, or the archive unpacks to far more than its size, and
+    `OSError` if the disk is full.
     """
     limit = max(_FREE_BYTES, archive.stat().st_size * MAX_RATIO)
     unpack_members = _zip if archive.name.endswith(".zip") else _tar

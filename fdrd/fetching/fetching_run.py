@@ -191,11 +191,8 @@ def fetch_sets(
 ) -> Path:
     """Fetch sets side by side, each into the folder of its name; keep those that are there; return the folder.
 
-    A set that fails does not stop the others.
-
-    Raises:
-        FdrdError: sets could not be fetched; a line for each, as of `fetch_set`.
-        OSError: the disk is full or cannot be written; nothing else is started.
+    A set that fails does not stop the others: raise `FdrdError` at the end, with a line for each, as of `fetch_set`.
+    Raise `OSError` if the disk is full or cannot be written; then nothing else is started.
     """
     wanted = [each for each in sets if not is_fetched(each, folder)]
     for each in sets:
@@ -236,15 +233,13 @@ def fetch_set(
 ) -> Path:
     """Write the set to a new folder, complete or not at all; return the folder.
 
-    Raises:
-        FdrdError: a file must be fetched by hand, has no known or another digest, cannot be downloaded, or is an
-            archive that is refused.
-        OSError: the disk is full or cannot be written.
+    Raise `FdrdError` if a file must be fetched by hand, has no known or another digest, cannot be downloaded, or is an
+    archive that is refused, and `OSError` if the disk is full or cannot be written.
     """
     if by_hand := missing_by_hand(chosen, options):
         raise FdrdError(f"{chosen.title} needs files that only you can get. " + " ".join(by_hand))
     if (names := unverified(chosen, options)) and not options.accept_unverified:
-        why = "so a changed file would go unnoticed; --accept-unverified uses them anyway"
+        why = "so a changed file would go unnoticed; `accept_unverified` uses them anyway"
         raise FdrdError(f"no digest is known of {', '.join(names)}, {why}")
     _check_space([chosen], out, options)
     with atomic_folder(out) as stage:

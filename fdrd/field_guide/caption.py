@@ -4,8 +4,6 @@ Attribute spans are marked while a caption is built (`[forked|shape]`) and parse
 so every span is exact.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 
@@ -196,7 +194,7 @@ class _Speaker:
             trait
             for trait in self._kind.at(*levels)
             if trait.legible <= self._pixels
-            and not (trait.unless and values[trait.unless[0]] in trait.unless[1])
+            and not trait.is_hidden(values)
             and trait.words_of(values[trait.name])
         ]
 

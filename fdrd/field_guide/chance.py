@@ -5,8 +5,6 @@ change, and the raw words of `PCG64`, which numpy guarantees. Sines come from a 
 numbers, because the last bit of `math.sin` depends on the C library.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Sequence

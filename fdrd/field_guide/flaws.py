@@ -4,8 +4,6 @@ A planted pair has the name of its flaw in the column `planted` of `metadata.jso
 that was added. Test images stay as they are.
 """
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -47,15 +45,9 @@ Flaw = Callable[[Context], Sequence[Pair]]
 
 
 def planted(pairs: Sequence[Pair], position: int, categories: Sequence[str]) -> Iterator[Pair]:
-    """Yield the pairs of a category with its share of the flaws.
+    """Yield the pairs of the category at a position among all `categories`, with its share of the flaws.
 
-    Args:
-        pairs: pairs of the category, drawn.
-        position: position of the category among all.
-        categories: names of all categories.
-
-    Raises:
-        FdrdError: the category has fewer training images than flaws.
+    Raise `FdrdError` if the category has fewer training images than flaws.
     """
     flaws = FLAWS[position :: len(categories)]
     tests = [pair for pair in pairs if pair.line["split"] == "test"]

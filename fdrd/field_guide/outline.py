@@ -3,8 +3,6 @@
 Outlines built from constants are cached, because every image uses the same ones.
 """
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 from itertools import chain

@@ -1,7 +1,5 @@
 """One drawn image-caption pair: a pure function from (seed, category, image number) to bytes."""
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass
 
@@ -12,7 +10,7 @@ from PIL import Image
 from fdrd.field_guide import scene
 from fdrd.field_guide.caption import caption
 from fdrd.field_guide.chance import Chance
-from fdrd.field_guide.sketch import Placement, Shadow, Sketch, placed, render
+from fdrd.field_guide.sketch import Placement, Sketch, placed, render
 from fdrd.field_guide.taxonomy import Category, Sighting, sight
 from fdrd.field_guide.traits import Look
 from fdrd.record import Attribute
@@ -76,8 +74,7 @@ def _pixels(sighting: Sighting, size: int) -> npt.NDArray[np.uint8]:
     backdrop = Sketch()
     base = scene.GROUNDS[sighting.ground](backdrop, chance)
     canvas = np.tile(np.array(base, np.int16)[:, None, None], (1, size, size))
-    unshaded = Shadow(0, 0, 0)
-    render(canvas, placed(backdrop, [frame]), contour=0.0, shadow=unshaded)
+    render(canvas, placed(backdrop, [frame]))
 
     subject = Sketch()
     sighting.category.kind.draw(subject, Look(sighting.values, *sighting.individual, "color"))
@@ -87,7 +84,7 @@ def _pixels(sighting: Sighting, size: int) -> npt.NDArray[np.uint8]:
 
     front = Sketch()
     scene.cover(front, sighting.cover, chance)
-    render(canvas, placed(front, [frame]), contour=size / 192, shadow=unshaded)
+    render(canvas, placed(front, [frame]), contour=size / 192)
 
     canvas = scene.grain(scene.shine(canvas, sighting.light, chance), chance)
     return np.ascontiguousarray(canvas.transpose(1, 2, 0).astype(np.uint8))

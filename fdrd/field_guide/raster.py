@@ -8,8 +8,6 @@ Pillow and graphics libraries multiply and add in C, which compilers fuse on som
 every operation is a separate numpy call with one IEEE 754 result, and all later steps use integers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,11 +36,7 @@ class Mask:
 def masks(points: Floats, lengths: Sequence[int], width: int, height: int) -> list[Mask]:
     """Return the masks of closed polygons on a canvas of `width` x `height` pixels.
 
-    Args:
-        points: (N, 2) x and y in pixels, polygon by polygon.
-        lengths: number of points of each polygon, at least three.
-        width: width of the canvas.
-        height: height of the canvas.
+    `points` are (N, 2) x and y in pixels, and `lengths` the number of points of each polygon, at least three.
     """
     starts, following = rings(lengths)
     x = points[:, 0] * CELL
@@ -105,12 +99,7 @@ def rings(lengths: Sequence[int]) -> tuple[Integers, Integers]:
 
 
 def runs_clockwise(points: Floats, lengths: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Return whether each polygon runs clockwise on the screen, by the sign of its area.
-
-    Args:
-        points: (N, 2) x and y in pixels, polygon by polygon.
-        lengths: number of points of each polygon.
-    """
+    """Return whether each polygon, as in `masks`, runs clockwise on the screen, by the sign of its area."""
     starts, following = rings(lengths)
     x, y = np.rint(points * 64).astype(np.int64).T  # integers, so the sum is exact
     return np.add.reduceat(x * y[following] - x[following] * y, starts) >= 0

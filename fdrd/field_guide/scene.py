@@ -1,9 +1,8 @@
 """The scene around the subject: ground, occlusion, light and noise.
 
-It is the same for all meta-categories, so a background says nothing about the subject.
+It is the same for all meta-categories, so a background says nothing about the subject. Its polygons are used once, so
+they are not cached.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fdrd.field_guide.chance import TURN, Chance, cosine, sine
-from fdrd.field_guide.outline import at, ellipse, stroke
-from fdrd.field_guide.raster import Color, Shades
+from fdrd.field_guide.outline import Point, at, ellipse, stroke
+from fdrd.field_guide.raster import Color, Floats, Shades
 from fdrd.field_guide.sketch import Shadow, Sketch, jittered, shade
 
 SHADOWS = {"day": (4, 5, 52), "evening": (9, 4, 60), "dusk": (2, 3, 40)}
@@ -28,12 +27,7 @@ def _blades(sketch: Sketch, chance: Chance, base: Color, count: int, length: flo
         x, y = chance.between(-1.1, 1.1), chance.between(-1.0, 1.2)
         tilt = chance.between(-0.16, 0.16)
         color = shade(base, 72 + chance.below(64))
-        sketch.fill(_plain((x - 0.03, y), (x + tilt, y - length), (x + 0.03, y)), color)
-
-
-def _plain(*points: tuple[float, float]) -> npt.NDArray[np.float64]:
-    """Return a polygon that is used once and need not be cached."""
-    return np.array(points)
+        sketch.fill(np.array([(x - 0.03, y), (x + tilt, y - length), (x + 0.03, y)]), color)
 
 
 def _lawn(sketch: Sketch, chance: Chance) -> Color:
@@ -68,12 +62,12 @@ def _slate(sketch: Sketch, chance: Chance) -> Color:
         x, y = chance.between(-1.2, 1.0), chance.between(-1.1, 1.1)
         width, height = chance.between(0.4, 1.1), chance.between(0.2, 0.5)
         right, lower = (x + width, y + chance.between(-0.2, 0.2)), (x + 0.1, y + height)
-        facet = _plain((x, y), right, (x + width - 0.1, right[1] + height), lower)
+        facet = np.array([(x, y), right, (x + width - 0.1, right[1] + height), lower])
         sketch.fill(facet, shade(base, 86 + chance.below(32)))
     for _ in range(4):
         x, y = chance.between(-1, 1), chance.between(-1, 1)
         ends = (x + chance.between(-0.9, 0.9), y + chance.between(-0.5, 0.5))
-        sketch.fill(_plain((x, y), (x + 0.03, y + 0.02), ends), shade(base, 62))
+        sketch.fill(np.array([(x, y), (x + 0.03, y + 0.02), ends]), shade(base, 62))
     return base
 
 
@@ -100,7 +94,7 @@ def _paving(sketch: Sketch, chance: Chance) -> Color:
             x = -1 + slab * column - offset + slab * (row % 2) / 2
             y = -1 + slab * row - offset / 2
             left, right, top, bottom = x + 0.025, x + slab - 0.025, y + 0.025, y + slab - 0.025
-            stone = _plain((left, top), (right, top), (right, bottom), (left, bottom))
+            stone = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
             sketch.fill(stone, shade(base, 88 + chance.below(24)))
     return shade(base, 62)
 
@@ -110,8 +104,8 @@ def _planks(sketch: Sketch, chance: Chance, wood: Color, variation: int) -> Colo
     width = chance.between(0.34, 0.6)
     across = chance.happens(0.5)
 
-    def lay(*points: tuple[float, float]) -> npt.NDArray[np.float64]:
-        return _plain(*((y, x) for x, y in points)) if across else _plain(*points)
+    def lay(*points: Point) -> Floats:
+        return np.array([point[::-1] if across else point for point in points])
 
     start = -1.2 + chance.between(0, width)
     for i in range(-1, 7):
@@ -167,7 +161,7 @@ def cover(sketch: Sketch, name: str, chance: Chance) -> None:
             x, height = chance.between(-1.0, 1.0), chance.between(0.3, 0.75)
             tilt = chance.between(-0.3, 0.3)
             bend, tip = (x - 0.02 + tilt / 2, 1.05 - height * 0.6), (x + tilt, 1.05 - height)
-            blade = _plain((x - 0.05, 1.1), bend, tip, (x + 0.05, 1.1))
+            blade = np.array([(x - 0.05, 1.1), bend, tip, (x + 0.05, 1.1)])
             sketch.body(blade, shade(base, 80 + chance.below(40)))
     elif name == "twig":
         side = chance.pick((-1, 1))
@@ -184,7 +178,7 @@ def cover(sketch: Sketch, name: str, chance: Chance) -> None:
 def shadow(light: str, size: int) -> Shadow:
     """Return the shadow that objects cast in this light, in a frame of `size` pixels."""
     right, down, opacity = SHADOWS[light]
-    return Shadow(right * size // 128, down * size // 128, opacity)
+    return right * size // 128, down * size // 128, opacity
 
 
 def shine(canvas: Shades, light: str, chance: Chance) -> Shades:

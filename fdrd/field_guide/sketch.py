@@ -8,20 +8,10 @@ from itertools import accumulate
 
 import numpy as np
 
+from fdrd.field_guide import raster
 from fdrd.field_guide.chance import Chance, cosine, sine
 from fdrd.field_guide.outline import ellipse, mirrored
-from fdrd.field_guide.raster import (
-    FULL,
-    Color,
-    Floats,
-    Mask,
-    Shades,
-    masks,
-    paint,
-    rings,
-    runs_clockwise,
-    within,
-)
+from fdrd.field_guide.raster import FULL, Color, Floats, Mask, Shades
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +100,16 @@ def placed(sketch: Sketch, placements: Sequence[Placement]) -> list[Shape]:
     return shapes
 
 
-def render(canvas: Shades, shapes: Sequence[Shape], *, contour: float, shadow: Shadow) -> None:
-    """Paint shapes in pixels onto the canvas (3, height, width), in place.
+Shadow = tuple[int, int, int]
+"""A shadow: pixels to the right and down, and its darkness from 0 to `FULL`."""
 
-    Args:
-        canvas: values from 0 to 255.
-        shapes: from back to front.
-        contour: width of the contours in pixels.
-        shadow: what the silhouette casts.
+
+def render(
+    canvas: Shades, shapes: Sequence[Shape], *, contour: float = 0.0, shadow: Shadow | None = None
+) -> None:
+    """Paint shapes, from back to front, onto the canvas (3, height, width) of values from 0 to 255, in place.
+
+    `contour` is the width of the contours in pixels, and the silhouette casts `shadow`.
     """
     if not shapes:
         return
@@ -127,44 +119,35 @@ def render(canvas: Shades, shapes: Sequence[Shape], *, contour: float, shadow: S
     inked = [index for index, shape in enumerate(shapes) if shape.inked]
     rims = _grown([shapes[index].outline for index in inked], contour)
     points, lengths = np.concatenate([points, rims]), lengths + [lengths[i] for i in inked]
-    everything = masks(points, lengths, width, height)
+    everything = raster.masks(points, lengths, width, height)
     flat, rim = everything[: len(shapes)], dict(zip(inked, everything[len(shapes) :], strict=True))
-    if shadow.opacity:
-        _cast(canvas, list(rim.values()), shadow)
+    if shadow:
+        _cast(canvas, list(rim.values()), *shadow)
     for index, shape in enumerate(shapes):
         mask = flat[index]
         if shape.inside is not None:
-            mask = within(mask, flat[shape.inside])
+            mask = raster.within(mask, flat[shape.inside])
         if index in rim:
             r, g, b = shape.color
-            paint(canvas, rim[index], (r * 2 // 5, g * 2 // 5, b * 2 // 5))
+            raster.paint(canvas, rim[index], (r * 2 // 5, g * 2 // 5, b * 2 // 5))
         if mask.shares.size:
-            paint(canvas, mask, shape.color, shape.opacity)
+            raster.paint(canvas, mask, shape.color, shape.opacity)
 
 
-@dataclass(frozen=True, slots=True)
-class Shadow:
-    """A shadow: pixels to the right and down, and its darkness from 0 to `FULL`."""
-
-    right: int
-    down: int
-    opacity: int
-
-
-def _cast(canvas: Shades, silhouette: Sequence[Mask], shadow: Shadow) -> None:
+def _cast(canvas: Shades, silhouette: Sequence[Mask], right: int, down: int, opacity: int) -> None:
     """Darken the canvas under the moved silhouette, once where parts overlap."""
     _, height, width = canvas.shape
-    edge = max(shadow.right, shadow.down) + 1
+    edge = max(right, down) + 1
     cover = np.zeros((height + 2 * edge, width + 2 * edge), np.int16)
     for mask in silhouette:
         rows, columns = mask.shares.shape
-        top, left = mask.top + edge + shadow.down, mask.left + edge + shadow.right
+        top, left = mask.top + edge + down, mask.left + edge + right
         region = cover[top : top + rows, left : left + columns]
         np.maximum(region, mask.shares, out=region)
     soft = cover[1:-1] * 2 + cover[:-2] + cover[2:]  # a small blur: shadows have soft edges
     soft = soft[:, 1:-1] * 2 + soft[:, :-2] + soft[:, 2:]
     shares = soft[edge - 1 : edge - 1 + height, edge - 1 : edge - 1 + width] // 16
-    paint(canvas, Mask(0, 0, shares), (24, 24, 40), shadow.opacity)
+    raster.paint(canvas, Mask(0, 0, shares), (24, 24, 40), opacity)
 
 
 def _grown(outlines: Sequence[Floats], by: float) -> Floats:
@@ -172,9 +155,9 @@ def _grown(outlines: Sequence[Floats], by: float) -> Floats:
     if not outlines:
         return np.zeros((0, 2))
     lengths, points = [len(outline) for outline in outlines], np.concatenate(outlines)
-    _, following = rings(lengths)
+    _, following = raster.rings(lengths)
     before = np.argsort(following)
-    side = np.where(runs_clockwise(points, lengths), by, -by).repeat(lengths)
+    side = np.where(raster.runs_clockwise(points, lengths), by, -by).repeat(lengths)
     dx = points[following, 0] - points[before, 0]
     dy = points[following, 1] - points[before, 1]
     length = np.maximum(np.sqrt(dx * dx + dy * dy), 1e-6)

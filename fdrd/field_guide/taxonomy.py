@@ -11,8 +11,6 @@ differ. They vary in their main color and in the other species traits of the gen
 names a category does not say what else it may claim about an image.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -71,10 +69,7 @@ def categories(count: int, pool: Pool = "demo", first: int = 0) -> list[Category
     """Return the categories `first` to `first + count - 1` of a pool.
 
     Meta-categories alternate, and each fills one genus before the next. So a slice of any length
-    holds all meta-categories, and similar categories within each.
-
-    Raises:
-        FdrdError: the pool has fewer categories.
+    holds all meta-categories, and similar categories within each. Raise `FdrdError` if the pool has fewer.
     """
     everything = _pool(pool)
     if not 0 <= first < first + count <= len(everything):

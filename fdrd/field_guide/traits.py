@@ -4,21 +4,23 @@ Attribute spans are marked in the words. In `"a [forked] tail"` the span `forked
 own type; in `"[two|count] [white|color] wing bars"` each span names its type.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from fdrd.field_guide.chance import Chance
 from fdrd.field_guide.raster import Color
-from fdrd.field_guide.sketch import COLORS, Sketch, jittered
+from fdrd.field_guide.sketch import COLORS, Sketch, jittered, stands_out
 
 Level = Literal["genus", "species", "individual", "image"]
 """What shares a value: all species of a genus, one species, one individual, or one image."""
 
 Slot = Literal["adjective", "with", "doing"]
 """Position of the words: `a ... bird`, `a bird with ...`, `a bird, ...`."""
+
+
+Signature = Mapping[str, str]
+"""Values by trait name; those of genus and species traits define a category."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Trait:
 
     `legible` is the minimum size of the subject's longer side, in pixels, at which captions mention
     the value. `unless` names another trait and the values that hide this one: a plain fish has no
-    markings whose color could be named.
+    markings whose color could be named, so it always has the first color.
     """
 
     name: str
@@ -55,9 +57,9 @@ class Trait:
         """Return the phrasings of a value."""
         return next(value.words for value in self.values if value.key == key)
 
-
-Signature = Mapping[str, str]
-"""Values by trait name; those of genus and species traits define a category."""
+    def is_hidden(self, values: Signature) -> bool:
+        """Return whether the value of another trait hides this one."""
+        return self.unless is not None and values[self.unless[0]] in self.unless[1]
 
 
 class Look:
@@ -81,7 +83,8 @@ class MetaCategory:
     """Everything that the generator needs to know about one kind of subject.
 
     `draw` draws one individual around the origin, between -1 and 1 in x and y, facing right or up.
-    `sensible` refuses signatures whose values could not be distinguished in an image.
+    `marks` are the traits whose colors must stand out from the main color. `fits` refuses other
+    signatures whose values could not be distinguished in an image.
     """
 
     name: str
@@ -89,11 +92,21 @@ class MetaCategory:
     endings: tuple[str, ...]
     traits: tuple[Trait, ...]
     draw: Callable[[Sketch, Look], None]
-    sensible: Callable[[Signature], bool] = lambda signature: True
+    marks: tuple[str, ...]
+    fits: Callable[[Signature], bool] = lambda signature: True
 
     def at(self, *levels: Level) -> tuple[Trait, ...]:
         """Return the traits of these levels."""
         return tuple(trait for trait in self.traits if trait.level in levels)
+
+    def sensible(self, signature: Signature) -> bool:
+        """Return whether an image shows all values; a hidden trait has its first value."""
+        hidden = (trait for trait in self.traits if trait.is_hidden(signature))
+        return (
+            all(stands_out(signature[mark], signature["color"]) for mark in self.marks)
+            and all(signature[trait.name] == trait.values[0].key for trait in hidden)
+            and self.fits(signature)
+        )
 
 
 def one_of(**values: str) -> tuple[Value, ...]:

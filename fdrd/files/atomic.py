@@ -1,7 +1,5 @@
 """Write files and folders atomically: complete or not at all, even after a power failure."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

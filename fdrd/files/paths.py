@@ -1,7 +1,5 @@
 """Paths: files inside a source, names of files, the cache folder, and files of this package. None leads elsewhere."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

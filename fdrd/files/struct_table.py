@@ -196,7 +196,7 @@ def _check_visible(path: str) -> os.stat_result:
         return Path(path).stat()
     except FileNotFoundError:
         raise FdrdError(
-            f"{platform.node()} does not see {path}; all machines must see --out under the same path"
+            f"{platform.node()} does not see {path}; all machines must see `out` under the same path"
         ) from None
 
 

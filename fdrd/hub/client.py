@@ -106,7 +106,7 @@ def _explain(error: BaseException, repo_id: str) -> str | None:
     if status == 401 and "credentials" in f"{detail}{error}":
         return "the Hub rejected the token; run `hf auth login --force`, or set HF_TOKEN again"
     if isinstance(error, errors.RevisionNotFoundError):
-        return f"{repo_id} has no such branch, tag, or pull request; --revision takes a branch name"
+        return f"{repo_id} has no such branch, tag, or pull request; name one that it has"
     if isinstance(error, errors.RepositoryNotFoundError) or status == 404:
         return (
             f"{repo_id} does not exist on the Hub, or this token cannot see it; check the name, "
@@ -125,7 +125,7 @@ def _explain(error: BaseException, repo_id: str) -> str | None:
     if status == 403:
         return (
             f"this token cannot write to {repo_id.split('/')[0]}; use a token with write access, choose another "
-            f"--repo-id, or open a pull request with --pr ({detail or 'forbidden'})"
+            f"`repo_id`, or open a pull request with `pull_request` ({detail or 'forbidden'})"
         )
     return f"the Hub refused the request ({status}): {detail or first}" if status else None
 

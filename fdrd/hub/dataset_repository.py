@@ -124,5 +124,5 @@ def _check_licenses(manifest: Manifest, have_rights: bool) -> None:
         raise FdrdError(
             f"{unknown:,} of {manifest.records.kept:,} rows have no known license; add it to the source "
             "(`license` of a row or in domain.toml) and build again, or confirm that you may "
-            "publish them with --i-have-the-rights"
+            "publish them with `have_rights`"
         )

@@ -126,12 +126,12 @@ def prepare(publication: Publication, options: PushOptions, *, dry_run: bool = F
     """
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", publication.repo_id):
         raise FdrdError(
-            f"--repo-id {publication.repo_id!r}: include a user or organization, e.g. ORG/fdrd"
+            f"`repo_id` {publication.repo_id!r}: include a user or organization, e.g. ORG/fdrd"
         )
     if options.pull_request and options.tag:
-        raise FdrdError("--tag needs a commit on a branch; merge the pull request first, then tag")
+        raise FdrdError("`tag` needs a commit on a branch; merge the pull request first, then tag")
     if options.pull_request and options.revision != "main":
-        raise FdrdError("--pr targets main; remove --revision")
+        raise FdrdError("`pull_request` targets main; remove `revision`")
     api = open_client(must_write=not dry_run)
     with readable_errors(publication.repo_id), quiet_client():
         head, new_branch = _head(api, publication, options)
@@ -204,12 +204,12 @@ def _head(api: HfApi, publication: Publication, options: PushOptions) -> tuple[s
         return None, False
     if options.private and not info.private:
         raise FdrdError(
-            f"{publication.repo_id} is public already, and --private only applies to new repositories; "
-            "change it in the repository's settings, or choose another --repo-id"
+            f"{publication.repo_id} is public already, and `private` only applies to new repositories; "
+            "change it in the repository's settings, or choose another `repo_id`"
         )
     if options.tag and options.tag in (ref.name for ref in api.list_repo_refs(**repo).tags):
         raise FdrdError(
-            f"{publication.repo_id} already has a tag {options.tag}; choose another --tag"
+            f"{publication.repo_id} already has a tag {options.tag}; choose another `tag`"
         )
     return str(info.sha), new_branch
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from fdrd.build_config import BuildConfig
 from fdrd.negatives.catalog import Catalog, Category, make_catalog
 from fdrd.negatives.given import clean_given, name_given, plain
 from fdrd.negatives.odds import around
@@ -262,15 +262,6 @@ def _new(negatives: Iterable[Negative], seen: set[str], true: Container[str]) ->
             yield negative
 
 
-@dataclass(frozen=True, slots=True)
-class AnnotateConfig:
-    """Number of negatives per pair, how many of them swap an attribute, and the seed."""
-
-    seed: int
-    negatives: int
-    attribute_negatives: int
-
-
 def make_catalogs(records: Iterable[Record]) -> dict[str, Catalog]:
     """Return the catalog of each domain."""
     domains: defaultdict[str, list[Record]] = defaultdict(list)
@@ -289,7 +280,7 @@ def annotate(
     records: Sequence[Record],
     true_texts: Sequence[Container[str]],
     catalog: Catalog,
-    config: AnnotateConfig,
+    config: BuildConfig,
 ) -> list[Record]:
     """Return N records of a domain with up to `config.negatives` hard negatives, usable given ones first.
 

@@ -193,7 +193,7 @@ class _Words:
     def signature(self, rows: Integers, seed: int) -> Keys:
         """Return (len(rows),) the MinHash of the words of captions; each seed gives another one."""
         most = np.iinfo(np.uint64).max
-        signature = _mixed(self._hash | np.uint64(seed + 1 << 32))
+        signature = splitmix64(self._hash | np.uint64(seed + 1 << 32))
         signature //= np.maximum(self._weight, 1).astype(np.uint64)
         signature[~self._several] = most
         lowest = np.full(len(self._lengths), most)
@@ -365,9 +365,9 @@ class _Values:
         return table
 
 
-def _mixed(keys: Keys) -> Keys:
-    """Return hashes of 64-bit numbers (splitmix64)."""
-    mixed = keys + np.uint64(0x9E3779B97F4A7C15)
+def splitmix64(keys: npt.NDArray[np.integer]) -> Keys:
+    """Return the hash of each integer."""
+    mixed = keys.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))

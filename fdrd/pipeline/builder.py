@@ -144,7 +144,7 @@ def build(
         FdrdError: the source or the target is unusable, all records were rejected, the policy fails the
             build, another build is writing to the target, or the disk is full.
     """
-    config, options = _changed(config or BuildConfig(), options or NO_OPTIONS, settings)
+    config, options = with_settings(config or BuildConfig(), options or NO_OPTIONS, settings)
     path = Path(source)
     with disk_errors(path), as_folder(path) as root, ExitStack() as stack:
         domains = find_domains(root, options)
@@ -192,7 +192,7 @@ def build(
         )
 
 
-def _changed(
+def with_settings(
     config: BuildConfig, options: SourceOptions, settings: BuildSettings
 ) -> tuple[BuildConfig, SourceOptions]:
     """Return the options of a build, changed by keywords; raise `FdrdError` for an unknown one."""

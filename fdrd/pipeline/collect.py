@@ -3,8 +3,6 @@
 Workers decode images and parse captions while the annotations are still being read.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 from collections import deque
@@ -76,31 +74,29 @@ def append_ledger(file: Path, checks: Iterable[tuple[ImageRef, Stamp, ImageCheck
         ledger.write(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
 
 
-@dataclass(frozen=True, slots=True)
-class CheckTask:
-    """Images to check, and (caption, category) pairs to find attributes in."""
-
-    root: str
-    max_pixels: int
-    images: list[ImageRef] = field(default_factory=list)
-    captions: list[tuple[str, str]] = field(default_factory=list)
+CheckTask = tuple[list[ImageRef], list[tuple[str, str]]]
+"""Images to check, and (caption, category) pairs to find attributes in."""
 
 
-def run_check_task(task: CheckTask) -> tuple[deque[ImageCheck], deque[tuple[Attribute, ...]]]:
-    """Return the checks of a task's images and the attributes of its captions."""
-    if not Path(task.root).is_dir():
+def run_check_task(
+    task: CheckTask, root: str, max_pixels: int
+) -> tuple[deque[ImageCheck], deque[tuple[Attribute, ...]]]:
+    """Return the checks of a task's images, which are below `root`, and the attributes of its captions."""
+    if not Path(root).is_dir():
         raise FdrdError(
-            f"{platform.node()} does not see {task.root}; all machines must see the source under the same path"
+            f"{platform.node()} does not see {root}; all machines must see the source under the same path"
         )
-    checks = deque(check_images(task.root, task.images, task.max_pixels))
-    return checks, deque(find_attributes(caption, category) for caption, category in task.captions)
+    images, captions = task
+    checks = deque(check_images(root, images, max_pixels))
+    return checks, deque(find_attributes(caption, category) for caption, category in captions)
 
 
 @dataclass(slots=True)
 class _Chunk:
-    """Neighboring items of a source, and the task whose result they wait for."""
+    """Neighboring items of a source, and the lists of the task whose result they wait for."""
 
-    task: CheckTask
+    unchecked: list[ImageRef] = field(default_factory=list)
+    captions: list[tuple[str, str]] = field(default_factory=list)
     items: list[tuple[Item, int]] = field(default_factory=list)
     """each with the index of its image, or -1"""
     images: list[tuple[ImageRef, Stamp, ImageCheck | None]] = field(default_factory=list)
@@ -127,16 +123,16 @@ def checked_source(
     waiting: deque[_Chunk] = deque()
 
     def tasks() -> Iterator[CheckTask]:
-        for chunk in _chunks(top, max_pixels, found, read_ledger(ledger)):
+        for chunk in _chunks(top, found, read_ledger(ledger)):
             waiting.append(chunk)
-            yield chunk.task
+            yield chunk.unchecked, chunk.captions
 
     with (
         SourceWriter(work / "records.partial") as items,
         StructWriter(work / "images.partial", CheckedImage) as images,
     ):
         engine.prepare(run_check_task)
-        for checks, attributes in engine.run(run_check_task, tasks()):
+        for checks, attributes in engine.run(run_check_task, tasks(), top, max_pixels):
             chunk, new = waiting.popleft(), []
             for image, before, known in chunk.images:
                 check = known or checks.popleft()
@@ -155,14 +151,11 @@ def checked_source(
 
 
 def _chunks(
-    root: str,
-    max_pixels: int,
-    found: Iterable[Item],
-    known: dict[ImageRef, tuple[Stamp, ImageCheck]],
+    root: str, found: Iterable[Item], known: dict[ImageRef, tuple[Stamp, ImageCheck]]
 ) -> Iterator[_Chunk]:
     """Yield the items in chunks, each with the work of one task. Images are numbered as they come."""
     indices: dict[ImageRef, int] = {}
-    chunk = _Chunk(CheckTask(root, max_pixels))
+    chunk = _Chunk()
     for item in found:
         index = -1
         if isinstance(item, Record):
@@ -173,14 +166,14 @@ def _chunks(
                 check = earlier if before == now else None
                 chunk.images.append((item.image, now, check))
                 if not check:
-                    chunk.task.images.append(item.image)
+                    chunk.unchecked.append(item.image)
             index = indices[item.image]
             if not item.attributes:
-                chunk.task.captions.append((item.caption, item.category))
+                chunk.captions.append((item.caption, item.category))
         chunk.items.append((item, index))
-        if len(chunk.task.images) >= IMAGES or len(chunk.items) >= CAPTIONS:
+        if len(chunk.unchecked) >= IMAGES or len(chunk.items) >= CAPTIONS:
             yield chunk
-            chunk = _Chunk(CheckTask(root, max_pixels))
+            chunk = _Chunk()
     if chunk.items:
         yield chunk
 

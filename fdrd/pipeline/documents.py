@@ -16,43 +16,58 @@ from pathlib import Path
 import pyarrow as pa
 from msgspec.structs import asdict, replace
 
-from fdrd.build_config import FORMATS
+from fdrd.build_config import FORMATS, BuildConfig
 from fdrd.card.croissant import croissant
 from fdrd.card.render import render_card
 from fdrd.checks.audits import named_records, report
-from fdrd.checks.tally import KeySet, Tally, TrueTexts, true_key
-from fdrd.columns import arrow_schema
+from fdrd.checks.tally import KeySet, Tally, true_key, true_texts
+from fdrd.columns import ExtraTypes, arrow_schema
 from fdrd.engines import Engine, LocalEngine
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of, write_text
-from fdrd.files.struct_table import parse_rows
+from fdrd.files.struct_table import StructTable, parse_rows
 from fdrd.negatives import Catalog
+from fdrd.negatives.draw import annotate
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
+from fdrd.record import Labels, Record
 from fdrd.storage import shard_file
 from fdrd.storage.manifest import Manifest, Shard, digest_of_shards, dump, read_manifest
 from fdrd.storage.publish import link_or_copy, work_folder
-from fdrd.storage.shards import RowsTask, make_rows
+from fdrd.storage.shards import make_rows
 
 TrueCaptions = Mapping[str, KeySet]
 """By domain, the keys of its normalized captions (`fdrd.checks.tally.true_captions`)."""
 CountedRows = tuple[pa.RecordBatch, Counter[str], Tally]
-"""Rows, the rules of `make_rows`, and the counts of the rows."""
+"""Rows, how often each rule fixed or dropped a given negative, and the counts of the rows."""
 
 
 def make_counted(
-    task: RowsTask, catalogs: Mapping[str, Catalog], true: TrueCaptions, of_images: TrueTexts
+    part: StructTable[Record],
+    labels: Labels,
+    extra: ExtraTypes,
+    config: BuildConfig,
+    catalogs: Mapping[str, Catalog],
+    true: TrueCaptions,
+    of_images: KeySet,
 ) -> CountedRows:
-    """Return what `make_rows` returns, and the counts of the rows."""
-    tally, captions = Tally(task.domain), true[task.domain]
-    rows, rules = make_rows(
-        task, catalogs, of_images.of, lambda record: tally.count(record, captions)
-    )
+    """Add negatives to records of one domain, and return their rows with counts.
+
+    `of_images` are the keys of true texts (`fdrd.checks.tally.true_texts`).
+    """
+    records = list(part)
+    domain = records[0].domain
+    texts = [true_texts(record, of_images) for record in records]
+    annotated = annotate(records, texts, catalogs[domain], config)
+    tally, rules = Tally(domain), Counter[str]()
+    for before, record in zip(records, annotated, strict=True):
+        tally.count(record, true[domain])
+        rules.update(record.rules[len(before.rules) :])
+    rows = make_rows(annotated, labels, extra, named=config.format == "parquet")
     return rows, rules, tally
 
 
-def _count_shard(task: tuple[str, Shard], manifest: Manifest, true: TrueCaptions) -> Tally:
-    folder, shard = task
+def _count_shard(shard: Shard, folder: str, manifest: Manifest, true: TrueCaptions) -> Tally:
     tally = Tally(shard.domain)
     for record in named_records(Path(folder), replace(manifest, shards=[shard])):
         tally.count(record, true[shard.domain])
@@ -86,7 +101,7 @@ def write_documents(
         for shard, captions in zip(shards, engine.run(_true_captions, paths), strict=True):
             keys.setdefault(shard.domain, array("Q")).extend(captions)
     true = {domain: KeySet(captions) for domain, captions in keys.items()}
-    read = engine.run(_count_shard, [(str(folder), shard) for shard in missing], manifest, true)
+    read = engine.run(_count_shard, missing, str(folder), manifest, true)
     tallies = {domain: Tally(domain) for domain in sorted(manifest.splits)}
     done = 0
     for shard in shards:
@@ -133,9 +148,7 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
             atomic_write(copy / path) as file,
             shard_file.open_shard(file, columns, format) as write,
         ):
-            for batch in shard_file.read_checked(
-                source, shard, manifest.categories, manifest.columns
-            ):
+            for batch in shard_file.read_checked(source, shard, manifest):
                 found = batch.to_pylist()
                 images = [row["image"]["bytes"] for row in found]
                 if named:

@@ -4,13 +4,10 @@ Negatives and natural pairs need all captions of a domain. Workers read the capt
 matches the natural pairs.
 """
 
-from __future__ import annotations
-
 import hashlib
+import json
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +19,7 @@ import pyarrow as pa
 from msgspec.structs import replace
 
 from fdrd.build_config import BuildConfig
-from fdrd.checks.tally import KeySet, Tally, TrueTexts, image_key, true_key
+from fdrd.checks.tally import KeySet, Tally, image_key, true_key
 from fdrd.columns import CATEGORY_NAME, ExtraTypes, arrow_schema, extra_types
 from fdrd.curation.pair_table import Integers, Numbering, PairTable
 from fdrd.engines import Engine
@@ -30,16 +27,15 @@ from fdrd.errors import FdrdError
 from fdrd.files.struct_table import BATCH, StructTable, StructWriter, arrow_array
 from fdrd.negatives import Catalog
 from fdrd.negatives.catalog import catalogs_by_domain
-from fdrd.negatives.draw import AnnotateConfig
 from fdrd.negatives.natural_pairs import Captioned, Names, Statement, natural_pairs, state
 from fdrd.negatives.values import stated
 from fdrd.pipeline.documents import CountedRows, make_counted
 from fdrd.progress import Progress
-from fdrd.record import KINDS, Kind, NaturalPair, Record, TaggedCaption, class_labels
+from fdrd.record import KINDS, Kind, NaturalPair, Record, Scalar, TaggedCaption, class_labels
 from fdrd.storage import publish, resume
 from fdrd.storage.manifest import Shard, library_versions
 from fdrd.storage.shard_file import PARQUET
-from fdrd.storage.shards import RowsTask, ShardPlan, ShardTask, plan_shards, start_key, write_shard
+from fdrd.storage.shards import ShardTask, plan_shards, write_shard
 
 T = TypeVar("T")
 
@@ -58,24 +54,23 @@ def stage_shards(
 ) -> tuple[list[Shard], dict[str, Tally], ExtraTypes]:
     """Stage all shards of the kept records. Shards with an unchanged key are reused from an earlier run.
 
-    `true_negatives` are, by image digest, negatives that reviewers found to be true.
-
-    Returns:
-        Manifest entries sorted by path, the counts of newly written shards by path, and the extra columns.
+    `true_negatives` are, by image digest, negatives that reviewers found to be true. Return the manifest entries sorted
+    by path, the counts of newly written shards by path, and the extra columns.
     """
     work, stage = publish.work_folder(out), publish.stage_folder(out)
     labels = class_labels(pairs.named_categories())
-    texts = pairs.contents.records.table("extra")["extra"].take(arrow_array(pairs.rows))
-    extra = extra_types(map(msgspec.json.decode, texts.unique().to_pylist()))
+    extra = extra_types(_extra_columns(pairs))
     schema = arrow_schema(sorted(labels.values()), extra).serialize().to_pybytes()
     progress("preparing negatives", 0, 1)
     with TemporaryDirectory(prefix="captions-", dir=work) as folder:
         captions = _captions(pairs, Path(folder))
-        catalogs = catalogs_by_domain({name: each.texts for name, each in captions.items()}, engine)
+        catalogs = catalogs_by_domain(
+            {name: texts for name, (_, texts) in captions.items()}, engine
+        )
         progress("preparing negatives", 1, 1)
         partners = _partners(pairs, captions, catalogs, engine, progress)
-    annotating = AnnotateConfig(config.seed, config.negatives, config.attribute_negatives)
-    settings: list[Any] = [asdict(annotating), library_versions()]
+    drawing = ("seed", "negatives", "attribute_negatives")
+    settings: list[Any] = [{name: getattr(config, name) for name in drawing}, library_versions()]
     settings.append(hashlib.sha256(schema).hexdigest())
     if true_negatives:  # they change negatives, so they are part of every key
         settings.append(sorted(true_negatives.items()))
@@ -84,34 +79,40 @@ def stage_shards(
 
     plans = plan_shards(pairs, config.shard_bytes, config.format)
     # Large shards first, so that little remains to be written when all rows are made.
-    plans.sort(key=lambda plan: -len(plan.rows))
+    plans.sort(key=lambda plan: -plan[0].rows)
     reusable = resume.reusable_shards(out)
     with StructWriter(work / "rows.partial", Record) as writer:
-        keys = _write_records(pairs, plans, settings, catalogs, partners, writer)
+        planned = _write_records(pairs, plans, settings, catalogs, partners, writer)
         records = writer.finish()
         entries, missing, start = [], [], 0
-        tasks: list[RowsTask] = []
-        for plan, key in zip(plans, keys, strict=True):
-            stop = start + len(plan.rows)
-            if key in reusable:
-                earlier, entry = reusable[key]
+        tasks: list[StructTable[Record]] = []
+        for shard in planned:
+            stop = start + shard.rows
+            if shard.key in reusable:
+                earlier, entry = reusable[shard.key]
                 if earlier != stage:
                     publish.link_or_copy(earlier / entry.path, stage / entry.path)
                 entries.append(entry)
             else:
-                missing.append((plan, key))
-                named = plan.path.endswith(PARQUET)
-                parts = (records.part(at, min(at + ROWS, stop)) for at in range(start, stop, ROWS))
-                tasks += [
-                    RowsTask(plan.domain, part, labels, named, annotating, extra) for part in parts
-                ]
+                missing.append(shard)
+                tasks += [records.part(at, min(at + ROWS, stop)) for at in range(start, stop, ROWS)]
             start = stop
-        made = engine.run(make_counted, tasks, catalogs, true, of_images)
+        made = engine.run(make_counted, tasks, labels, extra, config, catalogs, true, of_images)
         rows = _reported(made, progress, sum(entry.rows for entry in entries), len(pairs.rows))
         written, counted = _write_shards(out, missing, rows, pairs.contents.root, schema, engine)
     entries = sorted([*entries, *written], key=lambda entry: entry.path)
     publish.remove_others(stage, {entry.path for entry in entries})
     return entries, counted, extra
+
+
+def _extra_columns(pairs: PairTable) -> Iterator[dict[str, Scalar]]:
+    """Yield the extra columns of the kept records, batch by batch; equal ones of a batch once."""
+    start = 0
+    for batch in pairs.contents.records.batches():
+        kept = np.flatnonzero(pairs.kept[start : start + len(batch)])
+        texts = batch.column("extra").take(arrow_array(kept)).unique()
+        yield from map(msgspec.json.decode, texts.to_pylist())
+        start += len(batch)
 
 
 def _reported(
@@ -125,63 +126,47 @@ def _reported(
 
 def _write_shards(
     out: Path,
-    plans: Sequence[tuple[ShardPlan, str]],
+    shards: Sequence[Shard],
     parts: Iterator[CountedRows],
     root: str,
     schema: bytes,
     engine: Engine,
 ) -> tuple[list[Shard], dict[str, Tally]]:
-    """Let workers write shards, about as many at a time as there are workers.
+    """Let workers write shards, one at a time each.
 
-    The rows of a shard are collected in a file, where they wait for their images. `plans` are the shards with their
-    keys. Return the manifest entries, and the counts of each shard by path.
+    The rows of a shard are collected in a file, where they wait for their images. Return the complete manifest entries,
+    and the counts of each shard by path.
     """
     stage, folder = publish.stage_folder(out), publish.work_folder(out) / "rows"
     shutil.rmtree(folder, ignore_errors=True)  # a killed run left it
     folder.mkdir()
     entries: list[Shard] = []
     counted: dict[str, Tally] = {}
-    waiting: deque[tuple[Path, Callable[[], Shard]]] = deque()
 
-    def finish_first() -> None:
-        file, result = waiting.popleft()
-        entry = result()
-        if not (stage / entry.path).is_file():
-            raise FdrdError(
-                f"{stage / entry.path} was written by another machine and is not here; all machines must see "
-                "`out` under the same path"
-            )
-        resume.record_shard(out, entry)
-        entries.append(entry)
-        file.unlink()
-
-    try:
-        for plan, key in plans:
+    def tasks() -> Iterator[ShardTask]:
+        for shard in shards:
             rows, rules, tally = next(parts)
-            file = folder / f"{len(counted)}.arrow"
+            file = folder.absolute() / f"{len(counted)}.arrow"
             with file.open("wb") as opened, pa.ipc.new_file(opened, rows.schema) as writer:
                 writer.write_batch(rows)
-                for more, more_rules, more_counts in islice(parts, -(-len(plan.rows) // ROWS) - 1):
+                for more, more_rules, more_counts in islice(parts, -(-shard.rows // ROWS) - 1):
                     writer.write_batch(more)
                     rules.update(more_rules)
                     tally.add(more_counts)
-            counted[plan.path] = tally
-            task = ShardTask(
-                path=plan.path,
-                domain=plan.domain,
-                split=plan.split,
-                rows=str(file.absolute()),
-                root=root,
-                rules=rules,
-                key=key,
-                folder=str(stage.absolute()),
-                schema=schema,
-            )
-            waiting.append((file, engine.submit(write_shard, task)))
-            while len(waiting) >= engine.workers:
-                finish_first()
-        while waiting:
-            finish_first()
+            counted[shard.path] = tally
+            yield replace(shard, rules=dict(sorted(rules.items()))), str(file)
+
+    try:
+        common = str(stage.absolute()), root, schema
+        for entry in engine.run(write_shard, tasks(), *common, ahead=1):
+            if not (stage / entry.path).is_file():
+                raise FdrdError(
+                    f"{stage / entry.path} was written by another machine and is not here; all machines must see "
+                    "`out` under the same path"
+                )
+            resume.record_shard(out, entry)
+            (folder / f"{len(entries)}.arrow").unlink()
+            entries.append(entry)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return entries, counted
@@ -189,30 +174,32 @@ def _write_shards(
 
 def _write_records(
     pairs: PairTable,
-    plans: Sequence[ShardPlan],
+    plans: Sequence[tuple[Shard, Integers]],
     settings: Sequence[Any],
     catalogs: Mapping[str, Catalog],
     partners: Partners,
     writer: StructWriter[Record],
-) -> list[str]:
-    """Write the records of all shards in their order, and return the key of each shard."""
-    records = pairs.records(np.concatenate([plan.rows for plan in plans]))
+) -> list[Shard]:
+    """Write the records of all shards in their order, and return the shards with their keys."""
+    records = pairs.records(np.concatenate([rows for _, rows in plans]))
     ids = pairs.contents.records.table("id")["id"].combine_chunks()
-    keys = []
-    for plan in plans:
-        columns = (CATEGORY_NAME,) if plan.path.endswith(PARQUET) else ()
-        digest = start_key(plan, settings, catalogs[plan.domain].digest, *columns)
-        natural = _partner_ids(ids, partners, plan.rows)
-        for record, some in zip(islice(records, len(plan.rows)), natural, strict=True):
+    shards = []
+    for shard, rows in plans:
+        # All that determines the bytes of a shard is in its key.
+        known = [shard.path, settings, catalogs[shard.domain].digest]
+        known += [CATEGORY_NAME] if shard.path.endswith(PARQUET) else []
+        digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
+        natural = _partner_ids(ids, partners, rows)
+        for record, some in zip(islice(records, len(rows)), natural, strict=True):
             record = replace(record, natural_pairs=some)
             digest.update(msgspec.json.encode(record))
             writer.append(record)
-        keys.append(digest.hexdigest())
-    return keys
+        shards.append(replace(shard, key=digest.hexdigest()))
+    return shards
 
 
-def _true_texts(pairs: PairTable, true_negatives: Mapping[str, tuple[str, ...]]) -> TrueTexts:
-    """Return the true texts of images: captions and what they state, and negatives that reviewers found to be true."""
+def _true_texts(pairs: PairTable, true_negatives: Mapping[str, tuple[str, ...]]) -> KeySet:
+    """Return the keys of the true texts of images: captions, what they state, and what reviewers found to be true."""
     digest, digests = pairs["digest"][pairs.rows], pairs.images.digests
     times = np.bincount(digest, minlength=len(digests))
     names = np.array(sorted(true_negatives), digests.dtype)
@@ -236,15 +223,11 @@ def _true_texts(pairs: PairTable, true_negatives: Mapping[str, tuple[str, ...]])
         np.uint64,
     )
     captions = image_of_row ^ pairs["plain"][rows]
-    return TrueTexts(KeySet(np.concatenate([captions, states, negatives])))
+    return KeySet(np.concatenate([captions, states, negatives]))
 
 
-@dataclass(frozen=True, slots=True)
-class _DomainCaptions:
-    """The captions of the kept records of a domain, and (n,) their rows in the source."""
-
-    rows: Integers
-    texts: StructTable[TaggedCaption]
+_DomainCaptions = tuple[Integers, StructTable[TaggedCaption]]
+"""The kept records of a domain: (n,) their rows in the source, and their captions."""
 
 
 def _captions(pairs: PairTable, folder: Path) -> dict[str, _DomainCaptions]:
@@ -259,8 +242,7 @@ def _captions(pairs: PairTable, folder: Path) -> dict[str, _DomainCaptions]:
             keys = records.table("category", "caption").take(arrow_array(rows))
             order = sort_indices(keys, [("category", "ascending"), ("caption", "ascending")])
             rows = rows[np.array(order.to_pylist())]
-            texts = records.copy(folder / f"{index}.arrow", rows, TaggedCaption)
-            captions[domain] = _DomainCaptions(rows, texts)
+            captions[domain] = rows, records.copy(folder / f"{index}.arrow", rows, TaggedCaption)
     return captions
 
 
@@ -279,18 +261,18 @@ def _partners(
     image = np.array([looks[pairs.clusters.get(digest, digest)] for digest in digests], np.int64)
     group = np.where(pairs["group"] > 0, pairs["group"], -1 - image)
     done, total = 0, len(pairs.rows)
-    for domain, of_domain in captions.items():
+    for domain, (of_domain, texts) in captions.items():
         catalog = catalogs[domain]
         names = Names(catalog.categories, catalog.index, catalog.index_of)
-        statements = _statements(of_domain.texts, names, engine)
+        statements = _statements(texts, names, engine)
         indices = [names.index_of.get(name, -1) for name in pairs.names["category"]]
-        category = np.array(indices, np.int64)[pairs["category"][of_domain.rows]]
+        category = np.array(indices, np.int64)[pairs["category"][of_domain]]
         related = [each.same for each in names.categories]
-        splits = pairs.split[of_domain.rows]
+        splits = pairs.split[of_domain]
         for split in np.unique(splits).tolist():
             progress("matching natural pairs", done, total)
             inside = np.flatnonzero(splits == split)
-            rows = of_domain.rows[inside]
+            rows = of_domain[inside]
             records = Captioned(
                 key=pairs["order"][rows],
                 image=image[rows],

@@ -4,8 +4,6 @@ A build is written into a work folder next to the dataset, and renamed when it i
 build, the new one, or none, never a mixture.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

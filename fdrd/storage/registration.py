@@ -7,8 +7,6 @@ name: `<cache>/<name>/<config>/<version>/<digest>/`. `datasets` 4 and 5 use this
 the newest. A name belongs to the first folder that took it, until that folder is gone or has another name.
 """
 
-from __future__ import annotations
-
 import glob
 import json
 import os

@@ -12,8 +12,6 @@ Losing it costs only time.
   change, or move, or be copied; only a source that moved and changed is another one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -88,18 +86,15 @@ def inputs_digest(settings: Any, domains: Iterable[object], source: str) -> str:
     return hashlib.sha256(json.dumps(inputs).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class _LastBuild(msgspec.Struct):
-    inputs: str | None
-
-
 def is_built_from(out: Path, inputs: str) -> bool:
     """Return whether the dataset was built from these inputs and all its files are as they were written."""
     try:
-        last = msgspec.json.decode((work_folder(out) / "last.json").read_bytes(), type=_LastBuild)
+        text = (work_folder(out) / "last.json").read_bytes()
+        last = msgspec.json.decode(text, type=dict[str, Any])
         manifest = read_manifest(out)
     except (OSError, FdrdError, *_DAMAGED):
         return False
-    return last.inputs == inputs and _are_unchanged(out, manifest)
+    return last.get("inputs") == inputs and _are_unchanged(out, manifest)
 
 
 def log_build(out: Path, inputs: str | None, started: float, workers: int) -> None:

@@ -9,11 +9,9 @@ a reader, such as missing columns, nulls, class labels out of range, texts that 
 also compares digests, spans, negatives and splits.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,17 +21,11 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from fdrd.columns import (
-    CATEGORY_NAME,
-    KNOWN_COLUMNS,
-    ExtraTypes,
-    arrow_schema,
-    extra_in_schema,
-)
+from fdrd.columns import CATEGORY_NAME, KNOWN_COLUMNS, ExtraTypes, arrow_schema, extra_in_schema
 from fdrd.errors import FdrdError, first_line
 from fdrd.files.paths import DIGEST, is_folder_name
 from fdrd.record import KINDS, category_name
-from fdrd.storage.manifest import Shard
+from fdrd.storage.manifest import Manifest, Shard
 
 Writer = Callable[[pa.Table, Sequence[bytes]], None]
 """Takes rows that have the names of image files (`named_images`), and as many images."""
@@ -242,24 +234,23 @@ def row_flaws(
 def read_checked(
     path: Path,
     shard: Shard | None = None,
-    categories: Sequence[str] | None = None,
-    extra: ExtraTypes | None = None,
+    manifest: Manifest | None = None,
     *,
     images: bool = True,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a shard batch by batch, each after checking it, with or without the image bytes.
 
-    Without an entry of the manifest (`shard`), e.g. for a copy in the cache of `datasets`, it is not compared with one;
-    without `categories` or `extra` columns the file says which there are. Raise `DamageError` if the file is missing
-    or damaged, or a row would break its reader.
+    Without a manifest and its entry (`shard`), e.g. for a copy in the cache of `datasets`, the file says which
+    categories and extra columns there are. Raise `DamageError` if it is missing or damaged, or a row would break its
+    reader.
     """
     if flaw := file_flaw(path, shard.bytes if shard else None):
         raise DamageError(path, flaw)
     read, domain = 0, shard.domain if shard else None
     try:
         schema = read_schema(path)
-        names = class_names(schema) if categories is None else categories
-        if flaw := schema_flaw(schema, names, extra):
+        names = manifest.categories if manifest else class_names(schema)
+        if flaw := schema_flaw(schema, names, manifest.columns if manifest else None):
             raise DamageError(path, flaw)
         for batch in read_batches(path, images=images):
             if found := row_flaws(batch, len(names), domain):
@@ -272,33 +263,21 @@ def read_checked(
         raise DamageError(path, f"has {read:,} rows, the manifest says {shard.rows:,}")
 
 
-def check_rows(
-    path: Path,
-    shard: Shard | None = None,
-    categories: Sequence[str] | None = None,
-    extra: ExtraTypes | None = None,
-) -> None:
+def check_rows(path: Path, shard: Shard | None = None, manifest: Manifest | None = None) -> None:
     """Check all rows of a shard as `read_checked`; a file that did not change is checked once in a process."""
-    try:
+    state: tuple[int, ...] = ()
+    with suppress(OSError):  # `read_checked` says why
         status = path.stat()
-    except OSError:  # `read_checked` says why
-        status = None
-    state = status and (status.st_size, status.st_mtime_ns, status.st_ino)
-    names = None if categories is None else tuple(categories)
-    _check_once(path, state, shard, names, None if extra is None else tuple(extra.items()))
+        state = (status.st_size, status.st_mtime_ns, status.st_ino)
+    _check_once(path, state, shard, manifest)
 
 
 @lru_cache(maxsize=1024)
 def _check_once(
-    path: Path,
-    _state: tuple[int, ...] | None,
-    shard: Shard | None,
-    categories: tuple[str, ...] | None,
-    extra: tuple[tuple[str, str], ...] | None,
+    path: Path, _state: tuple[int, ...], shard: Shard | None, manifest: Manifest | None
 ) -> None:
-    columns = None if extra is None else dict(extra)
     # The images of Parquet would have to be decompressed; whoever uses one checks it.
-    for _ in read_checked(path, shard, categories, columns, images=path.suffix != PARQUET):
+    for _ in read_checked(path, shard, manifest, images=path.suffix != PARQUET):
         pass
 
 

@@ -1,33 +1,27 @@
-"""Turn records into rows with hard negatives, assign them to shards by a stable key, and write shards in workers.
+"""Turn records into rows, assign them to shards by a stable key, and write shards in workers.
 
 Rows are sorted by `pair_table.sort_key`, and each shard holds a fixed range of that order. A changed image
 changes its own shard only. A changed caption also changes the catalog that negatives are drawn from, and
 with it all shards of its domain.
 """
 
-from __future__ import annotations
-
 import hashlib
-import json
-from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+from msgspec.structs import replace
 
 from fdrd.columns import ExtraTypes, arrow_schema, extra_of, extra_row, struct_schema
 from fdrd.curation.pair_table import Integers, PairTable
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of
-from fdrd.files.struct_table import StructTable, parse_rows, read_table
+from fdrd.files.struct_table import parse_rows, read_table
 from fdrd.images.check import read_image
 from fdrd.images.containers import member_name
-from fdrd.negatives import Catalog
-from fdrd.negatives.draw import AnnotateConfig, annotate
 from fdrd.record import ImageRef, Labels, Record, category_name, from_json
 from fdrd.storage.manifest import Manifest, Shard, SplitName
 from fdrd.storage.shard_file import encode_row, named_images, open_shard, read_checked, with_name
@@ -43,59 +37,32 @@ With a space, unlike the name of any extra column.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class RowsTask:
-    """Some neighboring records of a shard; `named` if the file has a column with the names of categories."""
-
-    domain: str
-    records: StructTable[Record]
-    labels: Labels
-    named: bool
-    config: AnnotateConfig
-    extra: ExtraTypes
-
-
 def make_rows(
-    task: RowsTask,
-    catalogs: Mapping[str, Catalog],
-    true_texts: Callable[[Record], Container[str]],
-    count: Callable[[Record], None],
-) -> tuple[pa.RecordBatch, Counter[str]]:
-    """Return the rows of a task, waiting for their images, and how often each rule fixed or dropped a given negative.
-
-    `catalogs` are, by domain, the captions that negatives are drawn from. `true_texts` returns the true texts of the
-    image of a record, as `annotate` needs them. `count` is called with each record as written. Raise `FdrdError` if
-    this machine does not see the records.
-    """
-    names = sorted(task.labels.values())
+    records: Iterable[Record], labels: Labels, extra: ExtraTypes, *, named: bool
+) -> pa.RecordBatch:
+    """Return the rows of records, waiting for their images; `named`: with the column that only Parquet has."""
+    names = sorted(labels.values())
     index = {label: position for position, label in enumerate(names)}
-    rules: Counter[str] = Counter()
     lines = []
-    records = list(task.records)
-    annotated = annotate(
-        records, list(map(true_texts, records)), catalogs[task.domain], task.config
-    )
-    for before, record in zip(records, annotated, strict=True):
-        rules.update(record.rules[len(before.rules) :])
-        count(record)
+    for record in records:
         row = msgspec.to_builtins(record)
         for column in ("split", "rules", "extra"):
             del row[column]
         for negative in row["negatives"]:
-            named = (record.domain, negative["category"])
-            negative["category"] = task.labels.get(named, negative["category"])
-        row["category"] = index.get(task.labels.get((record.domain, record.category), ""))
+            category = negative["category"]
+            negative["category"] = labels.get((record.domain, category), category)
+        row["category"] = index.get(labels.get((record.domain, record.category), ""))
         image = record.image
         row["image"] = {"path": member_name(image.member) or image.path.rpartition("/")[2]}
-        row |= extra_row(record.extra, task.extra)
+        row |= extra_row(record.extra, extra)
         size = text_bytes(encode_row(row))
-        if task.named:
+        if named:
             row = with_name(row, names)
         lines.append(encode_row({**row, FILE: image, SIZE: size}))
-    schema = named_images(arrow_schema(names, task.extra, named=task.named))
+    schema = named_images(arrow_schema(names, extra, named=named))
     schema = schema.append(pa.field(FILE, pa.struct(struct_schema(ImageRef))))
     (batch,) = parse_rows(lines, schema.append(pa.field(SIZE, pa.int64()))).to_batches()
-    return batch, rules
+    return batch
 
 
 def text_bytes(text: bytes) -> int:
@@ -103,37 +70,11 @@ def text_bytes(text: bytes) -> int:
     return len(msgspec.json.format(text, indent=0))
 
 
-@dataclass(frozen=True, slots=True)
-class ShardPlan:
-    """A shard to be written: its path inside the dataset folder, and its rows of the table in order."""
+def plan_shards(pairs: PairTable, shard_bytes: int, format: str) -> list[tuple[Shard, Integers]]:
+    """Return shards of the kept pairs with about `shard_bytes` image bytes, ordered by domain, split and index.
 
-    path: str
-    domain: str
-    split: SplitName
-    rows: Integers
-
-
-@dataclass(frozen=True, slots=True)
-class ShardTask:
-    """Everything that a worker needs to write the shard `path` in the stage folder `folder`.
-
-    `rows` is an Arrow file of its rows, which wait for their images below `root`. `rules` counts the fixes of given
-    negatives, and `schema` is the serialized Arrow schema.
+    Each is a manifest entry without key, size and digest, with its rows of the table in order.
     """
-
-    path: str
-    domain: str
-    split: SplitName
-    rows: str
-    root: str
-    rules: Mapping[str, int]
-    key: str
-    folder: str
-    schema: bytes
-
-
-def plan_shards(pairs: PairTable, shard_bytes: int, format: str) -> list[ShardPlan]:
-    """Return shards of the kept pairs with about `shard_bytes` image bytes, ordered by domain, split and index."""
     plans = []
     for (domain, split), rows in pairs.by_split().items():
         rows = rows[np.lexsort((pairs["then_order"][rows], pairs["order"][rows]))]
@@ -144,44 +85,37 @@ def plan_shards(pairs: PairTable, shard_bytes: int, format: str) -> list[ShardPl
         parts = [part for part in np.split(rows, starts) if len(part)]
         for index, part in enumerate(parts):
             path = f"data/{domain}/{split}-{index:05d}-of-{len(parts):05d}.{format}"
-            plans.append(ShardPlan(path, domain, cast("SplitName", split), part))
+            entry = Shard(path, domain, cast("SplitName", split), len(part), 0, "", "", {})
+            plans.append((entry, part))
     return plans
 
 
-def start_key(plan: ShardPlan, *settings: Any) -> hashlib._Hash:
-    """Return a digest of all that determines a shard but its records; with their JSON it is the key of the shard."""
-    return hashlib.sha256(json.dumps([plan.path, *settings], sort_keys=True).encode())
+ShardTask = tuple[Shard, str]
+"""A manifest entry without size and digest, and the Arrow file of the rows, which wait for their images."""
 
 
-def write_shard(task: ShardTask) -> Shard:
-    """Write one shard below `task.folder`, and return its manifest entry. Raise `FdrdError` if an image has changed."""
-    final = Path(task.folder, task.path)
-    schema = pa.ipc.read_schema(pa.py_buffer(task.schema))
+def write_shard(task: ShardTask, folder: str, root: str, serialized: bytes) -> Shard:
+    """Write one shard below `folder`, with images below `root`, and return its complete manifest entry.
+
+    `serialized` is the Arrow schema. Raise `FdrdError` if an image has changed, or this machine does not see the rows.
+    """
+    entry, rows = task
+    final = Path(folder, entry.path)
+    schema = pa.ipc.read_schema(pa.py_buffer(serialized))
     format = final.suffix.removeprefix(".")
     with atomic_write(final) as file, open_shard(file, schema, format) as write:
-        rows = read_table(task.rows)
-        for batch, images in _batches(rows, task.root):
+        for batch, images in _batches(read_table(rows), root):
             write(batch, images)
-    return Shard(
-        path=task.path,
-        domain=task.domain,
-        split=task.split,
-        rows=rows.num_rows,
-        bytes=final.stat().st_size,
-        sha256=sha256_of(final),
-        key=task.key,
-        rules=dict(sorted(task.rules.items())),
-    )
+    return replace(entry, bytes=final.stat().st_size, sha256=sha256_of(final))
 
 
 def read_records(folder: Path, manifest: Manifest) -> Iterator[Record]:
     """Yield the records of a built dataset in shard order, without image bytes, or raise `DamageError`."""
-    categories, extra = manifest.categories, manifest.columns
     for shard in manifest.shards:
-        for batch in read_checked(folder / shard.path, shard, categories, extra, images=False):
+        for batch in read_checked(folder / shard.path, shard, manifest, images=False):
             for row in batch.to_pylist():
                 row["extra"] = extra_of(row)
-                row["category"] = category_name(row["category"], categories)
+                row["category"] = category_name(row["category"], manifest.categories)
                 row["image"] = {"path": row["source"]["file"], "member": ""}
                 yield from_json({**row, "split": shard.split, "rules": ()})
 

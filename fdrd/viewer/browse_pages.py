@@ -1,7 +1,8 @@
-"""Pages about records: the grid, the table, the map, a record and its image, near duplicates, changes since a build."""
+"""Pages about records: grid, table, map, a record and its image, rejections, near duplicates, changes since a build."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fdrd.errors import FdrdError
+from fdrd.images.check import read_image
+from fdrd.negatives.natural_pairs import splitmix64
 from fdrd.viewer.context import UNSEEN, Context
-from fdrd.viewer.facets import PAGE, SINGLE, Indices, mixed
-from fdrd.viewer.images import encode, image_bytes, image_response, placeholder, thumbnail
+from fdrd.viewer.facets import PAGE, SINGLE, Indices
+from fdrd.viewer.images import SIDE, encode, image_bytes, image_response, placeholder, thumbnail
 from fdrd.viewer.index import Index
 from fdrd.viewer.meaning import WaitingError, backbone_of
 from fdrd.viewer.pages import Values, choice_of, listed, page, state_of
+from fdrd.viewer.rejections import LEAKS, read_rejected
 from fdrd.viewer.review import corrected, with_reasons
 
 _NUMBERS = {
@@ -154,7 +158,7 @@ def _colors(context: Context, index: Index, by: str, rows: Indices) -> tuple[lis
 def packed(points: Indices, rows: Indices, colors: Indices) -> bytes:
     """Return x, y and color of rows as 16-bit integers, little-endian, in random order."""
     rows = rows[points[rows, 0] >= 0]
-    rows = rows[np.argsort(mixed(rows), kind="stable")[:MOST_SHOWN]]
+    rows = rows[np.argsort(splitmix64(rows), kind="stable")[:MOST_SHOWN]]
     drawn: npt.NDArray[np.uint16] = np.column_stack([points[rows], colors[rows]]).astype("<u2")
     return drawn.tobytes()
 
@@ -182,12 +186,13 @@ def record(context: Context, request: Request) -> Response:
     except FdrdError:  # a search by meaning that waits for its features, or cannot
         rows = np.zeros(0, np.int32)
     before, after = _neighbors(index, rows, shown["row"])
-    same = index.of_image(shown["image"]) if shown["image"] else []
+    same = index.having("image", shown["image"]) if shown["image"] else []
+    near = index.having("cluster", shown["cluster"], 50)
     decisions = [each for review in context.readable for each in review.of(shown["id"])]
     outcome = corrected(shown, decisions)
     values: Values = {
         "same": [each for each in same if each["row"] != shown["row"]],
-        "near": [e for e in index.of_cluster(shown["cluster"]) if e["image"] != shown["image"]],
+        "near": [each for each in near if each["image"] != shown["image"]],
         "ranks": runs.ranks_of(index, shown["row"]) if runs else [],
         "fooled": runs.fooled_by(index, shown) if runs else None,
         "decisions": with_reasons(decisions, outcome),
@@ -250,6 +255,52 @@ def _image(index: Index | None, request: Request, small: bool) -> Response:
         return placeholder("image damaged")
 
 
+@page("/rejected")
+def rejected_page(context: Context, request: Request) -> Response:
+    """List rejected records by reason; pairs are shown side by side."""
+    index = context.library.current()
+    everything = read_rejected(index.folder)
+    reason = request.query_params.get("reason", "")
+    wanted = LEAKS if reason == "leaks" else {reason}
+    chosen = [each for each in everything if not reason or each.item["reason"] in wanted]
+    shown, paging = listed(request, chosen)
+    decisions = context.review.effective()[1] if context.review else {}
+    decided = {each.name: decisions[each.name][-1] for each in everything if each.name in decisions}
+    captionable = [each for each in chosen if each.captionable]
+    counts = Counter(each.item["reason"] for each in everything)
+    paging |= {"rejected": shown, "reason": reason, "reasons": counts.most_common()}
+    paging |= {"decided": decided, "captionable": len(captionable)}
+    return context.page(
+        request,
+        "rejected.html",
+        others={each.number: _kept(index, each.other) for each in shown},
+        written=sum(each.name in decided for each in captionable),
+        drafts=context.drafts.of(shown) if context.drafts else {},
+        leaks=sum(counts[leak] for leak in LEAKS),
+        **paging,
+    )
+
+
+@page("/rejected/image")
+def rejected_image(context: Context, request: Request) -> Response:
+    """Give the thumbnail of a rejected record, read from inside the raw source only."""
+    number = request.query_params.get("n", "")
+    rejected = read_rejected(context.library.current().folder)
+    image = next((each.image for each in rejected if str(each.number) == number), None)
+    if not image or context.source is None:
+        return placeholder("cannot be shown")  # the page says why
+    try:
+        return image_response(encode(read_image(str(context.source), image), SIDE))
+    except (FdrdError, OSError, LookupError, ValueError):
+        return placeholder("cannot be shown")
+
+
+def _kept(index: Index, name: str) -> dict[str, Any] | None:
+    """Return the kept record with an image or an id."""
+    found = index.having("file", name.partition(": ")[0], 1) if name else []
+    return found[0] if found else index.record(name)
+
+
 @page("/duplicates")
 def duplicates(context: Context, request: Request) -> Response:
     """List the clusters of near duplicates that were kept."""
@@ -257,7 +308,7 @@ def duplicates(context: Context, request: Request) -> Response:
     shown, paging = listed(request, index.clusters())
     groups = []
     for name in shown:
-        records = reversed(index.of_cluster(name, 200))
+        records = reversed(index.having("cluster", name, 200))
         groups.append((name, [*{each["image"]: each for each in records}.values()][::-1]))
     return context.page(request, "duplicates.html", groups=groups, **paging)
 

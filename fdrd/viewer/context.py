@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from shlex import quote
@@ -35,22 +34,58 @@ _SELECTIONS = 64
 """Selections that are kept, with their counts: pages of one selection need not count again."""
 
 
-@dataclass(slots=True)
 class Context:
-    """The state of a server."""
+    """The state of a server: the open dataset with its reviews and results.
 
-    library: Library
-    review: Review | None = None  # where decisions go; without it nothing can be written
-    readable: tuple[Review, ...] = ()  # reviews of the dataset, for the facet of verified records
-    reviewer: str = "reviewer"  # name of the reviewer where the browser gives none
-    runs: Runs | None = None
-    source: Path | None = None  # the raw source, for images that were rejected
-    drafts: Drafts | None = None  # captions by `fdrd caption`, for images that have none
-    before: Index | None = None  # an earlier build, to compare with
-    source_name: str = "RAW"  # the source as a command names it
-    meaning: Meaning = field(default_factory=Meaning)
-    _selections: dict[Any, Selection] = field(default_factory=dict)
-    _computed: dict[str, tuple[object, Any]] = field(default_factory=dict)
+    Args:
+        folder: folder of the dataset.
+        results: result files, or folders of them.
+        review: name of the review where decisions go; without it nothing can be written.
+        reviewer: name of the reviewer where the browser gives none.
+        source: the raw source, for images that were rejected.
+        drafts: outputs of `fdrd caption`, for images that have no caption.
+        before: an earlier build, to compare with.
+        progress: receives the rows that are indexed.
+
+    Raises:
+        FdrdError: there is no dataset, a result is broken, or the review has no usable name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        results: Sequence[Path] = (),
+        review: str | None = None,
+        reviewer: str = "reviewer",
+        source: Path | None = None,
+        drafts: Sequence[Path] = (),
+        before: Path | None = None,
+        progress: Progress = silent,
+    ):
+        written = decisions_path(folder, review) if review else None
+        paths = sorted({*review_folder(folder).glob("*/decisions.jsonl")} - {written})
+        # The last one counts in the facet of verified records.
+        self.readable = tuple(map(Review, [*paths, *([written] if written else [])]))
+        for each in self.readable:
+            each.decisions()  # a broken file is reported now
+        self.review, self.reviewer = self.readable[-1] if written else None, reviewer
+        self.runs: Runs | None = None
+        if results:
+            from fdrd.viewer.results import Runs
+
+            self.runs = Runs(results)
+        self.meaning = Meaning(self.runs.searchable() if self.runs else {})
+        if source is not None and not source.is_dir():
+            raise FdrdError(f"--source {source}: not a folder")
+        self.library = Library(folder, progress)
+        self.source, origin = source, recorded_origin(folder)
+        self.drafts = Drafts(source, drafts) if source and drafts else None
+        self.before = open_index(before, progress) if before else None
+        # A note next to a dataset may name any folder, so it is shown, not read.
+        self.source_name = quote(str(source or (origin.path if origin else "RAW")))
+        self._selections: dict[Any, Selection] = {}
+        self._computed: dict[str, tuple[object, Any]] = {}
 
     def once(self, name: str, version: object, compute: Callable[[], T]) -> T:
         """Return what a function computes, which is kept until another version is asked for."""
@@ -132,54 +167,6 @@ class Context:
         text = templates().get_template(template).render(messages | shared | values)
         # The name of a file may not be text.
         return HTMLResponse(text.encode("utf-8", "backslashreplace"), status)
-
-
-def open_context(
-    folder: Path,
-    *,
-    results: Sequence[Path] = (),
-    review: str | None = None,
-    reviewer: str = "reviewer",
-    source: Path | None = None,
-    drafts: Sequence[Path] = (),
-    before: Path | None = None,
-    progress: Progress = silent,
-) -> Context:
-    """Open a dataset with its reviews and results.
-
-    Raises:
-        FdrdError: there is no dataset, a result is broken, or the review has no usable name.
-    """
-    written = decisions_path(folder, review) if review else None
-    paths = dict.fromkeys(sorted(review_folder(folder).glob("*/decisions.jsonl")))
-    if written:
-        paths.pop(written, None)
-        paths[written] = None  # last, so that its verdicts count
-    reviews = tuple(map(Review, paths))
-    for each in reviews:
-        each.decisions()  # a broken file is reported now
-    runs = None
-    if results:
-        from fdrd.viewer.results import Runs
-
-        runs = Runs(results)
-    if source is not None and not source.is_dir():
-        raise FdrdError(f"--source {source}: not a folder")
-    library = Library(folder, progress)
-    origin = recorded_origin(folder)
-    return Context(
-        library,
-        reviews[-1] if written else None,
-        reviews,
-        reviewer,
-        runs,
-        source,
-        Drafts(source, drafts) if source and drafts else None,
-        open_index(before, progress) if before else None,
-        # A note next to a dataset may name any folder, so it is shown, not read.
-        quote(str(source or (origin.path if origin else "RAW"))),
-        Meaning(runs),
-    )
 
 
 def _rows(rows: Mapping[str, int], ids: Set[str]) -> Indices:

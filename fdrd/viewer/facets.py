@@ -13,9 +13,12 @@ from urllib.parse import quote_plus
 import numpy as np
 import numpy.typing as npt
 
+from fdrd.negatives.natural_pairs import splitmix64
+
 Indices = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int64]
 Reviewed = Mapping[str, Mapping[str, Indices]]
 """The rows of each value of the facets that decisions change."""
 
@@ -181,17 +184,10 @@ class Columns:
         """Return the row of each value of a multiple facet."""
         return self._rows[name]
 
-    def counts(self, name: str, mask: Mask | None) -> npt.NDArray[np.int64]:
+    def counts(self, name: str, mask: Mask) -> Counts:
         """Return the number of masked rows of each value."""
-        codes = self.codes[name]
-        if mask is not None:
-            codes = codes[mask[self._rows[name]]] if name in self._rows else codes[mask]
-        return np.bincount(codes, minlength=len(self.labels[name]))
-
-    def count(self, name: str, label: str, counts: npt.NDArray[np.int64]) -> int:
-        """Return the count of a label, 0 for one that the dataset does not have."""
-        code = self._codes[name].get(label)
-        return 0 if code is None else int(counts[code])
+        chosen = mask[self._rows[name]] if name in self._rows else mask
+        return np.bincount(self.codes[name][chosen], minlength=len(self.labels[name]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +226,7 @@ def select(
         all_of: the facet of which all values are listed.
         scores: score of each row in a search by meaning; the best `MATCHES` rows are selected.
     """
-    masks: dict[str, Mask] = {}
+    everything, masks = np.ones(columns.size, bool), dict[str, Mask]()
     if found is not None:
         masks["q"] = np.zeros(columns.size, bool)
         masks["q"][found] = True
@@ -242,26 +238,25 @@ def select(
         else:
             masks[name] = columns.mask(name, values)
 
-    def rows_but(name: str | None) -> Mask | None:
-        others = [mask for key, mask in masks.items() if key != name]
-        mask = reduce(and_, others) if others else None
+    def rows_but(name: str) -> Mask:
+        mask = reduce(and_, (mask for key, mask in masks.items() if key != name), everything)
         return mask if scores is None else _best(scores, mask)
 
     facets: list[Facet] = []
-    everything = rows_but(None)
+    selected = rows_but("")
     for name in (*SINGLE, *MULTIPLE, *reviewed):
-        mask = rows_but(name) if name in masks else everything
-        chosen, limit = state.chosen.get(name, ()), MOST if name == all_of else SHOWN
+        mask = rows_but(name) if name in masks else selected
         if name in reviewed:
-            facets.append(_reviewed_facet(reviewed[name], name, mask, chosen, limit))
+            labels, rows_of = [*reviewed[name]], reviewed[name].values()
+            counts = np.array([np.count_nonzero(mask[rows]) for rows in rows_of], np.int64)
         else:
-            facets.append(_facet(columns, name, mask, chosen, limit))
-    rows = np.arange(columns.size, dtype=np.int32)
-    if everything is not None:
-        rows = rows[everything]
+            labels, counts = columns.labels[name], columns.counts(name, mask)
+        limit = MOST if name == all_of else SHOWN
+        facets.append(_facet(name, labels, counts, state.chosen.get(name, ()), limit))
+    rows = np.flatnonzero(selected).astype(np.int32)
     keys: npt.NDArray[Any]
     if state.order == "random":
-        keys = mixed(rows)
+        keys = splitmix64(rows)
     elif state.order in ("short", "long"):
         keys = columns.codes["words"][rows] * (1 if state.order == "short" else -1)
     elif scores is not None:
@@ -271,45 +266,23 @@ def select(
     return Selection(rows[np.argsort(keys, kind="stable")], facets)
 
 
-def _best(scores: Floats, mask: Mask | None) -> Mask:
+def _best(scores: Floats, mask: Mask) -> Mask:
     """Return the rows of a mask with the highest scores, those with a score of -inf left out."""
-    rows = np.flatnonzero((scores > -np.inf) if mask is None else mask & (scores > -np.inf))
-    if len(rows) > MATCHES:
-        rows = rows[np.argsort(-scores[rows], kind="stable")[:MATCHES]]
+    rows = np.flatnonzero(mask & (scores > -np.inf))
+    rows = rows[np.argsort(-scores[rows], kind="stable")[:MATCHES]]
     best = np.zeros(len(scores), bool)
     best[rows] = True
     return best
 
 
 def _facet(
-    columns: Columns, name: str, mask: Mask | None, chosen: Sequence[str], limit: int
+    name: str, labels: list[str], counts: Counts, chosen: Sequence[str], limit: int
 ) -> Facet:
-    counts = columns.counts(name, mask)
-    labels = columns.labels[name]
     present = np.flatnonzero(counts)
     first = present[np.argsort(-counts[present], kind="stable")[:limit]].tolist()
     # Each is a link with all filters: to list all chosen ones would take time in the square of their number.
-    values = [Value(label, columns.count(name, label, counts), True) for label in chosen[:SHOWN]]
+    known = {label: int(counts[labels.index(label)]) for label in chosen[:SHOWN] if label in labels}
+    values = [Value(label, known.get(label, 0), True) for label in chosen[:SHOWN]]
     listed = set(chosen)
     values += [Value(labels[n], int(counts[n]), False) for n in first if labels[n] not in listed]
     return Facet(name, TITLES[name], values, max(0, len(present) - limit))
-
-
-def _reviewed_facet(
-    rows_of: Mapping[str, Indices], name: str, mask: Mask | None, chosen: Sequence[str], limit: int
-) -> Facet:
-    values = (
-        Value(label, len(rows) if mask is None else int(mask[rows].sum()), label in chosen)
-        for label, rows in rows_of.items()
-    )
-    listed = [value for value in values if value.count or value.chosen]
-    return Facet(name, TITLES[name], listed[:limit], max(0, len(listed) - limit))
-
-
-def mixed(rows: Indices) -> npt.NDArray[np.uint64]:
-    """Return a random-looking key for each row that depends on the row alone (splitmix64)."""
-    with np.errstate(over="ignore"):
-        x = rows.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
-from html import escape
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,10 @@ from starlette.responses import Response
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
 from fdrd.files.paths import cache_folder, digest_name
+from fdrd.images.check import opened_image
 from fdrd.images.pixels import upright_rgb
 from fdrd.storage.shard_file import PARQUET
+from fdrd.viewer.pages import templates
 
 SIDE = 320  # greatest width and height of a thumbnail, in pixels
 _LARGE = 2**24  # pixels above which images are decoded one at a time: a page asks for many at once
@@ -53,27 +54,17 @@ def thumbnail(folder: Path, shard: str, record: Mapping[str, Any]) -> bytes:
     return small
 
 
-@contextmanager
-def _decoding() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # Pillow raises many types for broken files
-        raise FdrdError(f"the image does not decode: {error}") from None
-
-
 def encode(data: bytes, side: int = 0) -> bytes:
     """Return an image as WebP, upright and in RGB, at most `side` pixels wide and high (0: as it is)."""
-    with _decoding():
-        with Image.open(io.BytesIO(data)) as image:
-            is_large = image.width * image.height > _LARGE
-            if side:
-                image.draft("RGB", (side * 2, side * 2))
-            with _one_large if is_large else nullcontext():
-                shown = upright_rgb(image)
+    file = io.BytesIO()
+    with opened_image(data, "the viewer") as image:
+        is_large = image.width * image.height > _LARGE
         if side:
-            shown.thumbnail((side, side))
-        file = io.BytesIO()
-        shown.thumbnail((16383, 16383))  # the most that WebP holds
+            image.draft("RGB", (side * 2, side * 2))
+        with _one_large if is_large else nullcontext():
+            shown = upright_rgb(image)
+        longest = side or 16383  # the most that WebP holds
+        shown.thumbnail((longest, longest))
         shown.save(file, "WEBP", quality=80 if side else 92, method=2)
     return file.getvalue()
 
@@ -81,7 +72,7 @@ def encode(data: bytes, side: int = 0) -> bytes:
 def decoded(shard: Path, record: Mapping[str, Any]) -> Image.Image:
     """Return the image of a record, upright and in RGB."""
     data = image_bytes(shard, record["place"], record["image"])
-    with _decoding(), Image.open(io.BytesIO(data)) as image:
+    with opened_image(data, record["id"]) as image:
         return upright_rgb(image)
 
 
@@ -93,12 +84,7 @@ def image_response(data: bytes) -> Response:
 
 def placeholder(text: str, status: int = 200) -> Response:
     """Return a drawing that stands for an image that cannot be shown."""
-    drawing = (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="320" height="240" viewBox="0 0 320 240">'
-        '<rect width="320" height="240" fill="#8881"/><path d="M140 90l40 40m0-40l-40 40" stroke="#c33" '
-        'stroke-width="6" stroke-linecap="round"/><text x="160" y="170" text-anchor="middle" fill="#888" '
-        f'font-family="system-ui,sans-serif" font-size="13">{escape(text)}</text></svg>'
-    )
+    drawing = templates().get_template("placeholder.svg").render(text=text)
     return Response(drawing, status, media_type="image/svg+xml")
 
 

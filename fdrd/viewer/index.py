@@ -24,7 +24,6 @@ import numpy as np
 from filelock import FileLock, Timeout
 from msgspec import to_builtins
 
-from fdrd.curation.splitting import CLUSTER
 from fdrd.dataset import RowTexts
 from fdrd.errors import FdrdError
 from fdrd.files.paths import cache_folder
@@ -32,10 +31,11 @@ from fdrd.progress import Progress, silent
 from fdrd.storage.manifest import Manifest, read_manifest
 from fdrd.text.markup import is_unicode
 from fdrd.viewer.facets import Columns, Indices
-from fdrd.viewer.indexing import AS_JSON, FIELDS, blocks, one_of, write_index
+from fdrd.viewer.indexing import AS_JSON, FIELDS, write_index
 
 _VERSION = 5
 _UNFINISHED = ".unfinished"
+_LISTED = "IN (SELECT value FROM json_each(?))"  # the condition to be in a list
 _SEARCHES = 32  # searches whose rows are kept: filters are chosen after a search
 _EVERY = 0.5  # seconds between two looks at the files
 
@@ -50,7 +50,7 @@ def files_now(folder: Path, manifest: Manifest) -> list[list[int]]:
         try:
             status = (folder / name).stat()
             found.append([status.st_ino, status.st_size, status.st_mtime_ns])
-        except (OSError, ValueError):  # a name with a NUL
+        except OSError:
             found.append([])
     return found
 
@@ -64,8 +64,6 @@ def open_index(folder: Path, progress: Progress = silent) -> Index:
     manifest = read_manifest(folder)
     files = files_now(folder, manifest)
     key = json.dumps([_VERSION, to_builtins(manifest), files[1:]], ensure_ascii=False)
-    if not is_unicode(key):
-        raise FdrdError(f"{folder / 'manifest.json'} is not valid Unicode; build the dataset again")
     digest = hashlib.sha256(key.encode()).hexdigest()
     path = cache_folder() / "viewer" / f"{digest[:32]}.sqlite"
     if path.is_file():
@@ -75,37 +73,25 @@ def open_index(folder: Path, progress: Progress = silent) -> Index:
             path.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_unfinished(path.parent)
-    unfinished = _IndexFolder(path.parent)
-    new = unfinished.folder / "index.sqlite"
+    unfinished = Path(mkdtemp(_UNFINISHED, "", path.parent))
+    lock = FileLock(unfinished / "lock", thread_local=False)
+    lock.acquire()
+    remove = weakref.finalize(lock, shutil.rmtree, unfinished, ignore_errors=True)
+    new = unfinished / "index.sqlite"
     try:
-        errors = write_index(new, folder, manifest, progress)
-        if errors or files_now(folder, manifest) != files:
-            return Index(new, folder, manifest, files, unfinished)
+        sound = write_index(new, folder, manifest, progress)
+        if not sound or files_now(folder, manifest) != files:
+            return Index(new, folder, manifest, files, lock)
         new.replace(path)
         index = Index(path, folder, manifest, files)
-    except sqlite3.Error as error:
-        unfinished.remove()
-        raise FdrdError(f"{path.parent}: {error}; FDRD_CACHE names another cache") from error
-    except BaseException:
-        unfinished.remove()
+        remove()
+        return index
+    except BaseException as error:
+        remove()
+        if isinstance(error, sqlite3.Error):
+            remedy = "FDRD_CACHE names another cache"
+            raise FdrdError(f"{path.parent}: {error}; {remedy}") from error
         raise
-    unfinished.remove()
-    return index
-
-
-class _IndexFolder:
-    """A folder for an index that is being written, or is not kept. It is locked while this process lives."""
-
-    def __init__(self, parent: Path):
-        self.folder = Path(mkdtemp(_UNFINISHED, "", parent))
-        self._lock = FileLock(self.folder / "lock", thread_local=False)
-        self._lock.acquire()
-        self.remove = weakref.finalize(self, _remove, self._lock, self.folder)
-
-
-def _remove(lock: FileLock, folder: Path) -> None:
-    lock.release()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_unfinished(parent: Path) -> None:
@@ -125,11 +111,11 @@ class Index:
         folder: Path,
         manifest: Manifest,
         files: list[list[int]],
-        unfinished: _IndexFolder | None = None,
+        lock: FileLock | None = None,
     ):
-        """`files` are those that were indexed (`files_now`); `unfinished` keeps `path` as long as this is open."""
+        """`files` are those that were indexed (`files_now`); `lock` keeps `path` as long as this is open."""
         self.folder, self.manifest, self.files = folder, manifest, files
-        self._unfinished = unfinished
+        self._lock = lock
         self.version = hashlib.sha256(repr((manifest.digest, files)).encode()).hexdigest()[:16]
         """What a form says about the dataset that its page showed."""
         self._uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
@@ -151,35 +137,25 @@ class Index:
 
     def records(self, rows: Sequence[int], *, spans: bool = True) -> list[dict[str, Any]]:
         """Return the records of some rows, in that order, with or without attributes and negatives."""
-        found: dict[int, dict[str, Any]] = {}
-        for some in blocks([*map(int, rows)]):
-            records = self._records(f"row {one_of(some)}", some, spans)
-            found |= {each["row"]: each for each in records}
+        listed = json.dumps([*map(int, rows)])
+        found = {each["row"]: each for each in self._records(f"row {_LISTED}", listed, spans)}
         return [found[int(row)] for row in rows]
 
     def stream(self, rows: Indices) -> Iterator[dict[str, Any]]:
         """Yield the records of some rows, a few hundred of which are in memory at a time."""
-        for some in blocks(rows.tolist()):
-            yield from self.records(some)
+        for start in range(0, len(rows), 500):
+            yield from self.records(rows[start : start + 500].tolist())
 
     def record(self, record_id: str) -> dict[str, Any] | None:
         """Return the record of an id."""
-        return next(iter(self._records("id = ?", [record_id])), None)
+        return next(iter(self.having("id", record_id)), None)
 
-    def of_image(self, digest: str) -> list[dict[str, Any]]:
-        """Return the records of an image."""
-        return self._records("image = ? ORDER BY row", [digest])
-
-    def of_file(self, file: str) -> dict[str, Any] | None:
-        """Return the first record whose image came from a file of the source."""
-        return next(iter(self._records("file = ? ORDER BY row LIMIT 1", [file])), None)
-
-    def of_cluster(self, name: str, limit: int = 50) -> list[dict[str, Any]]:
-        """Return the records of a cluster of near duplicates."""
-        if not name.startswith(CLUSTER):
-            return []
-        where = "cluster = ? AND cluster LIKE 'near-%' ORDER BY row LIMIT ?"
-        return self._records(where, [name, limit])
+    def having(
+        self, column: Literal["id", "image", "file", "cluster"], value: str, most: int = -1
+    ) -> list[dict[str, Any]]:
+        """Return the first records that have a value, all by default; a `cluster` is one of near duplicates."""
+        near = " AND cluster LIKE 'near-%'" if column == "cluster" else ""
+        return self._records(f"{column} = ?{near} ORDER BY row LIMIT {most}", value)
 
     def clusters(self) -> list[str]:
         """Return the names of the clusters of near duplicates that hold several images."""
@@ -221,17 +197,13 @@ class Index:
 
     def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the row of each id that is known."""
-        found: dict[str, int] = {}
-        for some in blocks([each for each in ids if is_unicode(each)]):
-            found |= dict(self._all(f"SELECT id, row FROM records WHERE id {one_of(some)}", some))
-        return found
+        listed = json.dumps([each for each in ids if is_unicode(each)])
+        return dict(self._all(f"SELECT id, row FROM records WHERE id {_LISTED}", [listed]))
 
-    def _records(
-        self, where: str, values: Sequence[object], spans: bool = True
-    ) -> list[dict[str, Any]]:
-        if not all(is_unicode(each) for each in values if isinstance(each, str)):
+    def _records(self, where: str, value: str, spans: bool = True) -> list[dict[str, Any]]:
+        if not is_unicode(value):
             return []  # e.g. a file name: no record has it
-        rows = self._all(f"SELECT * FROM records WHERE {where}", values)
+        rows = self._all(f"SELECT * FROM records WHERE {where}", [value])
         records = [dict(zip(FIELDS, row, strict=True)) for row in rows]
         for record in records:
             for name in AS_JSON:

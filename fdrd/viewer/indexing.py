@@ -6,11 +6,12 @@ import json
 import sqlite3
 import stat
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import ValidationError
 
@@ -25,8 +26,6 @@ from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
 from fdrd.storage.manifest import Manifest, Shard
 from fdrd.storage.shard_file import read_batches, read_schema
 from fdrd.viewer.facets import MULTIPLE, SINGLE
-
-T = TypeVar("T")
 
 AS_JSON = ("attributes", "negatives", "natural_pairs", "extra")
 _TEXTS = """image caption category meta_category domain split license cluster file origin attributes negatives
@@ -45,25 +44,12 @@ CREATE INDEX by_image ON records (image);
 CREATE INDEX by_cluster ON records (cluster) WHERE cluster LIKE 'near-%';
 CREATE INDEX by_file ON records (file);
 """
-_INSERT = f"INSERT INTO records VALUES ({','.join('?' * len(FIELDS))})"
+_INSERT = f"INSERT OR IGNORE INTO records VALUES ({','.join('?' * len(FIELDS))})"
 _INSERT_WORDS = "INSERT INTO words (rowid, caption, category) VALUES (:row, :caption, :category)"
 NO_CATEGORY = "(none)"  # label of records without a category
-_LENGTHS = (10, 20, 40, 80)
+_MOST_WORDS = (10, 20, 40, 80)
+_LENGTHS = "1-10 words,11-20 words,21-40 words,41-80 words,over 80 words".split(",")
 _LONGEST = 300  # characters of a reason, which may repeat any part of a shard
-
-
-def length_label(words: int) -> str:
-    """Return the caption length bucket of a number of words.
-
-    >>> length_label(10), length_label(11), length_label(99)
-    ('1-10 words', '11-20 words', 'over 80 words')
-    """
-    low = 1
-    for high in _LENGTHS:
-        if words <= high:
-            return f"{low}-{high} words"
-        low = high + 1
-    return f"over {_LENGTHS[-1]} words"
 
 
 @dataclass(slots=True)
@@ -99,63 +85,49 @@ class _Damage:
         return f"{self.shard}: {'; '.join(reasons)}" if reasons else ""
 
 
-def write_index(path: Path, folder: Path, manifest: Manifest, progress: Progress) -> dict[str, str]:
-    """Write the index of a dataset; return what is wrong with it, by shard.
+def write_index(path: Path, folder: Path, manifest: Manifest, progress: Progress) -> bool:
+    """Write the index of a dataset; return whether all of it is sound.
 
     Rows that the viewer could not show, e.g. without a caption or with the id of another row, are left out.
     """
-    total = sum(int(shard.rows) for shard in manifest.shards)
+    total = sum(shard.rows for shard in manifest.shards)
     columns = {
         name: _Column()
         for name in (*SINGLE, *MULTIPLE, "words", "negatives", "pairs", "width", "height")
     }
-    damages: dict[str, _Damage] = {}
+    errors = []
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
         row = 0
         for index, shard in enumerate(manifest.shards):
-            name = shard.path
-            damage = damages[name] = _Damage(name, _file_flaws(folder / name, shard))
-            for batch in _shown_rows(folder / name, shard, manifest.categories, damage):
-                known = _known_ids(connection, batch)
-                shown = []
+            file = folder / shard.path
+            damage = _Damage(shard.path, _file_flaws(file, shard))
+            for batch in _shown_rows(file, shard, manifest.categories, damage):
                 for each in batch:
-                    if each["id"] in known:
+                    each |= {"row": row, "shard": index}
+                    if not connection.execute(_INSERT, _values(each)).rowcount:
                         flaw = f"the id {each['id'][:80]!r} is that of another row"
                         damage.add_row(each["place"], flaw)
                         continue
-                    known.add(each["id"])
-                    shown.append(each | {"row": row, "shard": index})
+                    connection.execute(_INSERT_WORDS, each)
                     _count(columns, row, each)
                     row += 1
-                connection.executemany(_INSERT, map(_values, shown))
-                connection.executemany(_INSERT_WORDS, shown)
                 progress("indexing records", min(row, total), total)
-        errors = {name: text for name, damage in damages.items() if (text := str(damage))}
-        _finish(connection, manifest.shards, errors, columns)
+            errors.append((index, shard.path, str(damage)))
+        connection.executemany("INSERT INTO shards VALUES (?, ?, ?)", errors)
+        _write_columns(connection, columns)
+        connection.executescript(_INDEXES)
+        connection.commit()
     progress("indexing records", total, total)
-    return errors
+    return not any(error for _, _, error in errors)
 
 
-def _finish(
-    connection: sqlite3.Connection,
-    shards: Sequence[Shard],
-    errors: Mapping[str, str],
-    columns: Mapping[str, _Column],
-) -> None:
-    """Write what is known when all rows are written: errors, columns, and indexes."""
-    listed = {shard.path: index for index, shard in reversed(list(enumerate(shards)))}
-    connection.executemany(
-        "INSERT INTO shards VALUES (?, ?, ?)",
-        [(index, path, errors.get(path, "")) for path, index in listed.items()],
-    )
+def _write_columns(connection: sqlite3.Connection, columns: Mapping[str, _Column]) -> None:
     for name, column in columns.items():
         multiple = column.rows.tobytes() if name in MULTIPLE else None
         labels = json.dumps(list(column.labels), ensure_ascii=False)
         values = (name, labels, column.codes.tobytes(), multiple)
         connection.execute("INSERT INTO columns VALUES (?, ?, ?, ?)", values)
-    connection.executescript(_INDEXES)
-    connection.commit()
 
 
 def _file_flaws(path: Path, shard: Shard) -> list[str]:
@@ -165,8 +137,8 @@ def _file_flaws(path: Path, shard: Shard) -> list[str]:
         if not stat.S_ISREG(status.st_mode):
             return ["not a file"]
         same = status.st_size == shard.bytes and sha256_of(path) == shard.sha256
-    except (OSError, ValueError) as error:  # a name with a NUL
-        return [getattr(error, "strerror", None) or str(error)]
+    except OSError as error:
+        return [error.strerror or str(error)]
     return [] if same else ["damaged, its digest is not that of the manifest"]
 
 
@@ -174,7 +146,7 @@ def _shown_rows(
     path: Path, shard: Shard, categories: Sequence[str], damage: _Damage
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield the rows of a shard that can be shown, in batches; add to the damage what cannot."""
-    read, count, error = 0, int(shard.rows), str(damage)
+    read, count, error = 0, shard.rows, str(damage)
     try:
         if not path.is_file():  # a pipe would wait for ever
             return
@@ -217,25 +189,6 @@ def _flaw(row: Mapping[str, Any], categories: Sequence[str]) -> str:
     return ""
 
 
-def _known_ids(connection: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return those ids of rows that the index has already."""
-    found: set[str] = set()
-    for some in blocks([row["id"] for row in rows]):
-        query = f"SELECT id FROM records WHERE id {one_of(some)}"
-        found.update(name for (name,) in connection.execute(query, some))
-    return found
-
-
-def blocks(values: list[T]) -> Iterator[list[T]]:
-    """Yield values in lists that are short enough for a query."""
-    return (values[start : start + 500] for start in range(0, len(values), 500))
-
-
-def one_of(values: Sequence[object]) -> str:
-    """Return the condition that a column has one of the values, which the query is given."""
-    return f"IN ({','.join('?' * len(values))})"
-
-
 def _values(row: dict[str, Any]) -> list[Any]:
     source = row["source"]
     known = row | {"image": source["sha256"], "cluster": row["group"], "license": source["license"]}
@@ -254,7 +207,7 @@ def _count(columns: Mapping[str, _Column], index: int, row: Mapping[str, Any]) -
         "category": row["category"] or NO_CATEGORY,
         "meta": row["meta_category"] or NO_CATEGORY,
         "license": row["source"]["license"],
-        "length": length_label(words),
+        "length": _LENGTHS[bisect_left(_MOST_WORDS, words)],
         "near": "has near duplicates" if row["group"].startswith(CLUSTER) else "none found",
     }
     several = {

@@ -1,4 +1,4 @@
-"""What a backbone or a method makes of a dataset: search by meaning, the map, and the top ten of every query.
+"""What a backbone or a method makes of a dataset: search by meaning, and the map.
 
 Features of all images or captions are read once, in the background. The backbone of the dataset can always be searched
 with; methods that were measured can, too, where they can be loaded.
@@ -7,31 +7,22 @@ with; methods that were measured can, too, where they can be loaded.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 
 from fdrd.errors import FdrdError
-from fdrd.files.atomic import atomic_write
-from fdrd.files.paths import cache_folder
-from fdrd.progress import Progress, silent
+from fdrd.progress import Progress
 from fdrd.viewer.facets import Floats, Indices, Mask
 from fdrd.viewer.images import decoded
 from fdrd.viewer.index import Index
 
 if TYPE_CHECKING:
-    import torch
-
     from benchmark.models.backbone import Features
     from benchmark.registry import Method
-    from benchmark.result import BenchResult
-    from fdrd.dataset import RetrievalDataset
-    from fdrd.viewer.results import Runs
 
 T = TypeVar("T")
 Side = Literal["image", "caption"]
@@ -39,30 +30,28 @@ BACKBONE = "backbone"  # key of the backbone of the dataset, without training
 _EMBEDDED = "embedded"
 _MOST_BYTES = 4 * 2**30
 _TOO_LARGE = "its features need over 4 GiB of memory; search with another method"
-_BLOCK, _QUERIES = 4096, 256
+_BLOCK = 4096
 SIDE = 1000  # coordinates of the map are integers from 0 to this
 _TAIL = 0.5
 """Percent of the images at each side that are drawn on the border, because a few may be far away."""
-TEN = 10
 
 
 class WaitingError(FdrdError):
-    """A value is being computed: a page shows how far that is, and asks again by `key` and `side`."""
+    """A value is being computed: a page shows how far that is, and asks again by the key."""
 
-    def __init__(self, stage: str = "starting", done: int = 0, total: int = 0):
+    def __init__(self, key: Hashable, stage: str = "starting", done: int = 0, total: int = 0):
         super().__init__(f"{stage}: {done:,} of {total:,}" if total else stage)
-        self.stage, self.done, self.total = stage, done, total
-        self.key, self.side = "", ""
+        self.key, self.stage, self.done, self.total = key, stage, done, total
 
 
 class Background(Generic[T]):
     """Values by key, computed in the background, one at a time."""
 
     def __init__(self) -> None:
-        self.found: dict[Any, T | FdrdError] = {}
+        self.found: dict[Hashable, T | FdrdError] = {}
         self._lock, self._one = threading.Lock(), threading.Lock()
 
-    def get(self, key: object, compute: Callable[[Progress], T]) -> T:
+    def get(self, key: Hashable, compute: Callable[[Progress], T]) -> T:
         """Return a value; begin to compute it where it is not known.
 
         Raises:
@@ -72,7 +61,7 @@ class Background(Generic[T]):
         with self._lock:
             found = self.found.get(key)
             if found is None:
-                found = self.found[key] = WaitingError()
+                found = self.found[key] = WaitingError(key)
                 threading.Thread(target=self._compute, args=[key, compute], daemon=True).start()
             elif isinstance(found, FdrdError) and not isinstance(found, WaitingError):
                 del self.found[key]
@@ -80,9 +69,9 @@ class Background(Generic[T]):
             raise found
         return found
 
-    def _compute(self, key: object, compute: Callable[[Progress], T]) -> None:
+    def _compute(self, key: Hashable, compute: Callable[[Progress], T]) -> None:
         def progress(stage: str, done: int, total: int) -> None:
-            self.found[key] = WaitingError(stage.partition(" |")[0], done, total)
+            self.found[key] = WaitingError(key, stage.partition(" |")[0], done, total)
 
         try:
             with self._one:
@@ -105,14 +94,16 @@ class Gallery:
 class Meaning:
     """Galleries by method and side, of the index that was asked for last."""
 
-    runs: Runs | None = None  # results whose methods can search
+    measured: Mapping[str, tuple[str, Callable[[], Method]]] = field(default_factory=dict)
+    """Label and loader of the methods that were measured, by key."""
     _galleries: tuple[str, Background[Gallery]] = field(default_factory=lambda: ("", Background()))
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _scoring: threading.Lock = field(default_factory=threading.Lock)
 
     def methods(self, index: Index) -> list[tuple[str, str]]:
         """Return key and label of each method that can search."""
-        return [(BACKBONE, backbone_of(index)), *(self.runs.searchable() if self.runs else [])]
+        measured = ((key, label) for key, (label, _) in self.measured.items())
+        return [(BACKBONE, backbone_of(index)), *measured]
 
     def scores(self, index: Index, key: str, text: str, like: str) -> Floats:
         """Return the score of every row of the index for a text, or for the image of a record.
@@ -158,32 +149,22 @@ class Meaning:
             if self._galleries[0] != index.version:
                 self._galleries = index.version, Background()
             galleries = self._galleries[1]
-
-        def compute(progress: Progress) -> Gallery:
-            return _gallery(index, self._method(index, key), side, progress)
-
-        try:
-            return galleries.get((key, side), compute)
-        except WaitingError as waiting:
-            waiting.key, waiting.side = key, side
-            raise
+        return galleries.get(
+            (key, side), lambda seen: _gallery(index, self._method(index, key), side, seen)
+        )
 
     def waiting(self, key: str, side: str) -> WaitingError | None:
         """Return how far a gallery is; None where nothing is being computed."""
         found = self._galleries[1].found.get((key, side))
-        if not isinstance(found, WaitingError):
-            return None
-        found.key, found.side = key, side
-        return found
+        return found if isinstance(found, WaitingError) else None
 
     def _method(self, index: Index, key: str) -> Method:
         from benchmark.checkpoint import untrained_method
         from benchmark.models.loading import cached_backbone
 
-        if key == BACKBONE:
-            return untrained_method("zero_shot", cached_backbone(backbone_of(index)))
-        assert self.runs is not None
-        return self.runs.method(key)
+        if key != BACKBONE:
+            return self.measured[key][1]()
+        return untrained_method("zero_shot", cached_backbone(backbone_of(index)))
 
 
 def backbone_of(index: Index) -> str:
@@ -246,136 +227,8 @@ def inside(points: Indices, area: str) -> Mask:
     >>> inside(np.array([[5, 5], [15, 5]]), "0,0,10,0,10,10,0,10").tolist()
     [True, False]
     """
-    corners = np.array([int(each) for each in area.split(",")]).reshape(-1, 2)
-    found = np.zeros(len(points), bool)
-    x, y = points[:, 0], points[:, 1]
-    for (x1, y1), (x2, y2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        if y1 != y2:
-            found ^= ((y1 > y) != (y2 > y)) & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
+    from matplotlib.path import Path
+
+    corners = np.array(area.split(","), int).reshape(-1, 2)
+    found: Mask = Path(corners).contains_points(points)
     return found
-
-
-@dataclass(frozen=True)
-class Top:
-    """The top ten of a method.
-
-    Attributes:
-        captions: (I, 10) row, among those that were measured, of each caption that an image finds; -1 for none.
-        images: (N, 10) image number of each image that a row's caption finds.
-        state: how far computing it is, the reason that it failed, or nothing.
-        running: whether it is being computed now.
-    """
-
-    captions: np.ndarray[Any, Any] | None = None
-    images: np.ndarray[Any, Any] | None = None
-    state: str = ""
-    running: bool = False
-
-    @property
-    def lacking(self) -> bool:
-        """Whether it is neither known nor being computed."""
-        return self.captions is None and not self.running
-
-
-class Retrieved:
-    """The top ten of some results, which is kept in the cache."""
-
-    def __init__(self) -> None:
-        self._tops = Background[Top]()
-
-    def known(self, result: BenchResult) -> Top:
-        """Return what is known now."""
-        key = result.settings.identity()
-        found = self._tops.found.get(key)
-        if isinstance(found, FdrdError):
-            return Top(state=str(found), running=isinstance(found, WaitingError))
-        if found is None and (found := _read(_path(key))):
-            self._tops.found[key] = found
-        return found or Top()
-
-    def start(self, folder: Path, result: BenchResult, file: Path) -> Top:
-        """Return what is known now; begin to compute it where nothing is, or computing failed."""
-        if self.known(result).lacking:
-            key = result.settings.identity()
-            self._tops.found.pop(key, None)
-            with suppress(FdrdError):
-                self._tops.get(key, lambda progress: _top(folder, result, file, progress))
-        return self.known(result)
-
-
-def _top(folder: Path, result: BenchResult, file: Path, progress: Progress) -> Top:
-    from fdrd.dataset import load_view
-
-    settings = result.settings
-    dataset = load_view(folder, settings.split, settings.domain)
-    if dataset.fingerprint != settings.data.fingerprint:
-        raise FdrdError("the result was measured on other data")
-    found = top_ten(method_of(result, file), dataset, settings.gallery == "joint", progress)
-    assert found.captions is not None
-    assert found.images is not None
-    # Without the cache, e.g. in a home that cannot be written, it is kept in memory only.
-    with suppress(OSError), atomic_write(_path(settings.identity())) as kept:
-        np.savez(kept, captions=found.captions, images=found.images)
-    return found
-
-
-def _path(key: str) -> Path:
-    return cache_folder() / "viewer" / "top" / f"{key[:32]}.npz"
-
-
-def _read(path: Path) -> Top | None:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return Top(file["captions"], file["images"])
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def method_of(result: BenchResult, file: Path) -> Method:
-    """Return the method of a result, from the checkpoint next to its file where it was trained."""
-    from benchmark.checkpoint import load_method, untrained_method
-    from benchmark.models.loading import cached_backbone
-
-    measured = result.settings.backbone
-    backbone = cached_backbone(measured.name)
-    if backbone.fingerprint != measured.fingerprint:
-        raise FdrdError(f"the backbone {measured.name} is not the one that was measured")
-    weights = file.with_suffix(".safetensors")
-    if weights.is_file():
-        return load_method(weights, backbone=backbone)
-    return untrained_method(result.settings.method, backbone)
-
-
-def top_ten(
-    method: Method, dataset: RetrievalDataset, joint: bool, progress: Progress = silent
-) -> Top:
-    """Return the top ten of every query."""
-    import torch
-
-    from benchmark.evaluation.encoding import encode_split
-
-    row_of_caption = np.unique(dataset.pairs[:, 1], return_index=True)[1]
-    image_domain = torch.as_tensor(dataset.image_domain)
-    text_domain = image_domain[torch.as_tensor(dataset.pairs[row_of_caption, 0])]
-
-    def best(items: torch.Tensor, dim: int) -> np.ndarray[Any, Any]:
-        """Return what some images find among all texts (dim 1), or some texts among all images (0)."""
-        rows, columns = (items, slice(None)) if dim == 1 else (slice(None), items)
-        pair = (images[items], texts) if dim == 1 else (images, texts[items])
-        scores = method.similarity(*pair).float().cpu()
-        if not joint:
-            scores[image_domain[rows][:, None] != text_domain[columns][None]] = -torch.inf
-        found = scores.topk(min(TEN, scores.shape[dim]), dim=dim)
-        indices = found.indices.masked_fill(found.values == -torch.inf, -1)
-        return (indices if dim == 1 else indices.T).numpy()
-
-    def all_of(count: int, dim: int) -> np.ndarray[Any, Any]:
-        starts = range(0, count, _QUERIES)
-        blocks = [torch.arange(start, min(start + _QUERIES, count)) for start in starts]
-        return np.concatenate([best(block, dim) for block in blocks])
-
-    with torch.no_grad():
-        images, texts = encode_split(method, dataset, progress)
-        captions = all_of(len(dataset.image_digests), 1)
-        found_rows = np.where(captions >= 0, row_of_caption[captions], -1)
-        return Top(found_rows, all_of(len(dataset.captions), 0)[dataset.pairs[:, 1]])

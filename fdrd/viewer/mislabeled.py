@@ -85,8 +85,10 @@ def likely_mislabeled(
     first = rows[first]
     for each in np.unique(domain):
         here = ~np.isin(images, several) & (domain[first] == each)
-        of_image = category[first[here]], [groups[row] for row in first[here]]
-        _doubt(vectors, images[here], *of_image, doubt, better)
+        some, row_of = images[here], first[here]
+        names = [groups[row] for row in row_of]
+        for which, margin, other in _doubts(vectors[some], category[row_of], names):
+            doubt[some[which]], better[some[which]] = margin, other
     order = rows[np.argsort(-doubt[image[rows]], kind="stable")]
     order = order[doubt[image[order]] > 0]
     found = np.concatenate([contradicted, order]).astype(np.int32)
@@ -94,22 +96,17 @@ def likely_mislabeled(
     return found, suggested.astype(np.int32)
 
 
-def _doubt(
-    vectors: Floats,
-    images: npt.NDArray[np.int64],
-    category: Indices,
-    groups: Sequence[str],
-    doubt: Floats,
-    better: Indices,
-) -> None:
-    """Write how much better another class fits images of one domain, and which, into `doubt` and `better`."""
+def _doubts(
+    vectors: Floats, category: Indices, groups: Sequence[str]
+) -> Iterator[tuple[npt.NDArray[np.int64], Floats, Indices]]:
+    """Yield images of one domain, how much better another class fits each, and which."""
     classes, labels = np.unique(category, return_inverse=True)
     if len(classes) < 2:
         return
     fold_of = {name: index % FOLDS for index, name in enumerate(dict.fromkeys(groups))}
     folds = np.array([fold_of[name] for name in groups], np.int32)
     judged = np.bincount(labels) >= _FEWEST
-    for rows, scores in class_scores(vectors[images], labels.astype(np.int32), folds):
+    for rows, scores in class_scores(vectors, labels.astype(np.int32), folds):
         position = np.arange(len(rows))
         assigned = scores[position, labels[rows]].copy()
         scores[position, labels[rows]] = -np.inf
@@ -117,5 +114,4 @@ def _doubt(
         best = scores.argmax(axis=1)
         margin = scores[position, best] - np.where(np.isfinite(assigned), assigned, np.inf)
         known = judged[labels[rows]] & np.isfinite(margin)
-        doubt[images[rows[known]]] = margin[known]
-        better[images[rows[known]]] = classes[best[known]]
+        yield rows[known], margin[known], classes[best[known]]

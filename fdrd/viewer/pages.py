@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -36,11 +36,8 @@ from fdrd.viewer.facets import (
 )
 from fdrd.viewer.index import content_key
 
-if TYPE_CHECKING:
-    from fdrd.viewer.context import Context
-
-Page = Callable[["Context", Request], Response]
-Form = Callable[["Context", Request, list[tuple[str, str]]], Response]
+Page = Callable[[Any, Request], Response]  # Any: the context
+Form = Callable[[Any, Request, list[tuple[str, str]]], Response]
 
 Values = dict[str, Any]  # of a template
 
@@ -68,7 +65,7 @@ def form(path: str, most: int = _FORM_BYTES) -> Callable[[Form], Form]:
     """
 
     def register(handler: Form) -> Form:
-        async def receive(context: Context, request: Request) -> Response:
+        async def receive(context: object, request: Request) -> Response:
             body = b""
             async for chunk in request.stream():
                 body += chunk

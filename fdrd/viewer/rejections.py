@@ -5,29 +5,19 @@ from __future__ import annotations
 import json
 import re
 import stat
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from starlette.requests import Request
-from starlette.responses import Response
+from typing import Any
 
 from fdrd.captioning.output import DAMAGE, SUMMARY, annotation_files, image_path, read_captions
 from fdrd.errors import FdrdError
-from fdrd.images.check import read_image
 from fdrd.reasons import KEEPABLE
 from fdrd.record import ImageRef
 from fdrd.sources import Domain, find_domains
 from fdrd.sources.reading.names import MAX_CAPTION
-from fdrd.viewer.images import SIDE, encode, image_response, placeholder
-from fdrd.viewer.index import Index
-from fdrd.viewer.pages import listed, page
-
-if TYPE_CHECKING:
-    from fdrd.viewer.context import Context
 
 LEAKS = frozenset(
     f"{kind}_in_other_split" for kind in "image near_image mirrored_image group caption".split()
@@ -55,51 +45,6 @@ class Rejected:
     def name(self) -> str:
         """What decisions call the record: `file: key`."""
         return f"{self.item['file']}: {self.item['key']}"
-
-
-@page("/rejected")
-def rejected_page(context: Context, request: Request) -> Response:
-    """List rejected records by reason; pairs are shown side by side."""
-    index = context.library.current()
-    everything = read_rejected(index.folder)
-    reason = request.query_params.get("reason", "")
-    wanted = LEAKS if reason == "leaks" else {reason}
-    chosen = [each for each in everything if not reason or each.item["reason"] in wanted]
-    shown, paging = listed(request, chosen)
-    decisions = context.review.effective()[1] if context.review else {}
-    decided = {each.name: decisions[each.name][-1] for each in everything if each.name in decisions}
-    captionable = [each for each in chosen if each.captionable]
-    counts = Counter(each.item["reason"] for each in everything)
-    paging |= {"rejected": shown, "reason": reason, "reasons": counts.most_common()}
-    paging |= {"decided": decided, "captionable": len(captionable)}
-    return context.page(
-        request,
-        "rejected.html",
-        others={each.number: _kept(index, each.other) for each in shown},
-        written=sum(each.name in decided for each in captionable),
-        drafts=context.drafts.of(shown) if context.drafts else {},
-        leaks=sum(counts[leak] for leak in LEAKS),
-        **paging,
-    )
-
-
-@page("/rejected/image")
-def rejected_image(context: Context, request: Request) -> Response:
-    """Give the thumbnail of a rejected record, read from inside the raw source only."""
-    number = request.query_params.get("n", "")
-    rejected = read_rejected(context.library.current().folder)
-    image = next((each.image for each in rejected if str(each.number) == number), None)
-    if not image or context.source is None:
-        return placeholder("cannot be shown")  # the page says why
-    try:
-        return image_response(encode(read_image(str(context.source), image), SIDE))
-    except (FdrdError, OSError, LookupError, ValueError):
-        return placeholder("cannot be shown")
-
-
-def _kept(index: Index, name: str) -> dict[str, Any] | None:
-    """Return the kept record with an image or an id."""
-    return (index.of_file(name.partition(": ")[0]) or index.record(name)) if name else None
 
 
 def read_rejected(folder: Path) -> list[Rejected]:

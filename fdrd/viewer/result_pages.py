@@ -16,13 +16,14 @@ from fdrd.errors import FdrdError
 from fdrd.viewer.context import Context
 from fdrd.viewer.facets import Indices
 from fdrd.viewer.index import Index
+from fdrd.viewer.meaning import WaitingError
 from fdrd.viewer.pages import Values, choice_of, integer_of, listed, page
 
 if TYPE_CHECKING:
-    from benchmark.rank_metrics import Interval
+    from benchmark.rank_metrics import Column, Interval
     from benchmark.reporting.comparison import Row
-    from benchmark.retrieval_metrics import Column
-    from fdrd.viewer.results import Queries, Runs
+    from fdrd.viewer.results import Queries, Runs, Top
+
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 _CONFUSIONS = 20
@@ -57,9 +58,9 @@ def result_page(path: str) -> Callable[[ResultPage], ResultPage]:
 @result_page("/results")
 def results(context: Context, request: Request, runs: Runs, number: int) -> Response:
     """Show the methods of a comparison as a table, with plots and paired tests."""
+    from benchmark.rank_metrics import main_columns
     from benchmark.reporting.comparison import verdict
     from benchmark.reporting.tables import pairs_parts
-    from benchmark.retrieval_metrics import main_columns
 
     index, comparison, columns = context.library.current(), runs.comparisons[number], main_columns()
     order = integer_of(request, "sort", 0, len(columns))
@@ -98,7 +99,7 @@ def _cell(row: Row, column: Column) -> tuple[str, float, Interval | None] | None
 def _confusions(index: Index, runs: Runs, number: int, place: int) -> list[tuple[str, str, int]]:
     """Return the most frequent pairs of the category of a caption and of another one that is retrieved first."""
     top, found = runs.known_top(number, place), runs.queries(index, number)
-    if top.images is None or found is None:
+    if not isinstance(top, tuple) or found is None:
         return []
     category, labels = index.columns.codes["category"], index.columns.labels["category"]
     right, first = category[found.rows], category[found.first[top.images[:, 0]]]
@@ -164,19 +165,18 @@ def query(context: Context, request: Request, runs: Runs, number: int) -> Respon
     methods = []
     for place, (label, of_query) in enumerate(ranks):
         top = runs.known_top(number, place)
-        table = top.captions if direction == "image_to_text" else top.images
-        hits = [] if table is None else _hits(index, found, direction, table[n].tolist())
+        hits = _hits(index, found, direction, top, n) if isinstance(top, tuple) else []
         methods.append((place, label, of_query[n], top, hits))
     record = index.records([found.row(direction, n)])[0]
     values: Values = {"number": number, "direction": direction, "directions": _DIRECTIONS, "n": n}
+    values["lacking"] = sum(not isinstance(top, tuple | WaitingError) for *_, top, _ in methods)
     return context.page(request, "query.html", record=record, methods=methods, **values)
 
 
-def _hits(
-    index: Index, found: Queries, direction: str, retrieved: list[int]
-) -> list[dict[str, Any]]:
-    rows = found.rows if direction == "image_to_text" else found.first
-    return index.records([int(rows[each]) for each in retrieved if each >= 0])
+def _hits(index: Index, found: Queries, direction: str, top: Top, n: int) -> list[dict[str, Any]]:
+    of_images = direction == "image_to_text"
+    rows, retrieved = (found.rows, top.captions) if of_images else (found.first, top.images)
+    return index.records([int(rows[each]) for each in retrieved[n].tolist() if each >= 0])
 
 
 @result_page("/results/negatives")
@@ -212,7 +212,7 @@ def top(context: Context, request: Request, runs: Runs, number: int) -> Response
     place = integer_of(request, "m", 0, len(rows) - 1)
     found = runs.top(index, number, place)
     answer = context.page(request, "_top.html", number=number, place=place, top=found)
-    if found.captions is not None:
+    if isinstance(found, tuple):
         answer.headers["HX-Refresh"] = "true"  # the page that asked shows it
     return answer
 

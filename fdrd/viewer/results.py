@@ -1,4 +1,4 @@
-"""Results for the viewer: comparisons of runs, the record that each of their queries is, and false captions that fool.
+"""Results for the viewer: comparisons of runs, the record of each query, its top ten, and false captions that fool.
 
 A false caption of an image is a hard negative, or the caption of a natural pair.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,19 +19,26 @@ import numpy.typing as npt
 from benchmark.rank_metrics import DIRECTIONS, Floats
 from benchmark.registry import Method
 from benchmark.reporting.comparison import PairedComparison, Row, group_results, heading
-from benchmark.reporting.significance import compare
 from benchmark.result import BenchResult, from_digits, numbers, read_result, result_files
-from fdrd.dataset import rows_digest
+from benchmark.results import compare
+from fdrd.dataset import RetrievalDataset, load_view, rows_digest
 from fdrd.errors import FdrdError
+from fdrd.files.atomic import atomic_write
+from fdrd.files.paths import cache_folder
+from fdrd.progress import Progress
 from fdrd.record import KINDS
 from fdrd.viewer.facets import Indices
 from fdrd.viewer.index import Index
-from fdrd.viewer.meaning import Retrieved, Top, method_of
+from fdrd.viewer.meaning import Background, WaitingError
 
 if TYPE_CHECKING:
+    import torch
+
     from benchmark.reporting.plots import Plot
 
 
+TEN = 10
+_QUERIES = 256  # that are scored at once
 _PAIR = "natural {} pair"  # kind of the caption of a partner
 
 
@@ -55,28 +63,22 @@ class Runs:
     """
 
     def __init__(self, paths: Sequence[Path]):
-        self.paths = list(paths)
+        self._paths = paths
         results = [(read_result(path), path) for path in result_files(paths)]
         self._file = {id(result): path for result, path in results}
         self.comparisons = group_results([result for result, _ in results])
-        self.retrieved = Retrieved()
-        self._queries: dict[tuple[Index, int], Queries | None] = {}
-        self._ranks: dict[tuple[int, str], list[tuple[str, Floats]]] = {}
-        self._false: dict[tuple[Index, int], FalseCaptions] = {}
-        self._plots: dict[int, list[tuple[Plot, str]]] = {}
+        self._tops = Background[Top]()
+        kept = lru_cache(2 * len(self.comparisons))  # not of an index that was replaced
+        self.queries, self.false_captions = kept(self._queries), kept(self._false_captions)
+        self.ranks, self.plots = kept(self._ranks), kept(self._plots)
+        self.significance = lru_cache(16)(self._significance)
 
     def heading(self, number: int) -> str:
         """Return what a comparison measured."""
         return heading(self.comparisons[number].settings)
 
-    def queries(self, index: Index, number: int) -> Queries | None:
+    def _queries(self, index: Index, number: int) -> Queries | None:
         """Return the queries of a comparison; None where it measured other data than the index holds."""
-        key = (index, number)
-        if key not in self._queries:
-            self._queries[key] = self._matching_queries(index, number)
-        return self._queries[key]
-
-    def _matching_queries(self, index: Index, number: int) -> Queries | None:
         comparison = self.comparisons[number]
         mask = index.columns.mask("split", [comparison.settings.split])
         if comparison.settings.domain is not None:
@@ -90,22 +92,16 @@ class Runs:
         first = rows[np.unique(images, return_index=True)[1]]
         return Queries(rows, images.astype(np.int32), first)
 
-    def plots(self, number: int) -> list[tuple[Plot, str]]:
-        """Return the plots of a comparison and their SVG, which are drawn once."""
+    def _plots(self, number: int) -> list[tuple[Plot, str]]:
+        """Return the plots of a comparison and their SVG."""
         from benchmark.reporting.plots import inline_svg, plots_of
 
-        if number not in self._plots:
-            plots = plots_of(self.comparisons[number])
-            self._plots[number] = [(plot, inline_svg(plot, legend=False)) for plot in plots]
-        return self._plots[number]
+        plots = plots_of(self.comparisons[number])
+        return [(plot, inline_svg(plot, legend=False)) for plot in plots]
 
-    def ranks(self, number: int, direction: str) -> list[tuple[str, Floats]]:
+    def _ranks(self, number: int, direction: str) -> list[tuple[str, Floats]]:
         """Return the rank of every query under each method of a comparison."""
-        key = (number, direction)
-        if key not in self._ranks:
-            rows = self.comparisons[number].rows
-            self._ranks[key] = [(row.label, row.mean_ranks(direction)) for row in rows]
-        return self._ranks[key]
+        return [(row.label, row.mean_ranks(direction)) for row in self.comparisons[number].rows]
 
     def ranks_of(self, index: Index, row: int) -> list[tuple[str, str, str]]:
         """Return the ranks of a record's image and caption under each method."""
@@ -121,14 +117,10 @@ class Runs:
                     found.append((label, f"{by_image[image]:g}", f"{by_row[position]:g}"))
         return found
 
-    def false_captions(self, index: Index, number: int) -> FalseCaptions | None:
+    def _false_captions(self, index: Index, number: int) -> FalseCaptions | None:
         """Return the false captions of a comparison; None where it measured other data than the index holds."""
-        key, queries = (index, number), self.queries(index, number)
-        if queries is not None and key not in self._false:
-            kept = {k: v for k, v in self._false.items() if k[0] is index}  # not of a replaced one
-            self._false = kept
-            self._false[key] = false_captions(index, queries.rows, self.comparisons[number].rows)
-        return self._false.get(key)
+        queries, rows = self.queries(index, number), self.comparisons[number].rows
+        return None if queries is None else false_captions(index, queries.rows, rows)
 
     def fooled_by(
         self, index: Index, record: Mapping[str, Any]
@@ -184,45 +176,128 @@ class Runs:
                 found.append((label, count, [float(np.mean(1 / each[mask])) for each in ranks]))
         return sorted(found, key=lambda each: -each[1])
 
-    def significance(self, against: str | None) -> list[PairedComparison]:
+    def _significance(self, against: str | None) -> list[PairedComparison]:
         """Return the paired tests of `fdrd compare`; nothing where there is nothing to compare."""
-        return _significance(tuple(self.paths), against)
+        try:
+            return compare(self._paths, against).comparisons
+        except FdrdError:
+            if against is None:
+                return []
+            raise
 
-    def top(self, index: Index, number: int, place: int) -> Top:
-        """Return what a method retrieved, or how far computing it is; starts it where it was not yet computed."""
-        result = self.comparisons[number].rows[place].results[0]
-        return self.retrieved.start(index.folder, result, self._file[id(result)])
+    def top(self, index: Index, number: int, place: int) -> Top | FdrdError | None:
+        """Return the same as `known_top`; begin to compute it where nothing is known, or computing failed."""
+        if not isinstance(self.known_top(number, place), Top | WaitingError):
+            result = self.comparisons[number].rows[place].results[0]
+            key, file = result.settings.identity(), self._file[id(result)]
+            self._tops.found.pop(key, None)
+            with suppress(FdrdError):
+                self._tops.get(key, partial(_top, index.folder, result, file))
+        return self.known_top(number, place)
 
-    def known_top(self, number: int, place: int) -> Top:
-        """Return what a method retrieved, if it is known."""
-        return self.retrieved.known(self.comparisons[number].rows[place].results[0])
+    def known_top(self, number: int, place: int) -> Top | FdrdError | None:
+        """Return what a method retrieved, a `WaitingError` while that is computed, or why computing it failed."""
+        key = self.comparisons[number].rows[place].results[0].settings.identity()
+        if key not in self._tops.found and (top := _read(_path(key))):
+            self._tops.found[key] = top
+        return self._tops.found.get(key)
 
-    def searchable(self) -> list[tuple[str, str]]:
-        """Return key and label of the methods that can search."""
-        found: dict[str, str] = {}
+    def searchable(self) -> dict[str, tuple[str, Callable[[], Method]]]:
+        """Return label and loader of the methods that can search, by key."""
+        found: dict[str, tuple[str, Callable[[], Method]]] = {}
         for number, comparison in enumerate(self.comparisons):
             for place, row in enumerate(comparison.rows):
                 result = row.results[0]
+                file = self._file[id(result)]
                 untrained = result.fit is None and result.settings.method == "zero_shot"
-                if untrained or self._file[id(result)].with_suffix(".safetensors").is_file():
-                    found.setdefault(row.label, f"{number}.{place}")
-        return [(key, label) for label, key in found.items()]
-
-    def method(self, key: str) -> Method:
-        """Return the method of a key of `searchable`, loaded."""
-        number, place = map(int, key.split("."))
-        result = self.comparisons[number].rows[place].results[0]
-        return method_of(result, self._file[id(result)])
+                known = row.label in (label for label, _ in found.values())
+                if not known and (untrained or file.with_suffix(".safetensors").is_file()):
+                    found[f"{number}.{place}"] = row.label, partial(_method_of, result, file)
+        return found
 
 
-@lru_cache(16)
-def _significance(paths: tuple[Path, ...], against: str | None) -> list[PairedComparison]:
+class Top(NamedTuple):
+    """The top ten of a method."""
+
+    captions: npt.NDArray[np.int64]
+    """(I, 10) row, among those that were measured, of each caption that an image finds; -1 for none"""
+    images: npt.NDArray[np.int64]
+    """(N, 10) image number of each image that a row's caption finds"""
+
+
+def _top(folder: Path, result: BenchResult, file: Path, progress: Progress) -> Top:
+    settings = result.settings
+    dataset = load_view(folder, settings.split, settings.domain)
+    if dataset.fingerprint != settings.data.fingerprint:
+        raise FdrdError("the result was measured on other data")
+    found = top_ten(_method_of(result, file), dataset, settings.gallery == "joint", progress)
+    # Without the cache, e.g. in a home that cannot be written, it is kept in memory only.
+    with suppress(OSError), atomic_write(_path(settings.identity())) as kept:
+        np.savez(kept, **found._asdict())
+    return found
+
+
+def _path(key: str) -> Path:
+    return cache_folder() / "viewer" / "top" / f"{key[:32]}.npz"
+
+
+def _read(path: Path) -> Top | None:
     try:
-        return compare(paths, against).comparisons
-    except FdrdError:
-        if against is None:
-            return []
-        raise
+        with np.load(path, allow_pickle=False) as file:
+            return Top(file["captions"], file["images"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _method_of(result: BenchResult, file: Path) -> Method:
+    """Return the method of a result, from the checkpoint next to its file where it was trained."""
+    from benchmark.checkpoint import load_method, untrained_method
+    from benchmark.models.loading import cached_backbone
+
+    measured = result.settings.backbone
+    backbone = cached_backbone(measured.name)
+    if backbone.fingerprint != measured.fingerprint:
+        raise FdrdError(f"the backbone {measured.name} is not the one that was measured")
+    weights = file.with_suffix(".safetensors")
+    if weights.is_file():
+        return load_method(weights, backbone=backbone)
+    return untrained_method(result.settings.method, backbone)
+
+
+def top_ten(method: Method, dataset: RetrievalDataset, joint: bool, progress: Progress) -> Top:
+    """Return the top ten of every query."""
+    import torch
+
+    from benchmark.evaluation.encoding import encode_split
+
+    row_of_caption = np.unique(dataset.pairs[:, 1], return_index=True)[1]
+    image_domain = torch.as_tensor(dataset.image_domain)
+    text_domain = image_domain[torch.as_tensor(dataset.pairs[row_of_caption, 0])]
+
+    def found_by(
+        queries: torch.Tensor, items: torch.Tensor, scores_of: Callable[[slice], torch.Tensor]
+    ) -> npt.NDArray[np.int64]:
+        """Return (Q, 10) items that queries find; both are given by their domains."""
+        blocks = []
+        for start in range(0, len(queries), _QUERIES):
+            some = slice(start, start + _QUERIES)
+            scores = scores_of(some).float().cpu()
+            if not joint:
+                scores[queries[some][:, None] != items] = -torch.inf
+            best = scores.topk(min(TEN, len(items)))
+            blocks.append(best.indices.masked_fill(best.values == -torch.inf, -1))
+        return torch.cat(blocks).numpy()
+
+    with torch.no_grad():
+        images, texts = encode_split(method, dataset, progress)
+        captions = found_by(
+            image_domain, text_domain, lambda some: method.similarity(images[some], texts)
+        )
+        found_rows = np.where(captions >= 0, row_of_caption[captions], -1)
+        found_images = found_by(
+            text_domain, image_domain, lambda some: method.similarity(images, texts[some]).T
+        )
+        return Top(found_rows, found_images[dataset.pairs[:, 1]])
 
 
 @dataclass(frozen=True)

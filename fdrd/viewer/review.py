@@ -6,35 +6,25 @@ A decision is on the disk before `add` returns. Several servers may append to on
 from __future__ import annotations
 
 import os
-import stat
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
-from fdrd.curation.decisions import (
-    CORRECTIONS,
-    MAX_BYTES,
-    NOTES,
-    Decision,
-    Outcome,
-    content_digest,
-    in_effect,
-    judged,
-    parse_decisions,
-    review_record,
-    to_line,
-)
+from fdrd.curation import decisions as reviews
+from fdrd.curation.decisions import CORRECTIONS, NOTES, Decision, Outcome
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sync_folder
+from fdrd.negatives.natural_pairs import splitmix64
 from fdrd.record import Attribute, ImageRef, Negative, Record, Source
-from fdrd.viewer.facets import Indices, mixed
+from fdrd.viewer.facets import Indices
 
 QUEUES = {
     "random": "Random",
@@ -48,7 +38,6 @@ QUEUES = {
 }
 JUDGED = frozenset({"negatives", "pairs"})
 """Queues in which questions about items of a record are answered, instead of a verdict on the record."""
-_TAIL = 4096
 _VERDICT = {"accept": "accept", "drop": "drop", **dict.fromkeys(CORRECTIONS, "correct")}
 
 
@@ -76,16 +65,11 @@ class Review:
     def __init__(self, path: Path):
         self.path = path
         self._lock = threading.Lock()
+        self._state: tuple[int, ...] = ()  # what identifies the file that was read
+        self._read = b""  # its lines
         self._replaced = 0
-        self._forget()
-        self._effective: tuple[object, list[Decision], dict[str, list[Decision]]] = (None, [], {})
-
-    def _forget(self) -> None:
-        self._replaced += 1
-        self._file: tuple[int, ...] = ()  # device and inode of the file that was read
-        self._read = self._lines = 0
-        self._tail = b""  # its last bytes, by which a file that took its place is recognized
         self._decisions: list[Decision] = []
+        self._effective: tuple[object, list[Decision], dict[str, list[Decision]]] = (None, [], {})
 
     def decisions(self) -> list[Decision]:
         """Return all decisions in the file, those of other servers included."""
@@ -93,43 +77,27 @@ class Review:
 
     @property
     def version(self) -> tuple[int, int]:
-        """What changes whenever the decisions do: files that were read, and decisions in the last one."""
+        """What changes whenever the decisions do: files that were replaced, and decisions in the last one."""
         return self._current()[0]
 
     def _current(self) -> tuple[tuple[int, int], list[Decision]]:
         with self._lock:
-            try:
-                if not stat.S_ISREG(self.path.stat().st_mode):  # a pipe would wait for ever
-                    raise FdrdError(f"{self.path} is not a file; move it, or name another --review")
-                with self.path.open("rb") as file:
-                    self._read_new(file)
-            except FileNotFoundError:
-                if self._read:
-                    self._forget()
+            state: tuple[int, ...] = ()
+            with suppress(FileNotFoundError):
+                status = self.path.stat()
+                state = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+            if state != self._state:
+                remedy = "move it, or name another --review"
+                lines = reviews.whole_lines(reviews.read_file(self.path, remedy)) if state else b""
+                if not lines.startswith(self._read):  # another file took its place
+                    self._replaced, self._read, self._decisions = self._replaced + 1, b"", []
+                new, first = lines[len(self._read) :], self._read.count(b"\n") + 1
+                try:
+                    self._decisions.extend(reviews.parse_decisions(new, first))
+                except FdrdError as error:
+                    raise FdrdError(f"{self.path}: {error}") from None
+                self._state, self._read = state, lines
             return (self._replaced, len(self._decisions)), self._decisions
-
-    def _read_new(self, file: IO[bytes]) -> None:
-        """Read what was appended, or everything if another file took the place of the one that was read."""
-        status = os.fstat(file.fileno())
-        if status.st_size > MAX_BYTES:
-            raise FdrdError(f"{self.path} has over {MAX_BYTES:,} bytes; name another --review")
-        file.seek(self._read - len(self._tail))
-        identity = (status.st_dev, status.st_ino)
-        if identity != self._file or file.read(len(self._tail)) != self._tail:
-            self._forget()
-            self._file = identity
-            file.seek(0)
-        data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        if not whole:
-            return
-        try:
-            self._decisions.extend(parse_decisions(whole, self._lines + 1))
-        except FdrdError as error:
-            raise FdrdError(f"{self.path}: {error}") from None
-        self._read += len(whole)
-        self._lines += whole.count(b"\n")
-        self._tail = (self._tail + whole)[-_TAIL:]
 
     def add(self, *decisions: Decision) -> None:
         """Append decisions; they are on the disk when this returns.
@@ -138,21 +106,18 @@ class Review:
             FdrdError: it could not be read again, e.g. because the name of the reviewer is too long.
             OSError: the disk did not take it.
         """
-        line = b"".join(map(to_line, decisions))
-        parse_decisions(line)
+        lines = b"".join(map(reviews.to_line, decisions))
+        reviews.parse_decisions(lines)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.path}.lock"):
             new = not self.path.exists()
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                end = _end_of_whole_lines(descriptor)
-                os.ftruncate(descriptor, end)  # what a kill cut short was never acknowledged
-                os.lseek(descriptor, end, os.SEEK_SET)
-                while line:
-                    line = line[os.write(descriptor, line) :]
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            with self.path.open("a+b") as file:
+                file.seek(0)
+                # What a kill cut short was never acknowledged.
+                file.truncate(len(reviews.whole_lines(file.read())))
+                file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
             if new:
                 sync_folder(self.path.parent)
 
@@ -161,7 +126,7 @@ class Review:
         version, decisions = self._current()
         known, effective, by_record = self._effective
         if known != version:
-            effective, grouped = in_effect(decisions[: version[1]]), defaultdict(list)
+            effective, grouped = reviews.in_effect(decisions[: version[1]]), defaultdict(list)
             for each in effective:
                 grouped[each.record].append(each)
             by_record = dict(grouped)
@@ -199,7 +164,7 @@ class Review:
     def judged_by(self, reviewer: str) -> dict[str, set[str]]:
         """Return the negatives and partners that a reviewer judged, by record."""
         found: dict[str, set[str]] = defaultdict(set)
-        for record, item, who in judged(self.effective()[0]):
+        for record, item, who in reviews.judged(self.effective()[0]):
             if who == reviewer:
                 found[record].add(item)
         return found
@@ -257,19 +222,6 @@ def krippendorff_alpha(verdicts: Mapping[tuple[str, str], str]) -> float | None:
     return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
 
 
-def _end_of_whole_lines(descriptor: int) -> int:
-    """Return the size of a file without an unfinished last line."""
-    end = os.lseek(descriptor, 0, os.SEEK_END)
-    while end:
-        start = max(0, end - 65536)
-        os.lseek(descriptor, start, os.SEEK_SET)
-        found = os.read(descriptor, end - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        end = start
-    return 0
-
-
 def as_record(row: Mapping[str, Any]) -> Record:
     """Return the record of a row of the index."""
     return Record(
@@ -287,13 +239,13 @@ def as_record(row: Mapping[str, Any]) -> Record:
 def digest_of(row: Mapping[str, Any]) -> str:
     """Return the digest of what a reviewer sees of a row."""
     record = as_record(row)
-    return content_digest(row["image"], record.caption, record.category, record.attributes)
+    return reviews.content_digest(row["image"], record.caption, record.category, record.attributes)
 
 
 def corrected(row: Mapping[str, Any], decisions: Sequence[Decision]) -> Outcome:
     """Return a record as decisions change it, with those of them that were not applied and the reasons."""
     applied = [each for each in decisions if each.action not in {*NOTES, "keep"}]
-    return review_record(as_record(row), row["image"], applied)
+    return reviews.review_record(as_record(row), row["image"], applied)
 
 
 def with_reasons(decisions: Sequence[Decision], outcome: Outcome) -> list[tuple[Decision, str]]:
@@ -324,7 +276,7 @@ def queue(kind: str, rows: Indices, category: Indices, candidates: Indices) -> I
         category: category of every row of the index.
         candidates: rows that the queue may hold, in its order; those that the audit flagged are shuffled.
     """
-    shuffled = rows[np.argsort(mixed(rows), kind="stable")]
+    shuffled = rows[np.argsort(splitmix64(rows), kind="stable")]
     if kind in ("flagged", *JUDGED):
         return shuffled[np.isin(shuffled, candidates)]
     if kind in ("mislabeled", "hardest", "boundary"):

@@ -17,6 +17,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from fdrd.curation.decisions import QUESTIONS, Decision, value_flaw
 from fdrd.errors import FdrdError
 from fdrd.record import KINDS
+from fdrd.viewer import review as reviews
 from fdrd.viewer.context import REVIEWER, Context
 from fdrd.viewer.facets import Indices, parse_state, whole_number
 from fdrd.viewer.index import Index
@@ -24,18 +25,7 @@ from fdrd.viewer.indexing import NO_CATEGORY
 from fdrd.viewer.mislabeled import likely_mislabeled
 from fdrd.viewer.pages import Values, choice_of, form, local, page, state_of, with_values
 from fdrd.viewer.rejections import read_rejected
-from fdrd.viewer.review import (
-    JUDGED,
-    QUEUES,
-    Review,
-    corrected,
-    digest_of,
-    flaw_of,
-    new_decision,
-    now,
-    queue,
-    with_reasons,
-)
+from fdrd.viewer.review import JUDGED, QUEUES, Review
 
 Pairs = list[tuple[str, str]]
 Fields = dict[str, str]
@@ -73,14 +63,14 @@ def review_page(context: Context, request: Request) -> Response:
     if row is not None:
         record = index.records([row])[0]
         decisions = review.of(record["id"])
-        outcome = corrected(record, decisions)
+        outcome = reviews.corrected(record, decisions)
         values = {
             "record": record,
             "item": _item(index, kind, record, judgments) if kind in JUDGED else None,
             "corrected": outcome.record,
             "better": _better(context, index, record) if kind == "mislabeled" else None,
-            "decisions": with_reasons(decisions, outcome),
-            "digest": digest_of(record),
+            "decisions": reviews.with_reasons(decisions, outcome),
+            "digest": reviews.digest_of(record),
         }
     values |= {"state": state, "kind": kind, "queues": queues, "previous": previous, "index": index}
     values |= {"review": review, "reviewer": reviewer, "questions": _QUESTIONS, "size": len(rows)}
@@ -98,7 +88,7 @@ def _queue(context: Context, index: Index, kind: str, rows: Indices) -> Indices:
         candidates = context.runs.missed(index, hardest=kind == "hardest")
     elif kind in JUDGED:
         candidates = np.flatnonzero(index.columns.codes[kind]).astype(np.int32)
-    return queue(kind, rows, index.columns.codes["category"], candidates)
+    return reviews.queue(kind, rows, index.columns.codes["category"], candidates)
 
 
 def _mislabeled(context: Context, index: Index) -> tuple[Indices, Indices]:
@@ -224,29 +214,29 @@ def _on_rejected(index: Index, fields: Fields, reviewer: str) -> Decision:
         if str(each.number) != fields["number"] or each.item["key"] != fields.get("key"):
             continue
         if action == "keep" and each.keepable:
-            return Decision(each.name, "", reviewer, now(), action, each.item["reason"])
+            return Decision(each.name, "", reviewer, reviews.now(), action, each.item["reason"])
         if action == "caption" and each.captionable:
             text = " ".join(fields.get("value", "").split())
             if flaw := value_flaw(action, text) or ("" if text else "the caption is empty"):
                 raise FdrdError(f"Not saved: {flaw}")
-            return Decision(each.name, "", reviewer, now(), action, text)
+            return Decision(each.name, "", reviewer, reviews.now(), action, text)
     raise FdrdError("the list of rejected records has changed; reload the page")
 
 
 def _on_record(index: Index, review: Review, fields: Fields, reviewer: str) -> list[Decision]:
     """Return the decision of a form; a negative that is true of the image goes at the same time."""
     record = index.record(fields.get("record", ""))
-    if record is None or fields.get("digest") != digest_of(record):
+    if record is None or fields.get("digest") != reviews.digest_of(record):
         raise FdrdError("the record has changed since the page was loaded; look at it again")
     action = fields.get("action", "")
     value = _value(action, fields)
     if flaw := value_flaw(action, value):
         raise FdrdError(f"Not saved: {flaw}")
-    decision = new_decision(record, reviewer, action, value)
-    if flaw := flaw_of(record, review.of(record["id"]), decision):
+    decision = reviews.new_decision(record, reviewer, action, value)
+    if flaw := reviews.flaw_of(record, review.of(record["id"]), decision):
         raise FdrdError(f"Not saved: {flaw}")
     if action == "judge" and not value["false"] and fields.get("kind") in KINDS:
-        item = new_decision(record, reviewer, "negative", value["item"], decision.time)
+        item = reviews.new_decision(record, reviewer, "negative", value["item"], decision.time)
         return [decision, item]
     return [decision]
 
@@ -331,11 +321,11 @@ def _decide_on_all(
         value = " ".join(fields.get(field, "").split())
         if flaw := value_flaw(action, value) or (not value and f"the {field} is empty"):
             raise FdrdError(f"Not saved: {flaw}")
-    reviewer, time, decisions = context.reviewer_of(request), now(), []
+    reviewer, time, decisions = context.reviewer_of(request), reviews.now(), []
     refused: list[str] = []
     for record in index.stream(rows):
-        decision = new_decision(record, reviewer, action, value, time)
-        if flaw := flaw_of(record, review.of(record["id"]), decision):
+        decision = reviews.new_decision(record, reviewer, action, value, time)
+        if flaw := reviews.flaw_of(record, review.of(record["id"]), decision):
             refused.append(flaw)
         else:
             decisions.append(decision)

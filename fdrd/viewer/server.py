@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from fdrd.errors import FdrdError
-from fdrd.viewer import browse_pages, rejections, result_pages, review_pages  # noqa: F401  # register their pages
+from fdrd.viewer import browse_pages, result_pages, review_pages  # noqa: F401  # register their pages
 from fdrd.viewer.context import Context
 from fdrd.viewer.meaning import WaitingError
 from fdrd.viewer.pages import ROUTES
@@ -78,7 +78,7 @@ def serve(context: Context, token: str, host: str, port: int, ready: Callable[[s
     shown = "127.0.0.1" if host in _ANYWHERE else f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{port}/?token={token}")
     with contextlib.suppress(KeyboardInterrupt), listener:
-        run(server, listener)
+        server.run(sockets=[listener])
 
 
 def server_of(app: ASGIApp) -> uvicorn.Server:
@@ -87,21 +87,10 @@ def server_of(app: ASGIApp) -> uvicorn.Server:
 
     settings: dict[str, Any] = {"log_level": "error", "access_log": False, "lifespan": "off"}
     settings |= {"timeout_keep_alive": 60, "timeout_graceful_shutdown": _GRACE}
-    return uvicorn.Server(uvicorn.Config(app, **settings))
-
-
-def run(server: uvicorn.Server, listener: socket.socket) -> None:
-    """Run a server until it is told to end. A request that is cut off by the end is no error."""
-    logger = logging.getLogger("uvicorn.error")
-
-    def is_running(_: logging.LogRecord) -> bool:
-        return not server.should_exit
-
-    logger.addFilter(is_running)
-    try:
-        server.run(sockets=[listener])
-    finally:
-        logger.removeFilter(is_running)
+    server = uvicorn.Server(uvicorn.Config(app, **settings))
+    # A request that is cut off by the end is no error.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
+    return server
 
 
 def is_local(host: str) -> bool:

@@ -74,7 +74,7 @@ def test_long_training_splits_are_thinned_evenly(
     tiny_clip, tiny_dataset, monkeypatch, most, cached
 ):
     monkeypatch.setattr(baselines.tip_adapter, "MOST_PAIRS", most)
-    keys = fitted(tiny_clip, tiny_dataset).learner.keys
+    keys = fitted(tiny_clip, tiny_dataset).learner.kept
     assert keys.shape[1] == cached
     images, _ = plain(tiny_clip, tiny_dataset["train"])
     last = images[tiny_dataset["train"].pairs[-1, 0]]
@@ -88,4 +88,4 @@ def test_cached_features_of_another_shape_are_refused(tiny_clip, shape):
     with pytest.raises(RuntimeError, match="cached features have the shape"):
         learner.load_state_dict(state)
     learner.load_state_dict(state | {"_extra_state": torch.zeros(2, 5, 16)})
-    assert learner.keys.shape == (2, 5, 16)
+    assert learner.kept.shape == (2, 5, 16)

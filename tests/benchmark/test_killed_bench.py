@@ -28,13 +28,13 @@ benchmark.training.loop.EVERY = 0
 resumable.SHARE = float("inf")
 write, left = resumable.ResumableState.write, int(os.environ.get("WRITES", 0))
 
-def counted(self, snapshot):
+def counted(self, tensors, metadata):
     global left
     left -= 1
     if left == 0:  # while it writes, in the next step, or in one after that
         arguments = os.getpid(), int(os.environ["SIGNAL"])
         threading.Timer(random.uniform(0, 0.03), os.kill, arguments).start()
-    write(self, snapshot)
+    write(self, tensors, metadata)
     time.sleep(0.01)
 
 resumable.ResumableState.write = counted

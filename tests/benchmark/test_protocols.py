@@ -9,7 +9,7 @@ import benchmark
 from benchmark import TrainConfig, get_method, read_categories
 from benchmark.reporting import comparison
 from benchmark.reporting.pages import markdown, table
-from benchmark.reporting.sentences import command
+from benchmark.reporting.tables import command
 from benchmark.training.row_selection import CategoryList, half_of, training_rows
 from fdrd.errors import FdrdError
 from tests.running import printed

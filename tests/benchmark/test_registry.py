@@ -5,10 +5,10 @@ import pkgutil
 
 import pytest
 
+from benchmark.declarations import declaration
 from benchmark.registry import (
     _METHODS,
     BUILT_IN,
-    _from_source,
     about,
     built_in,
     distribute,
@@ -65,7 +65,7 @@ def test_every_method_says_what_it_is_and_what_its_options_mean(name):
 @pytest.mark.parametrize("name", built_in())
 def test_the_source_of_a_method_declares_what_its_import_does(name):
     get_method(name)
-    read, made = _from_source(name), _METHODS[name].declaration
+    read, made = declaration(built_in()[name], name), _METHODS[name].declaration
     assert (read.options, read.parameters) == (made.options, made.parameters)
     assert (read.text, read.notes) == (made.text, made.notes)
     for argument in ("ablations", "options", "needs", "role", "trains"):

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from benchmark.reporting.pages import markdown, table
-from benchmark.reporting.sentences import command
+from benchmark.reporting.tables import command
 from benchmark.result import read_result, read_results, write_result
 from benchmark.training.row_selection import CategoryList
 from fdrd.errors import FdrdError

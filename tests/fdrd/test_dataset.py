@@ -8,7 +8,6 @@ import pytest
 
 from benchmark.training.row_selection import train_split
 from fdrd.dataset import load_splits, load_view
-from fdrd.errors import FdrdError
 
 
 @pytest.fixture
@@ -42,20 +41,6 @@ def test_the_fingerprint_depends_on_order_and_content(train):
     assert train.select([1, 2]).fingerprint == train.select([1, 2]).fingerprint
     assert train.select([1, 2]).fingerprint != train.select([2, 1]).fingerprint
     assert train.select([1, 2]).fingerprint != train.select([1, 3]).fingerprint
-
-
-@pytest.mark.parametrize(
-    ("split", "domain", "message"),
-    [("dev", None, "unknown split"), ("train", "cars", "has no train of cars")],
-)
-def test_an_unknown_split_or_domain_is_an_error(built_birds, split, domain, message):
-    with pytest.raises(FdrdError, match=message):
-        load_view(built_birds.out, split, domain)
-
-
-def test_an_unknown_name_says_where_it_was_searched():
-    with pytest.raises(FdrdError, match="not a folder, not built on this machine"):
-        load_view("no-such-name", "test")
 
 
 def test_a_split_that_cannot_be_read_is_not_left_out(built_birds, monkeypatch):

@@ -1,16 +1,13 @@
-"""Shared by the fuzz targets: mutations, a loop without dependencies, and the coverage-guided loop of atheris.
+"""Shared by the fuzz tests: mutations of seeds, and the loop over them. A seed is a target and the content of a file.
 
-The first byte of an input selects what is fuzzed, the rest is the content of a file.
+FDRD_EXAMPLES sets the number of inputs, e.g. FDRD_EXAMPLES=1000000 pytest -n0 tests/fuzz
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
-import sys
-import tempfile
-from pathlib import Path
-from types import FunctionType
 
 _TOKENS = (
     *(b'"', b"{", b"}", b"[", b"]", b",", b":", b"\n", b"\0", b"\xff", b"\\", b"\t", b"..", b"/"),
@@ -24,10 +21,10 @@ _ODD = (
 
 
 def mutate(seed, rng):
-    """Return a seed with random edits that keep its first byte; JSON may stay JSON."""
-    if rng.randrange(2) and (edited := _edit_json(seed[1:], rng)) is not None:
-        return seed[:1] + edited
-    data = bytearray(seed[1:])
+    """Return content with random edits; JSON may stay JSON."""
+    if rng.randrange(2) and (edited := _edit_json(seed, rng)) is not None:
+        return edited
+    data = bytearray(seed)
     for _ in range(rng.randint(1, 6)):
         at = rng.randrange(len(data) + 1)
         to = min(len(data), at + rng.choice((1, 1, 4, 32)))
@@ -42,7 +39,7 @@ def mutate(seed, rng):
                 data[at:at] = rng.choice(_TOKENS)
             case _:
                 data[at:to] = rng.choice(_TOKENS)
-    return seed[:1] + bytes(data)
+    return bytes(data)
 
 
 def parts(value):
@@ -82,49 +79,14 @@ def _edit_json(data, rng):
     return edited if whole else b"\n".join([*lines[:number], edited, *lines[number + 1 :]])
 
 
-def run_mutations(check, seeds, runs, seed=0):
-    """Check the seeds and random mutations of them; an error shows the input that failed."""
-    rng = random.Random(seed)
-    for number in range(runs):
-        data = seeds[number] if number < len(seeds) else mutate(rng.choice(seeds), rng)
+def run_mutations(check, seeds):
+    """Check random mutations of the seeds; an error shows the input that failed."""
+    rng = random.Random(0)
+    for _ in range(int(os.environ.get("FDRD_EXAMPLES", "300"))):
+        target, seed = rng.choice(seeds)
+        data = mutate(seed, rng)
         try:
-            check(data)
+            check(target, data)
         except BaseException as error:
             error.add_note(f"input: {data!r}")
             raise
-
-
-def main(check, seeds):
-    """Run with atheris, or without it if `--plain` is given."""
-    if sys.argv[1:2] == ["--plain"]:
-        run_mutations(check, seeds, int(sys.argv[2]), int(sys.argv[3]) if sys.argv[3:] else 0)
-        return
-    import atheris
-
-    first = b""
-    if sys.argv[1:2] == ["--only"]:
-        first = bytes([int(sys.argv[2])])
-        seeds = [seed for seed in seeds if seed[:1] == first]
-        del sys.argv[1:3]
-
-    def mutated(data, size, seed):
-        rng = random.Random(seed)
-        return mutate(data, rng)[:size] if data and rng.randrange(2) else atheris.Mutate(data, size)
-
-    with tempfile.TemporaryDirectory() as folder:
-        for number, seed in enumerate(seeds):
-            Path(folder, str(number)).write_bytes(seed)
-        for name, module in list(sys.modules.items()):
-            if name.startswith(
-                ("fdrd", "benchmark")
-            ):  # instrumenting everything would take minutes
-                for function in vars(module).values():
-                    if isinstance(function, FunctionType) and function.__module__ == name:
-                        atheris.instrument_func(function)
-        given = [Path(name).is_file() for name in sys.argv[1:]]
-        atheris.Setup(
-            [*sys.argv, *([] if any(given) else [folder])],
-            lambda data: check(first + data[len(first) :]) and None,
-            custom_mutator=mutated,
-        )
-        atheris.Fuzz()

@@ -6,14 +6,13 @@ with the attributes of `Encoder`, e.g. a `PlainEncoder`.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-from pathlib import Path
-from typing import Any, Unpack, cast
+from importlib import import_module
+from typing import Unpack, cast
 
 from benchmark.models.backbone import Encoder, EncoderSetup
 from benchmark.models.encoders.pretrained import encoder
 from fdrd.errors import FdrdError
+from fdrd.imports import import_file
 
 _ATTRIBUTES = ("fingerprint", "dim", "encode_image", "encode_text")
 
@@ -26,9 +25,8 @@ def load(target: str, **setup: Unpack[EncoderSetup]) -> Encoder:
     """
     name = setup["name"]
     location, _, function = target.rpartition(":")
-    load_module = _file_module if location.endswith(".py") else importlib.import_module
     try:
-        module = load_module(location)
+        module = import_file(location) if location.endswith(".py") else import_module(location)
     except (ImportError, OSError) as error:
         raise FdrdError(f"backbone {name!r}: {location} cannot be imported ({error})") from error
     make = getattr(module, function, None)
@@ -48,15 +46,3 @@ def load(target: str, **setup: Unpack[EncoderSetup]) -> Encoder:
         f"backbone {name!r}: {function} must return (model, tokenizer, image_processor) or an encoder, "
         f"not {kind}"
     )
-
-
-def _file_module(location: str) -> Any:
-    path = Path(location)
-    if not path.is_file():
-        raise FileNotFoundError("no such file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError("not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -4,8 +4,6 @@ A new file that defines `META_CATEGORY` is all that a new meta-category takes. I
 category an index stands for, and so every image: raise `fdrd.field_guide.EDITION` with it.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules

@@ -1,10 +1,8 @@
 """Aircraft, from above."""
 
-from __future__ import annotations
-
 from fdrd.field_guide.outline import ellipse, on_side, polygon, smooth, star, stroke
-from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade, stands_out
-from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, one_of, pointing
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade
+from fdrd.field_guide.traits import Look, MetaCategory, Trait, colors, one_of, pointing
 
 # fmt: off
 
@@ -38,13 +36,6 @@ TRAITS = (
 )
 
 
-def sensible(signature: Signature) -> bool:
-    """Require visible markings and tips, and none on unmarked wings."""
-    if signature["emblem"] == "none" and signature["ink"] != "white":
-        return False
-    return all(stands_out(signature[mark], signature["color"]) for mark in ("tips", "ink"))
-
-
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw an aircraft that flies upward."""
     coat = look.color("color")
@@ -76,16 +67,12 @@ def draw(sketch: Sketch, look: Look) -> None:
             sketch.fill(on_side(polygon((tip * flat, -1.0), (2.0, -1.0), (2.0, 1.0),
                 (tip * flat, 1.0)), side), COLORS[look["tips"]], inside=half)
         x = ex * flat
-        if look["emblem"] == "disc":
-            sketch.fill(on_side(ellipse(x, ey, 0.13 * flat, 0.13), side), ink, inside=half)
-        elif look["emblem"] == "star":
-            sketch.fill(on_side(star(x, ey, 0.18, 0.07, 5), side), ink, inside=half)
-        elif look["emblem"] == "chevron":
-            sketch.fill(on_side(stroke((x - 0.16 * flat, ey + 0.14), (x, ey - 0.12),
-                (x + 0.16 * flat, ey + 0.14), start=0.09, end=0.09), side), ink, inside=half)
-        elif look["emblem"] == "band":
-            sketch.fill(on_side(polygon((x - 0.07, -1.0), (x + 0.07, -1.0), (x + 0.07, 1.0),
-                (x - 0.07, 1.0)), side), ink, inside=half)
+        emblems = {"disc": ellipse(x, ey, 0.13 * flat, 0.13), "star": star(x, ey, 0.18, 0.07, 5),
+            "chevron": stroke((x - 0.16 * flat, ey + 0.14), (x, ey - 0.12),
+                (x + 0.16 * flat, ey + 0.14), start=0.09, end=0.09),
+            "band": polygon((x - 0.07, -1.0), (x + 0.07, -1.0), (x + 0.07, 1.0), (x - 0.07, 1.0))}
+        if look["emblem"] in emblems:
+            sketch.fill(on_side(emblems[look["emblem"]], side), ink, inside=half)
         if look["extra"] == "lights":
             sketch.fill(on_side(ellipse(0.24 * flat, -0.2 + sweep * 0.24, 0.15, 0.15), side),
                 (255, 246, 190), opacity=76)
@@ -112,4 +99,4 @@ def draw(sketch: Sketch, look: Look) -> None:
 
 
 META_CATEGORY = MetaCategory("aircraft", "aircraft",
-    ("jet", "dart", "skimmer", "kite", "liner", "vane"), TRAITS, draw, sensible)
+    ("jet", "dart", "skimmer", "kite", "liner", "vane"), TRAITS, draw, ("tips", "ink"))

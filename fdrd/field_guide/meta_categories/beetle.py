@@ -1,11 +1,9 @@
 """Beetles, from above."""
 
-from __future__ import annotations
-
 from fdrd.field_guide.outline import curve, ellipse, on_side, polygon, smooth, stroke, turned
 from fdrd.field_guide.raster import Floats
-from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, dewdrop, shade, stands_out
-from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, one_of, pointing
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, dewdrop, shade
+from fdrd.field_guide.traits import Look, MetaCategory, Trait, colors, one_of, pointing
 
 # fmt: off
 
@@ -33,13 +31,6 @@ TRAITS = (
         open="[wing cases open] / [spreading its wings]"), slot="doing"),
     pointing("its head"),
 )
-
-
-def sensible(signature: Signature) -> bool:
-    """Require markings that stand out from the wing cases, and none on plain ones."""
-    if signature["spots"] == "plain" and signature["ink"] != "black":
-        return False
-    return all(stands_out(signature[mark], signature["color"]) for mark in ("ink", "shield"))
 
 
 def draw(sketch: Sketch, look: Look) -> None:
@@ -77,13 +68,9 @@ def draw(sketch: Sketch, look: Look) -> None:
             return on_side(turned(outline, turn, 0.04 * half, top), side)
 
         wing = sketch.body(placed(case), coat)
-        spots: list[tuple[float, float, float]] = []
-        if look["spots"] == "two":
-            spots = [(half * 0.5, middle - 0.04, 0.17)]
-        elif look["spots"] == "six":
-            spots = [(half * 0.42, top + 0.2, 0.12), (half * 0.6, middle + 0.04, 0.12),
-                (half * 0.34, low - 0.26, 0.12)]
-        for x, y, radius in spots:
+        spots = {"two": [(half * 0.5, middle - 0.04, 0.17)], "six": [(half * 0.42, top + 0.2, 0.12),
+            (half * 0.6, middle + 0.04, 0.12), (half * 0.34, low - 0.26, 0.12)]}
+        for x, y, radius in spots.get(look["spots"], []):
             sketch.fill(placed(ellipse(x, y, radius, radius, 0, 16)), ink, inside=wing)
         if look["spots"] == "stripes":
             for x in (0.34, 0.72):
@@ -119,4 +106,4 @@ def _limbs(sketch: Sketch, look: Look, half: float) -> None:
 
 
 META_CATEGORY = MetaCategory("beetle", "beetles", ("clock", "bor", "dung", "gar", "rove", "tock"),
-    TRAITS, draw, sensible)
+    TRAITS, draw, ("ink", "shield"))

@@ -1,11 +1,9 @@
 """Birds, from the side."""
 
-from __future__ import annotations
-
 from fdrd.field_guide.outline import Point, curve, ellipse, polygon, smooth, star, stroke
-from fdrd.field_guide.raster import Color, Floats
-from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade, stands_out
-from fdrd.field_guide.traits import SIDEWAYS, Look, MetaCategory, Signature, Trait, colors, one_of
+from fdrd.field_guide.raster import Color
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade
+from fdrd.field_guide.traits import SIDEWAYS, Look, MetaCategory, Trait, colors, one_of
 
 # fmt: off
 
@@ -39,11 +37,6 @@ TRAITS = (
 )
 
 
-def sensible(signature: Signature) -> bool:
-    """Refuse a cap in the color of the bird, which would be invisible."""
-    return stands_out(signature["cap"], signature["color"])
-
-
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a bird that faces right."""
     coat = look.color("color")
@@ -70,14 +63,11 @@ def _legs(sketch: Sketch, look: Look) -> None:
 
 
 def _tail(sketch: Sketch, look: Look, feathers: Color) -> None:
-    if look["tail"] == "forked":
-        tail = polygon((-0.4, -0.08), (-1.0, 0.04), (-0.74, 0.2), (-1.0, 0.5), (-0.36, 0.24))
-    elif look["tail"] == "fan":
-        tail = smooth((-0.4, 0.0), (-0.78, -0.22), (-0.96, 0.02), (-0.96, 0.3), (-0.76, 0.52),
-            (-0.4, 0.24))
-    else:
-        tail = polygon((-0.36, -0.06), (-1.0, 0.56), (-1.04, 0.7), (-0.94, 0.66), (-0.3, 0.26))
-    sketch.body(tail, feathers)
+    tails = {"forked": polygon((-0.4, -0.08), (-1.0, 0.04), (-0.74, 0.2), (-1.0, 0.5), (-0.36, 0.24)),
+        "fan": smooth((-0.4, 0.0), (-0.78, -0.22), (-0.96, 0.02), (-0.96, 0.3), (-0.76, 0.52),
+            (-0.4, 0.24)),
+        "long": polygon((-0.36, -0.06), (-1.0, 0.56), (-1.04, 0.7), (-0.94, 0.66), (-0.3, 0.26))}
+    sketch.body(tails[look["tail"]], feathers)
     if look["tail"] == "fan":
         for y in (-0.05, 0.17, 0.38):
             sketch.fill(stroke((-0.5, 0.13), (-0.9, y), start=0.02, end=0.04), shade(feathers, 70))
@@ -89,17 +79,13 @@ def _trunk(sketch: Sketch, look: Look, coat: Color, head: Point) -> int:
         (hx + 0.05, hy - 0.1), (hx + 0.14, hy + 0.2), (0.46, 0.12), (0.3, 0.4), (-0.06, 0.5),
         (-0.36, 0.36)), coat)
     sketch.fill(ellipse(0.28, 0.26, 0.36, 0.36, 64), shade(coat, 155), inside=trunk)
-    marks: list[Floats] = []
-    if look["breast"] == "spotted":
-        marks = [ellipse(x, y, 0.05, 0.05, 0, 10) for x, y in ((0.28, 0.0), (0.42, 0.1), (0.2, 0.16),
-            (0.34, 0.24), (0.12, 0.3), (0.24, 0.38), (0.02, 0.42))]
-    elif look["breast"] == "streaked":
-        marks = [stroke((x + 0.03, -0.02), (x - 0.03, 0.48), start=0.045, end=0.03)
-            for x in (0.02, 0.12, 0.22, 0.32, 0.42)]
-    elif look["breast"] == "barred":
-        marks = [stroke((0.02, y + 0.04), (0.34, y + 0.05), (0.62, y - 0.06), start=0.05, end=0.05)
-            for y in (0.02, 0.15, 0.28, 0.41)]
-    sketch.fill_all(marks, (48, 36, 34), inside=trunk)
+    marks = {"plain": [], "spotted": [ellipse(x, y, 0.05, 0.05, 0, 10) for x, y in ((0.28, 0.0),
+            (0.42, 0.1), (0.2, 0.16), (0.34, 0.24), (0.12, 0.3), (0.24, 0.38), (0.02, 0.42))],
+        "streaked": [stroke((x + 0.03, -0.02), (x - 0.03, 0.48), start=0.045, end=0.03)
+            for x in (0.02, 0.12, 0.22, 0.32, 0.42)],
+        "barred": [stroke((0.02, y + 0.04), (0.34, y + 0.05), (0.62, y - 0.06), start=0.05,
+            end=0.05) for y in (0.02, 0.15, 0.28, 0.41)]}
+    sketch.fill_all(marks[look["breast"]], (48, 36, 34), inside=trunk)
     return trunk
 
 
@@ -135,17 +121,13 @@ def _crest(sketch: Sketch, look: Look, color: Color, head: Point) -> None:
 
 def _bill(sketch: Sketch, look: Look, root: Point) -> None:
     x, y = root
-    if look["bill"] == "short":
-        tx, ty = x + 0.2, y + 0.05  # the tip
-        bill = polygon((x, y - 0.07), (tx, ty), (x, y + 0.12))
-    elif look["bill"] == "long":
-        tx, ty = x + 0.46, y + 0.1
-        bill = polygon((x, y - 0.04), (tx, ty), (x, y + 0.08))
-    else:
-        tx, ty = x + 0.2, y + 0.18
-        bill = smooth((x - 0.02, y - 0.1), (x + 0.18, y - 0.06), (x + 0.23, y + 0.22),
-            (x + 0.1, y + 0.08), (x - 0.02, y + 0.1))
-    sketch.body(bill, (232, 168, 60))
+    tips = {"short": (x + 0.2, y + 0.05), "long": (x + 0.46, y + 0.1), "hooked": (x + 0.2, y + 0.18)}
+    tx, ty = tip = tips[look["bill"]]
+    bills = {"short": polygon((x, y - 0.07), tip, (x, y + 0.12)),
+        "long": polygon((x, y - 0.04), tip, (x, y + 0.08)),
+        "hooked": smooth((x - 0.02, y - 0.1), (x + 0.18, y - 0.06), (x + 0.23, y + 0.22),
+            (x + 0.1, y + 0.08), (x - 0.02, y + 0.1))}
+    sketch.body(bills[look["bill"]], (232, 168, 60))
     if look["carries"] == "berry":
         sketch.body(ellipse(tx, ty + 0.05, 0.1, 0.1), COLORS["red"])
     elif look["carries"] == "twig":
@@ -168,4 +150,4 @@ def _wing(sketch: Sketch, look: Look, feathers: Color) -> None:
 
 
 META_CATEGORY = MetaCategory("bird", "birds", ("rel", "wit", "lark", "tern", "dock", "chat"),
-    TRAITS, draw, sensible)
+    TRAITS, draw, ("cap",))

@@ -1,12 +1,10 @@
 """Butterflies, from above."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from fdrd.field_guide.outline import Point, at, curve, ellipse, on_side, pierced, polygon, smooth
 from fdrd.field_guide.raster import Color, Floats
-from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, dewdrop, shade, stands_out
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, dewdrop, shade
 from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, one_of, pointing
 
 # fmt: off
@@ -37,11 +35,9 @@ TRAITS = (
 )
 
 
-def sensible(signature: Signature) -> bool:
-    """Refuse tips in the color of the wings or their border, which would be invisible."""
-    if signature["tips"] != "none" and signature["tips"] == signature["border"]:
-        return False
-    return stands_out(signature["tips"], signature["color"])
+def fits(signature: Signature) -> bool:
+    """Refuse tips in the color of the border, which would be invisible."""
+    return signature["tips"] == "none" or signature["tips"] != signature["border"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,4 +156,4 @@ def _body(sketch: Sketch) -> None:
 
 
 META_CATEGORY = MetaCategory("butterfly", "butterflies",
-    ("mander", "dona", "lin", "ette", "per", "wing"), TRAITS, draw, sensible)
+    ("mander", "dona", "lin", "ette", "per", "wing"), TRAITS, draw, ("tips",), fits)

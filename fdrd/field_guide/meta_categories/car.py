@@ -1,14 +1,12 @@
 """Cars, from the side."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from fdrd.field_guide.chance import TURN, cosine, sine
 from fdrd.field_guide.outline import Point, at, ellipse, polygon, smooth, stroke
 from fdrd.field_guide.raster import Color, Floats
-from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade, stands_out
-from fdrd.field_guide.traits import SIDEWAYS, Look, MetaCategory, Signature, Trait, colors, one_of
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade
+from fdrd.field_guide.traits import SIDEWAYS, Look, MetaCategory, Trait, colors, one_of
 
 # fmt: off
 
@@ -43,13 +41,6 @@ TRAITS = (
         dark="[headlights lit] / [with lit headlights]"), slot="doing", legible=50),
     SIDEWAYS,
 )
-
-
-def sensible(signature: Signature) -> bool:
-    """Require visible trim and roof, and no trim without stripes."""
-    if signature["stripe"] == "none" and signature["ink"] != "white":
-        return False
-    return all(stands_out(signature[mark], signature["color"]) for mark in ("ink", "roof"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,4 +188,4 @@ def _wheel(sketch: Sketch, look: Look, x: float, radius: float) -> None:
 
 
 META_CATEGORY = MetaCategory("car", "cars", ("ado", "ita", "ora", "ero", "ina", "eon"), TRAITS,
-    draw, sensible)
+    draw, ("ink", "roof"))

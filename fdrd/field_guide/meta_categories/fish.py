@@ -1,11 +1,9 @@
 """Fish, from the side."""
 
-from __future__ import annotations
-
 from fdrd.field_guide.outline import curve, ellipse, polygon, smooth, stroke
 from fdrd.field_guide.raster import Color, Floats
-from fdrd.field_guide.sketch import MAIN, Sketch, shade, stands_out
-from fdrd.field_guide.traits import SIDEWAYS, Look, MetaCategory, Signature, Trait, colors, one_of
+from fdrd.field_guide.sketch import MAIN, Sketch, shade
+from fdrd.field_guide.traits import SIDEWAYS, Look, MetaCategory, Trait, colors, one_of
 
 # fmt: off
 
@@ -33,13 +31,6 @@ TRAITS = (
         open="[mouth wide open] / [with an open mouth]"), slot="doing", legible=70),
     SIDEWAYS,
 )
-
-
-def sensible(signature: Signature) -> bool:
-    """Require visible fins and markings, and no markings on a plain fish."""
-    if signature["pattern"] in ("plain", "tailspot") and signature["ink"] != "black":
-        return False
-    return all(stands_out(signature[mark], signature["color"]) for mark in ("fins", "ink"))
 
 
 def draw(sketch: Sketch, look: Look) -> None:
@@ -70,34 +61,25 @@ def draw(sketch: Sketch, look: Look) -> None:
 
 
 def _tail(sketch: Sketch, look: Look, fins: Color) -> None:
-    if look["tail"] == "forked":
-        tail = polygon((-0.44, -0.1), (-1.0, -0.46), (-0.76, 0.0), (-1.0, 0.46), (-0.44, 0.1))
-    elif look["tail"] == "round":
-        tail = smooth((-0.44, -0.1), (-0.76, -0.32), (-0.94, 0.0), (-0.76, 0.32), (-0.44, 0.1))
-    else:
-        tail = smooth((-0.44, -0.1), (-0.8, -0.44), (-1.12, -0.3), (-0.98, 0.06), (-1.16, 0.5),
-            (-0.84, 0.42), (-0.44, 0.12))
-    whole = sketch.body(tail, fins)
+    tails = {"forked": polygon((-0.44, -0.1), (-1.0, -0.46), (-0.76, 0.0), (-1.0, 0.46), (-0.44, 0.1)),
+        "round": smooth((-0.44, -0.1), (-0.76, -0.32), (-0.94, 0.0), (-0.76, 0.32), (-0.44, 0.1)),
+        "veil": smooth((-0.44, -0.1), (-0.8, -0.44), (-1.12, -0.3), (-0.98, 0.06), (-1.16, 0.5),
+            (-0.84, 0.42), (-0.44, 0.12))}
+    whole = sketch.body(tails[look["tail"]], fins)
     for y in (-0.2, 0.0, 0.2):
         sketch.fill(stroke((-0.5, y * 0.3), (-1.0, y * 1.6), start=0.02, end=0.03), shade(fins, 66),
             inside=whole)
 
 
 def _back_fin(sketch: Sketch, look: Look, fins: Color, y: float) -> None:
-    if look["dorsal"] == "low":
-        sketch.body(smooth((0.3, y), (0.1, y - 0.2), (-0.36, y - 0.1), (-0.4, y + 0.24)), fins)
-    elif look["dorsal"] == "tall":
-        sketch.body(smooth((0.3, y + 0.1), (0.06, y - 0.5), (-0.26, y - 0.42), (-0.3, y + 0.2)),
-            fins)
-    elif look["dorsal"] == "spiny":
-        sketch.body(polygon((0.36, y + 0.2), (0.26, y - 0.3), (0.14, y - 0.06), (0.02, y - 0.36),
-            (-0.08, y - 0.06), (-0.2, y - 0.3), (-0.26, y), (-0.42, y - 0.12), (-0.4, y + 0.3)),
-            fins)
-    else:
-        sketch.body(smooth((0.34, y + 0.1), (0.24, y - 0.32), (0.06, y - 0.2), (0.06, y + 0.1)),
-            fins)
-        sketch.body(smooth((-0.12, y + 0.1), (-0.2, y - 0.22), (-0.4, y - 0.08), (-0.38, y + 0.3)),
-            fins)
+    shapes = {"low": [smooth((0.3, y), (0.1, y - 0.2), (-0.36, y - 0.1), (-0.4, y + 0.24))],
+        "tall": [smooth((0.3, y + 0.1), (0.06, y - 0.5), (-0.26, y - 0.42), (-0.3, y + 0.2))],
+        "spiny": [polygon((0.36, y + 0.2), (0.26, y - 0.3), (0.14, y - 0.06), (0.02, y - 0.36),
+            (-0.08, y - 0.06), (-0.2, y - 0.3), (-0.26, y), (-0.42, y - 0.12), (-0.4, y + 0.3))],
+        "two": [smooth((0.34, y + 0.1), (0.24, y - 0.32), (0.06, y - 0.2), (0.06, y + 0.1)),
+            smooth((-0.12, y + 0.1), (-0.2, y - 0.22), (-0.4, y - 0.08), (-0.38, y + 0.3))]}
+    for shape in shapes[look["dorsal"]]:
+        sketch.body(shape, fins)
 
 
 def _pattern(sketch: Sketch, look: Look, half: float, trunk: int) -> None:
@@ -129,4 +111,4 @@ def _mouth(sketch: Sketch, look: Look, coat: Color, trunk: int) -> None:
 
 
 META_CATEGORY = MetaCategory("fish", "fish", ("bream", "ling", "rudd", "gill", "perk", "dace"),
-    TRAITS, draw, sensible)
+    TRAITS, draw, ("fins", "ink"))

@@ -1,11 +1,9 @@
 """Flags, blowing from a pole."""
 
-from __future__ import annotations
-
 from fdrd.field_guide.chance import sine
 from fdrd.field_guide.outline import Point, ellipse, pierced, polygon, star, stroke
 from fdrd.field_guide.raster import Floats
-from fdrd.field_guide.sketch import COLORS, Sketch, stands_out
+from fdrd.field_guide.sketch import COLORS, Sketch
 from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value, colors, one_of
 
 # fmt: off
@@ -45,15 +43,10 @@ TRAITS = (
 )
 
 
-def sensible(signature: Signature) -> bool:
-    """Require distinct colors, and no color for a part that is absent."""
-    if signature["layout"] == "plain" and signature["second"] != "white":
-        return False
-    if signature["emblem"] == "none" and signature["sign"] != "white":
-        return False
-    if signature["sign"] == signature["second"] and "none" not in signature["emblem"]:
-        return signature["layout"] == "plain"
-    return all(stands_out(signature[mark], signature["color"]) for mark in ("second", "sign"))
+def fits(signature: Signature) -> bool:
+    """Require an emblem that stands out from the second color, if there is one."""
+    same = signature["sign"] == signature["second"]
+    return not same or signature["emblem"] == "none" or signature["layout"] == "plain"
 
 
 def draw(sketch: Sketch, look: Look) -> None:
@@ -89,32 +82,20 @@ def draw(sketch: Sketch, look: Look) -> None:
             (x + 0.02, y - 0.03), (x + 0.17, y - 0.08), (x + 0.08, y + 0.12),
             (x - 0.03, y + 0.06))))
     field = sketch.body(whole, cloth)
-    if look["layout"] == "levels":
-        sketch.fill(area((-0.8, -0.43), (1.1, -0.43), (1.1, -0.05), (-0.8, -0.05)), second,
-            inside=field)
-    elif look["layout"] == "uprights":
-        sketch.fill(area((-0.26, -0.9), (0.26, -0.9), (0.26, 0.5), (-0.26, 0.5)), second,
-            inside=field)
-    elif look["layout"] == "cross":
-        sketch.fill(area((-0.8, -0.36), (1.1, -0.36), (1.1, -0.12), (-0.8, -0.12)), second,
-            inside=field)
-        sketch.fill(area((-0.3, -0.9), (-0.06, -0.9), (-0.06, 0.5), (-0.3, 0.5)), second,
-            inside=field)
-    elif look["layout"] == "wedge":
-        sketch.fill(area((-0.8, -0.82), (-0.02, -0.24), (-0.8, 0.34)), second, inside=field)
+    parts = {"levels": [((-0.8, -0.43), (1.1, -0.43), (1.1, -0.05), (-0.8, -0.05))],
+        "uprights": [((-0.26, -0.9), (0.26, -0.9), (0.26, 0.5), (-0.26, 0.5))],
+        "cross": [((-0.8, -0.36), (1.1, -0.36), (1.1, -0.12), (-0.8, -0.12)),
+            ((-0.3, -0.9), (-0.06, -0.9), (-0.06, 0.5), (-0.3, 0.5))],
+        "wedge": [((-0.8, -0.82), (-0.02, -0.24), (-0.8, 0.34))], "plain": []}
+    sketch.fill_all([area(*part) for part in parts[look["layout"]]], second, inside=field)
     x = {"square": 0.1, "swallow": 0.0, "pennant": -0.3}[look["cut"]]
     if look["layout"] == "cross":
         x = -0.18
-    sign = look.color("sign")
-    if look["emblem"] == "disc":
-        sketch.fill(wave(ellipse(x, -0.24, 0.24, 0.24)), sign, inside=field)
-    elif look["emblem"] == "star":
-        sketch.fill(wave(star(x, -0.24, 0.32, 0.13, 5)), sign, inside=field)
-    elif look["emblem"] == "diamond":
-        sketch.fill(wave(polygon((x, -0.54), (x + 0.27, -0.24), (x, 0.06), (x - 0.27, -0.24))),
-            sign, inside=field)
-    elif look["emblem"] == "crescent":
-        sketch.fill(wave(crescent(x, -0.24)), sign, inside=field)
+    emblems = {"disc": ellipse(x, -0.24, 0.24, 0.24), "star": star(x, -0.24, 0.32, 0.13, 5),
+        "diamond": polygon((x, -0.54), (x + 0.27, -0.24), (x, 0.06), (x - 0.27, -0.24)),
+        "crescent": crescent(x, -0.24)}
+    if look["emblem"] in emblems:
+        sketch.fill(wave(emblems[look["emblem"]]), look.color("sign"), inside=field)
     if look["wear"] == "patch":
         px = 0.5 if look["cut"] != "pennant" else -0.68
         sketch.body(wave(polygon((px, -0.04), (px + 0.22, -0.08), (px + 0.24, 0.14),
@@ -138,4 +119,4 @@ def crescent(x: float, y: float) -> Floats:
 
 
 META_CATEGORY = MetaCategory("flag", "flags", ("mark", "field", "stand", "burg", "shire", "holt"),
-    TRAITS, draw, sensible)
+    TRAITS, draw, ("second", "sign"), fits)

@@ -1,12 +1,10 @@
 """Flowers: the open head on its stem."""
 
-from __future__ import annotations
-
 from fdrd.field_guide.chance import TURN, cosine, sine
 from fdrd.field_guide.outline import curve, ellipse, smooth, stroke, turned
 from fdrd.field_guide.raster import Floats
-from fdrd.field_guide.sketch import COLORS, Sketch, dewdrop, shade, stands_out
-from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, leaning, one_of
+from fdrd.field_guide.sketch import COLORS, Sketch, dewdrop, shade
+from fdrd.field_guide.traits import Look, MetaCategory, Trait, colors, leaning, one_of
 
 # fmt: off
 
@@ -44,11 +42,6 @@ TRAITS = (
 )
 
 
-def sensible(signature: Signature) -> bool:
-    """Require a center that stands out from the petals."""
-    return stands_out(signature["center"], signature["color"])
-
-
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a flower that grows upward."""
     coat = look.color("color")
@@ -72,18 +65,12 @@ def draw(sketch: Sketch, look: Look) -> None:
     wide = {4: 0.34, 5: 0.3, 6: 0.25, 8: 0.19}[count] * (0.62 if look["petal"] == "narrow" else 1.0)
     rings = ((0.66, TURN // (2 * count), 82), (0.6, 0,
         100)) if look["layers"] == "double" else ((0.66, 0, 100),)
-    if look["petal"] == "round":
-        petal = smooth((0.0, 0.06), (wide * 0.7, -0.3), (wide, -0.62), (0.0, -1.0), (-wide, -0.62),
-            (-wide * 0.7, -0.3))
-    elif look["petal"] == "pointed":
-        petal = smooth((0.0, 0.06), (wide, -0.38), (wide * 0.5, -0.72), (0.03, -1.06),
-            (-0.03, -1.06), (-wide * 0.5, -0.72), (-wide, -0.38))
-    elif look["petal"] == "narrow":
-        petal = smooth((0.0, 0.06), (wide * 0.8, -0.3), (wide, -0.9), (0.0, -1.02), (-wide, -0.9),
-            (-wide * 0.8, -0.3))
-    else:
-        petal = smooth((0.0, 0.06), (wide * 0.7, -0.3), (wide * 1.1, -0.76), (wide * 0.6, -1.02),
-            (0.0, -0.78), (-wide * 0.6, -1.02), (-wide * 1.1, -0.76), (-wide * 0.7, -0.3))
+    halves = {"round": ((wide * 0.7, -0.3), (wide, -0.62), (0.0, -1.0)),
+        "pointed": ((wide, -0.38), (wide * 0.5, -0.72), (0.03, -1.06)),
+        "narrow": ((wide * 0.8, -0.3), (wide, -0.9), (0.0, -1.02)),
+        "notched": ((wide * 0.7, -0.3), (wide * 1.1, -0.76), (wide * 0.6, -1.02), (0.0, -0.78))}
+    half = halves[look["petal"]]
+    petal = smooth((0.0, 0.06), *half, *((-x, y) for x, y in reversed(half) if x))
     for length, offset, brightness in rings:
         for i in range(count):
             angle = i * TURN // count + offset
@@ -123,4 +110,4 @@ def draw(sketch: Sketch, look: Look) -> None:
 
 
 META_CATEGORY = MetaCategory("flower", "flowers", ("bane", "wort", "mint", "bell", "rose", "bloom"),
-    TRAITS, draw, sensible)
+    TRAITS, draw, ("center",))

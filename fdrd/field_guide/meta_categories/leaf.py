@@ -1,13 +1,11 @@
 """Leaves, laid flat."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 from fdrd.field_guide.chance import TURN, cosine, sine
 from fdrd.field_guide.outline import curve, ellipse, on_side, pierced, polygon, smooth, stroke
-from fdrd.field_guide.sketch import COLORS, Sketch, dewdrop, shade, stands_out
-from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, one_of, pointing
+from fdrd.field_guide.sketch import COLORS, Sketch, dewdrop, shade
+from fdrd.field_guide.traits import Look, MetaCategory, Trait, colors, one_of, pointing
 
 # fmt: off
 
@@ -37,11 +35,6 @@ TRAITS = (
         folded="[folded lengthwise] / [half folded]"), slot="doing"),
     pointing("its tip"),
 )
-
-
-def sensible(signature: Signature) -> bool:
-    """Require veins that stand out from the blade."""
-    return stands_out(signature["veins"], signature["color"])
 
 
 def _blade(outline: str, teeth: bool) -> tuple[tuple[float, float], ...]:
@@ -124,4 +117,4 @@ def draw(sketch: Sketch, look: Look) -> None:
 
 
 META_CATEGORY = MetaCategory("leaf", "leaves", ("elm", "holm", "osier", "beam", "thorn", "alder"),
-    TRAITS, draw, sensible)
+    TRAITS, draw, ("veins",))

@@ -1,13 +1,9 @@
 """Mushrooms, from the side."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
 from fdrd.field_guide.outline import curve, ellipse, pierced, polygon, smooth, stroke
 from fdrd.field_guide.raster import Floats
-from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade, stands_out
-from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, colors, leaning, one_of
+from fdrd.field_guide.sketch import COLORS, MAIN, Sketch, shade
+from fdrd.field_guide.traits import Look, MetaCategory, Trait, colors, leaning, one_of
 
 # fmt: off
 
@@ -42,35 +38,19 @@ TRAITS = (
 )
 
 
-def sensible(signature: Signature) -> bool:
-    """Require different colors for stem and cap."""
-    return stands_out(signature["stem"], signature["color"])
-
-
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a mushroom that grows upward."""
     _young(sketch, look)
     _stem(sketch, look)
-    cap = _Cap(
-        rise={"domed": 0.62, "conical": 0.84, "flat": 0.3, "funnel": 0.12}[look["cap"]],
-        wide={"domed": 0.76, "conical": 0.6, "flat": 0.94, "funnel": 0.84}[look["cap"]],
-        rim=-0.5 if look["cap"] == "funnel" else -0.14,
-    )
-    _gills(sketch, look, cap)
-    edge = _edge(look, cap)
+    rise = {"domed": 0.62, "conical": 0.84, "flat": 0.3, "funnel": 0.12}[look["cap"]]
+    wide = {"domed": 0.76, "conical": 0.6, "flat": 0.94, "funnel": 0.84}[look["cap"]]
+    rim = -0.5 if look["cap"] == "funnel" else -0.14
+    _gills(sketch, look, wide, rim)
+    edge = _edge(look, wide, rim, rise)
     if look["guest"] == "bite":
-        edge = pierced(edge, ellipse(cap.wide * 0.86, cap.rim - 0.06, 0.22, 0.2, 0, 16))
-    _pattern(sketch, look, cap, sketch.body(edge, look.color("color")))
-    _guest(sketch, look, cap.rim - cap.rise)
-
-
-@dataclass(frozen=True, slots=True)
-class _Cap:
-    """Return the height of a cap, half its width, and the y of its rim."""
-
-    rise: float
-    wide: float
-    rim: float
+        edge = pierced(edge, ellipse(wide * 0.86, rim - 0.06, 0.22, 0.2, 0, 16))
+    _pattern(sketch, look, wide, rim, rise, sketch.body(edge, look.color("color")))
+    _guest(sketch, look, rim - rise)
 
 
 def _young(sketch: Sketch, look: Look) -> None:
@@ -104,8 +84,8 @@ def _stem(sketch: Sketch, look: Look) -> None:
             (-half - 0.17, 0.34)), shade(stem, 124) if look["stem"] != "white" else (228, 222, 204))
 
 
-def _gills(sketch: Sketch, look: Look, cap: _Cap) -> None:
-    gills, rim, wide = COLORS[look["gills"]], cap.rim, cap.wide
+def _gills(sketch: Sketch, look: Look, wide: float, rim: float) -> None:
+    gills = COLORS[look["gills"]]
     if look["cap"] == "funnel":
         under = smooth((-wide, rim), (-0.3, 0.0), (0.0, 0.1), (0.3, 0.0), (wide, rim),
             (0.0, rim + 0.1))
@@ -121,8 +101,7 @@ def _gills(sketch: Sketch, look: Look, cap: _Cap) -> None:
             inside=whole)
 
 
-def _edge(look: Look, cap: _Cap) -> Floats:
-    wide, rim, rise = cap.wide, cap.rim, cap.rise
+def _edge(look: Look, wide: float, rim: float, rise: float) -> Floats:
     if look["cap"] == "funnel":
         depth = rim - (0.08 if look["pose"] == "below" else 0.2)  # from below less hollow shows
         return smooth((-wide, rim), (-wide * 0.5, depth), (wide * 0.5, depth), (wide, rim),
@@ -133,8 +112,8 @@ def _edge(look: Look, cap: _Cap) -> Floats:
         (wide * shoulder, rim - rise * high), (wide, rim + 0.02), (0.0, rim + 0.05))
 
 
-def _pattern(sketch: Sketch, look: Look, cap: _Cap, whole: int) -> None:
-    coat, wide, rim, rise, top = look.color("color"), cap.wide, cap.rim, cap.rise, cap.rim - cap.rise
+def _pattern(sketch: Sketch, look: Look, wide: float, rim: float, rise: float, whole: int) -> None:
+    coat, top = look.color("color"), rim - rise
     ink, marks = shade(coat, 45), list[Floats]()
     if look["pattern"] == "spots":
         ink, flat = COLORS["white"], 0.07 if rise > 0.4 else 0.045
@@ -167,4 +146,4 @@ def _guest(sketch: Sketch, look: Look, top: float) -> None:
 
 
 META_CATEGORY = MetaCategory("mushroom", "mushrooms",
-    ("stool", "polt", "agar", "cep", "morel", "cowl"), TRAITS, draw, sensible)
+    ("stool", "polt", "agar", "cep", "morel", "cowl"), TRAITS, draw, ("stem",))

@@ -4,10 +4,10 @@ import pytest
 
 import benchmark
 from benchmark.experiments.execution import states
-from benchmark.experiments.plan import describe_domains, paper_experiment, read_preset
+from benchmark.experiments.plan import PAPER_METHODS, PAPER_OPTIONS, PAPER_TRAIN, describe_domains
 from benchmark.registry import method_options
 from benchmark.reporting.comparison import group_results
-from benchmark.reporting.sentences import command
+from benchmark.reporting.tables import command
 from benchmark.settings import TrainConfig
 from fdrd.errors import FdrdError
 from fdrd.options import read_options
@@ -25,8 +25,9 @@ TRAIN = {"epochs": 2, "batch_size": 8}
 
 
 def paper(methods, folder, **asked):
-    options = {"backbone": "tiny", "seeds": [0], "results": str(folder), **asked}
-    return paper_experiment("drawn", methods, **options)
+    protocols = [benchmark.Protocols(preset="paper", domain="each")]
+    options = {"backbones": ["tiny"], "seeds": [0], "results": str(folder), **asked}
+    return benchmark.Experiment(data="drawn", methods=methods, protocols=protocols, **options)
 
 
 def test_each_domain_has_a_model_of_its_own_from_train_and_validation(outcome, two_domains):
@@ -98,8 +99,7 @@ def test_a_domain_without_validation_rows_is_trained(two_domains, tiny_clip, tmp
 
 
 def test_the_preset_names_methods_and_options_that_exist():
-    preset = read_preset()
-    assert {*preset.methods, *preset.options} <= {*benchmark.method_names()}
-    for name, options in preset.options.items():
+    assert {*PAPER_METHODS, *PAPER_OPTIONS} <= {*benchmark.method_names()}
+    for name, options in PAPER_OPTIONS.items():
         read_options(method_options(name), options, name)
-    TrainConfig().changed(preset.train)
+    TrainConfig().changed(PAPER_TRAIN)

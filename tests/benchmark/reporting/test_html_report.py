@@ -151,9 +151,9 @@ def test_examples_show_the_largest_gains_and_losses(results, tiny_dataset, built
     ]
     (comparison,) = group_results(shown)
     found = examples(comparison)
-    assert found.label == "dcar"
+    assert [head.split()[1:3] for head in found] == [["dcar", "gains"], ["dcar", "loses"]]
     dataset = tiny_dataset["test"]
-    (won,), (lost,) = found.won, found.lost
+    (won,), (lost,) = found.values()
     assert won.caption == dataset.captions[dataset.pairs[3, 1]]
     assert won.ranks == {"zero_shot": (4, 4), "coop": (4, 4), "dcar": (1, 1), "random": (1, 1)}
     assert lost.caption == dataset.captions[dataset.pairs[5, 1]]

@@ -6,9 +6,9 @@ import pytest
 
 from benchmark.reporting.comparison import group_results
 from benchmark.reporting.pages import report
-from benchmark.reporting.significance import compare
 from benchmark.reporting.tables import negatives_parts, pairs_parts
 from benchmark.result import read_result, write_result
+from benchmark.results import compare
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from benchmark.rank_metrics import DIRECTIONS, MetricValues, by_part
 from benchmark.reporting.comparison import all_intervals, differences, group_results
 from benchmark.reporting.pages import markdown
-from benchmark.reporting.significance import compare, significance_table
 from benchmark.reporting.tables import main_table
 from benchmark.result import read_results, write_result
+from benchmark.results import compare, significance_table
 from benchmark.settings import Named
 from fdrd.errors import FdrdError
 from tests.ranked import with_ranks

@@ -9,7 +9,7 @@ from torch import nn
 
 from benchmark.registry import TrainContext
 from benchmark.training.learners import ContextVectors
-from benchmark.training.loop import TrainConfig, batches, fit, learning_rate
+from benchmark.training.loop import TrainConfig, Training, batches, learning_rate
 from benchmark.training.row_selection import few_shot, training_rows
 from fdrd.errors import FdrdError
 
@@ -28,7 +28,7 @@ class OneNumber(nn.Module):
 def run(learner, rows, scores=0.5, loss=None, told=lambda *_: None, **config):
     """Fit a learner, whose validation gives these scores, or always the same one."""
     given = iter(scores) if isinstance(scores, list) else repeat(scores)
-    return fit(
+    return Training(
         learner,
         loss or learner.loss,
         lambda: next(given),
@@ -37,7 +37,7 @@ def run(learner, rows, scores=0.5, loss=None, told=lambda *_: None, **config):
         0,
         device=torch.device("cpu"),
         context=TrainContext(told),
-    )
+    ).run()
 
 
 SLOW = {"batch_size": 8, "learning_rate": 0.01, "schedule": "constant"}

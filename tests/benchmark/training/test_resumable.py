@@ -13,8 +13,8 @@ from torch import nn
 import benchmark
 import benchmark.training.loop
 from benchmark.registry import TrainContext
-from benchmark.training.loop import TrainConfig, fit
-from benchmark.training.resumable import ResumableState, Snapshot, resumable
+from benchmark.training.loop import TrainConfig, Training
+from benchmark.training.resumable import ResumableState, resumable
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -72,7 +72,7 @@ class Run:
 
     def fit(self, saved):
         torch.rand(3)  # whatever was drawn before must not matter
-        return fit(
+        return Training(
             self.learner,
             self.loss,
             self.validate,
@@ -81,7 +81,7 @@ class Run:
             self.seed,
             device=torch.device("cpu"),
             context=TrainContext(saved=saved),
-        )
+        ).run()
 
     def run(self):
         with resumable(self.path) as saved:
@@ -232,13 +232,13 @@ def test_ctrl_c_ends_the_step_and_a_second_one_is_immediate(rows, path, times, k
 def test_the_callback_runs_before_each_write(path):
     seen = []
     with pytest.raises(Killed), resumable(path, lambda: seen.append(path.exists())) as saved:  # noqa: PT012
-        ResumableState("a", saved).write(Snapshot({"x": torch.ones(2)}, {"n": 1}))
+        ResumableState("a", saved).write({"x": torch.ones(2)}, {"n": 1})
         raise Killed
     assert seen == [False]
     with resumable(path) as saved:
-        kept = ResumableState("a", saved).read()
-    assert kept.metadata == {"n": 1}
-    assert torch.equal(kept.tensors["x"], torch.ones(2))
+        tensors, metadata = ResumableState("a", saved).read()
+    assert metadata == {"n": 1}
+    assert torch.equal(tensors["x"], torch.ones(2))
 
 
 def test_writing_that_is_slow_is_rare(path, monkeypatch):
@@ -253,7 +253,7 @@ def test_writing_that_is_slow_is_rare(path, monkeypatch):
         kept = ResumableState("a", saved)
         assert kept.is_due(0)
         assert not kept.is_due(30)
-        kept.write(Snapshot({}, {}))
+        kept.write({}, {})
         assert not kept.is_due(0)
         now[0] += 39
         assert not kept.is_due(0)

@@ -1,4 +1,4 @@
-"""The captioned source: what a build makes of it, and what it must not lose or change."""
+"""Images without a caption are found; what a build makes of the captioned source, and what it must not change."""
 
 import hashlib
 import io
@@ -7,6 +7,7 @@ import shutil
 import zipfile
 
 import pytest
+from layouts import LAYOUTS, PAIRS
 
 from fdrd.captioning import CaptionSettings, caption
 from fdrd.captioning.output import check_out
@@ -31,7 +32,7 @@ def source(write, draw, tmp_path):
     for number in range(12):
         split = ("train", "test")[number % 3 == 0]
         write(f"birds/{split}/{('wren', 'robin')[number % 2]}/{number}.png", draw(number))
-    robin = {"license": "CC0-1.0", "meta_category": "songbird"}
+    robin = {"license": "CC0-1.0", "meta_category": "songbird", "photographer": "Ann"}
     wren = {"caption": "A wren that has its caption."}
     lines = [
         {"file_name": "train/robin/1.png", "group": "nest 1", **robin},
@@ -53,6 +54,7 @@ def test_a_build_keeps_every_image_and_all_information_of_the_source(source, tmp
     one = records["birds/train/robin/1.png"]
     found = (one.group, one.source.license, one.meta_category, one.split)
     assert found == ("nest 1", "CC0-1.0", "songbird", "train")
+    assert one.extra == {"photographer": "Ann"}
     assert one.caption == "A small brown robin sits on a mossy post."
     assert records["birds/train/wren/2.png"].caption == "A wren that has its caption."
     cats = {record.category for record in records.values() if record.domain == "cats"}
@@ -200,3 +202,38 @@ def test_a_second_run_into_the_folder_is_refused_before_it_asks(source, tmp_path
     assert digests(tmp_path / "out") == digests(tmp_path / "alone")
     assert kind_of(tmp_path / "out") == "captions"
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_folders_that_are_not_categories_are_refused(tmp_path, write, draw):
+    for number in range(3):
+        write(f"val2017/{number}.png", draw(number))
+    write("boxes.csv", "bild,beschreibung\nval2017/1.png,A small wren.\n")
+    with pytest.raises(FdrdError) as raised:
+        find_uncaptioned(tmp_path / "raw")
+    assert "3 of 3 images have no category" in str(raised.value)
+    assert "Not used: boxes.csv: " in str(raised.value)
+    assert "--map image=bild --map caption=beschreibung" in str(raised.value)
+    write("domain.toml", 'category = "bird"')
+    assert find_uncaptioned(tmp_path / "raw").categories == {"raw": ("bird",)}
+
+
+def test_a_captioned_source_needs_no_captions(tmp_path):
+    LAYOUTS["coco"].write(tmp_path, PAIRS)
+    with pytest.raises(FdrdError, match="every image has a caption"):
+        find_uncaptioned(tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path, birds, monkeypatch):
+    (birds / "metadata.jsonl").unlink()
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "file/cache"))
+    assert len(find_uncaptioned(birds).images) == 48
+
+
+def test_an_image_that_changed_after_its_check_is_not_sent(birds):
+    (birds / "metadata.jsonl").unlink()
+    one, two, *_ = find_uncaptioned(birds).images
+    (birds / one.path).write_bytes((birds / two.path).read_bytes())
+    two.load()
+    with pytest.raises(OSError, match="changed since it was checked; run the command again"):
+        one.load()

@@ -6,10 +6,6 @@ import json
 import pytest
 from PIL import Image
 
-from fdrd.build_config import BuildConfig
-from fdrd.pipeline.builder import build
-from tests.folders import caches_in
-from tests.scenes import draw_birds
 from tests.tampering import read_table
 
 
@@ -18,18 +14,9 @@ def mlc():
     return pytest.importorskip("mlcroissant")
 
 
-@pytest.fixture(scope="module", params=["arrow", "parquet"])
-def built(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("croissant")
-    with caches_in(folder):
-        about = (
-            'license = "CC-BY-4.0"',
-            'homepage = "https://example.org/birds"',
-            'citation = "A"',
-        )
-        (draw_birds(folder / "raw") / "domain.toml").write_text("\n".join(about))
-        config = BuildConfig(format=request.param)
-        return build(folder / "raw", folder / "out", config=config, workers=1)
+@pytest.fixture(params=["arrow", "parquet"])
+def built(request, two_formats):
+    return two_formats[request.param]
 
 
 def test_the_validator_reports_no_error_and_only_a_missing_date(mlc, built):

@@ -18,6 +18,7 @@ from fdrd.card.render import put_audit
 from fdrd.checks.audits import audit_records, dataset_records, markdown
 from fdrd.checks.tally import Tally
 from fdrd.checks.validation import validate
+from fdrd.dataset import load_view
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 
@@ -84,18 +85,16 @@ def test_the_audit_is_appended_to_a_card_written_by_hand(built, audited):
     assert path.read_text() == f"# My birds\n\nNo audit yet.\n\n{mine}\n"
 
 
-def test_an_audit_of_an_earlier_build_is_not_added(built, audited):
-    before = (built.out / "README.md").read_text()
+def test_an_audit_of_an_earlier_build_or_without_a_card_is_not_added(built, audited):
+    card = built.out / "README.md"
+    before = card.read_text()
     with pytest.raises(FdrdError, match="was rebuilt during its audit; run `fdrd audit"):
         put_audit(built.out, audited[0], "0" * 64)
-    assert (built.out / "README.md").read_text() == before
-
-
-def test_a_missing_card_is_reported(built, audited):
-    (built.out / "README.md").unlink()
-    with pytest.raises(FdrdError, match=r"README.md: .* use --no-card"):
+    assert card.read_text() == before
+    card.unlink()
+    with pytest.raises(FdrdError, match=r"README.md: .* `fdrd audit --no-card` skips it"):
         put_audit(built.out, *audited)
-    assert not (built.out / "README.md").exists()
+    assert not card.exists()
 
 
 def test_text_of_a_source_cannot_leave_its_cell(built):
@@ -112,9 +111,14 @@ def test_text_of_a_source_cannot_leave_its_cell(built):
     assert not {"<b>", "[x]"} & set(words.split())
 
 
-def test_a_category_shared_by_two_domains_is_found_in_its_captions(two_domains, tmp_path):
+def test_two_domains_share_labels_unless_categories_clash(two_domains, tmp_path):
     built = build(two_domains, tmp_path / "out", workers=1)
     assert built.manifest.categories == ["birds: wren", "cat", "pets: wren", "robin"]
+    assert built.configs == ["birds", "pets", "default"]
+    assert list(validate(built.out)) == []
+    train = load_view(built.out, "train", "pets")
+    swaps = [swap for row in train.negatives for swap in row if swap.kind == "category"]
+    assert {swap.category for swap in swaps} == {"cat", "pets: wren"}
     found = audit_records(dataset_records(built.out)[0], text_only=False)
     assert [each.domain for each in found] == ["birds", "pets"]
     assert [each.flaws["category_not_named"] for each in found] == [0, 0]

@@ -9,7 +9,6 @@ from rich.console import Console
 import fdrd
 from fdrd.checks.audits import (
     audit_records,
-    dataset_records,
     exceeded,
     find_rows,
     markdown,
@@ -18,11 +17,10 @@ from fdrd.checks.audits import (
     tables,
 )
 from fdrd.checks.flaws import caption_flaws, wrong_articles
-from fdrd.checks.tally import KeySet, Tally, true_captions, true_key
+from fdrd.checks.tally import KeySet, Tally
 from fdrd.checks.text_only import text_only_accuracy
 from fdrd.errors import FdrdError
 from fdrd.record import ImageRef, Negative, Record, Source
-from fdrd.sources import find_domains, read_domain
 from fdrd.text.tokens import estimate_clip_tokens
 
 
@@ -91,17 +89,11 @@ def test_a_limit_that_is_none_is_an_error(option, message):
         parse_limits([option])
 
 
-def test_a_correct_caption_has_no_flaws():
+def test_flaws_of_captions():
+    """ "A", "pug", "." and two halves of "incomprehensible" are five pieces, with begin and end seven."""
     assert list(caption_flaws("An hour-old pug sits on a euphonium near an SUV.", "pug")) == []
-
-
-def test_articles_depend_on_pronunciation():
     found = wrong_articles("a hour, an unicorn, an Egyptian; type A is it")
     assert found == ["a hour", "an unicorn"]
-
-
-def test_estimated_tokens_include_begin_and_end():
-    """ "A", "pug", "." and two halves of "incomprehensible" are five pieces, with begin and end seven."""
     assert estimate_clip_tokens("A incomprehensible pug.") == 7
     assert list(caption_flaws("pug " * 76 + ".", "pug")) == ["too_long", "doubled_word"]
 
@@ -134,8 +126,10 @@ def test_the_baseline_is_at_chance_if_true_and_wrong_words_are_balanced(reader):
     assert abs(found.accuracy - 0.5) < 0.1
 
 
-def test_the_baseline_finds_a_word_that_is_never_true():
+def test_the_baseline_finds_a_word_that_is_never_true_and_guesses_among_equal_captions():
     assert text_only_accuracy(rows(lambda generator, name: "z")).accuracy > 0.99
+    equal = [(f"caption {i}", [f"caption {i}"] * 3) for i in range(100)]
+    assert text_only_accuracy(equal).accuracy == 0.25
 
 
 def test_only_the_context_reader_finds_implausible_combinations():
@@ -146,11 +140,6 @@ def test_only_the_context_reader_finds_implausible_combinations():
         table.append((f"a {right[0]} {i} {right[1]}", [f"a {right[0]} {i} {wrong[1]}"]))
     assert abs(text_only_accuracy(table, "words").accuracy - 0.5) < 0.1
     assert text_only_accuracy(table, "context").accuracy > 0.95
-
-
-def test_equal_captions_count_as_guesses():
-    equal = [(f"caption {i}", [f"caption {i}"] * 3) for i in range(100)]
-    assert text_only_accuracy(equal).accuracy == 0.25
 
 
 def test_the_baseline_needs_rows_in_every_fold():
@@ -169,20 +158,6 @@ def test_an_audit_can_be_json_markdown_and_tables():
     console = Console(width=160, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
     console.print(tables(found))
     assert "Text-only baseline" in console.export_text()
-
-
-def test_a_built_dataset_returns_its_records(built_birds):
-    raw = built_birds.out.with_name("raw")
-    records, rules = dataset_records(built_birds.out)
-    assert len(records) == built_birds.manifest.records.kept
-    assert rules == built_birds.manifest.rules
-    read = {item.id: item for item in read_domain(raw, find_domains(raw)[0])}
-    for record in records:
-        source = read[record.id]
-        assert (record.caption, record.category) == (source.caption, source.category)
-        assert record.negatives
-    (found,) = fdrd.audit(built_birds.out, text_only=False)
-    assert (found.rows, found.text_only) == (len(records), None)
 
 
 def test_annotations_are_audited_file_by_file_without_their_images(tmp_path, write):
@@ -207,12 +182,6 @@ def test_a_source_without_records_is_an_error(tmp_path, write):
         fdrd.audit(tmp_path / "raw")
 
 
-def test_captions_are_found_by_the_key_of_their_normalized_text():
-    true = true_captions(["A  Pug.", "A cat."])
-    assert true_key("a pug.") in true
-    assert true_key("A dog.") not in true
-
-
 def counted(records):
     tally = Tally("birds")
     for record in records:
@@ -220,15 +189,11 @@ def counted(records):
     return tally
 
 
-def with_negatives(number, *captions):
-    negatives = tuple(Negative(text, "cat", "category") for text in captions)
-    return Record(str(number), ImageRef(""), "A pug.", "pug", Source(""), negatives=negatives)
-
-
 def test_counts_of_parts_add_up_to_the_counts_of_the_whole():
     """Sums of thirds would differ in the last digit; a card must not depend on how rows were divided."""
     texts = ["A cat.", "A dog.", "An ant.", "A fat cat.", "A cow."]
-    records = [with_negatives(number, *texts[: number % 6]) for number in range(60)]
+    wrong = [(text, "cat") for text in texts]
+    records = [pair("A pug.", "pug", *wrong[: n % 6], id=str(n)) for n in range(60)]
     whole = counted(records)
     assert whole.rows_with_negatives == 50
     assert whole.longest_is_true == 10 / 2 + 10 / 3

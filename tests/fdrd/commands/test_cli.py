@@ -57,17 +57,6 @@ def built(tmp_path_factory):
     return folder
 
 
-def test_help_imports_nothing_heavy(tmp_path):
-    code = (
-        "import sys\nfrom fdrd.commands import app\n"
-        "try: app(['--help'])\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'datasets', 'pyarrow', 'numpy'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
-    )
-    assert "fdrd demo" in run_python("-c", code, cwd=tmp_path).stdout
-
-
 def test_build_stats_validate_and_rerun(raw):
     built = fdrd("build", "--source", "raw", "--workers", "1", cwd=raw)
     assert "12 read = 12 kept + 0 rejected" in built.stdout, built.stderr
@@ -93,7 +82,7 @@ def test_an_audit_is_added_to_the_card_unless_an_option_prevents_it(raw):
     assert "| rows | 12 |" in card.read_text()
     card.unlink()
     done = fdrd("audit", "data/fdrd", cwd=raw)
-    assert (done.returncode, "use --no-card" in done.stderr) == (2, True)
+    assert (done.returncode, "--no-card` skips it" in done.stderr) == (2, True)
 
 
 def test_an_audit_lists_rows_and_fails_above_a_limit(raw):
@@ -112,12 +101,6 @@ def test_an_audit_lists_rows_and_fails_above_a_limit(raw):
     assert (raw / "data/fdrd/README.md").read_text() == card
     done = fdrd("audit", "data/fdrd", "--fail-on", "shared_caption=2", "--json", cwd=raw)
     assert (done.returncode, done.stdout) == (0, "")
-
-
-def test_a_misspelled_option_has_a_suggestion(raw):
-    done = fdrd("build", "--sorce", "raw", cwd=raw)
-    assert done.returncode == 2
-    assert "--source" in done.stderr
 
 
 @pytest.mark.slow
@@ -215,28 +198,26 @@ def test_a_cache_that_cannot_be_written_names_the_variable(called, tmp_path, mon
     assert "Not a directory; FDRD_CACHE names another cache" in message
 
 
-def test_an_error_at_a_folder_above_the_cache_does_not_name_the_variable(
-    called, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize(
+    ("code", "named", "expected"),
+    [
+        (errno.EACCES, True, "fdrd: {}: Permission denied; change the permissions"),
+        (errno.ENOSPC, False, "No space left on device; free some space"),  # as of `write`
+        (errno.EFBIG, False, "File too large; free some space"),
+    ],
+)
+def test_an_error_of_the_disk_is_one_line(called, tmp_path, monkeypatch, code, named, expected):
+    """It does not name the variable of the cache, which is in another folder."""
+
     def refuse():
-        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+        raise OSError(code, os.strerror(code), *([str(tmp_path)] if named else []))
 
     monkeypatch.setattr(cli, "app", refuse)
     monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
-    message = called()[2]
-    assert message.startswith(f"fdrd: {tmp_path}: Permission denied; change the permissions")
-    assert "FDRD_CACHE" not in message
-
-
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EFBIG])
-def test_a_full_disk_is_one_line_even_if_no_file_is_named(called, monkeypatch, code):
-    def refuse():
-        raise OSError(code, os.strerror(code))  # as of `write`
-
-    monkeypatch.setattr(cli, "app", refuse)
     status, _, message = called()
     assert (status, len(message.splitlines())) == (2, 1)
-    assert f"{os.strerror(code)}; free some space" in message
+    assert expected.format(tmp_path) in message
+    assert "FDRD_CACHE" not in message
 
 
 def test_an_error_that_no_user_can_fix_keeps_its_traceback(monkeypatch):
@@ -268,9 +249,9 @@ def test_output_that_cannot_be_written_is_one_line(flush):
 TWO = ["--method", "zero_shot", "--method", "random", "--backbone", "tiny.py:load"]
 
 
-def test_compare_rejects_results_with_different_settings(called, tmp_path):
-    measured = ["bench", *TWO, "--split", "train", "--results", tmp_path]
-    assert called(*measured, "--seeds", 2)[0] == 0
+def test_compare_prints_differences_as_a_table_or_as_json(called, tmp_path):
+    measured = ["bench", *TWO, "--split", "train", "--results", tmp_path, "--seeds", 2]
+    assert called(*measured)[0] == 0
     code, text, _ = called("compare", tmp_path)
     assert code == 0
     assert "MRR against zero_shot" in text
@@ -280,43 +261,15 @@ def test_compare_rejects_results_with_different_settings(called, tmp_path):
     assert comparison["against"] == "random"
     (method,) = comparison["methods"]
     assert method["method"] == "zero_shot"
-    assert set(method["mean"]) == {
-        *("difference", "interval", "p", "holm", "verdict", "mrr", "mrr_against"),
-        *("over_seeds", "over_categories"),
-    }
-    called("bench", *TWO, "--split", "train", "--gallery", "2", "--results", tmp_path / "cut")
-    files = [next(tmp_path.glob("zero*.json")), next((tmp_path / "cut").glob("random*.json"))]
-    code, text, stderr = called("compare", *files)
-    assert (code, text) == (2, "")
-    assert "cannot be compared: zero_shot and random have different gallery (domain, 2)" in stderr
+    assert {"difference", "interval", "holm", "verdict", "over_seeds"} <= set(method["mean"])
 
 
 def test_base_to_new_prints_both_halves_and_their_harmonic_mean(called, tmp_path):
-    listed = tmp_path / "base.txt"
-    listed.write_text("# one of two\nwren\n")
+    (listed := tmp_path / "base.txt").write_text("# one of two\nwren\n")
     command = ["bench", *TWO, "--split", "train", "--results", tmp_path, "--categories", listed]
     code, text, _ = called(*command)
     assert code == 0
     assert text.index("base categories") < text.index("new categories") < text.index("to new")
-    listed.write_text("\nwern\n")
-    code, _, stderr = called(*command)
-    assert code == 2
-    assert f"{listed}, line 2:" in stderr.replace("\n", "")
-    assert "did you mean 'wren'?" in stderr
-
-
-def test_a_failed_conversion_says_why_and_writes_nothing(called, tmp_path):
-    import torch
-
-    torch.save({"visual.conv1.weight": torch.ones(2)}, tmp_path / "clip.pt")
-    command = ("export", tmp_path / "clip.pt", tmp_path / "out", "--to", "transformers")
-    for options, said in (
-        ((), "give --activation quick_gelu for OpenAI's models"),
-        (("--activation", "gelu"), "not the tensors of a CLIP with a vision transformer"),
-    ):
-        code, _, stderr = called(*command, *options)
-        assert (code, said in stderr) == (2, True), stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.pt"]
 
 
 def test_search_prints_ranked_records(called):
@@ -331,24 +284,9 @@ def test_search_prints_ranked_records(called):
     code, text, _ = called(*asked[:2], "--image", "raw/wren/0.png", *asked[3:], "--json")
     assert code == 0
     assert len(json.loads(text)) == 3
-
-
-@pytest.mark.parametrize(
-    ("wrong", "expected"),
-    [
-        ((), "give either a text"),
-        (("a text", "--image", "raw/wren/0.png"), "give either a text"),
-        (("--image", "raw/wren/0.txt"), "begins with"),
-        (("--image", "none.png"), "none.png: No such file"),
-        (("a text", "--method", "coop", "--backbone", "embedded"), "coop needs training"),
-        (("a text", "--checkpoint", "none.safetensors"), "no checkpoint none.safetensors"),
-        (("a text", "--split", "tset"), "unknown split"),
-    ],
-)
-def test_an_invalid_search_says_why(called, wrong, expected):
-    code, text, message = called("search", "data/fdrd", *wrong)
-    assert (code, text) == (2, "")
-    assert expected in message
+    for image, expected in (("raw/wren/0.txt", "begins with"), ("none.png", "No such file")):
+        code, _, message = called(*asked[:2], "--image", image)
+        assert (code, expected in message) == (2, True)
 
 
 def test_a_checkpoint_determines_method_and_backbone(called, tmp_path):
@@ -364,9 +302,5 @@ def test_a_checkpoint_determines_method_and_backbone(called, tmp_path):
     assert measured["settings"]["method"] == "coop"
     assert measured["settings"]["backbone"]["name"] == "embedded"
     assert measured["ranks"] == learned["ranks"]
-    code, _, stderr = called(*again, "--backbone", "tiny.py:load")
-    assert code == 2
-    assert "was trained on embedded with fingerprint" in stderr
     code, text, stderr = called("search", "data/fdrd", "A wren.", "--checkpoint", checkpoint)
-    assert code == 0, stderr
-    assert "wren" in text
+    assert (code, "wren" in text) == (0, True), stderr

@@ -62,6 +62,9 @@ MISTAKES = {
     "run far.toml": "data/fdrd has no test of bird",
     "report data/fdrd": "data/fdrd is a built dataset, not results",
     "methods nope": NO_METHOD,
+    "search data/fdrd": "give either a text",
+    "search data/fdrd bird --image raw/wren/0.png": "give either a text",
+    "search data/fdrd bird --split tset": "unknown split",
 }
 
 RUN_ALL = """

@@ -101,12 +101,6 @@ def test_what_is_at_a_limit_is_kept_and_what_is_beyond_is_rejected(size, caption
     assert found == ([("1", reason)] if reason else [])
 
 
-def test_an_image_may_have_as_many_pixels_as_the_limit():
-    data = encoded(Image.effect_noise((15, 20), 40))
-    assert check_image_bytes(data, 300).reason == ""
-    assert check_image_bytes(data, 299).reason == "image_too_large"
-
-
 def test_a_caption_may_have_as_many_tokens_as_the_tower_reads():
     lengths = TokenLengths("words", 5, np.array([4, 5, 6], np.int32))
     dropping = resolve({"caption_over_tokens": "drop"})

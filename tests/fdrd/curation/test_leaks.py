@@ -1,7 +1,7 @@
 """Leaks between splits are removed in any order, and near duplicates stay together."""
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 import pytest
 from hypothesis import given, settings
@@ -110,35 +110,27 @@ def test_a_hashed_split_keeps_groups_images_and_near_duplicates_together(drawn, 
                 assert split_of[other] == split_of[digest]
 
 
-@pytest.fixture
-def scenes(write, tmp_path):
-    """20 scenes of two categories without splits; the first ten also resized, recompressed, and cropped."""
+def test_a_hashed_split_keeps_copies_together_and_reports_them(tmp_path, write):
+    """20 scenes of two categories; the first ten also resized, cropped, and mirrored."""
     lines = []
-
-    def add(name, number, data):
-        path = f"{('wren', 'robin')[number % 2]}/{name}.jpg"
-        write(path, data)
-        lines.append(json.dumps({"file_name": path, "caption": f"Scene {name}, seen once."}))
-
     for number in range(20):
         image = scene(number)
-        add(f"{number:02d}", number, encoded(image, **ORIGINAL))
+        copies = {"": encoded(image, **ORIGINAL)}
         if number < 10:
-            cut, small = image.crop((6, 6, 314, 234)), image.resize((160, 120))
-            for name, copy, quality in (
-                ("small", small, 85),
-                ("again", image, 50),
-                ("cut", cut, 85),
-            ):
-                add(f"{number:02d}-{name}", number, encoded(copy, "JPEG", quality=quality))
+            changed = {"small": image.resize((160, 120)), "cut": image.crop((6, 6, 314, 234))}
+            changed["mirrored"] = ImageOps.mirror(image)
+            copies |= {name: encoded(copy, "JPEG", quality=85) for name, copy in changed.items()}
+        for name, data in copies.items():
+            path = f"{('wren', 'robin')[number % 2]}/{number:02d}{name}.jpg"
+            write(path, data)
+            lines.append(json.dumps({"file_name": path, "caption": f"Scene {number} {name}."}))
     write("metadata.jsonl", "\n".join(lines))
-    return tmp_path / "raw"
-
-
-def test_a_build_keeps_near_duplicates_in_one_split_and_reports_them(scenes, tmp_path):
-    built = build(scenes, tmp_path / "out", workers=1)
+    built = build(tmp_path / "raw", tmp_path / "out", workers=1)
     assert built.manifest.records == RecordCounts(50, 50, 0)
-    assert built.manifest.reported == {"near_image_in_split": 30}
+    reported = built.manifest.reported
+    assert reported.keys() == {"near_image_in_split", "mirrored_image_in_split"}
+    assert reported["near_image_in_split"] == 20
+    assert reported["mirrored_image_in_split"] >= 10  # also of smaller copies
     assert list(validate(tmp_path / "out")) == []
     splits, families = defaultdict(set), defaultdict(set)
     for split in ("train", "validation", "test"):
@@ -152,71 +144,35 @@ def test_a_build_keeps_near_duplicates_in_one_split_and_reports_them(scenes, tmp
     assert all(next(iter(families[f"{n:02d}"])).startswith("near-") == (n < 10) for n in range(20))
 
 
-def test_a_build_drops_near_duplicates_of_test_images_from_train(scenes, tmp_path, write):
-    lines = [json.loads(line) for line in (scenes / "metadata.jsonl").read_text().splitlines()]
-    for line in lines:
-        line["split"] = "test" if line["file_name"].endswith("-cut.jpg") else "train"
-    write("metadata.jsonl", "\n".join(map(json.dumps, lines)))
-    built = build(scenes, tmp_path / "out", workers=1)
-    assert built.manifest.rejected == {"near_image_in_other_split": 30}
-    assert list(validate(tmp_path / "out")) == []
-    line = json.loads((tmp_path / "out/rejected.jsonl").read_text().splitlines()[0])
-    assert "looks like" in line["detail"]
-    assert "of test" in line["detail"]
-
-    keeping = BuildConfig(policy={"near_image_in_other_split": "keep"})
-    kept = build(scenes, tmp_path / "kept", config=keeping, workers=1)
-    assert kept.manifest.reported["near_image_in_other_split"] == 30
-    assert validate(tmp_path / "kept", images=True) == []
-    path = tmp_path / "kept/manifest.json"
-    path.write_text(path.read_text().replace('_other_split": "keep"', '_other_split": "drop"'))
-    assert any("group of near-duplicate images" in each.what for each in validate(path.parent))
-    assert validate(tmp_path / "out", images=True) == []
-    found = [each for each in validate(path.parent, images=True) if "its image is a" in each.what]
-    assert len(found) == 40  # ten images of test, and three of train for each
-    assert all("its image is a near duplicate of" in each.what for each in found)
-
-
-def test_a_build_drops_mirror_images_of_test_images_from_train(tmp_path, write):
+def test_a_build_drops_copies_of_test_images_from_train_and_validation_finds_them(tmp_path, write):
     lines = []
     for number in range(12):
-        for split in ("train", "test") if number < 4 else ("train",):
-            image = ImageOps.mirror(scene(number)) if split == "test" else scene(number)
+        for split in ("train", "test") if number < 8 else ("train",):
+            image = scene(number)
+            if split == "test":
+                image = ImageOps.mirror(image) if number < 4 else image.resize((160, 120))
             path = f"{split}/wren/{number:02d}.jpg"
             write(path, encoded(image, "JPEG", quality=85))
             caption = f"Scene {number} of {split}."
             lines.append(json.dumps({"file_name": path, "caption": caption, "split": split}))
     write("metadata.jsonl", "\n".join(lines))
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert built.manifest.rejected == {"mirrored_image_in_other_split": 4}
-    line = json.loads((tmp_path / "out/rejected.jsonl").read_text().splitlines()[0])
-    assert line["detail"] == (
-        "train/wren/00.jpg: is a mirrored or turned copy of test/wren/00.jpg of test"
-    )
-    keeping = BuildConfig(policy={"mirrored_image_in_other_split": "keep"})
+    mirrored, near = "mirrored_image_in_other_split", "near_image_in_other_split"
+    assert built.manifest.rejected == {mirrored: 4, near: 4}
+    details = [each.detail for each in built.rejected]
+    assert "train/wren/00.jpg: is a mirrored or turned copy of test/wren/00.jpg of test" in details
+    assert any("train/wren/04.jpg: looks like" in each for each in details)
+    assert validate(tmp_path / "out", images=True) == []
+    keeping = BuildConfig(policy={mirrored: "keep", near: "keep"})
     kept = build(tmp_path / "raw", tmp_path / "kept", config=keeping, workers=1)
-    assert kept.manifest.reported == {"mirrored_image_in_other_split": 4}
+    assert kept.manifest.reported == {mirrored: 4, near: 4}
     assert validate(tmp_path / "kept", images=True) == []
     path = tmp_path / "kept/manifest.json"
     path.write_text(path.read_text().replace('_other_split": "keep"', '_other_split": "drop"'))
+    assert any("group of near-duplicate images" in each.what for each in validate(path.parent))
     found = [each.what for each in validate(path.parent, images=True)]
     assert sum("its image is a mirrored or turned copy of" in what for what in found) == 8
-
-
-def test_a_hashed_split_keeps_mirror_images_together_and_reports_them(tmp_path, write):
-    lines = []
-    for number in range(40):
-        image = scene(number // 2)
-        path = f"wren/{number:02d}.jpg"
-        write(path, encoded(ImageOps.mirror(image) if number % 2 else image, "JPEG", quality=85))
-        lines.append(json.dumps({"file_name": path, "caption": f"Scene {number}."}))
-    write("metadata.jsonl", "\n".join(lines))
-    built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert built.manifest.records.kept == 40
-    assert built.manifest.reported == {"mirrored_image_in_split": 20}
-    for split in ("train", "validation", "test"):
-        rows = load_view(tmp_path / "out", split)._rows
-        assert all(count == 2 for count in Counter(rows["group"]).values())
+    assert sum("its image is a near duplicate of" in what for what in found) == 8
 
 
 def test_a_changed_pixel_limit_applies_to_images_checked_earlier(birds, tmp_path):

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -27,12 +28,13 @@ class Seven(int):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_results_come_in_task_order(workers):
+def test_results_come_in_task_order_and_can_be_tasks(workers):
     with LocalEngine(workers) as engine:
         engine.prepare(operator.sub)
         assert list(engine.run(operator.sub, range(20), 7)) == list(range(-7, 13))
-        assert list(engine.run(operator.sub, range(3), 1)) == [-1, 0, 1]
         assert list(engine.run(operator.neg, range(3))) == [0, -1, -2]
+        differences = engine.run(operator.sub, range(20), 7)
+        assert list(engine.run(operator.mul, differences, 2)) == list(range(-14, 26, 2))
 
 
 def test_common_arguments_are_pickled_once():
@@ -51,19 +53,20 @@ def test_few_tasks_are_in_flight():
         results.close()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_results_of_a_run_can_be_tasks_of_another(workers):
-    with LocalEngine(workers) as engine:
-        differences = engine.run(operator.sub, range(20), 7)
-        assert list(engine.run(operator.mul, differences, 2)) == list(range(-14, 26, 2))
-
-
 def test_a_run_goes_on_while_another_one_replaces_the_processes():
     with LocalEngine(4) as engine:
         first = engine.run(time.sleep, [0.05] * 3)
         next(first)
         assert list(engine.run(operator.neg, range(20))) == [-task for task in range(20)]
         assert list(first) == [None, None]
+
+
+def test_no_replaced_process_outlives_the_engine():
+    with LocalEngine(4) as engine:
+        first = engine.run(operator.call, [os.getpid, partial(time.sleep, 0.5)])
+        process = next(first)
+        assert list(engine.run(operator.neg, range(4))) == [0, -1, -2, -3]
+    assert not runs(process)
 
 
 def test_an_error_in_a_task_reaches_the_caller_and_the_engine_stays_usable():
@@ -78,9 +81,12 @@ def test_a_killed_worker_is_a_clear_error():
         list(engine.run(os._exit, [9]))
 
 
-def test_an_unknown_engine_is_an_error_that_lists_the_known_ones():
+def test_an_unknown_engine_and_one_without_its_package_are_errors(monkeypatch):
     with pytest.raises(FdrdError, match="local, ray"):
         open_engine("spark")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(FdrdError, match=r"fdrd\[ray\]"):
+        open_engine("ray")
 
 
 def test_a_script_without_a_main_guard_can_build(birds, tmp_path):
@@ -141,9 +147,3 @@ def test_ray_writes_the_same_bytes(birds, tmp_path):
     build(birds, tmp_path / "ray", config=config, workers=2, engine="ray")
     assert len(digests(tmp_path / "ray")) > 12
     assert digests(tmp_path / "ray") == digests(tmp_path / "local")
-
-
-def test_without_ray_the_error_names_the_extra_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(FdrdError, match=r"fdrd\[ray\]"):
-        open_engine("ray")

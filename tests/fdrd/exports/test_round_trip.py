@@ -1,4 +1,4 @@
-"""A build of an export has the records of the dataset that was exported."""
+"""A build of an export has the records of the dataset that was exported; a full disk ends an export in one line."""
 
 import json
 
@@ -9,9 +9,38 @@ from fdrd.errors import FdrdError
 from fdrd.exports import FORMATS, format_module
 from fdrd.kinds import kind_of
 from tests.command import run_fdrd
-from tests.folders import digests, refused_at
+from tests.folders import caches_in, digests
+from tests.scenes import image_bytes
 
 READ_BACK = ("parquet", "jsonl", "imagefolder", "webdataset", "coco", "karpathy")
+
+
+@pytest.fixture(scope="module")
+def shared_birds(tmp_path_factory):
+    """Return a built dataset with all splits. Captions have spans, negatives and signs of any script."""
+    folder = tmp_path_factory.mktemp("birds")
+    number = 0
+    for domain in ("garden", "shore"):
+        lines = []
+        for split in ("train", "validation", "test"):
+            for category in ("house wren", "robin"):
+                number += 1
+                suffix, form = (("png", "PNG"), ("jpg", "JPEG"))[number % 2]
+                path = folder / "raw" / domain / "images" / f"{number}.{suffix}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(image_bytes(number, form=form))
+                for caption in (
+                    f"A red {category}, “no. {number}”, é\u4e2d.",
+                    f"A small {category} {number}.",
+                ):
+                    lines.append({"file_name": f"images/{path.name}", "caption": caption})
+                    lines[-1] |= {"category": category, "split": split, "license": "CC0-1.0"}
+                    lines[-1] |= {"meta_category": "songbird", "photographer": "Ann", "year": 1999}
+        text = "\n".join(map(json.dumps, lines))
+        (folder / "raw" / domain / "metadata.jsonl").write_text(text)
+    with caches_in(folder):
+        fdrd.build(folder / "raw", folder / "data", workers=1)
+    return folder / "data"
 
 
 def records(folder):
@@ -36,22 +65,15 @@ def test_an_export_is_built_to_the_same_records(shared_birds, tmp_path, form):
     assert (tmp_path / "again/rejected.jsonl").read_text() == ""
 
 
-def test_pairs_without_a_category_stay_without_one(tmp_path, draw, write):
-    lines = []
-    for number in range(6):
-        write(f"images/{number}.png", draw(number))
-        split = ("train", "test")[number % 2]
-        line = {"file_name": f"images/{number}.png", "caption": f"A bird {number}.", "split": split}
-        lines.append(json.dumps(line))
-    write("metadata.jsonl", "\n".join(lines))
-    fdrd.build(tmp_path / "raw", tmp_path / "data", workers=1)
+def test_pairs_without_a_category_stay_without_one(tmp_path, uncategorized):
+    fdrd.build(uncategorized, tmp_path / "data", workers=1)
     for form in FORMATS:
         out = tmp_path / form
         fdrd.export(tmp_path / "data", out, to=form)
         if form in READ_BACK:
             fdrd.build(out, tmp_path / f"{form} again", workers=1)
             view = fdrd.load(tmp_path / f"{form} again").view("test")
-            assert (len(view), set(view.row_category.tolist())) == (3, {-1})
+            assert (len(view), set(view.row_category.tolist())) == (8, {-1})
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -85,10 +107,15 @@ def test_the_command_says_what_is_not_carried_over(shared_birds, tmp_path, monke
     assert (tmp_path / "coco/shore/annotations/captions_val.json").is_file()
 
 
-@pytest.mark.parametrize("step", [0, 5])
-def test_a_second_export_is_refused_wherever_the_first_one_is(shared_birds, tmp_path, step):
-    fdrd.export(shared_birds, tmp_path / "alone", to="jsonl")
-    out = tmp_path / "out"
-    with refused_at(step, lambda: fdrd.export(shared_birds, out, to="coco")) as progress:
-        fdrd.export(shared_birds, out, to="jsonl", progress=progress)
-    assert digests(out) == digests(tmp_path / "alone")
+@pytest.mark.parametrize("form", [*FORMATS, "sample"])
+def test_a_full_disk_ends_a_command_in_one_line(form, built_birds, tmp_path, small_disk):
+    out = tmp_path / "full" / "out"
+    command = ("export", built_birds.out, out, "--to", form)
+    if form == "sample":
+        command = ("sample", out, "--categories", 2, "--pairs", 8, "--workers", 1)
+    with small_disk(300):
+        code, _, told = run_fdrd(*command)
+    errors = [line for line in told.splitlines() if line.startswith("fdrd:")]
+    assert (code, len(errors)) == (2, 1), told
+    assert f"{out}: File too large; free some space" in errors[0]
+    assert not list(out.parent.iterdir())

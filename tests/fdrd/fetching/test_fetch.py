@@ -95,7 +95,7 @@ def test_a_redirect_to_elsewhere_is_an_error(server, tmp_path, options, monkeypa
 
 def test_a_missing_file_is_an_error_that_names_the_options(server, tmp_path, options):
     chosen = one_file(f"{server.url}/gone.tar", b"")
-    message = r"gone.tar: download failed, the server answers 404; .*--mirror or --from"
+    message = r"gone.tar: download failed, the server answers 404; .*`mirror` or `local`"
     with pytest.raises(FdrdError, match=message):
         fetch_set(chosen, tmp_path / "out", options)
 
@@ -115,57 +115,41 @@ def zip_link():
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.tar", archive("a.tar", {"../up": b"x"})),
-        ("a.tar", archive("a.tar", {"/tmp/up": b"x"})),
-        ("a.tgz", archive("a.tgz", {"b/../../up": b"x"})),
-        ("a.tar", link(tarfile.SYMTYPE, "/etc/passwd")),
-        ("a.tar", link(tarfile.LNKTYPE, "../up")),
-        ("a.tar", link(tarfile.CHRTYPE, "")),
-        ("a.zip", archive("a.zip", {"../up": b"x"})),
-        ("a.zip", archive("a.zip", {"..\\up": b"x"})),
-        ("a.zip", archive("a.zip", {"/tmp/up": b"x"})),
-        ("a.zip", zip_link()),
-    ],
-    ids=[  # gzip writes the time, so the bytes are no stable name
-        *("parent", "absolute", "compressed", "symlink", "hardlink", "device"),
-        *("zip-parent", "zip-backslash", "zip-absolute", "zip-symlink"),
-    ],
-)
-def test_an_archive_that_would_leave_the_folder_is_refused(
-    server, tmp_path, options, name, content
+ZEROS = {f"{number}": bytes(2**20) for number in range(4)}
+ARCHIVES = {  # gzip writes the time, so the bytes are no stable name of a test
+    "parent": ("a.tar", archive("a.tar", {"../up": b"x"}), "refused"),
+    "absolute": ("a.tar", archive("a.tar", {"/tmp/up": b"x"}), "refused"),
+    "compressed": ("a.tgz", archive("a.tgz", {"b/../../up": b"x"}), "refused"),
+    "symlink": ("a.tar", link(tarfile.SYMTYPE, "/etc/passwd"), "refused"),
+    "hardlink": ("a.tar", link(tarfile.LNKTYPE, "../up"), "refused"),
+    "device": ("a.tar", link(tarfile.CHRTYPE, ""), "refused"),
+    "zip-parent": ("a.zip", archive("a.zip", {"../up": b"x"}), "refused"),
+    "zip-backslash": ("a.zip", archive("a.zip", {"..\\up": b"x"}), "refused"),
+    "zip-absolute": ("a.zip", archive("a.zip", {"/tmp/up": b"x"}), "refused"),
+    "zip-symlink": ("a.zip", zip_link(), "refused"),
+    "damaged": ("a.tgz", b"no archive", "cannot be unpacked"),
+    "zip-damaged": ("a.zip", b"no archive", "cannot be unpacked"),
+    "large": ("a.tgz", archive("a.tgz", ZEROS), "unpacks to over 1,048,576 bytes"),
+    "zip-large": ("a.zip", archive("a.zip", ZEROS), "unpacks to over 1,048,576 bytes"),
+}
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_an_archive_that_leaves_the_folder_is_damaged_or_fills_the_disk_is_refused(
+    server, tmp_path, options, monkeypatch, kind
 ):
+    name, content, message = ARCHIVES[kind]
+    monkeypatch.setattr(download, "_FREE_BYTES", 2**20)
     server.files[name] = content
-    with pytest.raises(FdrdError, match="refused"):
+    with pytest.raises(FdrdError, match=message):
         fetch_set(one_file(f"{server.url}/{name}", content), tmp_path / "out", options)
     assert {path.name for path in tmp_path.iterdir()} <= {"downloads", "cache"}
-
-
-@pytest.mark.parametrize("name", ["a.tgz", "a.zip"])
-def test_an_archive_that_would_fill_the_disk_is_refused(
-    server, tmp_path, options, monkeypatch, name
-):
-    monkeypatch.setattr(download, "_FREE_BYTES", 2**20)
-    content = archive(name, {f"{number}": bytes(2**20) for number in range(4)})
-    server.files[name] = content
-    with pytest.raises(FdrdError, match="unpacks to over 1,048,576 bytes"):
-        fetch_set(one_file(f"{server.url}/{name}", content), tmp_path / "out", options)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("name", ["a.tgz", "a.zip"])
-def test_a_damaged_archive_is_an_error(server, tmp_path, options, name):
-    server.files[name] = b"no archive"
-    with pytest.raises(FdrdError, match="cannot be unpacked"):
-        fetch_set(one_file(f"{server.url}/{name}", b"no archive"), tmp_path / "out", options)
 
 
 def test_a_file_without_a_known_digest_needs_consent(server, tmp_path, options):
     server.files["a.json"] = b"{}"
     chosen = one_file(f"{server.url}/a.json", b"", digest="")
-    with pytest.raises(FdrdError, match=r"no digest is known of a.json.*--accept-unverified"):
+    with pytest.raises(FdrdError, match=r"no digest is known of a.json.*`accept_unverified`"):
         fetch_set(chosen, tmp_path / "out", options)
     fetch_set(chosen, tmp_path / "out", replace(options, accept_unverified=True))
     assert (tmp_path / "out/a.json").read_bytes() == b"{}"

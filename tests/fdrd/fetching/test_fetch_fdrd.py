@@ -1,11 +1,8 @@
-"""`fdrd fetch fdrd`: nine sets at once from a local server, killed and resumed, refused, built, and benchmarked."""
+"""`fdrd fetch fdrd`: nine sets at once from a local server, resumed, refused, built, and benchmarked."""
 
 import hashlib
-import multiprocessing
-import os
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +11,7 @@ from fdrd.errors import FdrdError
 from fdrd.fetching import download
 from fdrd.fetching.fetching_run import FetchOptions, fetch_sets
 from tests.command import run_fdrd
-from tests.fdrd.exports.test_full_disk import FullFile
 from tests.fdrd.fetching.made_sets import DOMAINS, made_files, made_table
-from tests.folders import at_step, digests
 
 
 @pytest.fixture
@@ -84,25 +79,6 @@ def test_from_nothing_to_numbers_beside_those_of_the_paper(
     assert "Mean over caltech101, dtd, fgvcaircraft, flowers102, oxfordpets" in out
 
 
-def test_a_fetch_that_is_killed_at_ten_points_resumes(contents, options, tmp_path):
-    chosen = [made_table(contents)[name] for name in ("dtd", "caltech101", "food101")]
-    fetch_sets(chosen, tmp_path / "wanted", replace(options, downloads=tmp_path / "others"))
-
-    def killed_at(point):
-        fetch_sets(chosen, tmp_path / "raw", options, at_step(point, lambda: os._exit(9)))
-        os._exit(0)
-
-    codes = []
-    for point in range(10):
-        child = multiprocessing.get_context("fork").Process(target=killed_at, args=(point,))
-        child.start()
-        child.join()
-        codes.append(child.exitcode)
-    assert codes.count(9) >= 5
-    fetch_sets(chosen, tmp_path / "raw", options)
-    assert digests(tmp_path / "raw") == digests(tmp_path / "wanted")
-
-
 def test_a_download_that_is_cut_at_ten_offsets_is_complete(server, options, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "ATTEMPTS", 1)
     content = bytes(range(256)) * 44
@@ -134,35 +110,20 @@ def test_a_file_with_a_wrong_byte_is_refused_by_name_and_the_others_are_fetched(
     assert len(list((tmp_path / "raw").iterdir())) == 2
 
 
-def test_a_server_that_is_not_there_is_one_line_per_set(contents, options, tmp_path, monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    chosen = [made_table(contents)[name] for name in ("dtd", "oxfordpets")]
-    with pytest.raises(FdrdError) as error:
-        fetch_sets(chosen, tmp_path / "raw", replace(options, mirror="http://127.0.0.1:9"))
-    lines = str(error.value).splitlines()
-    assert [line.partition(": ")[0] for line in lines] == ["dtd", "oxfordpets"]
-    assert all("download failed" in line and "check the network" in line for line in lines)
-
-
 @pytest.mark.parametrize("where", ["downloads", "raw"])
 def test_a_full_disk_names_the_file_and_stops_the_others(
-    contents, options, tmp_path, monkeypatch, where
+    contents, options, tmp_path, monkeypatch, where, small_disk
 ):
     table = made_table(contents)
     monkeypatch.setattr("fdrd.fetching.fetching_run.read_table", lambda: table)
-    opened = Path.open
-
-    def full(path, mode="r", *arguments, **named):
-        file = opened(path, mode, *arguments, **named)
-        is_part = path.name.endswith(".part")
-        return FullFile(file, 0) if "w" in mode and is_part == (where == "downloads") else file
-
-    monkeypatch.setattr(Path, "open", full)
     consent = ("--yes", "--accept-unverified", "--mirror", options.mirror)
-    code, _, err = run_fdrd("fetch", "fdrd", "raw", *consent)
+    if where == "raw":  # all files are downloaded already
+        assert run_fdrd("fetch", "fdrd", "before", *consent)[0] == 0
+    with small_disk(100):
+        code, _, err = run_fdrd("fetch", "fdrd", "raw", *consent)
     assert code == 2
     (line,) = [line for line in err.splitlines() if line.startswith("fdrd: ")]
-    assert "No space left on device" in line
+    assert "File too large" in line
     assert ("FDRD_CACHE" if where == "downloads" else "free some space") in line
     assert not list((tmp_path / "raw").glob("[!.]*"))
 

@@ -13,7 +13,7 @@ from fdrd.errors import FdrdError
 from fdrd.field_guide import POOLS, available, categories, draw
 from fdrd.field_guide.caption import MAX_WORDS, caption
 from fdrd.field_guide.meta_categories import meta_categories
-from fdrd.field_guide.sketch import Placement, Shadow, Sketch, placed, render
+from fdrd.field_guide.sketch import Placement, Sketch, placed, render
 from fdrd.field_guide.taxonomy import sight
 from fdrd.field_guide.traits import Look
 
@@ -40,19 +40,13 @@ def book():
     return {pool: categories(available(pool), pool) for pool in POOLS}
 
 
-def test_each_pool_has_at_least_the_1500_categories_of_the_paper(book):
+def test_pools_are_large_have_all_meta_categories_and_no_equal_names_or_signatures(book):
     assert min(len(pool) for pool in book.values()) >= 1500
-    assert sum(len(pool) for pool in book.values()) >= 4000
-
-
-def test_every_slice_contains_all_meta_categories(book):
+    both = [category for pool in book.values() for category in pool]
+    assert len(both) >= 4000
     names = {kind.name for kind in meta_categories()}
     assert len(names) >= 8
     assert {category.kind.name for category in book["demo"][: len(names)]} == names
-
-
-def test_no_two_categories_share_a_name_or_a_signature(book):
-    both = [category for pool in book.values() for category in pool]
     assert len({category.name.lower() for category in both}) == len(both)
     looks = {(category.kind.name, *category.signature.items()) for category in both}
     assert len(looks) == len(both)
@@ -155,21 +149,10 @@ def test_captions_are_short_sentences_with_fitting_articles_and_plurals():
             assert " it has" not in text
 
 
-def test_about_one_caption_in_ten_is_vague():
-    told = [len(caption(sight(category, image, 0), 128)[1]) for category, image in SEVERAL]
-    assert 0.06 < sum(count <= 1 for count in told) / len(told) < 0.14
-
-
-def test_captions_vary_in_facts_and_wording():
-    texts = [caption(sight(category, image, 0), 128)[0] for category, image in SEVERAL]
-    assert len(set(texts)) > 0.98 * len(texts)
-    skeletons = Counter()
-    for category, image in SEVERAL:
-        text, spans = caption(sight(category, image, 0), 128)
-        for span in reversed(spans):
-            text = text[: span.start] + "_" + text[span.end :]
-        skeletons[text.replace(category.name, "NAME")] += 1
-    assert len(skeletons) > 800
+def test_captions_vary_and_about_one_in_ten_is_vague():
+    found = [caption(sight(category, image, 0), 128) for category, image in SEVERAL]
+    assert len({text for text, _ in found}) > 0.98 * len(found)
+    assert 0.06 < sum(len(spans) <= 1 for _, spans in found) / len(found) < 0.14
 
 
 @pytest.mark.parametrize("kind", meta_categories(), ids=lambda kind: kind.name)
@@ -191,6 +174,6 @@ def test_every_trait_value_is_visible(kind):
             kind.draw(sketch, Look(base | {trait.name: value.key}, "same"))
             canvas = np.full((3, 96, 96), 128, np.int16)
             shapes = placed(sketch, [Placement(48, 48, 44)])
-            render(canvas, shapes, contour=0.7, shadow=Shadow(0, 0, 0))
+            render(canvas, shapes, contour=0.7)
             drawings.add(canvas.tobytes())
         assert len(drawings) == len(trait.values), trait.name

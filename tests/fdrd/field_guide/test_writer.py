@@ -8,7 +8,7 @@ from PIL import Image
 
 from fdrd.errors import FdrdError
 from fdrd.field_guide import categories, draw, sample, splits
-from tests.folders import digests, refused_at
+from tests.folders import digests
 
 SMALL = {"categories": 12, "pairs": 72, "size": 32}
 
@@ -75,15 +75,12 @@ def test_ten_test_images_per_category_at_the_documented_scales(categories_, pair
         assert counts.total() == images
 
 
-def test_a_second_run_draws_nothing(drawn):
+def test_a_second_run_draws_nothing_and_other_contents_are_never_overwritten(drawn, tmp_path):
     before = digests(drawn)
     assert not sample(drawn, **SMALL, workers=1)
-    assert digests(drawn) == before
-
-
-def test_other_contents_are_never_overwritten(drawn, tmp_path):
     with pytest.raises(FdrdError, match="holds something else"):
         sample(drawn, **{**SMALL, "pairs": 96}, workers=1)
+    assert digests(drawn) == before
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(FdrdError, match="remove it or choose another folder"):
         sample(tmp_path, **SMALL, workers=1)
@@ -126,12 +123,3 @@ def test_invalid_arguments_are_refused_with_a_remedy(tmp_path, change, message):
     with pytest.raises(FdrdError, match=message):
         sample(tmp_path / "raw", **{**SMALL, **change}, workers=1)
     assert not any(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("step", "other"), [(0, {}), (11, {"seed": 1})])
-def test_a_second_sample_into_the_folder_is_refused(drawn, tmp_path, step, other):
-    options = {**SMALL, **other, "workers": 1}
-    with refused_at(step, lambda: sample(tmp_path / "raw", **options)) as progress:
-        assert sample(tmp_path / "raw", **SMALL, workers=1, progress=progress)
-    assert digests(tmp_path / "raw") == digests(drawn)
-    assert [path.name for path in tmp_path.iterdir()] == ["raw"]

@@ -1,10 +1,13 @@
-"""A build says that the Hub has its name, and never waits for the answer."""
+"""A build never waits for the Hub, and without a connection nothing waits for retries of the client."""
 
 import threading
 
 import pytest
 from huggingface_hub import HfApi, constants
 
+from fdrd import connection
+from fdrd.dataset import load_view
+from fdrd.errors import FdrdError
 from fdrd.hub.client import start_name_check
 
 
@@ -53,3 +56,45 @@ def test_without_a_connection_only_the_local_cache_is_read(asked, monkeypatch, t
     found = [start_name_check(name) for name in ("cifar10", "food101")]
     answers()
     assert ([known() for known in found], names) == ([True, False], [])
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    """Point at a Hub that refuses connections, and count requests that the client would repeat."""
+    import datasets
+
+    for module in (constants, datasets.config):
+        monkeypatch.setattr(module, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    connection._answers.cache_clear()
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    yield slept
+    connection._answers.cache_clear()
+
+
+def test_an_unknown_dataset_or_backbone_is_an_error_at_once(unreachable):
+    from benchmark.models.loading import load_backbone
+
+    with pytest.raises(FdrdError, match=r"no dataset 'nope'.* the Hub cannot be reached"):
+        load_view("nope", "test")
+    with pytest.raises(FdrdError, match=r"no/such.*`backbone` a local folder"):
+        load_backbone("no/such")
+    assert unreachable == []
+    assert not constants.HF_HUB_OFFLINE  # as before
+
+
+def test_a_setting_of_datasets_alone_is_kept(unreachable, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)  # HF_DATASETS_OFFLINE=1
+    with connection.hub_or_cache() as connected:
+        assert not connected
+    assert datasets.config.HF_HUB_OFFLINE
+
+
+def test_the_hub_is_asked_if_it_answers(hub):
+    connection._answers.cache_clear()
+    with connection.hub_or_cache() as connected:
+        assert connected
+    connection._answers.cache_clear()

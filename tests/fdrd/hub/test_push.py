@@ -8,10 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hub_repository import File
-from hub_server import READER, WRITER
+from hub_server import READER, WRITER, File
 from huggingface_hub import HfApi
-from PIL import Image
 from typer.testing import CliRunner
 
 import fdrd
@@ -21,28 +19,21 @@ from fdrd.hub.client import readable_errors
 from fdrd.hub.dataset_repository import dataset_publication
 from fdrd.hub.publisher import PushOptions, execute, prepare
 from fdrd.pipeline.builder import build
-from tests.folders import caches_in
 
 REPO = "org/birds"
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """A dataset of three shards without a known license. Tests that change it copy it first."""
-    folder = tmp_path_factory.mktemp("push")
-    with caches_in(folder):
-        return build(write_source(folder / "raw"), folder / "out", workers=1).out
+@pytest.fixture
+def built(built_birds):
+    """The folder of a dataset of three shards, in which one row has no known license."""
+    return built_birds.out
 
 
-def write_source(root, categories=("wren", "robin"), images=24):
-    for number in range(images):
-        split = ("train", "test", "validation")[max(0, number % 6 - 3)]
-        category = categories[number % len(categories)]
-        file = root / split / category / f"{number:02}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.effect_noise((48, 48), number + 8).save(file)
-        file.with_suffix(".txt").write_text(f"A small {category} sits on branch {number}.\n")
-    return root
+@pytest.fixture
+def other(birds, tmp_path):
+    """The folder of another dataset, whose domain is `garden`."""
+    (birds / "train/robin/01.png").unlink()
+    return build(birds.rename(tmp_path / "garden"), tmp_path / "out", workers=1).out
 
 
 @pytest.fixture
@@ -90,7 +81,7 @@ def test_the_repository_holds_the_files_of_the_build(built, hub):
         assert remote[path] == (built / path).read_bytes()
     assert json.loads(remote["croissant.json"])["url"] == result.url == f"{hub.url}/datasets/{REPO}"
     assert f'load_dataset("{REPO}")' in remote["README.md"].decode()
-    assert len(list(hub.repository(REPO).history("main"))) == 2  # ours, on top of the initial one
+    assert len(hub.repository(REPO).commits) == 2  # ours, on top of the initial one
 
 
 def test_a_second_push_sends_nothing(built, hub):
@@ -146,7 +137,7 @@ def test_a_push_that_met_an_outage_is_finished_by_the_next(
     sent = hub.count("PUT", "/storage/")
     push(built)
     assert (built / "manifest.json").read_bytes() == content(hub)["manifest.json"]
-    assert len(list(hub.repository(REPO).history("main"))) == 2
+    assert len(hub.repository(REPO).commits) == 2
     if path == "/commit/":
         assert hub.count("PUT", "/storage/") == sent  # nothing is uploaded twice
 
@@ -169,24 +160,22 @@ def test_branches_and_tags_are_created(built, hub):
         plan_of(built, revision="next", tag="v1")
 
 
-def test_a_new_build_replaces_the_old_one_and_foreign_files_stay(built, hub, tmp_path):
+def test_a_new_build_replaces_the_old_one_and_foreign_files_stay(built, hub, other):
     push(built)
     theirs = {"data/notes.txt", "LICENSE", "data/raw/train-more.arrow"}
     for path in theirs:
         upload(path, b"by hand")
-    source = write_source(tmp_path / "garden", ("dove", "rook"), 30)
-    other = build(source, tmp_path / "out", workers=1)
-    plan, _ = push(other.out)
+    plan, _ = push(other)
     remote = set(content(hub))
     assert theirs <= remote
     shards = {path for path in remote if re.fullmatch(r"data/.*-of-.*\.arrow", path)}
-    assert shards == {shard.path for shard in other.manifest.shards}
+    assert shards == {path.relative_to(other).as_posix() for path in other.rglob("*.arrow")}
     old = {f"data/raw/{split}-00000-of-00001.arrow" for split in ("test", "train", "validation")}
     assert old <= set(plan.delete)
     assert set(plan.foreign) == theirs
 
 
-def test_hand_edits_of_the_card_stay_and_generated_sections_are_updated(built, hub, tmp_path):
+def test_hand_edits_of_the_card_stay_and_generated_sections_are_updated(built, hub, other):
     push(built)
     edited = content(hub)["README.md"].decode()
     for old, new in (
@@ -199,8 +188,7 @@ def test_hand_edits_of_the_card_stay_and_generated_sections_are_updated(built, h
         edited = edited.replace(old, new)
     section = r"(<!-- fdrd:splits -->).*?(<!-- /fdrd:splits -->)"
     upload("README.md", re.sub(section, r"\1\nnonsense\n\2", edited, flags=re.DOTALL).encode())
-    other = build(write_source(tmp_path / "garden", images=30), tmp_path / "out", workers=1)
-    push(other.out)
+    push(other)
     card = content(hub)["README.md"].decode()
     assert "# Birds of my garden\n" in card
     assert "## Thanks\n\nTo the birds.\n" in card
@@ -209,8 +197,8 @@ def test_hand_edits_of_the_card_stay_and_generated_sections_are_updated(built, h
     assert "nonsense" not in card
     assert "data/garden/train-" in card
     assert "data/raw/train-" not in card
-    assert "30 image-caption pairs" in card
-    assert plan_of(other.out).is_done
+    assert "48 image-caption pairs" in card
+    assert plan_of(other).is_done
 
 
 def test_broken_metadata_of_a_card_is_reported_in_one_line(built, hub):
@@ -283,7 +271,7 @@ def test_the_command_prints_the_plan_before_and_the_result_after(built, hub):
     [
         ("", r"no Hub token found; run `hf auth login`"),
         ("hf_wrongsecret", r"the Hub rejected the token"),
-        (READER, r"this token cannot write to org; .* open a pull request with --pr"),
+        (READER, r"this token cannot write to org; .* open a pull request with `pull_request`"),
     ],
 )
 def test_an_unsuitable_token_is_reported_in_one_line_without_the_token(
@@ -307,9 +295,11 @@ def test_a_missing_network_is_reported_in_one_line(built, hub, no_waits, monkeyp
 
 
 def test_rows_of_unknown_license_need_a_confirmation(built, hub):
-    message = r"24 of 24 rows have no known license.*--i-have-the-rights"
+    message = r"1 of 49 rows have no known license.*`have_rights`"
     with pytest.raises(FdrdError, match=message):
         fdrd.push(built, REPO)
+    told = CliRunner().invoke(app, ["push", str(built), "--repo-id", REPO]).exception
+    assert "publish them with --i-have-the-rights" in str(told)
     assert not hub.requests
 
 
@@ -318,7 +308,7 @@ def test_rows_of_unknown_license_need_a_confirmation(built, hub):
     [
         ({}, "birds", "include a user or organization"),
         ({"pull_request": True, "tag": "v1"}, REPO, "merge the pull request first"),
-        ({"pull_request": True, "revision": "next"}, REPO, "remove --revision"),
+        ({"pull_request": True, "revision": "next"}, REPO, "remove `revision`"),
         ({"private": True}, "org/public", "is public already"),
         ({"revision": "refs/pr/7"}, "org/public", "no such branch, tag, or pull request"),
     ],

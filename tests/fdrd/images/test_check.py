@@ -1,12 +1,16 @@
-"""Checking an image gives its size and digest, or the reason for its rejection."""
+"""Checking an image, also one inside of a table, gives its size and digest, or the reason for its rejection."""
 
 import hashlib
 import os
+import random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from PIL import features as pillow
 
+from fdrd.files.paths import cache_folder
 from fdrd.images.check import (
     FORMATS,
     MAX_BYTES,
@@ -15,23 +19,22 @@ from fdrd.images.check import (
     check_images,
     read_image,
 )
+from fdrd.images.containers import remove_unpacked, row_member
 from fdrd.record import ImageRef
 
 LIMIT = 10_000
 
 
-def test_a_good_image_has_size_and_digest(draw):
-    data = draw(3)
-    found = check_image_bytes(data, LIMIT)
-    assert (found.width, found.height, found.reason) == (24, 16, "")
-    assert found.sha256 == hashlib.sha256(data).hexdigest()
-
-
-def test_a_rotated_image_is_measured_upright(draw):
+def test_a_good_image_has_its_digest_and_is_measured_upright(draw):
     exif = Image.Exif()
     exif[0x0112] = 6
-    found = check_image_bytes(draw(1, form="JPEG", exif=exif.tobytes()), LIMIT)
-    assert (found.width, found.height) == (16, 24)
+    for data, size in (
+        (draw(3), (24, 16)),
+        (draw(1, form="JPEG", exif=exif.tobytes()), (16, 24)),
+    ):
+        found = check_image_bytes(data, LIMIT)
+        assert (found.width, found.height, found.reason) == (*size, "")
+        assert found.sha256 == hashlib.sha256(data).hexdigest()
 
 
 def test_images_checked_together_have_the_checks_that_each_has_alone(draw, tmp_path):
@@ -94,15 +97,60 @@ def test_a_link_out_of_the_source_is_not_followed(tmp_path, draw):
     assert read_image(str(root), ImageRef("also.png")) == draw(2)
 
 
-def test_an_unreadable_file_is_a_read_error(tmp_path):
+def test_a_file_that_cannot_be_read_has_its_reason(tmp_path):
     (tmp_path / "folder.png").mkdir()
-    assert check_image(str(tmp_path), ImageRef("folder.png"), LIMIT).reason == "read_error"
-    assert check_image(str(tmp_path), ImageRef("gone.png"), LIMIT).reason == "read_error"
-
-
-def test_pipes_and_huge_files_are_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with (tmp_path / "huge.png").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    assert check_image(str(tmp_path), ImageRef("pipe.png"), LIMIT).reason == "read_error"
-    assert check_image(str(tmp_path), ImageRef("huge.png"), LIMIT).reason == "image_too_large"
+    reasons = dict.fromkeys(("folder.png", "gone.png", "pipe.png"), "read_error")
+    for name, reason in {**reasons, "huge.png": "image_too_large"}.items():
+        assert check_image(str(tmp_path), ImageRef(name), LIMIT).reason == reason
+
+
+IMAGES = [bytes([number]) * (number + 1) for number in range(100)]
+ORDER = random.Random(0).sample(range(100), 100)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "struct"])
+@pytest.mark.parametrize("form", ["stream.arrow", "file.arrow", "packed.arrow", "rows.parquet"])
+def test_rows_are_read_in_any_order(tmp_path, kind, form):
+    values = IMAGES if kind == "bytes" else [{"bytes": p, "path": "x.png"} for p in IMAGES]
+    table = pa.table({"caption": ["A."] * 100, "image": values})
+    if form == "rows.parquet":
+        pq.write_table(table, tmp_path / form, row_group_size=7)
+    else:
+        new = pa.ipc.new_file if form == "file.arrow" else pa.ipc.new_stream
+        options = pa.ipc.IpcWriteOptions(compression="zstd" if form == "packed.arrow" else None)
+        with new(str(tmp_path / form), table.schema, options=options) as writer:
+            writer.write_table(table, max_chunksize=9)
+    for row in ORDER:
+        found = read_image(str(tmp_path), ImageRef(form, row_member(row, "image")))
+        assert found == IMAGES[row]
+
+
+def test_empty_rows_and_damaged_tables_have_reasons(tmp_path):
+    pq.write_table(pa.table({"image": pa.array([b"x", None])}), tmp_path / "0.parquet")
+    (tmp_path / "1.parquet").write_bytes(b"PAR1 damaged PAR1")
+    (tmp_path / "2.arrow").write_bytes(b"ARROW1 damaged")
+    reasons = [
+        check_image(str(tmp_path), ImageRef(file, row_member(row, column)), 100).reason
+        for file, row, column in [
+            ("0.parquet", 1, "image"),
+            ("0.parquet", 0, "other"),
+            ("1.parquet", 0, "image"),
+            ("2.arrow", 0, "image"),
+        ]
+    ]
+    assert reasons == ["image_missing", "read_error", "read_error", "read_error"]
+
+
+def test_a_changed_file_is_unpacked_again_and_can_be_removed(tmp_path):
+    for data in (b"old", b"newer"):
+        pq.write_table(pa.table({"image": [data]}), tmp_path / "0.parquet")
+        image = ImageRef("0.parquet", row_member(0, "image"))
+        assert read_image(str(tmp_path), image) == data
+    kept = [path.suffix for path in (cache_folder() / "rows").iterdir()]
+    assert kept.count(".arrow") == 2
+    remove_unpacked([tmp_path / "0.parquet"])
+    kept = [path.suffix for path in (cache_folder() / "rows").iterdir()]
+    assert kept.count(".arrow") == 1

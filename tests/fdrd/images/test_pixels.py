@@ -1,16 +1,13 @@
 """Every kind of image file is converted to the same known pixels, by the check and by the benchmark."""
 
-import hashlib
 import io
 
-import datasets
 import numpy as np
 import pytest
 from PIL import Image
 
 from benchmark.models.image_batches import decoded
-from fdrd.columns import features
-from fdrd.dataset import RetrievalDataset
+from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.images.check import check_image_bytes
 from fdrd.images.pixels import upright_rgb
 from tests.scenes import encoded
@@ -108,31 +105,21 @@ def test_every_kind_of_file_converts_to_upright_rgb_with_its_display_rules(kind)
     assert found.features
 
 
-def test_the_benchmark_reads_every_kind_in_upright_rgb():
-    schema = datasets.Features.from_dict(features(["x"]))
-    empty = {key: [] for key in ("attributes", "negatives", "natural_pairs")}
-    row = {"category": 0, "meta_category": "", "domain": "d", "width": 32, "height": 16, **empty}
-    rows = []
-    for kind, (data, *_) in FILES.items():
-        source = {
-            "file": kind,
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "license": "",
-            "origin": "",
-        }
-        image = {"bytes": data, "path": None}
-        rows.append(
-            {**row, "id": kind, "image": image, "caption": kind, "group": kind, "source": source}
-        )
-    split = RetrievalDataset(datasets.Dataset.from_list(rows, schema), name="d", split="test")
-    images = split.images(range(len(FILES)))
+def test_the_benchmark_reads_every_kind_in_upright_rgb(make_row, make_dataset):
+    kinds = enumerate(FILES.items())
+    rows = [make_row(number, data, kind, "x") for number, (kind, (data, *_)) in kinds]
+    images = make_dataset(rows, "test", ["x"]).images(range(len(FILES)))
     for image, (_, left, right, _) in zip(images, FILES.values(), strict=True):
         assert_shows(image, left, right)
 
 
-def test_images_outside_a_dataset_are_converted_the_same_way():
+def test_images_outside_a_dataset_and_of_captioners_are_converted_the_same_way(tmp_path, write):
     (image,) = decoded([Image.open(io.BytesIO(FILES["alpha"][0]))])
     assert_shows(image, WHITE, GREEN)
+    write("wren/1.png", FILES["alpha"][0])
+    (found,) = find_uncaptioned(tmp_path / "raw").images
+    assert_shows(found.load(), WHITE, GREEN)
+    assert found.load(8).size == (8, 4)
 
 
 def test_features_are_computed_after_rotation_and_flattening():

@@ -6,9 +6,10 @@ from itertools import cycle
 
 import pytest
 
+from fdrd.build_config import BuildConfig
 from fdrd.checks.text_only import text_only_accuracy
 from fdrd.negatives import draw_negatives, make_catalog
-from fdrd.negatives.draw import AnnotateConfig, annotate
+from fdrd.negatives.draw import annotate
 from fdrd.record import ImageRef, Record, Source
 from fdrd.text.attributes import find_attributes
 
@@ -28,16 +29,18 @@ def records(**captions_of):
     ]
 
 
-def negatives(pairs, category=None, seeds=9, **options):
-    """Return the captions of the negatives of all records, or of those of a category, over some seeds."""
+def drawn(pairs, category=None, seeds=9, **options):
+    """Yield each record, or those of a category, with each of its negatives over some seeds."""
     catalog = make_catalog(pairs)
-    return {
-        negative.caption
-        for pair in pairs
-        if category in (None, pair.category)
-        for seed in range(seeds)
-        for negative in draw_negatives(pair, [pair.caption], catalog, seed=seed, **options)
-    }
+    for pair in pairs:
+        for seed in range(seeds if category in (None, pair.category) else 0):
+            for negative in draw_negatives(pair, [pair.caption], catalog, seed=seed, **options):
+                yield pair, negative
+
+
+def negatives(pairs, category=None, seeds=9, **options):
+    """Return the captions of all negatives that are `drawn`."""
+    return {negative.caption for _, negative in drawn(pairs, category, seeds, **options)}
 
 
 def attribute_swaps(pairs, category=None):
@@ -168,28 +171,20 @@ def test_one_of_several_colors_is_not_swapped():
     pairs = records(
         bird=[f"A {one} and white bird with a {two} tail." for one in colors for two in colors]
     )
-    catalog = make_catalog(pairs)
-    swapped = 0
-    for pair in pairs:
-        for each in draw_negatives(pair, [pair.caption], catalog, k=4, n_attribute=4):
-            assert each.caption.startswith(pair.caption[:12])
-            swapped += 1
-    assert swapped
+    found = list(drawn(pairs, seeds=1, k=4, n_attribute=4))
+    assert found
+    assert all(each.caption.startswith(pair.caption[:12]) for pair, each in found)
 
 
 def swapped_words(pairs):
     """Return (value, its replacement) of all attribute swaps of some seeds."""
-    catalog = make_catalog(pairs)
-    found = set()
-    for pair in pairs:
-        for seed in range(20):
-            for each in draw_negatives(
-                pair, [pair.caption], catalog, k=4, n_attribute=4, seed=seed
-            ):
-                if each.kind == "attribute":
-                    one, two = pair.caption.split(), each.caption.split()
-                    found |= {(a, b) for a, b in zip(one, two, strict=True) if a != b}
-    return found
+    return {
+        words
+        for pair, each in drawn(pairs, seeds=20, k=4, n_attribute=4)
+        if each.kind == "attribute"
+        for words in zip(pair.caption.split(), each.caption.split(), strict=True)
+        if words[0] != words[1]
+    }
 
 
 def test_near_colors_are_not_swapped():
@@ -224,15 +219,10 @@ def test_a_color_that_the_caption_leaves_open_is_not_swapped(caption):
     plain += records(motorcycle=[f"A {one} motorcycle." for one in ("red", "blue")] * 4)
     pairs = [record(caption.format("red", "red"), "motorcycle", f"it/{n}") for n in range(3)]
     catalog = make_catalog([*plain, *pairs])
-    plain_swaps = sum(
-        len(draw_negatives(plain[-1], [plain[-1].caption], catalog, k=2, n_attribute=2, seed=seed))
-        for seed in range(20)
-    )
-    assert plain_swaps
-    for seed in range(20):
-        assert not draw_negatives(
-            pairs[0], [pairs[0].caption], catalog, k=2, n_attribute=2, seed=seed
-        )
+    for pair, swapped in ((plain[-1], True), (pairs[0], False)):
+        options = {"catalog": catalog, "k": 2, "n_attribute": 2}
+        found = [draw_negatives(pair, [pair.caption], **options, seed=seed) for seed in range(20)]
+        assert any(found) == swapped
 
 
 def test_no_value_that_another_caption_of_the_image_has_is_swapped_in():
@@ -373,7 +363,7 @@ def test_properties_that_the_same_words_describe_are_no_negatives(named, exclude
 @pytest.mark.parametrize(("asked", "rules"), [(2, ()), (3, ("negatives_fewer",))])
 def test_a_record_with_fewer_negatives_than_asked_is_counted(asked, rules):
     pairs = records(pug=["A pug."], boxer=["A boxer."], van=["A van."])
-    config = AnnotateConfig(seed=0, negatives=asked, attribute_negatives=0)
+    config = BuildConfig(seed=0, negatives=asked, attribute_negatives=0)
     found = annotate(pairs, [set() for _ in pairs], make_catalog(pairs), config)
     assert {each.rules for each in found} == {rules}
     assert {len(each.negatives) for each in found} == {2}

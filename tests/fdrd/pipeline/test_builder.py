@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import shutil
-from collections import Counter
 
 import pytest
 from filelock import FileLock
@@ -17,7 +16,7 @@ from fdrd.dataset import load_view
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.pipeline.documents import convert_dataset
-from fdrd.storage.manifest import RecordCounts
+from fdrd.storage.manifest import RecordCounts, read_manifest
 from fdrd.storage.publish import lock_output
 from fdrd.storage.shard_file import read_batches
 from fdrd.storage.shards import read_records
@@ -25,17 +24,6 @@ from tests.folders import digests
 from tests.running import run_method
 
 SMALL = BuildConfig(shard_bytes=800)  # several shards for a few images
-
-
-def test_a_build_keeps_all_records_and_is_valid(birds, tmp_path):
-    built = build(birds, tmp_path / "out", workers=1)
-    assert built.manifest.records == RecordCounts(49, 49, 0)
-    assert list(validate(tmp_path / "out")) == []
-    train = load_view(tmp_path / "out", "train")
-    assert {train.split, *train.domains} == {"train", "raw"}
-    assert len(train) + len(load_view(tmp_path / "out", "validation")) == 41
-    assert train.categories == ["robin", "wren"]
-    assert train.images([0])[0].size == (24, 16)
 
 
 def test_the_bytes_do_not_depend_on_workers_or_location(birds, tmp_path):
@@ -73,19 +61,9 @@ def test_the_name_of_the_folder_changes_the_domain_and_nothing_else(write, draw,
 
 
 def pairs_of(folder):
-    """Return the caption of the partner of each caption, by kind."""
-    rows = [
-        row
-        for path in sorted((folder / "data").rglob("*.arrow"))
-        for batch in read_batches(path, images=False)
-        for row in batch.to_pylist()
-    ]
-    caption = {row["id"]: row["caption"] for row in rows}
-    return {
-        (pair["kind"], row["caption"]): caption[pair["id"]]
-        for row in rows
-        for pair in row["natural_pairs"]
-    }
+    """Return the natural pairs as (id of one, kind, id of the other)."""
+    records = read_records(folder, read_manifest(folder))
+    return {(one.id, each.kind, each.id) for one in records for each in one.natural_pairs}
 
 
 def test_an_added_record_can_take_a_partner(write, draw, tmp_path):
@@ -111,70 +89,26 @@ def test_an_added_record_can_take_a_partner(write, draw, tmp_path):
     assert list(validate(tmp_path / "out")) == []
 
 
-def test_a_second_run_does_nothing(birds, tmp_path):
-    first = build(birds, tmp_path / "out", workers=1)
-    before = digests(tmp_path / "out")
-    second = build(birds, tmp_path / "out", workers=1)
-    assert (first.nothing_to_do, second.nothing_to_do) == (False, True)
-    assert digests(tmp_path / "out") == before
-
-
-def test_a_changed_caption_is_rebuilt_without_decoding_images_again(birds, tmp_path):
-    config = BuildConfig(shard_bytes=800, negatives=0)
-    build(birds, tmp_path / "out", config=config, workers=1)
+def test_only_what_changed_is_built_and_only_a_replaced_image_is_checked_again(
+    birds, tmp_path, draw
+):
+    config, out = BuildConfig(shard_bytes=800, negatives=0), tmp_path / "out"
+    build(birds, out, config=config, workers=1)
     ledger = tmp_path / "out.work" / "examined.jsonl"
     before = ledger.read_text()
     metadata = birds / "metadata.jsonl"
     metadata.write_text(metadata.read_text().replace("A wren, once more.", "A wren, again."))
-    again = build(birds, tmp_path / "out", config=config, workers=1)
-    assert again.shards_written > 0
+    assert build(birds, out, config=config, workers=1).shards_written > 0
     assert ledger.read_text() == before
-    views = [load_view(tmp_path / "out", split) for split in ("train", "validation", "test")]
+    views = [load_view(out, split) for split in ("train", "validation", "test")]
     assert any("again" in caption for view in views for caption in view.captions)
-
-
-def test_only_a_replaced_image_is_checked_again(birds, tmp_path, draw):
-    build(birds, tmp_path / "out", config=SMALL, workers=1)
-    ledger = tmp_path / "out.work" / "examined.jsonl"
-    lines = len(ledger.read_text().splitlines())
     (birds / "train/wren/02.png").write_bytes(draw(99))
-    (tmp_path / "out/notes.txt").write_text("mine")
-    built = build(birds, tmp_path / "out", config=SMALL, workers=1)
-    assert (tmp_path / "out/notes.txt").read_text() == "mine"
-    assert len(ledger.read_text().splitlines()) == lines + 1
+    (out / "notes.txt").write_text("mine")
+    built = build(birds, out, config=config, workers=1)
+    assert (out / "notes.txt").read_text() == "mine"
+    assert len(ledger.read_text().splitlines()) == len(before.splitlines()) + 1
     assert 0 < built.shards_written < len(built.manifest.shards)
-    assert list(validate(tmp_path / "out")) == []
-
-
-def test_every_bad_image_is_counted_with_its_reason(birds, tmp_path, write, draw):
-    write("train/wren/02.png", "<html>not an image</html>")
-    write("train/wren/04.png", draw(4)[:60])
-    write("train/wren/06.png", b"")
-    (birds / "train/wren/08.png").unlink()
-    write("train/robin/copy.png", draw(5))  # 05.png is in the test split
-    line = {"file_name": "train/robin/copy.png", "caption": "A copy."}
-    metadata = birds / "metadata.jsonl"
-    metadata.write_text(metadata.read_text() + json.dumps(line) + "\nnot JSON\n")
-    built = build(birds, tmp_path / "out", workers=1)
-    once = ("image_broken", "image_in_other_split", "image_missing", "unreadable_annotations")
-    assert built.manifest.rejected == {**dict.fromkeys(once, 1), "not_an_image": 2}
-    entry = built.manifest.files["metadata.jsonl"]
-    assert entry.read == entry.kept + sum(entry.rejected.values()) == 51
-    rejected = [json.loads(line) for line in (tmp_path / "out/rejected.jsonl").open()]
-    assert Counter(item["reason"] for item in rejected) == built.manifest.rejected
-    assert all(item["file"] == "metadata.jsonl" and item["key"] for item in rejected)
-    assert list(validate(tmp_path / "out")) == []
-
-
-def test_two_domains_share_labels_unless_categories_clash(two_domains, tmp_path):
-    built = build(two_domains, tmp_path / "out", workers=1)
-    assert built.manifest.categories == ["birds: wren", "cat", "pets: wren", "robin"]
-    assert built.configs == ["birds", "pets", "default"]
-    assert list(validate(tmp_path / "out")) == []
-    test = load_view(tmp_path / "out", "train", "pets")
-    assert test.domains == ["pets"]
-    swaps = [swap for row in test.negatives for swap in row if swap.kind == "category"]
-    assert {swap.category for swap in swaps} <= {"cat", "pets: wren"}
+    assert list(validate(out)) == []
 
 
 @pytest.mark.parametrize(
@@ -213,7 +147,7 @@ def test_a_build_without_kept_records_fails_with_an_example(tmp_path, write):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_without_a_dataset_is_not_overwritten(birds, tmp_path):
+def test_a_folder_without_a_dataset_or_of_another_build_is_not_overwritten(birds, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.tex").write_text("years of work")
     with pytest.raises(FdrdError, match="contains files but no manifest"):
@@ -221,33 +155,35 @@ def test_a_folder_without_a_dataset_is_not_overwritten(birds, tmp_path):
     with pytest.raises(FdrdError, match="inside the source"):
         build(birds, birds / "out", workers=1)
     assert (tmp_path / "out/thesis.tex").read_text() == "years of work"
+    (tmp_path / "new.work").mkdir()
+    with FileLock(tmp_path / "new.work/lock"), pytest.raises(FdrdError, match="another build"):
+        build(birds, tmp_path / "new", workers=1)
 
 
-def test_two_builds_cannot_write_to_one_folder(birds, tmp_path):
-    (tmp_path / "out.work").mkdir()
-    with FileLock(tmp_path / "out.work/lock"), pytest.raises(FdrdError, match="another build"):
-        build(birds, tmp_path / "out", workers=1)
-
-
-def test_an_interrupted_folder_replacement_is_finished(birds, tmp_path):
-    build(birds, tmp_path / "out", workers=1)
-    before = digests(tmp_path / "out")
-    (tmp_path / "out").rename(tmp_path / "out.work/old")  # as if killed between the two renames
-    build(birds, tmp_path / "out", workers=1)
-    assert digests(tmp_path / "out") == before
-    assert not (tmp_path / "out.work/old").exists()
-
-
-def test_a_dataset_of_another_version_is_rebuilt_in_place(birds, tmp_path):
-    build(birds, tmp_path / "out", workers=1)
-    before = digests(tmp_path / "out")
-    manifest = tmp_path / "out/manifest.json"
+def of_another_version(root):
+    manifest = root / "out/manifest.json"
     old = json.loads(manifest.read_text())
     del old["tokens"]
     manifest.write_text(json.dumps(old))
-    (tmp_path / "out.work/last.json").unlink()
+    (root / "out.work/last.json").unlink()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: (root / "out").rename(root / "out.work/old"),  # killed between two renames
+        of_another_version,
+    ],
+)
+def test_an_interrupted_replacement_and_a_dataset_of_another_version_are_built_again(
+    birds, tmp_path, change
+):
+    build(birds, tmp_path / "out", workers=1)
+    before = digests(tmp_path / "out")
+    change(tmp_path)
     build(birds, tmp_path / "out", workers=1)
     assert digests(tmp_path / "out") == before
+    assert not (tmp_path / "out.work/old").exists()
 
 
 @pytest.mark.parametrize(
@@ -318,20 +254,6 @@ def test_a_conversion_is_reused_until_the_build_changes(birds, tmp_path, draw):
         convert_dataset(folder, "csv")
 
 
-@pytest.fixture
-def uncategorized(tmp_path, write, draw):
-    """A source of 24 pairs without categories."""
-    lines = []
-    for number in range(24):
-        write(f"{number}.png", draw(number))
-        color = ("red", "blue", "green", "white")[number // 3 % 4]
-        caption = f"A small {color} bird sits on branch {number} of a large tree."
-        split = ("train", "val", "test")[number % 3]
-        lines.append({"file_name": f"{number}.png", "caption": caption, "split": split})
-    write("metadata.jsonl", "\n".join(map(json.dumps, lines)))
-    return tmp_path / "raw"
-
-
 def test_pairs_without_categories_have_attribute_swaps_and_no_category_metrics(
     uncategorized, tmp_path
 ):
@@ -347,15 +269,11 @@ def test_pairs_without_categories_have_attribute_swaps_and_no_category_metrics(
     assert {negative.kind for negative in negatives} == {"attribute"}
     rows = list(load_dataset(str(out), split="test", streaming=True))
     assert [row["category"] for row in rows] == [None] * 8
+    with pytest.raises(FdrdError, match="`shots` needs categories, and 8 of 8 rows of train"):
+        run_method("coop", out, shots=1, backbone="embedded")
     metrics = run_method("random", out).metrics
     assert metrics.by_category == {}
     assert "category R@1" not in metrics.by_direction["image_to_text"].values
-
-
-def test_what_needs_categories_is_refused(uncategorized, tmp_path):
-    build(uncategorized, tmp_path / "out", workers=1)
-    with pytest.raises(FdrdError, match="`shots` needs categories, and 8 of 8 rows of train"):
-        run_method("coop", tmp_path / "out", shots=1, backbone="embedded")
 
 
 def test_records_with_and_without_categories_share_a_dataset(uncategorized, tmp_path, write, draw):

@@ -1,15 +1,6 @@
 """After a kill, a full disk or a read error, the next run gives the same bytes and reuses finished work."""
 
 import errno
-import json
-import multiprocessing
-import os
-import random
-import resource
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -33,56 +24,38 @@ def small_tasks(monkeypatch):
     monkeypatch.setattr(collect, "IMAGES", 4)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", range(4))
-def test_a_parallel_build_killed_at_a_random_time_resumes(birds, tmp_path, moment):
-    build(birds, tmp_path / "reference", config=SMALL, workers=1)
-    code = (
-        "from fdrd.build_config import BuildConfig\n"
-        "from fdrd.pipeline import builder, collect\n"
-        "collect.IMAGES = 4\n"
-        f"builder.build({str(birds)!r}, {str(tmp_path / 'out')!r},"
-        " config=BuildConfig(shard_bytes=800), workers=2)"
-    )
-    (tmp_path / "child.py").write_text(code)
-    child = subprocess.Popen([sys.executable, tmp_path / "child.py"], start_new_session=True)
-    ledger = tmp_path / "out.work" / "examined.jsonl"
-    while moment and child.poll() is None and not ledger.is_file():
-        time.sleep(0.02)  # kill it during the work, not during imports
-    time.sleep(random.Random(moment).random() * (2.0 if moment else 0.5))
-    if child.poll() is None:
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    examined = len(lines(ledger))
-    build(birds, tmp_path / "out", config=SMALL, workers=2)
-    assert digests(tmp_path / "out") == digests(tmp_path / "reference")
-    assert len(lines(ledger)) == 48 or examined == 0
+def test_an_interrupted_build_checks_no_image_twice(birds, tmp_path, monkeypatch):
+    check, tasks = collect.run_check_task, []
+
+    def interrupted(task):
+        tasks.append(task)
+        if len(tasks) == 3:
+            raise KeyboardInterrupt
+        return check(task)
+
+    monkeypatch.setattr(collect, "run_check_task", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(birds, tmp_path / "out", config=SMALL, workers=1)
+    ledger = tmp_path / "out.work/examined.jsonl"
+    assert len(lines(ledger)) == 8
+    build(birds, tmp_path / "out", config=SMALL, workers=1)
+    assert len(lines(ledger)) == 48
 
 
 @pytest.mark.parametrize("limit", [3_000, 12_000])
-def test_a_full_disk_is_a_clear_error_and_the_next_run_gives_the_same_bytes(birds, tmp_path, limit):
-    build(birds, tmp_path / "reference", config=SMALL, workers=1)
-
-    def build_with_limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        try:
-            build(birds, tmp_path / "out", config=SMALL, workers=1)
-        except FdrdError as error:
-            os._exit(0 if "free some space" in str(error) else 3)
-        os._exit(4)
-
-    child = multiprocessing.get_context("fork").Process(target=build_with_limit)
-    child.start()
-    child.join()
-    assert child.exitcode == 0
+def test_a_full_disk_is_a_clear_error_and_the_next_run_gives_the_same_bytes(
+    birds, tmp_path, small_disk, small_shards, limit
+):
+    with small_disk(limit), pytest.raises(FdrdError, match="free some space"):
+        build(birds, tmp_path / "out", config=SMALL, workers=1)
     assert not (tmp_path / "out").exists()
     build(birds, tmp_path / "out", config=SMALL, workers=1)
-    assert digests(tmp_path / "out") == digests(tmp_path / "reference")
+    assert digests(tmp_path / "out") == small_shards
 
 
-def test_a_read_error_during_checks_is_counted_and_retried(birds, tmp_path, monkeypatch):
-    build(birds, tmp_path / "reference", config=SMALL, workers=1)
+def test_a_read_error_during_checks_is_counted_and_retried(
+    birds, tmp_path, monkeypatch, small_shards
+):
     read_error(monkeypatch, "train/wren/02.png")
     built = build(birds, tmp_path / "out", config=SMALL, workers=1)
     assert built.manifest.rejected == {"read_error": 1}
@@ -90,21 +63,19 @@ def test_a_read_error_during_checks_is_counted_and_retried(birds, tmp_path, monk
     again = build(birds, tmp_path / "out", config=SMALL, workers=1)
     assert not again.nothing_to_do
     assert len(lines(tmp_path / "out.work/examined.jsonl")) == examined + 1
-    assert digests(tmp_path / "out") == digests(tmp_path / "reference")
+    assert digests(tmp_path / "out") == small_shards
 
 
 def test_a_read_error_during_writing_names_the_image_and_keeps_finished_shards(
-    birds, tmp_path, monkeypatch
+    birds, tmp_path, monkeypatch, small_shards
 ):
-    reference = build(birds, tmp_path / "reference", config=SMALL, workers=1)
-    examined = lines(tmp_path / "reference.work/examined.jsonl")
-    last = max(json.loads(line)["path"] for line in examined)
+    last = max(path.relative_to(birds).as_posix() for path in birds.rglob("*.png"))
     read_error(monkeypatch, last, after=1)
     with pytest.raises(FdrdError, match=rf"{last}.*is not now.*run the command again"):
         build(birds, tmp_path / "out", config=SMALL, workers=1)
     again = build(birds, tmp_path / "out", config=SMALL, workers=1)
-    assert again.shards_written < len(reference.manifest.shards)
-    assert digests(tmp_path / "out") == digests(tmp_path / "reference")
+    assert again.shards_written < len(again.manifest.shards)
+    assert digests(tmp_path / "out") == small_shards
 
 
 def read_error(monkeypatch, path, after=0):

@@ -8,8 +8,9 @@ import pytest
 from fdrd.engines import LocalEngine
 from fdrd.errors import FdrdError
 from fdrd.pipeline import builder
-from fdrd.pipeline.collect import CheckTask, run_check_task
-from fdrd.storage.shards import RowsTask, ShardTask
+from fdrd.pipeline.collect import run_check_task
+from fdrd.pipeline.documents import make_counted
+from fdrd.storage.shards import write_shard
 from tests.folders import digests
 
 
@@ -18,17 +19,13 @@ class OtherMachine(LocalEngine):
 
     shares = True
 
-    def run(self, function, tasks, *common):
+    def run(self, function, tasks, *common, **_):
         for task in tasks:
             with contextlib.chdir("/"):
                 result = function(task, *common)
-            if isinstance(task, ShardTask) and not self.shares:
-                Path(task.folder, task.path).unlink()
+            if function is write_shard and not self.shares:
+                Path(common[0], result.path).unlink()
             yield result
-
-    def submit(self, function, task):
-        (result,) = self.run(function, [task])
-        return lambda: result
 
 
 @pytest.fixture
@@ -58,15 +55,15 @@ def test_a_shard_that_is_on_another_machine_only_is_an_error(birds, tmp_path, el
 
 
 @pytest.mark.parametrize(
-    ("task_type", "name"), [(RowsTask, "rows.partial"), (ShardTask, "rows/0.arrow")]
+    ("step", "name"), [(make_counted, "rows.partial"), (write_shard, "rows/0.arrow")]
 )
 def test_a_machine_that_does_not_see_the_records_is_an_error(
-    birds, tmp_path, monkeypatch, elsewhere, task_type, name
+    birds, tmp_path, monkeypatch, elsewhere, step, name
 ):
-    def without_rows(function, tasks, *common):
+    def without_rows(function, tasks, *common, **_):
         for task in tasks:
-            if isinstance(task, task_type):
-                Path(task.records.path if task_type is RowsTask else task.rows).unlink()
+            if function is step:
+                Path(task.path if step is make_counted else task[1]).unlink()
             yield function(task, *common)
 
     monkeypatch.setattr(elsewhere, "run", without_rows)
@@ -76,4 +73,4 @@ def test_a_machine_that_does_not_see_the_records_is_an_error(
 
 def test_a_machine_that_does_not_see_the_source_is_an_error(tmp_path):
     with pytest.raises(FdrdError, match=r"does not see .*nowhere"):
-        run_check_task(CheckTask(str(tmp_path / "nowhere"), 100))
+        run_check_task(([], []), str(tmp_path / "nowhere"), 100)

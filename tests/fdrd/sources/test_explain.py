@@ -1,10 +1,9 @@
 """`--explain` names the layout of every folder, the reason, and near misses."""
 
 import json
-import tarfile
 
 import pytest
-from datasets import Dataset
+from layouts import LAYOUTS, PAIRS
 
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
@@ -16,47 +15,37 @@ def lines(root):
     return list(explain(root / "raw"))
 
 
-def draw_all(root, write, draw):
-    """Write a folder for each layout."""
-    for number, folder in enumerate(("folder", "listed", "authors", "table")):
-        write(f"{folder}/wren/{number}.png", draw(number))
-    write("folder/wren/0.txt", "A wren.")
-    write("listed/metadata.jsonl", {"file_name": "wren/1.png", "caption": "A wren, listed."})
-    record = {"file_name": "2.png", "class_name": "wren", "positive": "A wren of authors."}
-    write("authors/captions.json", {"2": record})
-    write("table/pairs.csv", "file,text,class\nwren/3.png,A wren in a row.,wren\n")
-    write("splits/images/4.png", draw(4))
-    write("splits/split_zhou_X.json", {"train": [["4.png", 0, "wren"]]})
-    for name, data in (("wren/5.png", draw(5)), ("wren/5.txt", b"A wren in a tar.")):
-        file = write("tmp", data)
-        (root / "raw/tars").mkdir(exist_ok=True)
-        with tarfile.open(root / "raw/tars/0.tar", "a") as archive:
-            archive.add(file, name)
-        file.unlink()
-    rows = {"image": [{"bytes": draw(6)}], "caption": ["A wren, saved."], "label": ["wren"]}
-    Dataset.from_dict(rows).save_to_disk(root / "raw/saved")
+EXPECTED = {
+    "cub": ("cub", "images.txt"),
+    "imagefolder_metadata": ("image_folder", "metadata.jsonl"),
+    "img2dataset_webdataset": ("webdataset", "00000.tar"),
+    "authors_json": ("released", "birds_test.json"),
+    "save_to_disk_sentences_and_classes": ("saved_dataset", ".arrow"),
+    "csv_absolute_paths": ("table", "'text' for the caption"),
+    "text_files_in_class_folders": ("image_folder", "robin/bird_01.png"),
+}
 
 
-def test_every_layout_is_recognized_with_a_reason_that_names_a_file(tmp_path, write, draw):
-    draw_all(tmp_path, write, draw)
-    found = {line.partition(":")[0]: line for line in lines(tmp_path) if not line.startswith(" ")}
-    expected = {
-        "authors": ("released", "captions.json"),
-        "folder": ("image_folder", "wren/0.png"),
-        "listed": ("image_folder", "metadata.jsonl"),
-        "saved": ("saved_dataset", ".arrow"),
-        "splits": ("coop_splits", "split_zhou_X.json"),
-        "table": ("table", "'text' for the caption"),
-        "tars": ("webdataset", "0.tar"),
-    }
-    assert found.keys() == expected.keys()
-    for domain, (reader, reason) in expected.items():
+@pytest.fixture
+def layouts(tmp_path):
+    """Return a source with a layout in each folder."""
+    for name in EXPECTED:
+        (tmp_path / "raw" / name).mkdir(parents=True)
+        LAYOUTS[name].write(tmp_path / "raw" / name, PAIRS)
+    return tmp_path / "raw"
+
+
+def test_every_layout_is_recognized_with_a_reason_that_names_a_file(layouts):
+    found = {line.partition(":")[0]: line for line in explain(layouts) if line[0] != " "}
+    assert found.keys() == EXPECTED.keys()
+    for domain, (reader, reason) in EXPECTED.items():
         assert found[domain].startswith(f"{domain}: {reader}, because ")
         assert reason in found[domain]
 
 
 def test_other_matching_layouts_and_domain_toml_are_named(tmp_path, write, draw):
-    draw_all(tmp_path, write, draw)
+    write("table/wren/3.png", draw(3))
+    write("table/pairs.csv", "file,text,class\nwren/3.png,A wren in a row.,wren\n")
     write("table/domain.toml", 'license = "CC0-1.0"\ngroup = "{group}_*"')
     found = lines(tmp_path)
     place = found.index(next(line for line in found if line.startswith("table:")))
@@ -101,13 +90,12 @@ def test_an_unknown_layout_lists_near_misses(tmp_path, write, path, content, mes
     assert message in str(raised.value)
 
 
-def test_a_built_dataset_and_a_link_out_of_the_folder_are_named(tmp_path, write, draw):
-    draw_all(tmp_path, write, draw)
-    build(tmp_path / "raw", tmp_path / "out", workers=1)
+def test_a_built_dataset_and_a_link_out_of_the_folder_are_named(tmp_path, built_birds):
     with pytest.raises(FdrdError, match="is a built dataset"):
-        list(explain(tmp_path / "out"))
+        list(explain(built_birds.out))
     (tmp_path / "links").mkdir()
-    (tmp_path / "links/captions.json").symlink_to(tmp_path / "raw/authors/captions.json")
+    (tmp_path / "captions.json").write_text('{"2": {"positive": "A wren."}}')
+    (tmp_path / "links/captions.json").symlink_to(tmp_path / "captions.json")
     with pytest.raises(FdrdError, match=r"captions.json is a link out of the folder"):
         list(explain(tmp_path / "links"))
 

@@ -138,6 +138,8 @@ WREN = '{"file_name": "wren/1.png", "caption": "A."'
         ),
         (f'{WREN}, "attributes": [1]}}', "bad_field"),
         (f'{WREN}, "negatives": [{{"kind": "category"}}]}}', "bad_field"),
+        (f'{WREN}, "negatives": [""]}}', "bad_field"),
+        (f'{WREN}, "negatives": ["\\u202e"]}}', "bad_field"),
     ],
 )
 def test_a_bad_line_is_one_rejection_with_its_number(write, draw, found, line, reason):

@@ -54,6 +54,10 @@ def test_a_layout_gives_the_same_records(tmp_path, name):
         for caption in pair.captions[: layout.captions]
     }
     assert len({item.id for item in items}) == len(items) == len(found)
+    photographers = (
+        {pair.photographer for pair in PAIRS} if "photographer" in layout.has else {None}
+    )
+    assert {item.extra.get("photographer") for item in items} == photographers
 
 
 def test_every_reader_of_captions_has_a_layout():

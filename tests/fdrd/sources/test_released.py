@@ -7,6 +7,7 @@ from fdrd.record import Negative
 from fdrd.sources import find_domains, read_domain
 from fdrd.sources.layouts import released
 from fdrd.sources.reading.source_folder import SourceFolder
+from tests.real import REAL, needs_real
 
 
 @pytest.fixture
@@ -56,13 +57,6 @@ def test_fields_added_by_fdrd_caption_are_read(one):
     assert found.source.license == "CC0-1.0"
 
 
-def test_flowers_have_the_category_in_front_of_the_name(one):
-    key = "ball moss_image_06422"
-    found = one({key: record(file_name=key, class_name="ball moss")}, "jpg/image_06422.jpg")
-    assert found.image.path == "jpg/image_06422.jpg"
-    assert "category_joined_to_name" in found.rules
-
-
 def test_negatives_are_normalized_like_captions(one):
     negative = ["A big_dog.The end."]
     found = one({"x_1.jpg": record(class_name="x", negative=negative)}, "x_1.jpg")
@@ -74,6 +68,7 @@ def test_negatives_are_normalized_like_captions(one):
     [
         ("x_1.jpg", {"positive": 7}, "bad_field"),
         ("x_1.jpg", {"negative": "A dog."}, "bad_field"),
+        ("x_1.jpg", {"negative": ["\u202e"]}, "bad_field"),
         ("x_1.jpg", {"class_name": ["x"]}, "bad_field"),
         ("x.jpg", {}, "category_missing"),
         ("y_1.jpg", {"file_name": "y_1.jpg"}, "image_missing"),
@@ -114,3 +109,18 @@ def test_ids_and_paths_of_a_subfolder_start_with_its_name(tmp_path, write, draw)
         ("cars/audi/1.jpg", "cars/audi/1.jpg", "cars/audi/1.txt: line 1"),
         ("pets/x_1", "pets/images/x_1.jpg", "pets/pets_test.json: x_1"),
     ]
+
+
+@needs_real
+def test_every_published_pair_of_caltech_has_its_image():
+    found = list(released.read(SourceFolder(REAL / "caltech101")))
+    assert len(found) == 8242
+    assert not [item for item in found if isinstance(item, Rejection)]
+    assert len({item.category for item in found}) == 100
+    assert sum(item.split == "test" for item in found) == 2465
+    assert len({item.image.path for item in found}) == 8242
+    by_key = {item.id: item for item in found}
+    airplane = by_key["airplanes_image_0357.jpg"]
+    assert airplane.image.path == "101_ObjectCategories/airplanes/image_0357.jpg"
+    assert airplane.category == "airplane"
+    assert not any("_" in item.caption or "photo of banded.The" in item.caption for item in found)

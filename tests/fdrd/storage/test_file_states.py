@@ -1,4 +1,4 @@
-"""Building again repairs what `validate` reports, and reads no shard that did not change."""
+"""Building again sees every change of a source, repairs what `validate` reports, and reads no unchanged shard."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from fdrd.build_config import BuildConfig
 from fdrd.pipeline import builder
 from fdrd.pipeline.builder import build
 from fdrd.storage import resume
+from fdrd.storage.resume import fingerprint_source
 from tests.folders import digests
 from tests.tampering import OF_ROWS, edit_manifest, shard_of
 
@@ -75,15 +76,15 @@ def test_an_unchanged_dataset_is_not_hashed(out, monkeypatch):
     assert again(out).nothing_to_do
 
 
-def test_a_link_elsewhere_costs_one_more_digest(out, tmp_path, monkeypatch):
-    os.link(shard_of(out), tmp_path / "link")
-    assert again(out).nothing_to_do
-    monkeypatch.setattr(resume, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
-    assert again(out).nothing_to_do
-
-
-def test_a_build_without_states_is_hashed_once(out, monkeypatch):
-    (out.with_name("out.work") / "states.json").unlink()  # as fdrd 0.1 left it
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda out: os.link(shard_of(out), out.parent / "link"),
+        lambda out: (out.with_name("out.work") / "states.json").unlink(),  # as fdrd 0.1 left it
+    ],
+)
+def test_a_dataset_of_unknown_states_is_hashed_once(out, monkeypatch, change):
+    change(out)
     assert again(out).nothing_to_do
     monkeypatch.setattr(resume, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
     assert again(out).nothing_to_do
@@ -110,3 +111,50 @@ def test_shards_are_reused_after_a_kill_before_publishing(out, birds, monkeypatc
 def test_damaged_states_cost_only_time(out, text):
     (out.with_name("out.work") / "states.json").write_text(text)
     assert again(out).nothing_to_do
+
+
+@pytest.fixture
+def source(tmp_path):
+    for name in ("a/one", "a/two", "b/c/three", ".hidden"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+        os.utime(tmp_path / name, ns=(0, 10))
+    return tmp_path
+
+
+def resized(root):
+    (root / "a/one").write_text("longer than before")
+    os.utime(root / "a/one", ns=(0, 10))
+
+
+CHANGES = {
+    "added": lambda root: (root / "b/new").write_text(""),
+    "removed": lambda root: (root / "a/two").unlink(),
+    "renamed": lambda root: (root / "a/two").rename(root / "a/2"),
+    "moved to another folder": lambda root: (root / "a/one").rename(root / "b/one"),
+    "moved up": lambda root: (root / "a/one").rename(root / "one"),
+    "folder renamed": lambda root: (root / "b/c").rename(root / "b/d"),
+    "resized": resized,
+    "touched": lambda root: os.utime(root / "b/c/three", ns=(0, 11)),
+    "hidden file touched": lambda root: os.utime(root / ".hidden", ns=(0, 11)),
+    "broken link added": lambda root: (root / "link").symlink_to("nowhere"),
+    "two files exchanged": lambda root: [
+        (root / one).rename(root / other)
+        for one, other in (("a/one", "a/x"), ("b/c/three", "a/one"), ("a/x", "b/c/three"))
+    ],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_each_change_gives_another_fingerprint(source, change):
+    before = fingerprint_source(source)
+    assert fingerprint_source(source) == before
+    CHANGES[change](source)
+    assert fingerprint_source(source) != before
+
+
+def test_the_number_of_files_and_only_they_count(source):
+    before = fingerprint_source(source)
+    assert before.files == 4
+    (source / "empty").mkdir()
+    assert fingerprint_source(source) == before

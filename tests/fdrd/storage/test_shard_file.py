@@ -13,23 +13,8 @@ from fdrd.pipeline.builder import build
 from fdrd.storage import shards
 from fdrd.storage.shard_file import encode_row, read_batches
 from fdrd.storage.shards import text_bytes
-from tests.folders import caches_in
-from tests.scenes import draw_birds
 
 FORMATS = ("arrow", "parquet")
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """A dataset in each format."""
-    found = {}
-    for format in FORMATS:
-        folder = tmp_path_factory.mktemp(format)
-        with caches_in(folder):
-            config = BuildConfig(format=format, shard_bytes=2000)
-            raw = draw_birds(folder / "raw")
-            found[format] = build(raw, folder / "out", config=config, workers=1)
-    return found
 
 
 def rows(built):
@@ -41,12 +26,12 @@ def rows(built):
     }
 
 
-def test_both_formats_contain_the_same_rows_and_image_bytes(built):
-    for each in built.values():
+def test_both_formats_contain_the_same_rows_and_image_bytes(two_formats):
+    for each in two_formats.values():
         assert len(each.manifest.shards) > 3
         assert list(validate(each.out)) == []
-    found, raw = rows(built["parquet"]), built["parquet"].out.with_name("raw")
-    assert found == rows(built["arrow"])
+    found, raw = rows(two_formats["parquet"]), two_formats["parquet"].out.with_name("raw")
+    assert found == rows(two_formats["arrow"])
     assert len(found) == 49
     for row in found.values():
         assert row["image"]["bytes"] == (raw / row["source"]["file"]).read_bytes()
@@ -54,19 +39,19 @@ def test_both_formats_contain_the_same_rows_and_image_bytes(built):
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("streaming", [False, True])
-def test_load_dataset_reads_a_folder_in_either_format(built, format, streaming):
-    found = load_dataset(str(built[format].out), streaming=streaming)
+def test_load_dataset_reads_a_folder_in_either_format(two_formats, format, streaming):
+    found = load_dataset(str(two_formats[format].out), streaming=streaming)
     read = [row for split in found.values() for row in split]
     assert len(read) == 49
     assert {row["image"].size for row in read} == {(24, 16)}
     assert found["train"].features["category"].names == ["robin", "wren"]
 
 
-def test_the_benchmark_reads_both_formats_alike(built):
-    arrow, parquet = (load_view(built[format].out, "train") for format in FORMATS)
+def test_the_benchmark_reads_both_formats_alike(two_formats):
+    arrow, parquet = (load_view(two_formats[format].out, "train") for format in FORMATS)
     assert arrow.fingerprint == parquet.fingerprint
     assert arrow.records([0]) == parquet.records([0])
-    for shard in (built["parquet"].out / "data").rglob("*.parquet"):
+    for shard in (two_formats["parquet"].out / "data").rglob("*.parquet"):
         columns = pq.read_table(shard, columns=["category_name", "caption"]).to_pylist()
         assert all(row["category_name"] in row["caption"] for row in columns)
     assert parquet.images([0])[0].size == (24, 16)

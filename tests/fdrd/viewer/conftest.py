@@ -12,8 +12,8 @@ import uvicorn
 
 from fdrd.field_guide.writer import sample
 from fdrd.pipeline.builder import build
-from fdrd.viewer.context import Context, open_context
-from fdrd.viewer.server import _listen, application, run, server_of
+from fdrd.viewer.context import Context
+from fdrd.viewer.server import _listen, application, server_of
 from tests.folders import caches_in
 
 TOKEN = "secret-token"
@@ -49,9 +49,13 @@ class Site:
 
     def ready(self, path, **values):
         """Return a page once the features are there that it waits for."""
+        return self.wait(path, lambda page: "Reading the images once" not in page, **values)
+
+    def wait(self, path, fits, **values):
+        """Return a page once it fits."""
         for _ in range(600):
             page = self.text(path, **values)
-            if "Reading the images once" not in page:
+            if fits(page):
                 return page
             time.sleep(0.05)
         raise AssertionError(page)
@@ -95,11 +99,11 @@ def open_site():
     running = []
 
     def opened(folder, **options):
-        context = open_context(folder, **options)
+        context = Context(folder, **options)
         listener = _listen("127.0.0.1", 0)
         port = listener.getsockname()[1]
         server = server_of(application(context, TOKEN, "127.0.0.1", port))
-        thread = threading.Thread(target=run, args=[server, listener], daemon=True)
+        thread = threading.Thread(target=server.run, args=[[listener]], daemon=True)
         thread.start()
         while not server.started:
             assert thread.is_alive()

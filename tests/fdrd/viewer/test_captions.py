@@ -10,7 +10,7 @@ from fdrd.captioning import caption
 from fdrd.curation.decisions import Decision, to_line
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.viewer.context import open_context
+from fdrd.viewer.context import Context
 from tests.archives import tar
 
 KEY = "train/wren/2.png: "
@@ -128,9 +128,9 @@ def test_drafts_stand_side_by_side_and_one_is_taken(bare, open_site):
 
 def test_a_folder_without_drafts_is_named(bare):
     with pytest.raises(FdrdError, match=r"--drafts takes an output of `fdrd caption`"):
-        open_context(bare / "set", source=bare / "raw", drafts=[bare / "raw"])
+        Context(bare / "set", source=bare / "raw", drafts=[bare / "raw"])
     (bare / "drafts" / "raw").mkdir(parents=True)
     (bare / "drafts" / "captioning.json").write_text("{}")
     (bare / "drafts" / "raw" / "captions.json").write_text("[" * 100_000)
     with pytest.raises(FdrdError, match=r"captions\.json is damaged"):
-        open_context(bare / "set", source=bare / "raw", drafts=[bare / "drafts"])
+        Context(bare / "set", source=bare / "raw", drafts=[bare / "drafts"])

@@ -3,9 +3,6 @@
 import json
 import os
 import re
-import resource
-import shutil
-import time
 from urllib.parse import quote
 
 import pytest
@@ -30,12 +27,6 @@ PAGES = (
     *("/", "/?q=blue&split=test", "/duplicates", "/rejected", "/results", "/review"),
     "/review?queue=flagged",
 )
-
-
-@pytest.fixture
-def copy(drawn, tmp_path):
-    """A copy of the drawn dataset."""
-    return shutil.copytree(drawn / "set", tmp_path / "set")
 
 
 def put(**values):
@@ -81,26 +72,26 @@ def visit(site):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_shard_that_cannot_be_read_is_named(copy, open_site, name):
-    rows = read_manifest(copy).shards[0].rows
-    FILES[name](copy)
-    site = open_site(copy, review="r")
+def test_a_shard_that_cannot_be_read_is_named(copied, open_site, name):
+    rows = read_manifest(copied).shards[0].rows
+    FILES[name](copied)
+    site = open_site(copied, review="r")
     page = visit(site)
     assert page.count('role="alert"') == 1
-    assert shard_of(copy).name in page
+    assert shard_of(copied).name in page
     assert 90 - rows <= site.context.library.current().columns.size < 90
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_rows_that_cannot_be_shown_are_named(copy, open_site, name):
-    ROWS[name](copy)
-    site = open_site(copy, review="r")
+def test_rows_that_cannot_be_shown_are_named(copied, open_site, name):
+    ROWS[name](copied)
+    site = open_site(copied, review="r")
     page = visit(site)
     assert page.count('role="alert"') == 1
-    assert shard_of(copy).name in page
+    assert shard_of(copied).name in page
     lost = 90 - site.context.library.current().columns.size
     if "column" in name or "UTF-8" in name:
-        assert lost == read_manifest(copy).shards[0].rows
+        assert lost == read_manifest(copied).shards[0].rows
         assert "cannot be read (" in page
     else:
         assert lost == 1
@@ -109,9 +100,9 @@ def test_rows_that_cannot_be_shown_are_named(copy, open_site, name):
 
 
 @pytest.mark.parametrize("damage", [OF_FILES["missing"], OF_ROWS["label too high"]])
-def test_results_of_a_damaged_dataset_are_shown(copy, measured, open_site, damage):
-    damage(copy)
-    site = open_site(copy, results=[measured / "runs"], review="r")
+def test_results_of_a_damaged_dataset_are_shown(copied, measured, open_site, damage):
+    damage(copied)
+    site = open_site(copied, results=[measured / "runs"], review="r")
     visit(site)
     row = site.context.library.current().records([0])[0]
     for path in (
@@ -122,9 +113,9 @@ def test_results_of_a_damaged_dataset_are_shown(copy, measured, open_site, damag
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_an_image_that_cannot_be_shown_has_a_placeholder(copy, open_site, name):
-    IMAGES[name](copy)
-    site = open_site(copy, review="r")
+def test_an_image_that_cannot_be_shown_has_a_placeholder(copied, open_site, name):
+    IMAGES[name](copied)
+    site = open_site(copied, review="r")
     assert 'role="alert"' not in visit(site)
     first = site.context.library.current().records([0])[0]
     for path in ("/thumb", "/image"):
@@ -133,32 +124,20 @@ def test_an_image_that_cannot_be_shown_has_a_placeholder(copy, open_site, name):
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_odd_rows_are_shown(copy, open_site, name):
-    SHOWN[name](copy)
-    site = open_site(copy, review="r")
+def test_odd_rows_are_shown(copied, open_site, name):
+    SHOWN[name](copied)
+    site = open_site(copied, review="r")
     assert 'role="alert"' not in visit(site)
     assert site.context.library.current().columns.size == 90
 
 
-def test_a_shard_that_is_listed_three_times_is_refused(copy):
-    edit_manifest(copy, lambda found: found["shards"].extend(found["shards"][:1] * 2))
-    with pytest.raises(FdrdError, match="a shard is listed twice"):
-        open_index(copy)
-
-
 @pytest.mark.parametrize("rows", [10**7, 2**63 - 1, 1])
-def test_a_manifest_cannot_make_the_index_larger_than_the_shards(copy, open_site, rows):
-    true = read_manifest(copy).shards[0].rows
-    edit_manifest(copy, lambda found: found["shards"][0].update(rows=rows))
-    site = open_site(copy)
+def test_a_manifest_cannot_make_the_index_larger_than_the_shards(copied, open_site, rows):
+    true = read_manifest(copied).shards[0].rows
+    edit_manifest(copied, lambda found: found["shards"][0].update(rows=rows))
+    site = open_site(copied)
     assert f"{true:,} rows can be read, the manifest counts {int(rows):,}" in visit(site)
     assert site.context.library.current().columns.size == 90
-
-
-def test_a_manifest_with_a_lone_surrogate_is_refused(copy):
-    edit_manifest(copy, lambda found: found["shards"][0].update(domain="\ud800"))
-    with pytest.raises(FdrdError, match=r"is not JSON .*surrogate"):
-        open_index(copy)
 
 
 def edit_caption(folder):
@@ -169,84 +148,76 @@ def edit_caption(folder):
     path.write_bytes(data[:at] + b"#" + data[at + 1 :])
 
 
-def test_a_forged_copy_is_never_shown_for_the_original(drawn, copy, open_site):
-    stamp = shard_of(copy).stat()
-    edit_caption(copy)
-    os.utime(shard_of(copy), ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    forged, genuine = open_index(copy), open_index(drawn / "set")
+def test_a_forged_copy_is_never_shown_for_the_original(drawn, copied, open_site):
+    stamp = shard_of(copied).stat()
+    edit_caption(copied)
+    os.utime(shard_of(copied), ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    forged, genuine = open_index(copied), open_index(drawn / "set")
     captions = {each["caption"] for each in genuine.records(range(90))}
     (edited,) = {each["caption"] for each in forged.records(range(90))} - captions
     assert edited.startswith("# picture of a")
     assert [error for _, error in genuine.shards.values() if error] == []
     assert [error for _, error in forged.shards.values() if error] != []
-    site = open_site(copy)
+    site = open_site(copied)
     record = site.context.library.current().records([0])[0]
     assert str(escape(record["error"])) in site.text("/record", id=record["id"])
 
 
-def test_damage_that_appears_later_is_named_and_a_repair_ends_it(copy):
-    assert not any(error for _, error in open_index(copy).shards.values())
-    whole = shard_of(copy).read_bytes()
-    edit_caption(copy)
-    assert any(error for _, error in open_index(copy).shards.values())
-    shard_of(copy).write_bytes(whole)
-    assert not any(error for _, error in open_index(copy).shards.values())
+def test_damage_that_appears_later_is_named_and_a_repair_ends_it(copied):
+    assert not any(error for _, error in open_index(copied).shards.values())
+    whole = shard_of(copied).read_bytes()
+    edit_caption(copied)
+    assert any(error for _, error in open_index(copied).shards.values())
+    shard_of(copied).write_bytes(whole)
+    assert not any(error for _, error in open_index(copied).shards.values())
 
 
-def test_damage_is_noticed_while_the_viewer_is_open(copy, open_site):
-    site = open_site(copy)
+def test_damage_is_noticed_while_the_viewer_is_open(copied, open_site):
+    site = open_site(copied)
     assert 'role="alert"' not in site.text("/")
-    shard_of(copy).unlink()
-    for _ in range(200):
-        if 'role="alert"' in site.text("/"):
-            break
-        time.sleep(0.05)
-    assert shard_of(copy).name in site.text("/")
+    shard_of(copied).unlink()
+    assert shard_of(copied).name in site.wait("/", lambda page: 'role="alert"' in page)
 
 
 def cached(folder):
     return sorted(path.name for path in (folder / "cache" / "fdrd" / "viewer").glob("*"))
 
 
-def test_an_index_with_errors_is_not_kept(copy, tmp_path):
-    edit_caption(copy)
+def test_an_index_with_errors_is_not_kept(copied, tmp_path):
+    edit_caption(copied)
     whole = cached(tmp_path)
-    index = open_index(copy)
+    index = open_index(copied)
     assert len(index.records(range(90))) == 90
     assert len(cached(tmp_path)) == len(whole) + 1
     del index
     assert cached(tmp_path) == whole
 
 
-def test_what_a_killed_viewer_left_is_removed_and_what_another_is_writing_stays(copy, tmp_path):
+def test_what_a_killed_viewer_left_is_removed_and_what_another_is_writing_stays(copied, tmp_path):
     left, busy = (tmp_path / f"cache/fdrd/viewer/{name}.unfinished" for name in ("left", "busy"))
     for folder in (left, busy):
         folder.mkdir(parents=True)
         (folder / "lock").touch()
         (folder / "index.sqlite").write_bytes(b"half")
     with FileLock(busy / "lock"):
-        open_index(copy)
+        open_index(copied)
         assert not left.exists()
         assert (busy / "index.sqlite").exists()
 
 
-def test_an_index_that_was_cut_short_is_written_again(copy, tmp_path):
-    open_index(copy)
+def test_an_index_that_was_cut_short_is_written_again(copied, tmp_path):
+    open_index(copied)
     (path,) = (tmp_path / "cache/fdrd/viewer").glob("*.sqlite")
     for data in (path.read_bytes()[:5000], b"", b"no database" * 999):
         path.write_bytes(data)
-        assert open_index(copy).columns.size == 90
+        assert open_index(copied).columns.size == 90
 
 
-def test_a_full_disk_is_said_in_one_line(copy, tmp_path):
+def test_a_full_disk_is_said_in_one_line(copied, tmp_path, small_disk):
     (tmp_path / "cache/fdrd/viewer").mkdir(parents=True)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, hard))
-        with pytest.raises(FdrdError, match=r"viewer: .*; FDRD_CACHE names another cache") as error:
-            open_index(copy)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    full = pytest.raises(FdrdError, match=r"viewer: .*; FDRD_CACHE names another cache")
+    with small_disk(16_384), full as error:
+        open_index(copied)
     assert "\n" not in str(error.value)
     assert cached(tmp_path) == []
 
@@ -267,10 +238,10 @@ LISTS = {
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_a_damaged_list_of_rejected_records_is_shown(copy, open_site, name):
-    (copy / "rejected.jsonl").unlink(missing_ok=True)
-    LISTS[name](copy / "rejected.jsonl")
-    site = open_site(copy, review="r", source=copy)
+def test_a_damaged_list_of_rejected_records_is_shown(copied, open_site, name):
+    (copied / "rejected.jsonl").unlink(missing_ok=True)
+    LISTS[name](copied / "rejected.jsonl")
+    site = open_site(copied, review="r", source=copied)
     page = site.text("/rejected")
     for number in re.findall(r"/rejected/image\?n=(\d+)", page):
         assert site.ask(f"/rejected/image?n={number}").status == 200

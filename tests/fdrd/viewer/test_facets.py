@@ -1,5 +1,6 @@
-"""What a filter selects and counts, against counting by hand; and that a URL says all of it."""
+"""What a filter selects and counts, against counting by hand; that a URL says all of it, and the table shows it."""
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdrd.viewer import facets
+from fdrd.viewer.browse_pages import histogram
 from fdrd.viewer.facets import Columns, State, parse_state, select
 
 SPLITS, COLORS = ["train", "test"], ["red", "green", "blue"]
@@ -97,3 +99,25 @@ def test_choosing_a_value_leaves_the_others_of_its_facet_to_add(monkeypatch):
     assert selection.rows.tolist() == [17, 15, 13, 11, 9, 7, 5]
     split = next(each for each in selection.facets if each.name == "split")
     assert {value.label: value.count for value in split.values} == {"train": 4, "test": 3}
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=50))
+def test_a_histogram_counts_every_value_once(values):
+    chart = histogram("n", np.array(values, np.int32))
+    assert len(chart.bars) <= 24
+    for low, high, count, _ in chart.bars:
+        assert count == sum(low <= value <= high for value in values)
+    assert sum(count for _, _, count, _ in chart.bars) == len(values)
+
+
+def test_the_table_is_that_of_the_filters(drawn, open_site):
+    site = open_site(drawn / "set")
+    index = site.context.library.current()
+    test = index.columns.mask("split", ["test"])
+    page = site.text("/table", split="test")
+    assert f"Table of {test.sum()} records" in page
+    assert page.count('<th scope="row">') == min(48, test.sum())
+    words = re.search(r"Words of the caption: (\d+) to (\d+)", page)
+    expected = index.columns.codes["words"][test]
+    assert (int(words[1]), int(words[2])) == (expected.min(), expected.max())
+    assert "No record matches" in site.text("/table", q="xyzzyxyzzy")

@@ -1,10 +1,9 @@
-"""Queues of a review: what is likely wrong comes first, a queue shrinks, and judgments become rates."""
+"""Queues of a review: what is likely wrong or mislabeled comes first, and judgments become rates."""
 
 import json
 import re
 import shutil
 from html import unescape
-from itertools import pairwise
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -14,6 +13,7 @@ from typer.testing import CliRunner
 from fdrd.commands import app
 from fdrd.curation.decisions import Decision, in_effect, reviewed_shares, value_flaw
 from fdrd.pipeline.builder import build
+from fdrd.viewer.mislabeled import likely_mislabeled
 
 
 def form(page, **values):
@@ -124,8 +124,8 @@ def test_the_last_judgment_counts_and_those_of_old_items_do_not():
     made = [judge("a", False), judge("a", True), judge("a", False, "bob"), judge("gone", True)]
     decisions = in_effect([*made, unfit])
     false, fluent, guessable = reviewed_shares(decisions, {"1": {"a", "b"}})
-    assert (false.yes, false.count, false.share) == ((1,), (2,), 0.5)
-    assert (fluent.share, guessable.share) == (1, 0)
+    assert false == ("category", "false", [1], [2])
+    assert (fluent[2], guessable[2]) == ([2], [0])
     assert reviewed_shares(decisions, {}) == []
 
 
@@ -139,27 +139,70 @@ def test_an_unfit_judgment_is_none(value):
     assert not value_flaw("judge", FIT)
 
 
-def test_natural_pairs_are_judged_where_the_dataset_has_them(copied, open_site, monkeypatch):
-    from fdrd.viewer import indexing
-
-    pairs = {}
-
-    def with_pairs(path, *arguments, **options):
-        for batch in read(path, *arguments, **options):
-            rows = batch.to_pylist()
-            rows[-1]["natural_pairs"] = []
-            for row, other in pairwise(rows):
-                row["natural_pairs"] = [{"kind": "category", "id": other["id"]}]
-                pairs[row["id"]] = other["id"]
-            yield type("Batch", (), {"to_pylist": lambda self, rows=rows: rows})()
-
-    read = indexing.read_batches
-    monkeypatch.setattr(indexing, "read_batches", with_pairs)
-    monkeypatch.setenv("FDRD_CACHE", str(copied.parent / "cache"))
-    site = open_site(copied, review="pairs")
+def test_natural_pairs_are_judged_where_the_dataset_has_them(draw, write, tmp_path, open_site):
+    for number in range(12):
+        color = ("red", "blue")[number % 2]
+        write(f"test/plane/{number}.png", draw(number))
+        caption = f"A plane with a {color} tail beside shed {number // 2}."
+        write(f"test/plane/{number}.txt", caption)
+    built = build(tmp_path / "raw", tmp_path / "set", workers=1)
+    pairs = {row["id"]: row["natural_pairs"] for row in built["test"]}
+    site = open_site(tmp_path / "set", review="pairs")
     page = site.text("/review", queue="pairs")
     fields = form(page, action="judge", false="no", fluent="yes", guessable="no")
-    assert (fields["kind"], fields["item"]) == ("natural category pair", pairs[fields["record"]])
+    assert {"kind": "attribute", "id": fields["item"]} in pairs[fields["record"]]
+    assert fields["kind"] == "natural attribute pair"
     site.post("/review/decide", **fields)
     assert [each.action for each in site.context.review.of(fields["record"])] == ["judge"]
-    assert left(site.text("/review", queue="pairs")) == np.count_nonzero([*pairs]) - 1
+    assert left(site.text("/review", queue="pairs")) == left(page) - 1
+
+
+def clusters(classes=8, each=15, d=16, spread=0.4):
+    """Images around one center per class: features, and the class of each."""
+    chance = np.random.default_rng(0)
+    labels = np.repeat(np.arange(classes), each).astype(np.int32)
+    centers = chance.normal(size=(classes, d))
+    return (centers[labels] + spread * chance.normal(size=(len(labels), d))).astype(
+        np.float32
+    ), labels
+
+
+def found(vectors, image, category, groups=None):
+    domain = np.zeros(len(image), np.int32)
+    names = [str(n) for n in image] if groups is None else groups
+    return likely_mislabeled(vectors, np.asarray(image, np.int32), category, domain, names)
+
+
+def test_planted_labels_come_first_with_the_right_one():
+    vectors, labels = clusters()
+    wrong = labels.copy()
+    planted = [3, 40, 77, 101]
+    wrong[planted] = (labels[planted] + 3) % 8
+    rows, better = found(vectors, np.arange(len(labels)), wrong)
+    assert sorted(rows[:4].tolist()) == planted
+    assert better[:4].tolist() == labels[rows[:4]].tolist()
+    assert len(found(vectors, np.arange(len(labels)), labels)[0]) == 0
+
+
+def test_an_image_with_two_categories_comes_before_all_others():
+    vectors, labels = clusters()
+    image, category = (
+        np.append(np.arange(120), 50),
+        np.append(labels, (labels[50] + 1) % 8).astype(np.int32),
+    )
+    category[7] = (labels[7] + 2) % 8
+    rows, better = found(vectors, image, category)
+    assert rows.tolist() == [50, 120, 7]
+    assert better.tolist() == [-1, -1, labels[7]]
+
+
+@pytest.mark.parametrize("each", [2, 3])
+def test_a_category_of_few_images_is_not_judged(each):
+    vectors, labels = clusters(classes=2, each=10)
+    chance = np.random.default_rng(1)
+    vectors = np.concatenate(
+        [vectors, vectors[:each] + 0.01 * chance.normal(size=(each, 16)).astype(np.float32)]
+    )
+    category = np.append(labels, [2] * each).astype(np.int32)
+    rows, _ = found(vectors, np.arange(len(category)), category)
+    assert bool(set(rows.tolist()) & set(range(20, 20 + each))) == (each >= 3)

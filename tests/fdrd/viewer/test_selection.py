@@ -113,7 +113,7 @@ def test_a_selection_is_exported_and_built(drawn, copied, open_site, tmp_path):
     assert sorted(kept) == sorted(ids)
     assert build_only().nothing_to_do
     assert build_only(ids[0]).manifest.records.kept == 1
-    with pytest.raises(FdrdError, match="lacks 1 of the 2 records, e.g. 'raw/none'"):
+    with pytest.raises(FdrdError, match=r"lacks 1 of the 2 records, e.g. 'raw/none'"):
         build_only(ids[0], "raw/none")
 
 

@@ -1,11 +1,10 @@
-"""The server: who may ask, what is shown of broken and hostile data, and a dataset that changes while it is open."""
+"""The server: who may ask, what is shown of broken, hostile and changing data, and what differs between builds."""
 
 import asyncio
 import io
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import stat
@@ -22,6 +21,7 @@ from PIL import Image
 from starlette.responses import PlainTextResponse
 
 from fdrd.build_config import BuildConfig
+from fdrd.curation.decisions import Decision, to_line
 from fdrd.pipeline.builder import build
 from fdrd.viewer.facets import MOST_CHOSEN
 from fdrd.viewer.review import digest_of
@@ -105,10 +105,9 @@ def test_a_request_that_is_half_sent_does_not_keep_the_server_from_ending(drawn,
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_what_breaks_while_the_viewer_is_open_is_named_on_the_page(drawn, tmp_path, open_site):
-    shutil.copytree(drawn / "set", tmp_path / "set")
-    site = open_site(tmp_path / "set", review="r")
-    file = tmp_path / "set.review" / "r" / "decisions.jsonl"
+def test_what_breaks_while_the_viewer_is_open_is_named_on_the_page(copied, open_site):
+    site = open_site(copied, review="r")
+    file = site.context.review.path
     file.parent.mkdir(parents=True)
     file.write_text("{}\n")
     answer = site.ask("/")
@@ -267,9 +266,6 @@ def test_rejected_records_stand_beside_the_kept_ones(write, draw, tmp_path, open
     kept = {"action": "keep", "number": number, "key": item["key"], "back": "/rejected"}
     assert site.post("/review/decide", **kept).status == 303
     assert "kept by the review" in site.text("/rejected")
-    file = tmp_path / "set.review" / "r" / "decisions.jsonl"
-    built = build(tmp_path / "raw", tmp_path / "set", decisions=file, workers=1)
-    assert built.manifest.records.kept == 3
 
 
 def test_a_dataset_that_is_rebuilt_while_it_is_open_is_noticed(birds, tmp_path, open_site):
@@ -280,19 +276,11 @@ def test_a_dataset_that_is_rebuilt_while_it_is_open_is_noticed(birds, tmp_path, 
     lines = (birds / "metadata.jsonl").read_text().splitlines()
     (birds / "metadata.jsonl").write_text("\n".join(lines[:-1]) + "\n")
     build(birds, tmp_path / "set", config=config, workers=1)
-    for _ in range(200):
-        if "<strong>48</strong>" in site.text("/"):
-            break
-        time.sleep(0.1)
-    assert "<strong>48</strong>" in site.text("/")
+    site.wait("/", lambda page: "<strong>48</strong>" in page)
 
 
-def test_a_dataset_without_categories_is_shown_and_reviewed(draw, write, tmp_path, open_site):
-    for number in range(4):
-        write(f"img/{number}.png", draw(number))
-    rows = [f"img/{n}.png,A red wren {n}.\n" for n in range(4)]
-    write("pairs.csv", "image,caption\n" + "".join(rows))
-    build(tmp_path / "raw", tmp_path / "set", workers=1)
+def test_a_dataset_without_categories_is_shown_and_reviewed(uncategorized, tmp_path, open_site):
+    build(uncategorized, tmp_path / "set", workers=1)
     site = open_site(tmp_path / "set", review="r")
     assert "(none)" in site.text("/", category="(none)")
     record = first_record(site)
@@ -301,13 +289,12 @@ def test_a_dataset_without_categories_is_shown_and_reviewed(draw, write, tmp_pat
     form |= {"action": "caption", "value": "A blue wren."}
     assert "saved=caption" in site.post("/review/decide", **form).headers["location"]
     file = tmp_path / "set.review" / "r" / "decisions.jsonl"
-    built = build(tmp_path / "raw", tmp_path / "set", decisions=file, workers=1)
+    built = build(uncategorized, tmp_path / "set", decisions=file, workers=1)
     assert (built.manifest.decisions.applied, built.stale) == (1, [])
 
 
-def test_parquet_shards_are_shown_too(birds, tmp_path, open_site):
-    build(birds, tmp_path / "set", config=BuildConfig(format="parquet"), workers=1)
-    site = open_site(tmp_path / "set")
+def test_parquet_shards_are_shown_too(two_formats, open_site):
+    site = open_site(two_formats["parquet"].out)
     record = first_record(site)
     assert site.ask(f"/image?id={quote(record['id'])}").headers["content-type"] == "image/webp"
 
@@ -325,7 +312,7 @@ def test_the_command_opens_the_browser_without_the_token_and_ends_on_ctrl_c(draw
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
     line = next(line for line in server.stdout if "/?token=" in line)
-    port, _, token = line.partition("http://127.0.0.1:")[2].strip().partition("/?token=")
+    token = line.strip().partition("/?token=")[2]
     for _ in range(200):
         if (tmp_path / "arguments").is_file() and (tmp_path / "arguments").read_text():
             break
@@ -334,15 +321,35 @@ def test_the_command_opens_the_browser_without_the_token_and_ends_on_ctrl_c(draw
     assert token not in opened
     page = Path(opened.removeprefix("file://"))
     assert token in page.read_text()
-    with socket.create_connection(("127.0.0.1", int(port))) as half:
-        half.sendall(
-            f"POST /review/decide HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"
-            f"Cookie: fdrd_view_{port}={token}\r\nContent-Length: 60000\r\n\r\na".encode()
-        )
-        time.sleep(0.5)
-        server.send_signal(signal.SIGINT)
-        _, errors = server.communicate(timeout=60)
+    server.send_signal(signal.SIGINT)
+    _, errors = server.communicate(timeout=60)
     assert server.returncode in (0, 130)
     assert "Traceback" not in errors
     assert "Warning: others can reach 0.0.0.0 over plain HTTP" in errors
     assert not page.exists()
+
+
+def test_records_that_differ_are_listed_with_their_images(drawn, copied, tmp_path, open_site):
+    index = open_site(copied).context.library.current()
+    dropped, edited, moved = index.records([0, 1, 2])
+
+    changes = ("drop", ""), ("caption", "A <b>red</b> teapot."), ("category", "teapot")
+    decisions = [
+        Decision(record["id"], digest_of(record), "ann", "2026-01-01T00:00:00Z", *change)
+        for record, change in zip((dropped, edited, moved), changes, strict=True)
+    ]
+    (tmp_path / "decisions").write_bytes(b"".join(map(to_line, decisions)))
+    build(drawn / "raw", tmp_path / "new", decisions=tmp_path / "decisions", workers=1)
+    site = open_site(tmp_path / "new", before=copied)
+    page = site.text("/changes")
+    counts = dict(re.findall(r"kind=(\w+)\"[^>]*>[^<]+<span class=\"count\">(\d+)", page))
+    assert counts == {"added": "0", "dropped": "1", "caption": "1", "category": "1", "split": "0"}
+    thumbnail = site.ask(f"/changes/thumb?id={quote(dropped['id'])}")
+    assert thumbnail.headers["content-type"] == "image/webp"
+    assert site.ask("/changes/thumb?id=none").status == 404
+    page = site.text("/changes", kind="caption")
+    assert "<b>" not in page
+    assert "teapot" in page
+    back = open_site(copied, before=tmp_path / "new").text("/changes")
+    assert re.search(r"kind=added\"[^>]*>[^<]+<span class=\"count\">1<", back)
+    assert "--before" in open_site(copied).text("/changes")

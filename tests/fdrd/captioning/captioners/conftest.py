@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -17,6 +18,10 @@ from PIL import Image
 from tests.scenes import image_bytes
 
 KEY = "sk-no-one-may-read-this-0123456789"
+
+
+ANSWERS = {"malformed": b'{"choices": [{"mess', "shape": {"choices": []}}
+"""Answers with the status 200 that are no completions, by fault."""
 
 
 @dataclass
@@ -34,7 +39,6 @@ class Chat:
         answered: Complete answers sent, by image and question.
     """
 
-    port: int = 0
     faults: list[str] = field(default_factory=list)
     always: str = ""
     answer: Callable[[str, int], str] | None = None
@@ -48,54 +52,18 @@ class Chat:
     in_flight: int = 0
     most_at_once: int = 0
     retry_after: str = "0.01"
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _server: ThreadingHTTPServer | None = None
+    url: str = ""
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    def start(self):
-        chat = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with chat._lock:
-                    chat.in_flight += 1
-                    chat.most_at_once = max(chat.most_at_once, chat.in_flight)
-                try:
-                    chat.reply(self, body)
-                except OSError:
-                    pass  # the client is gone
-                finally:
-                    with chat._lock:
-                        chat.in_flight -= 1
-
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
-
-    def reply(self, handler, body):
+    def reply(self, handler):
+        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
         content = body["messages"][0]["content"]
         url, text = content[0]["image_url"]["url"], content[1]["text"]
         image = base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))
         asked = (hashlib.sha256(image).hexdigest(), text)
-        with self._lock:
+        with self.lock:
             if self.dies_after is not None and sum(self.answered.values()) >= self.dies_after:
-                handler.close_connection = True
-                handler.connection.close()
+                hang_up(handler)
                 return
             self.asked.append(asked)
             self.images.append(image)
@@ -104,24 +72,21 @@ class Chat:
         time.sleep(self.delay)
         sent = handler.headers.get("Authorization", "")
         if self.key and sent != f"Bearer {self.key}":
-            return send(handler, 401, {"error": {"message": f"Incorrect API key provided: {sent}"}})
-        if fault == "timeout":
+            send(handler, 401, {"error": {"message": f"Incorrect API key provided: {sent}"}})
+        elif fault == "timeout":
             time.sleep(2.5)
         elif fault == "hang_up":
-            handler.close_connection = True
-            handler.connection.close()
+            hang_up(handler)
         elif fault.isdigit():
             message = f"out of memory, {sent}" if fault == "500" else "slow down"
-            wait = {"Retry-After": self.retry_after}
-            send(handler, int(fault), {"error": {"message": message}}, wait)
-        elif fault == "malformed":
-            send(handler, 200, b'{"choices": [{"mess')
-        elif fault == "shape":
-            send(handler, 200, {"choices": []})
+            error = {"error": {"message": message}}
+            send(handler, int(fault), error, {"Retry-After": self.retry_after})
+        elif fault in ANSWERS:
+            send(handler, 200, ANSWERS[fault])
         else:
             said = "" if fault == "empty" else self.says(text, number)
             if said:  # counted before it is sent, because the client may look at once
-                with self._lock:
+                with self.lock:
                     self.answered[asked] += 1
             choice = {"message": {"content": said}, "finish_reason": self.finish}
             usage = {"prompt_tokens": 1000, "completion_tokens": 20}
@@ -136,13 +101,17 @@ class Chat:
         return f"A small {category} sits on branch {number} in the green shade."
 
 
+def hang_up(handler):
+    handler.close_connection = True
+    handler.connection.close()
+
+
 def send(handler, status, body, headers=None):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     handler.send_response(status)
-    handler.send_header("Content-Type", "application/json")
-    handler.send_header("Content-Length", str(len(data)))
-    for name, value in (headers or {}).items():
+    for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
         handler.send_header(name, value)
+    handler.send_header("Content-Type", "application/json")
     handler.end_headers()
     handler.wfile.write(data)
 
@@ -150,9 +119,30 @@ def send(handler, status, body, headers=None):
 @pytest.fixture
 def chat(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    server = Chat().start()
-    yield server
-    server.stop()
+    state = Chat()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            with state.lock:
+                state.in_flight += 1
+                state.most_at_once = max(state.most_at_once, state.in_flight)
+            with suppress(OSError):  # the client is gone
+                state.reply(self)
+            with state.lock:
+                state.in_flight -= 1
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    state.url = f"http://127.0.0.1:{server.server_port}/v1"
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield state
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture

@@ -1,15 +1,10 @@
-"""`fdrd caption`: its output and errors, and in a process of its own interrupts and kills."""
+"""`fdrd caption`: its output and errors, and a captioner of another package."""
 
 import contextlib
 import json
-import random
-import signal
-import time
-from collections import Counter
 
 import pytest
 
-from fdrd.captioning import AnswerCache
 from tests.command import run_fdrd, start_fdrd
 
 PLUGIN = """
@@ -55,15 +50,6 @@ def from_template(*more):
 def from_endpoint(chat, *more):
     options = ("-C", "model=m", "-C", f"url={chat.url}", "--cache", "answers.sqlite")
     return ("caption", "--source", "raw", "--captioner", "endpoint", *options, *more)
-
-
-def test_an_api_key_is_never_printed(raw, chat, monkeypatch):
-    chat.key = "sk-right"
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-0123456789")
-    code, out, err = fdrd(raw.parent, *from_endpoint(chat))
-    assert code == 2
-    assert "$OPENAI_API_KEY" in err
-    assert "sk-wrong" not in out + err
 
 
 def test_the_next_command_is_one_that_can_run(raw):
@@ -129,36 +115,6 @@ def test_a_custom_captioner_is_one_file(raw):
     code, _, err = fdrd_process(raw.parent, "caption", "--source", "raw", *arguments)
     assert code == 0, err
     assert "A green robin in the shade." in (raw.parent / "captioned/raw/captions.json").read_text()
-
-
-@pytest.mark.slow
-def test_a_kill_at_any_moment_loses_no_answer(tmp_path, make_raw, chat):
-    """Every answer that reached the process is on disk, except for requests in flight at the kill."""
-    make_raw(tmp_path / "raw", 120)
-    chat.delay = 0.02
-    moments = random.Random(0)
-    kills, in_flight = 0, 4
-    while True:
-        process = start_fdrd(tmp_path, *from_endpoint(chat, "-C", f"concurrency={in_flight}"))
-        goal = min(110, len(chat.asked) + moments.randrange(1, 40))
-        while process.poll() is None and len(chat.asked) < goal:
-            time.sleep(0.005)
-        if len(chat.asked) >= 110:
-            break
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        kills += 1
-        with AnswerCache(tmp_path / "answers.sqlite") as cache:
-            assert len(cache) >= len(chat.answered) - in_flight * kills
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert kills >= 2
-    assert "120 images = 120 captions" in out
-    twice = Counter(asked for asked, times in Counter(chat.asked).items() if times > 1)
-    assert len(chat.asked) - 120 <= in_flight * kills
-    assert sum(twice.values()) <= in_flight * kills
-    code, out, _ = fdrd_process(tmp_path, *from_endpoint(chat))
-    assert (code, "120 from the cache, 0 new" in out) == (0, True)
 
 
 def test_noise_in_existing_captions_is_counted(raw):

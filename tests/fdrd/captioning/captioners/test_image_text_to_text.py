@@ -22,47 +22,33 @@ TEMPLATE = (
 
 def save_model(folder, template=TEMPLATE):
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import (
-        CLIPImageProcessorPil,
         CLIPVisionConfig,
         LlamaConfig,
         LlavaConfig,
         LlavaForConditionalGeneration,
         LlavaProcessor,
-        PreTrainedTokenizerFast,
     )
 
-    vocabulary = {
-        word: number
-        for number, word in enumerate(["[PAD]", "[UNK]", "[BOS]", "[EOS]", "<image>", *WORDS])
-    }
-    coding = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    coding.pre_tokenizer = pre_tokenizers.Whitespace()
-    special = {
-        "pad_token": "[PAD]",
-        "unk_token": "[UNK]",
-        "bos_token": "[BOS]",
-        "eos_token": "[EOS]",
-    }
+    from tests.tiny import image_processor, piece_tokenizer
+
+    pieces = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", "<image>", *WORDS]
+    special = {"pad_token": "[PAD]", "bos_token": "[BOS]", "eos_token": "[EOS]"}
     special["additional_special_tokens"] = ["<image>"]
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=coding, **special)
-    images = CLIPImageProcessorPil(
-        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
-    )
+    tokenizer = piece_tokenizer(pieces, "", "", 512, **special)
     options = {"patch_size": 16, "num_additional_image_tokens": 1, "chat_template": template}
     strategy = {"vision_feature_select_strategy": "default"}
-    processor = LlavaProcessor(images, tokenizer, **options, **strategy)
+    processor = LlavaProcessor(image_processor(), tokenizer, **options, **strategy)
     layers = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     vision = CLIPVisionConfig(hidden_size=16, image_size=32, patch_size=16, **layers)
     tokens = {
-        "vocab_size": len(vocabulary),
+        "vocab_size": len(pieces),
         "pad_token_id": 0,
         "bos_token_id": 2,
         "eos_token_id": 3,
     }
     text = LlamaConfig(hidden_size=24, max_position_embeddings=512, **tokens, **layers)
-    image = {"image_token_index": vocabulary["<image>"], "image_seq_length": 4}
+    image = {"image_token_index": pieces.index("<image>"), "image_seq_length": 4}
     config = LlavaConfig(vision_config=vision, text_config=text, **image)
     torch.manual_seed(0)
     model = LlavaForConditionalGeneration(config)

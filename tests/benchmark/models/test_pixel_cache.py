@@ -13,21 +13,14 @@ PHOTOS = [
 ]
 
 
-class Counting:
-    """An image processor that counts its images."""
+def counted(processor, seen):
+    """Return an image processor that appends the images that it processes to `seen`."""
 
-    def __init__(self, processor):
-        self.processor = processor
-        self.photos = 0
+    def process(images, **asked):
+        seen.extend(images)
+        return processor(images=images, **asked)
 
-    def __call__(self, images, **asked):
-        self.photos += len(images)
-        return self.processor(images=images, **asked)
-
-
-@pytest.fixture
-def processor(tiny_clip):
-    return Counting(tiny_clip.image_processor)
+    return process
 
 
 ONE = 3 * 32 * 32 * 4
@@ -44,21 +37,23 @@ ONE = 3 * 32 * 32 * 4
     ],
     ids=["again", "repeated", "full", "too large"],
 )
-def test_training_processes_an_image_once(processor, room, batches, processed):
-    pixels = PixelCache(processor, max_bytes=int(room * ONE))
-    expected = processor.processor(images=PHOTOS, return_tensors="pt")["pixel_values"]
+def test_training_processes_an_image_once(tiny_clip, room, batches, processed):
+    processor, seen = tiny_clip.image_processor, []
+    pixels = PixelCache(counted(processor, seen), max_bytes=int(room * ONE))
+    expected = processor(images=PHOTOS, return_tensors="pt")["pixel_values"]
     for batch, count in zip(batches, processed, strict=True):
-        processor.photos = 0
+        seen.clear()
         assert torch.equal(pixels.of([PHOTOS[n] for n in batch]), expected[batch])
-        assert processor.photos == count
+        assert len(seen) == count
 
 
-def test_evaluation_caches_no_pixels(processor):
-    pixels = PixelCache(processor)
+def test_evaluation_caches_no_pixels(tiny_clip):
+    seen = []
+    pixels = PixelCache(counted(tiny_clip.image_processor, seen))
     with torch.no_grad():
         pixels.of(PHOTOS[:1])
     pixels.of(PHOTOS[:1])
-    assert processor.photos == 2
+    assert len(seen) == 2
 
 
 def test_digests_cover_palette_and_orientation():

@@ -227,8 +227,10 @@ def inside(points: Indices, area: str) -> Mask:
     >>> inside(np.array([[5, 5], [15, 5]]), "0,0,10,0,10,10,0,10").tolist()
     [True, False]
     """
-    from matplotlib.path import Path
-
     corners = np.array(area.split(","), int).reshape(-1, 2)
-    found: Mask = Path(corners).contains_points(points)
+    found = np.zeros(len(points), bool)
+    x, y = points[:, 0], points[:, 1]
+    for (x1, y1), (x2, y2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if y1 != y2:  # as static/map.js counts the points, also those on an edge
+            found ^= ((y1 > y) != (y2 > y)) & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
     return found

@@ -246,10 +246,12 @@ def catalogs_by_domain(
 ) -> dict[str, Catalog]:
     """Return the catalogs of domains from their captions, sorted by category and text.
 
-    A worker of the engine makes the edits while this process does the rest.
+    A worker of the engine makes the edits while this process does the rest, or before, where captions are many.
     """
     with ThreadPoolExecutor(1) as thread:
         making = thread.submit(lambda: list(engine.run(_edits_of, captions.values())))
+        if max(map(len, captions.values()), default=0) > _IN_MEMORY:
+            making.result()  # both at a time would need twice the memory
         named = [_make_names(_held(ordered)) for ordered in captions.values()]
         found = zip(captions, named, making.result(), strict=True)
         return {domain: _catalog(*names, edits) for domain, names, edits in found}

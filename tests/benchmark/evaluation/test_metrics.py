@@ -111,6 +111,20 @@ def test_ranks_equal_the_reference_for_any_block_size(world, block):
             assert value == pytest.approx(expected[name], abs=1e-12), name
 
 
+def test_random_floats_agree_with_the_reference_but_for_near_ties():
+    rng = np.random.default_rng(0)
+    images, texts = rng.normal(size=(40, 64)), rng.normal(size=(100, 64))
+    images /= np.linalg.norm(images, axis=1, keepdims=True)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    pairs = np.stack([np.arange(100) % 40, np.arange(100)], axis=1)
+    category, scores = pairs[:, 0] % 5, images @ texts.T
+    expected = reference(scores, pairs, category)["i2t strict"]
+    found = ranks_of(images, texts, pairs, category, block=7).image_to_text.strict
+    best = np.array([scores[i, pairs[pairs[:, 0] == i, 1]].max() for i in range(40)])
+    near = (np.abs(scores - best[:, None]) < 1e-6).sum(axis=1) - 1
+    assert (np.abs(found - expected) <= near).all()
+
+
 def test_a_worked_example():
     """Four images, five captions; image 3 has captions 3 and 4.
 

@@ -56,7 +56,9 @@ class ConditionalContext(nn.Module):
 
     def __init__(self, backbone: Backbone, n_ctx: int, words: str, seed: int):
         super().__init__()
-        self.backbone = backbone
+        self.encode_text = (
+            backbone.encode_text
+        )  # a backbone that is a module would be a part of the learner
         self.context = ContextVectors(backbone, n_ctx, words, 1, seed)
         width = max(backbone.dim // 16, 1)
         with torch.random.fork_rng(devices=[]):
@@ -70,7 +72,7 @@ class ConditionalContext(nn.Module):
     def forward(self, images: Tensor, captions: Sequence[str]) -> Tensor:
         """Return (n,) cosines of image features (n, d) with one caption each, in its context."""
         context = self.context.text[0] + self.shift(images)[:, None]  # (n, n_ctx, text_width)
-        texts = self.backbone.encode_text(captions, Prompts(text=[context]))
+        texts = self.encode_text(captions, Prompts(text=[context]))
         return (images * texts.pooled).sum(dim=1)
 
     def threshold(self, images: Tensor, share: float) -> Tensor:

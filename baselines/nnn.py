@@ -62,14 +62,14 @@ class Bank(nn.Module):
         return self.kept
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Restore the features; a checkpoint of a stranger states their number.
+        """Restore any number of features. Checkpoints are untrusted, so the shape is checked.
 
         Raises:
             RuntimeError: they have another shape.
         """
         dims = state.dim(), self.kept.dim()
         if dims[0] != dims[1] or state[..., :0, :].shape != self.kept[..., :0, :].shape:
-            raise RuntimeError(f"cached features have the shape {tuple(state.shape)}")
+            raise RuntimeError(f"features of training rows have the shape {tuple(state.shape)}")
         self.kept = state
 
 

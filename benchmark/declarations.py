@@ -12,6 +12,7 @@ from functools import cache, cached_property, partial
 from importlib.util import find_spec
 from typing import Any
 
+from fdrd.errors import FdrdError
 from fdrd.options import RESERVED, Option, documented, options_of
 
 _OWN = ("benchmark", "baselines", "dcar")
@@ -26,6 +27,7 @@ class Declaration:
         argument: argument of `benchmark.registry.method` with this name; None if it is left out.
         signature: options in the signature of the factory.
         parameters: names of the parameters of the factory.
+        module: name of the module of the factory.
         text: docstring of the factory.
         notes: docstring of its module.
     """
@@ -33,6 +35,7 @@ class Declaration:
     argument: Callable[[str], Any]
     signature: Callable[[], dict[str, Option]]
     parameters: frozenset[str]
+    module: str
     text: str
     notes: str
 
@@ -46,13 +49,14 @@ class Declaration:
         """The options of the method."""
         make = self.argument("options")
         options = options_of(make) if make else self.signature()
-        return {k: replace(each, doc=each.doc or usual().get(k, "")) for k, each in options.items()}
+        shared = usual(self.module.rpartition(".")[0])
+        return {k: replace(each, doc=each.doc or shared.get(k, "")) for k, each in options.items()}
 
 
 @cache
-def usual() -> dict[str, str]:
-    """Return the texts of arguments that several methods have, and that these need not document."""
-    return documented(inspect.getdoc(importlib.import_module("baselines")) or "")
+def usual(package: str) -> dict[str, str]:
+    """Return the texts of arguments that several methods of a package have, and that these need not document."""
+    return documented(inspect.getdoc(importlib.import_module(package)) or "") if package else {}
 
 
 @cache
@@ -86,6 +90,7 @@ def _declared(
         lambda key: names.value(arguments[key]) if key in arguments else None,
         options,
         frozenset(e.arg for e in (*listed.args, *listed.kwonlyargs, listed.kwarg) if e),
+        names.module,
         text,
         ast.get_docstring(names.tree) or "",
     )
@@ -97,7 +102,11 @@ class _Names(dict[str, Any]):
     def __init__(self, module: str):
         super().__init__()
         spec = find_spec(module)
-        source = spec.loader.get_source(module) if spec and spec.loader else ""  # type: ignore[attr-defined]
+        source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
+        if source is None:
+            raise FdrdError(
+                f"the source of {module} is missing; install fdrd again, with its sources"
+            )
         self.module, self.tree = module, ast.parse(source)
         self.read: dict[str, Callable[[], Any]] = {}
         for node in self.tree.body:

@@ -199,6 +199,7 @@ def method(
             arguments.get,
             lambda: options_of(factory),
             frozenset(inspect.signature(factory).parameters),
+            factory.__module__,
             inspect.getdoc(factory) or "",
             (inspect.getdoc(home) or "") if home else "",
         )

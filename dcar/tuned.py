@@ -8,6 +8,7 @@ led here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -38,6 +39,7 @@ from dcar.method import MAPLE_DEPTH
 from dcar.plus import CHOOSING_ROWS, SCALES, DCARPlus, DCARPlusConfig
 from dcar.plus import TRAIN as TRAIN_MAPS
 from fdrd.dataset import RetrievalDataset
+from fdrd.errors import FdrdError
 
 N_CTX = 4
 """Context tokens, and visual tokens, per layer, as in `dcar`."""
@@ -121,11 +123,15 @@ class DCARTuned:
 
     def _joined(self, mapped: Features, tuned: Features) -> Features:
         weight = float(self.learner.weight)
-        return Features(side_by_side(mapped.pooled, tuned.pooled, max(weight, 0.0)))
+        if not 0 <= weight < math.inf:  # in a checkpoint of a stranger
+            raise FdrdError(f"the weight of the towers is {weight:g}; train dcar_tuned again")
+        return Features(side_by_side(mapped.pooled, tuned.pooled, weight))
 
 
 @method(
-    "dcar_tuned", needs=Needs(frozenset({PROMPTS, WEIGHTS})), trains="linear maps, and both towers"
+    "dcar_tuned",
+    needs=Needs(frozenset({PROMPTS, WEIGHTS})),
+    trains="linear maps, and both towers or prompts",
 )
 def dcar_tuned(
     backbone: Backbone,
@@ -137,7 +143,7 @@ def dcar_tuned(
     """Train the maps of dcar_plus, and a copy of both towers beside them; beyond arXiv 2508.04028.
 
     Args:
-        backbone: stays frozen.
+        backbone: stays frozen; a copy of its towers trains, unless prompts do.
         prompts: whether prompts in both frozen towers train instead of a copy of the towers.
         train: training settings of the towers or prompts; the maps have those of `dcar_plus`.
         seed: seed of the initial values, the order of the rows, and the negatives.

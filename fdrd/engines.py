@@ -59,8 +59,8 @@ def available_cores() -> int:
 class LocalEngine:
     """A pool of processes that starts when it is first needed. One worker means this process alone.
 
-    There are never more processes than tasks, or cores while the tasks are not known. A pool that is too small for the
-    tasks of a run has to finish its own, and is replaced by a larger one.
+    There are never more processes than tasks, or cores when `prepare` starts them. Before a run that needs more
+    processes, the pool finishes its tasks and is replaced by a larger one, for which the caller waits.
 
     Workers do not import the main script again (loky), so it needs no `if __name__ == "__main__"`.
     """
@@ -100,7 +100,8 @@ class LocalEngine:
             yield from (function(task, *common) for task in tasks)
             return
         waiting = iter(tasks)
-        if first := list(islice(waiting, self.workers)):
+        # The first tasks tell how many processes to start, unless all have started.
+        if first := list(islice(waiting, self.workers if self._size < self.workers else 1)):
             self._start(len(first))
             submit = partial(self._submit, function, self._share(common))
             yield from _in_order(submit, chain(first, waiting), ahead * self.workers)

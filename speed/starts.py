@@ -23,7 +23,7 @@ MISTAKES = ("methods nope", "bench nope zero_shot", "run nowhere.toml")
 
 def main(rounds: int = 5) -> None:
     """Print both times of each program, and the processor time as a multiple of that of bare Python."""
-    names = [name.split(".")[-1] for group in COMMANDS.values() for name in group]
+    names = [name.split(".")[-1] for group in COMMANDS.values() for name in group.split()]
     lines = ["--version", "--help", *(f"{name} --help" for name in names), *MISTAKES]
     programs = PYTHON | {f"fdrd {line}": ["-m", "fdrd", *line.split()] for line in lines}
     print(f"{describe_machine()}, {rounds} rounds; clock and processor seconds")

@@ -199,7 +199,7 @@ class PromptableBackbone:
         n_vis = _length(prompts.vision, self.vision_width, "vision")
         towers = self._chosen(hooked=n_vis > 0 or tokens or len(layers) > 0)
 
-        def encode(rows: Tensor) -> Features:
+        def encode(rows: slice | Tensor) -> Features:
             some = pixels[rows].to(self.device)
             return with_layers(
                 self.model.vision_model.encoder.layers,
@@ -208,17 +208,17 @@ class PromptableBackbone:
                 lambda length: towers.patches(some, length),
             )
 
-        return self._in_parts(torch.arange(len(pixels)), encode, self._rows)
+        return self._in_parts(len(pixels), encode, self._rows)
 
     def _encode_ids(
         self, ids: Tensor, valid: Tensor, prompts: Prompts, tokens: bool, layers: Sequence[int]
     ) -> Features:
         n_ctx = self._slots(prompts)
         towers = self._chosen(hooked=prompts.in_text or tokens or len(layers) > 0)
-        length = ids.new_full((len(ids),), ids.shape[1]) if tokens else self.lengths(ids)
+        length = None if tokens else self.lengths(ids)
 
-        def encode(rows: Tensor) -> Features:
-            width = int(length[rows].max())
+        def encode(rows: slice | Tensor) -> Features:
+            width = ids.shape[1] if length is None else int(length[rows].max())
             some = prompts[rows]
             weights = some.token_weights
             # Weights of another width are refused later.
@@ -231,22 +231,34 @@ class PromptableBackbone:
                 lambda _length: valid[rows, :width],
             )
 
-        return self._in_parts(length, encode, sys.maxsize if tokens else self._rows)
+        return self._in_parts(len(ids), encode, sys.maxsize if tokens else self._rows, length)
 
     def _in_parts(
-        self, length: Tensor, encode: Callable[[Tensor], Features], size: int
+        self,
+        count: int,
+        encode: Callable[[slice | Tensor], Features],
+        size: int,
+        length: Tensor | None = None,
     ) -> Features:
-        """Return features of rows of these lengths, similar ones together, so that few are padded."""
+        """Encode at most `size` of the rows at a time, and return features in the order of the rows.
+
+        If their lengths are given, similar ones are encoded together, so that little is padded.
+        """
         precision = tower_autocast(self.device, self.options.precision)
 
         def run(chunk: slice) -> Features:
+            if length is None:
+                starts = range(chunk.start, chunk.stop, size)
+                slices = [slice(at, min(at + size, chunk.stop)) for at in starts]
+                with precision:
+                    return concatenate([encode(each) for each in slices])
             order = length[chunk].argsort(stable=True)
             with precision:
                 starts = range(0, len(order), size)
                 parts = [encode(chunk.start + order[at : at + size]) for at in starts]
                 return concatenate(parts)[order.argsort()]
 
-        return in_chunks(len(length), run, concatenate)
+        return in_chunks(count, run, concatenate)
 
     def _chosen(self, *, hooked: bool) -> PromptableBackbone:
         """Return the backbone with compiled towers where nothing hooks into them or needs a gradient."""

@@ -92,15 +92,15 @@ def export_model(checkpoint: str | Path, out: Path, backbone: str | None = None)
         backbone: name of the backbone, by default the one that the checkpoint names.
 
     Raises:
-        FdrdError: the method leaves the backbone frozen.
+        FdrdError: the method leaves the backbone frozen, or has more than a backbone.
     """
     path = find_checkpoint(checkpoint)
     settings = _without_paths(read_header(path).settings)
     with atomic_folder(out) as folder:  # refuse an occupied folder before the slow part
         method: Any = load_method(path, backbone=backbone, allow_code=backbone is not None)
-        if method.trains != "backbone":
+        if not hasattr(method, "save_pretrained"):
             raise FdrdError(
-                f"{checkpoint} leaves its backbone frozen, so there is no model to write; "
+                f"{checkpoint} is no model by itself: its backbone is frozen, or one of several parts; "
                 f"give --checkpoint {checkpoint} to `fdrd bench` and `fdrd search`"
             )
         with writing_tensors(out):
@@ -123,7 +123,9 @@ def _method_publication(checkpoint: Path, repo_id: str) -> Publication:
         notes.append(
             f"The backbone {backbone} is not on the Hub: users must have it and pass --backbone."
         )
-    if method in method_names() and obstacle(method, {}, ALL - {TRAINED_WEIGHTS}):
+    trains = frozenset({TRAINED_WEIGHTS})
+    is_model = method in method_names() and not obstacle(method, {}, trains)
+    if is_model and obstacle(method, {}, ALL - trains):
         notes.append(
             f"Only fdrd loads this checkpoint. For a model that transformers loads, push the folder that "
             f"`fdrd export {checkpoint} FOLDER --to transformers` writes."

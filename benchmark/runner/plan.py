@@ -167,10 +167,12 @@ def opened(runs: Sequence[Run], resources: Resources) -> Resources:
         FdrdError: the split or the backbone does not exist, or no method works on the backbone.
     """
     backbone, allow_code = resources.backbone, resources.allow_code
-    if not isinstance(backbone, str | None) or not any(takes(r.method, "backbone") for r in runs):
+    if not any(takes(r.method, "backbone") for r in runs):
         return resources
     # Before the backbone, which may ask the Hub: a wrong split is an error at once.
     split_of(resources.data, runs[0].split, runs[0].domain)
+    if not isinstance(backbone, str | None):
+        return resources
     if backbone is None:
         learned, allow_code = runs[0].checkpoint, False
         if learned is None:

@@ -193,9 +193,9 @@ class FineTuned(TrainedMethod):
     original backbone, the copy, and for each trained weight its gradient, one (sgd) or two (adamw) values of
     the optimizer, and the value of the best state.
 
-    The backbone is a copy, from `Backbone.trainable_copy`; the learner has its modules that are trained and saved.
-    Other arguments are those of `TrainedMethod`. A loss also gets the hard negatives of its batch, by the function that
-    `negatives` makes of the training rows.
+    The backbone is a copy, from `Backbone.trainable_copy`; the learner holds those of its modules that are trained and
+    saved. `negatives` gets the training rows and returns a function from a batch to its hard negatives, which the loss
+    gets, too. `train` and `seed` are those of `TrainedMethod`.
     """
 
     trains = "backbone"

@@ -14,7 +14,7 @@ import re
 import zlib
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -22,10 +22,10 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from fdrd.negatives.catalog import Catalog
+from fdrd.negatives.catalog import Category
 from fdrd.negatives.values import JOINS, Value, excluded, has_clear_color, value_of
 from fdrd.record import Attribute, Kind, TaggedCaption
-from fdrd.text.mentions import Mention, find_mentions
+from fdrd.text.mentions import Mention, NameIndex, find_mentions
 
 OF_NEXT_NOUN = frozenset(["color", "count"])  # stand before what they describe
 _BETWEEN = OF_NEXT_NOUN | {"pattern", "shape", "size", "material"}  # may stand between it and them
@@ -60,11 +60,16 @@ class Statement(Struct, frozen=True, gc=False):
     things: tuple[tuple[str, str, str], ...]
 
 
-def state(caption: TaggedCaption, catalog: Catalog) -> Statement:
-    """Return what a caption states."""
-    text, category = caption.caption, catalog.index_of.get(caption.category, -1)
-    found = catalog.index.find(text)
-    pattern = catalog.categories[category].pattern if category in found else None
+def state(
+    caption: TaggedCaption,
+    categories: Sequence[Category],
+    index: NameIndex,
+    index_of: Mapping[str, int],
+) -> Statement:
+    """Return what a caption states; the other arguments are parts of the catalog of its domain."""
+    text, category = caption.caption, index_of.get(caption.category, -1)
+    found = index.find(text)
+    pattern = categories[category].pattern if category in found else None
     mentions = find_mentions(text, pattern) if pattern else []
     return Statement(
         words=_word_keys(text, mentions),

@@ -8,10 +8,12 @@ The bias makes a category a negative as often as it is the true one. Otherwise a
 are merely frequent.
 """
 
+from __future__ import annotations
+
 import re
 from array import array
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -56,19 +58,26 @@ _BALANCED_FOR = (1, 2, 4, 8)  # numbers of negatives; the more, the more rare ca
 _MAX_CELLS = 4_000_000  # captions times categories that are used for balancing
 _BLOCK = 1 << 16  # of these cells are computed together: what fits into a processor's cache
 _MAX_BIAS = 24.0  # in log odds; a category that no caption suggests would rise without end
+_SPARE = 16  # columns of a row that are compared in addition to its highest
+_ROUNDING = 1e-6  # more than what rounding adds to a score
 _FIRST = 24  # categories that are sorted at once; a caption rarely needs more
 
 
 class Descriptions:
-    """Labeled sets of words, stored as indices: four bytes per word."""
+    """Labeled bags of words, stored as numbers: four bytes per word."""
 
     def __init__(self, described: Iterable[tuple[int, Iterable[str]]] = ()):
         self._words: dict[str, int] = defaultdict(count().__next__)
-        self._labels, self._ends, self._indices = array("i"), array("q"), array("i")
+        self._labels, self._ends = array("i"), array("q")
+        self._distinct, self._repeated = array("i"), array("i")
         for label, words in described:
-            self._indices.extend(dict.fromkeys(self._words[word] for word in words))
+            numbers = [self._words[word] for word in words]
+            distinct = dict.fromkeys(numbers)
+            if len(distinct) < len(numbers):
+                self._repeated.extend((Counter(numbers) - Counter(distinct.keys())).elements())
+            self._distinct.extend(distinct)
             self._labels.append(label)
-            self._ends.append(len(self._indices))
+            self._ends.append(len(self._distinct))
 
     def __len__(self) -> int:
         """Return the number of bags."""
@@ -84,13 +93,15 @@ class Descriptions:
         words = list(self._words)
         found = []
         for index in range(0, len(self), step):
-            indices = self._indices[self._ends[index - 1] if index else 0 : self._ends[index]]
+            indices = self._distinct[self._ends[index - 1] if index else 0 : self._ends[index]]
             found.append((self._labels[index], [words[each] for each in indices]))
         return found
 
     def frequent(self) -> list[str]:
         """Return the frequent words, the most frequent first."""
-        times = np.bincount(np.frombuffer(self._indices, np.int32), minlength=len(self._words))
+        times = np.zeros(len(self._words), np.int64)
+        for numbers in (self._distinct, self._repeated):
+            times += np.bincount(np.frombuffer(numbers, np.int32), minlength=len(times))
         often = [
             (-count, word)
             for word, count in zip(self._words, times.tolist(), strict=True)
@@ -106,7 +117,7 @@ class Descriptions:
         labels, ends = self.labels, np.concatenate([[0], np.array(self._ends, np.int64)])
         for start in range(0, len(self), _BAGS):
             here = ends[start : start + _BAGS + 1]
-            rows = row_of[np.frombuffer(self._indices, np.int32)[here[0] : here[-1]]]
+            rows = row_of[np.frombuffer(self._distinct, np.int32)[here[0] : here[-1]]]
             cells = rows * size + labels[start : start + _BAGS].repeat(np.diff(here))
             np.add.at(counts, cells[rows >= 0], 1)
         return counts.reshape(len(words), size)
@@ -326,25 +337,46 @@ def _balance(scores: Floats, true: Integers, k: int) -> tuple[Floats, Floats]:
 
     Then the top k of the kept captions hold each category as often as they are of it. A caption that allows fewer
     than k counts in part. Shares below 1 are for categories that few captions allow.
+    A row is compared in its highest columns only, until the bias of another may have risen above their k-th.
+    The result is that of comparing all columns in every round.
     """
-    size = scores.shape[1]
-    possible = np.count_nonzero(scores > _NEVER * STEP / 2, axis=1)
-    total = np.bincount(true, np.minimum(possible, k) / k, minlength=size)
-    count = 1 + scores.size // _BLOCK
-    blocks = list(zip(np.array_split(scores, count), np.array_split(true, count), strict=True))
-    bias, kept = np.zeros(size), np.ones(size)
+    count, size = scores.shape
+    columns = np.zeros((count, min(size, k + _SPARE)), dtype=np.int64)
+    known = np.full(columns.shape, -np.inf)
+    # The highest biased score of another column when it was looked up, and the round of that.
+    others, since = np.full(count, np.inf), np.zeros(count, dtype=np.int64)
+    biases, kept = [np.zeros(size)], np.ones(size)
+    possible = np.minimum(np.count_nonzero(scores > _NEVER * STEP / 2, axis=1), k)
+    total = np.bincount(true, possible / k, minlength=size)
     for turn in range(_ROUNDS):
-        drawn = []
-        for block, labels in blocks:
-            biased = block + bias
-            top = biased.max(axis=1) if k == 1 else np.partition(biased, -k, axis=1)[:, -k]
-            row, column = np.nonzero((biased >= top[:, None]) & (block > _NEVER * STEP / 2))
-            drawn.append((column, kept[labels[row]]))
-        columns, weights = map(np.concatenate, zip(*drawn, strict=True))
-        counts = np.bincount(columns, weights, minlength=size) / k
+        bias = biases[-1]
+        # No column rose by more than this since a round, so most rows need no second look at the others.
+        rise = np.array([(bias - earlier).max() for earlier in biases])
+        biased = known + bias[columns]
+        top = np.partition(biased, -k, axis=1)[:, -k]
+        stale = np.flatnonzero(top <= others + rise[since] + _ROUNDING)
+        for rows in np.array_split(stale, 1 + stale.size * size // _BLOCK):
+            columns[rows], others[rows] = _highest(scores[rows] + bias, columns.shape[1])
+            known[rows] = np.take_along_axis(scores[rows], columns[rows], axis=1)
+            biased[rows] = known[rows] + bias[columns[rows]]
+            top[rows] = np.partition(biased[rows], -k, axis=1)[:, -k]
+        since[stale] = turn
+        drawn = (biased >= top[:, None]) & (known > _NEVER * STEP / 2)
+        weights = kept[true].repeat(np.count_nonzero(drawn, axis=1))
+        counts = np.bincount(columns[drawn], weights, minlength=size) / k
         # Half of the whole step, because all categories move at once; 0.25 keeps counts of zero finite.
         change = 0.5 * np.log((kept * total + 0.25) / (counts + 0.25))
-        bias = np.clip(bias + change, -_MAX_BIAS, _MAX_BIAS)
+        biases.append(np.clip(bias + change, -_MAX_BIAS, _MAX_BIAS))
         if turn >= _ROUNDS // 2:
             kept = np.where(change > _SHORT, kept * np.exp(-change), kept)
-    return bias, kept
+    return biases[-1], kept
+
+
+def _highest(scores: Floats, width: int) -> tuple[Integers, Floats | float]:
+    """Return (N, `width`) the columns with the highest scores of each row (N, C), and (N,) the next score."""
+    size = scores.shape[1]
+    if width == size:
+        return np.arange(size), -np.inf
+    order = np.argpartition(scores, size - width - 1, axis=1)
+    following = order[:, size - width - 1]
+    return order[:, size - width :], scores[np.arange(len(scores)), following]

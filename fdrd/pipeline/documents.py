@@ -1,4 +1,4 @@
-"""Write the documents of a built dataset (card, Croissant, rejected records), and convert it to another format.
+"""Make counted rows, write the documents of a built dataset (card, Croissant, rejected records), and convert it.
 
 Rows are counted for card and audit while they are made, or read again from the shard of an earlier run.
 """
@@ -53,7 +53,8 @@ def make_counted(
 ) -> CountedRows:
     """Add negatives to records of one domain, and return their rows with counts.
 
-    `of_images` are the keys of true texts (`fdrd.checks.tally.true_texts`).
+    `of_images` are the keys of true texts (`fdrd.checks.tally.true_texts`). Raise `FdrdError` if this machine does not
+    see the records.
     """
     records = list(part)
     domain = records[0].domain

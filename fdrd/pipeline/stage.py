@@ -26,7 +26,7 @@ from fdrd.engines import Engine
 from fdrd.errors import FdrdError
 from fdrd.files.struct_table import BATCH, StructTable, StructWriter, arrow_array
 from fdrd.negatives import Catalog
-from fdrd.negatives.catalog import catalogs_by_domain
+from fdrd.negatives.catalog import Category, catalogs_by_domain
 from fdrd.negatives.natural_pairs import Captioned, Statement, natural_pairs, state
 from fdrd.negatives.values import stated
 from fdrd.pipeline.documents import CountedRows, make_counted
@@ -36,6 +36,7 @@ from fdrd.storage import publish, resume
 from fdrd.storage.manifest import Shard, library_versions
 from fdrd.storage.shard_file import PARQUET
 from fdrd.storage.shards import ShardTask, plan_shards, write_shard
+from fdrd.text.mentions import NameIndex
 
 T = TypeVar("T")
 
@@ -305,6 +306,7 @@ def _statements(
     texts: StructTable[TaggedCaption], catalog: Catalog, engine: Engine
 ) -> list[Statement]:
     """Return what the captions of a domain state; equal parts are one object."""
+    names = catalog.categories, catalog.index, catalog.index_of  # its odds need not be sent
     stop = len(texts)
     tasks = (texts.part(start, min(start + BATCH, stop)) for start in range(0, stop, BATCH))
     known: dict[Any, Any] = {}
@@ -321,10 +323,15 @@ def _statements(
             one(tuple(map(one, each.values))),
             one(tuple(map(one, each.things))),
         )
-        for some in engine.run(_read_statements, tasks, catalog)
+        for some in engine.run(_read_statements, tasks, *names)
         for each in some
     ]
 
 
-def _read_statements(texts: StructTable[TaggedCaption], catalog: Catalog) -> list[Statement]:
-    return [state(caption, catalog) for caption in texts]
+def _read_statements(
+    texts: StructTable[TaggedCaption],
+    categories: Sequence[Category],
+    index: NameIndex,
+    index_of: Mapping[str, int],
+) -> list[Statement]:
+    return [state(caption, categories, index, index_of) for caption in texts]

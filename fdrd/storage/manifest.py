@@ -202,9 +202,6 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     decisions: ReviewCounts | None = None
     columns: dict[ColumnName, ColumnType] = {}
 
-    def __hash__(self) -> int:
-        return hash(self.digest)  # a list has no hash
-
     def __repr__(self) -> str:
         records = f"{self.records.kept:,} records kept, {self.records.rejected:,} rejected"
         return f"Manifest({self.name!r}: {records}, {len(self.shards):,} shards)"

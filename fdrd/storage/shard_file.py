@@ -244,13 +244,25 @@ def read_checked(
     categories and extra columns there are. Raise `DamageError` if it is missing or damaged, or a row would break its
     reader.
     """
+    names = manifest.categories if manifest else None
+    return _read_checked(path, shard, names, manifest.columns if manifest else None, images=images)
+
+
+def _read_checked(
+    path: Path,
+    shard: Shard | None,
+    categories: Sequence[str] | None,
+    extra: ExtraTypes | None,
+    *,
+    images: bool,
+) -> Iterator[pa.RecordBatch]:
     if flaw := file_flaw(path, shard.bytes if shard else None):
         raise DamageError(path, flaw)
     read, domain = 0, shard.domain if shard else None
     try:
         schema = read_schema(path)
-        names = manifest.categories if manifest else class_names(schema)
-        if flaw := schema_flaw(schema, names, manifest.columns if manifest else None):
+        names = class_names(schema) if categories is None else categories
+        if flaw := schema_flaw(schema, names, extra):
             raise DamageError(path, flaw)
         for batch in read_batches(path, images=images):
             if found := row_flaws(batch, len(names), domain):
@@ -269,15 +281,22 @@ def check_rows(path: Path, shard: Shard | None = None, manifest: Manifest | None
     with suppress(OSError):  # `read_checked` says why
         status = path.stat()
         state = (status.st_size, status.st_mtime_ns, status.st_ino)
-    _check_once(path, state, shard, manifest)
+    names = manifest and tuple(manifest.categories)
+    columns = manifest and tuple(manifest.columns.items())
+    _check_once(path, state, shard, names, columns)
 
 
 @lru_cache(maxsize=1024)
 def _check_once(
-    path: Path, _state: tuple[int, ...], shard: Shard | None, manifest: Manifest | None
+    path: Path,
+    _state: tuple[int, ...],
+    shard: Shard | None,
+    names: tuple[str, ...] | None,
+    columns: tuple[tuple[str, str], ...] | None,
 ) -> None:
     # The images of Parquet would have to be decompressed; whoever uses one checks it.
-    for _ in read_checked(path, shard, manifest, images=path.suffix != PARQUET):
+    extra = None if columns is None else dict(columns)
+    for _ in _read_checked(path, shard, names, extra, images=path.suffix != PARQUET):
         pass
 
 

@@ -3,11 +3,14 @@
 The applied rules are reported (keys of `fdrd.reasons.RULES`).
 """
 
+from __future__ import annotations
+
+import difflib
 import hashlib
 import html
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import groupby
 
@@ -18,7 +21,9 @@ MAX_MOVED = 2000  # characters of a caption whose spans are followed through its
 MAX_MARKS = 1000
 """Combining marks in a row, because the time for ordering them grows with their square."""
 
-_SHIFT = 8  # characters by which fixed articles may move a span between two others
+_WINDOW = 40  # characters of one change
+_AHEAD = 8  # equal characters that end it
+_REST = 200  # characters at the end of a caption that may have no such part
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _NUMBER = re.compile(r"^[0-9]{3}\.(?=[^\W\d])")  # of CUB and Caltech-256: 001.ak47
 _INNER_UNDERSCORES = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
@@ -107,9 +112,10 @@ def normalize_category(name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def move_spans(attributes: Iterable[Attribute], before: str, after: str) -> tuple[Attribute, ...]:
-    """Return the attributes of `before` at their positions in `after`, its normalized form, sorted by their start.
+    """Return the attributes of `before` at their positions in `after`, its normalized form.
 
-    Spans of which nothing is left are dropped. Raise `ValueError` if the texts have over `MAX_MOVED` characters.
+    Spans of which nothing is left are dropped. Raise `ValueError` if the texts have over `MAX_MOVED` characters, or
+    hardly an equal part.
 
     >>> move_spans([Attribute("color", "red", 7, 10)], "A  big red car.", "A big red car.")
     (Attribute(type='color', value='red', start=6, end=9),)
@@ -119,20 +125,61 @@ def move_spans(attributes: Iterable[Attribute], before: str, after: str) -> tupl
     if max(len(before), len(after)) > MAX_MOVED:
         flaw = f"through the changes of a caption of over {MAX_MOVED} characters"
         raise ValueError(f"spans cannot be followed {flaw}")
+    blocks = list(_equal_parts(before, after))
     moved = []
-    last = near = 0
-    for attribute in sorted(attributes, key=lambda attribute: attribute.start):
-        value = normalize_caption(before[attribute.start : attribute.end])[0]
-        # The part before it as it is followed by the value: with its last space.
-        part = before[last : attribute.start] + value[:1]
-        near += len(normalize_caption(part)[0]) - len(value[:1])
-        last = attribute.start
-        around = sorted(range(max(0, near - _SHIFT), near + _SHIFT), key=lambda at: abs(at - near))
-        start = next((at for at in around if value and after.startswith(value, at)), -1)
-        if start >= 0:
-            near = start
-            moved.append(Attribute(attribute.type, value, start, start + len(value)))
+    for attribute in attributes:
+        kept = [
+            (max(attribute.start, a) - a + b, min(attribute.end, a + size) - a + b)
+            for a, b, size in blocks
+            if max(attribute.start, a) < min(attribute.end, a + size)
+        ]
+        if kept:
+            start, end = kept[0][0], kept[-1][1]
+            moved.append(Attribute(attribute.type, after[start:end], start, end))
     return tuple(moved)
+
+
+def _equal_parts(before: str, after: str) -> Iterator[tuple[int, int, int]]:
+    """Yield (start in `before`, start in `after`, length) of equal parts, in order.
+
+    White space, invisible characters, underscores and entities explain themselves. Other changes are short: only their
+    surroundings are compared by `difflib`, whose time grows with the cube. Raise `ValueError` if there are too many.
+    """
+    a = b = 0
+    while a < len(before) and b < len(after):
+        start = a
+        while before[a : a + 1] == after[b : b + 1] != "" and not _ENTITY.match(before, a):
+            a, b = a + 1, b + 1
+        if a > start:
+            yield start, b - (a - start), a - start
+        if entity := _ENTITY.match(before, a):
+            sign = html.unescape(entity[0])
+            if sign == "&" == after[b : b + 1]:
+                yield a, b, 1
+            a, b = entity.end(), b + len(sign) * after.startswith(sign, b)
+        elif before[a : a + 1] == " " or not before[a : a + 1].isprintable():
+            a += 1
+        elif (before[a : a + 1], after[b : b + 1]) == ("_", " "):
+            a, b = a + 1, b + 1
+        elif a < len(before) and b < len(after):
+            more, less = _changed(before, after, a, b)
+            inner = difflib.SequenceMatcher(None, before[a : a + more], after[b : b + less], False)
+            for x, y, size in inner.get_matching_blocks()[:-1]:
+                yield a + x, b + y, size
+            a, b = a + more, b + less
+
+
+def _changed(before: str, after: str, a: int, b: int) -> tuple[int, int]:
+    """Return how much differs in each text until both agree again."""
+    for total in range(1, 2 * _WINDOW):
+        for more in range(max(0, total - _WINDOW), min(total, _WINDOW) + 1):
+            ahead = after[b + total - more : b + total - more + _AHEAD]
+            is_end = len(ahead) == len(before) - a - more
+            if before.startswith(ahead, a + more) and (len(ahead) == _AHEAD or is_end):
+                return more, total - more
+    if max(len(before) - a, len(after) - b) <= _REST:
+        return _REST, _REST
+    raise ValueError("spans cannot be followed through so many changes of a caption")
 
 
 def text_key(text: str) -> int:

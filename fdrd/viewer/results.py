@@ -68,7 +68,7 @@ class Runs:
         self._file = {id(result): path for result, path in results}
         self.comparisons = group_results([result for result, _ in results])
         self._tops = Background[Top]()
-        kept = lru_cache(2 * len(self.comparisons))  # not of an index that was replaced
+        kept = lru_cache(2 * len(self.comparisons))  # of this index, and of the one before it
         self.queries, self.false_captions = kept(self._queries), kept(self._false_captions)
         self.ranks, self.plots = kept(self._ranks), kept(self._plots)
         self.significance = lru_cache(16)(self._significance)

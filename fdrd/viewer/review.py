@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from filelock import FileLock
@@ -57,6 +57,17 @@ def decisions_path(dataset: Path, name: str) -> Path:
         remedy = "use letters, digits, '-', '_' and '.', as in 'first-pass'"
         raise FdrdError(f"--review {name!r}: {remedy}")
     return review_folder(dataset) / name / "decisions.jsonl"
+
+
+def _end_of_lines(file: BinaryIO) -> int:
+    """Return where the last line feed of a file ends; only the end of the file is read."""
+    start = file.seek(0, os.SEEK_END)
+    while start:
+        size = min(start, 1 << 16)
+        start = file.seek(start - size)
+        if (found := file.read(size).rfind(b"\n")) >= 0:
+            return start + found + 1
+    return 0
 
 
 class Review:
@@ -112,9 +123,7 @@ class Review:
         with FileLock(f"{self.path}.lock"):
             new = not self.path.exists()
             with self.path.open("a+b") as file:
-                file.seek(0)
-                # What a kill cut short was never acknowledged.
-                file.truncate(len(reviews.whole_lines(file.read())))
+                file.truncate(_end_of_lines(file))  # what a kill cut short was never acknowledged
                 file.write(lines)
                 file.flush()
                 os.fsync(file.fileno())

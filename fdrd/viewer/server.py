@@ -77,8 +77,23 @@ def serve(context: Context, token: str, host: str, port: int, ready: Callable[[s
     server = server_of(application(context, token, host, port))
     shown = "127.0.0.1" if host in _ANYWHERE else f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{port}/?token={token}")
-    with contextlib.suppress(KeyboardInterrupt), listener:
-        server.run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):
+        run(server, listener)
+
+
+def run(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Run a server until it ends; a request that is cut off by the end is no error."""
+    log = logging.getLogger("uvicorn.error")
+
+    def running(_: logging.LogRecord) -> bool:
+        return not server.should_exit
+
+    log.addFilter(running)
+    try:
+        with listener:
+            server.run(sockets=[listener])
+    finally:
+        log.removeFilter(running)
 
 
 def server_of(app: ASGIApp) -> uvicorn.Server:
@@ -87,10 +102,7 @@ def server_of(app: ASGIApp) -> uvicorn.Server:
 
     settings: dict[str, Any] = {"log_level": "error", "access_log": False, "lifespan": "off"}
     settings |= {"timeout_keep_alive": 60, "timeout_graceful_shutdown": _GRACE}
-    server = uvicorn.Server(uvicorn.Config(app, **settings))
-    # A request that is cut off by the end is no error.
-    logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
-    return server
+    return uvicorn.Server(uvicorn.Config(app, **settings))
 
 
 def is_local(host: str) -> bool:

@@ -85,7 +85,7 @@ def test_long_training_splits_are_thinned_evenly(
 def test_cached_features_of_another_shape_are_refused(tiny_clip, shape):
     learner = tip_adapter(tiny_clip).learner
     state = learner.state_dict() | {"_extra_state": torch.zeros(shape)}
-    with pytest.raises(RuntimeError, match="cached features have the shape"):
+    with pytest.raises(RuntimeError, match="features of training rows have the shape"):
         learner.load_state_dict(state)
     learner.load_state_dict(state | {"_extra_state": torch.zeros(2, 5, 16)})
     assert learner.kept.shape == (2, 5, 16)

@@ -174,7 +174,7 @@ def test_a_pushed_checkpoint_of_a_fine_tuning_names_the_other_way(hub, exported,
 
 
 def test_a_frozen_backbone_is_not_exported(exported, siglip):
-    with pytest.raises(FdrdError, match="leaves its backbone frozen"):
+    with pytest.raises(FdrdError, match="is no model by itself: its backbone is frozen"):
         exported("coop", siglip)
 
 

@@ -23,8 +23,9 @@ def record(name, category, caption, image=None, group=""):
 def matched(records):
     """Return the pairs of each kind, as sets of names."""
     catalog = make_catalog(records)
+    names = catalog.categories, catalog.index, catalog.index_of
     statements = [
-        state(TaggedCaption(r.caption, r.category, r.attributes), catalog) for r in records
+        state(TaggedCaption(r.caption, r.category, r.attributes), *names) for r in records
     ]
     category = np.array([catalog.index_of.get(r.category, -1) for r in records])
 

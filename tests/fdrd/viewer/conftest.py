@@ -13,7 +13,7 @@ import uvicorn
 from fdrd.field_guide.writer import sample
 from fdrd.pipeline.builder import build
 from fdrd.viewer.context import Context
-from fdrd.viewer.server import _listen, application, server_of
+from fdrd.viewer.server import _listen, application, run, server_of
 from tests.folders import caches_in
 
 TOKEN = "secret-token"
@@ -103,7 +103,7 @@ def open_site():
         listener = _listen("127.0.0.1", 0)
         port = listener.getsockname()[1]
         server = server_of(application(context, TOKEN, "127.0.0.1", port))
-        thread = threading.Thread(target=server.run, args=[[listener]], daemon=True)
+        thread = threading.Thread(target=run, args=[server, listener], daemon=True)
         thread.start()
         while not server.started:
             assert thread.is_alive()

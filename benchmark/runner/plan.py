@@ -135,6 +135,7 @@ def plan_of(run: Run, resources: Resources) -> Plan:
         text_only_from=baseline_rows.fingerprint if baseline_rows else None,
         remarks=dict(getattr(method, "remarks", {})),
         hard_negatives=run.hard_negatives,
+        label=run.label,
         asked=[asked.identity()],
     )
     return Plan(resources, settings, method, tower, rows, measured, baseline_rows, checkpoint)

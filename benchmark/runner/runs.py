@@ -79,7 +79,8 @@ def execute(run: Run, resources: Resources) -> BenchResult:
         finished = processes.agreed(path.is_file())
         check_common_folder(path.parent, [each.is_file() for each in (path, partial) if each])
         if finished:
-            result = answering(_finished(path, plan), settings.asked, resources.results)
+            result, named = _finished(path, plan), {"label": run.label} if run.label else {}
+            result = answering(result, settings.asked, resources.results, **named)
             resources.progress(f"{FINISHED} | {summary(result)}, from {path}", 1, 1)
             return result
     run_name = settings.file_name().removesuffix(".json")

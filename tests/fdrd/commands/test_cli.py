@@ -176,8 +176,8 @@ def test_an_ablation_compares_every_variant_with_the_full_method(built):
     given = [result["settings"]["options_given"] for result in json.loads(again.stdout)]
     assert {"n_ctx": 2} in given
     assert {"n_ctx": 2, "depth": 0} in given
-    failed = fdrd(*command, "-M", "adapter_reduction=0", "--results", "failed", cwd=built)
-    assert (failed.returncode, "reduction=0: must be above 0" in failed.stderr) == (2, True)
+    failed = fdrd(*command, "-M", "gamma=-1", "--results", "failed", cwd=built)
+    assert (failed.returncode, "gamma=-1: must be at least 0" in failed.stderr) == (2, True)
     assert not (built / "failed").exists()  # wrong options fail before any variant runs
     assert len(given) == len({json.dumps(each, sort_keys=True) for each in given}) > 10
 

@@ -88,6 +88,7 @@ def test_records_are_reviewed_by_keyboard(page, expect, copied, open_site):
         page.keyboard.press(key)
         expect(page.locator(".bar")).to_contain_text(f"{number} decided by you")
     page.keyboard.press("e")
+    expect(page.locator("textarea:focus")).to_be_visible()
     page.keyboard.press("Control+A")
     page.keyboard.type("A purple teapot on a wooden table.")
     page.keyboard.press("Control+Enter")

@@ -21,10 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, relu
 
-from baselines.full import towers
 from benchmark import Backbone, Batch, FineTuned, TrainConfig, TrainingNegatives, info_nce, method
 from benchmark.models.backbone import WEIGHTS
-from benchmark.training.trained_method import BatchNegatives
+from benchmark.training.trained_method import BatchNegatives, towers_of
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -114,7 +113,7 @@ def ce_clip(
         loss: symmetric, or images only.
     """
     copied = backbone.trainable_copy()
-    learner = towers(copied)
+    learner = towers_of(copied)
     learner.register_buffer("margin", torch.zeros(n_negatives))
 
     def batch_loss(batch: Batch, negatives: Sequence[str]) -> Tensor:

@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
 from baselines.ce_clip import placed_negatives
-from baselines.full import towers
 from benchmark import Backbone, Batch, FineTuned, LossDirection, TrainConfig, info_nce, method
 from benchmark.models.backbone import TOKENS, WEIGHTS
 from benchmark.registry import Needs
+from benchmark.training.trained_method import towers_of
 
 
 def focal_loss(logits: Tensor, real: Tensor, gamma: float, smoothing: float) -> Tensor:
@@ -120,4 +120,4 @@ def fsc_clip(
         )
 
     draw = partial(placed_negatives, seed=seed, n_negatives=n_negatives, n_attribute=n_attribute)
-    return FineTuned(copied, towers(copied), train, seed, batch_loss, draw)
+    return FineTuned(copied, towers_of(copied), train, seed, batch_loss, draw)

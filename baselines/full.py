@@ -10,15 +10,9 @@ all tensors.
 
 from __future__ import annotations
 
-from torch import nn
-
 from benchmark import Backbone, FineTuned, PairLoss, TrainConfig, method
 from benchmark.models.backbone import WEIGHTS
-
-
-def towers(backbone: Backbone) -> nn.ModuleDict:
-    """Return both towers with their projections: everything of a CLIPModel except the logit scale."""
-    return nn.ModuleDict(dict(backbone.model.named_children()))
+from benchmark.training.trained_method import towers_of
 
 
 @method("full", needs=WEIGHTS, trains="both towers")
@@ -31,4 +25,4 @@ def full(
 ) -> FineTuned:
     """Fine-tune both towers (arXiv 2103.00020), the upper reference."""
     copied = backbone.trainable_copy()
-    return FineTuned(copied, towers(copied), train, seed, loss)
+    return FineTuned(copied, towers_of(copied), train, seed, loss)

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from baselines.full import towers
 from benchmark import Backbone, FineTuned, TrainConfig, TrainingNegatives, method
 from benchmark.models.backbone import WEIGHTS
-from benchmark.training.trained_method import BatchNegatives
+from benchmark.training.trained_method import BatchNegatives, towers_of
 from fdrd.dataset import RetrievalDataset
 
 Swapped = Literal["both", "category", "attribute"]
@@ -66,5 +65,5 @@ def negclip(
     """
     copied = backbone.trainable_copy()
     return FineTuned(
-        copied, towers(copied), train, seed, loss, lambda rows: one_each(rows, seed, swapped)
+        copied, towers_of(copied), train, seed, loss, lambda rows: one_each(rows, seed, swapped)
     )

@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 
 from benchmark import AnyImages, Features, FitLog, TrainContext, method
 from benchmark.models.image_batches import digests
+from benchmark.registry import QUIET
 from fdrd.dataset import RetrievalDataset
 
 
@@ -33,7 +34,7 @@ class Random:
         self,
         train: RetrievalDataset,
         validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
+        context: TrainContext = QUIET,
     ) -> FitLog:
         """Train nothing."""
         return FitLog()

@@ -27,6 +27,7 @@ from benchmark import (
     method,
 )
 from benchmark.models.backbone import PROMPTS
+from benchmark.registry import QUIET
 from dcar.candidates import CandidateCaptions
 from dcar.category_loss import choice_loss
 from dcar.method import RATES, TRAIN, Learner
@@ -72,7 +73,7 @@ class DCARFigure(PromptMethod):
         self,
         train: RetrievalDataset,
         validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
+        context: TrainContext = QUIET,
     ) -> FitLog:
         """Train prompts and adapter together."""
         self.candidates = CandidateCaptions(train, self.seed, own=True, n_attribute=N_ATTRIBUTE)

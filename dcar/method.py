@@ -29,7 +29,7 @@ from benchmark import (
 )
 from benchmark.models.backbone import PROMPTS
 from benchmark.models.layers import BlockEncoder
-from benchmark.registry import Needs
+from benchmark.registry import QUIET, Needs
 from benchmark.training.closed_form import choose
 from benchmark.training.learners import at_most
 from benchmark.training.losses import contrastive_loss
@@ -120,7 +120,7 @@ class DCAR(TrainedMethod):
         self,
         train: RetrievalDataset,
         validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
+        context: TrainContext = QUIET,
     ) -> FitLog:
         """Choose the layers if there is a choice; train the adapter alone, then with the prompts."""
         options = self.options

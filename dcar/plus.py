@@ -33,7 +33,7 @@ from benchmark import (
 from benchmark.models.backbone import LAYERS
 from benchmark.models.encoder_options import JOINT
 from benchmark.models.layers import BlockEncoder
-from benchmark.registry import Needs
+from benchmark.registry import QUIET, Needs
 from benchmark.training.closed_form import (
     Maps,
     Side,
@@ -42,6 +42,7 @@ from benchmark.training.closed_form import (
     encoded,
     exact,
 )
+from benchmark.training.loop import repeats_of
 from benchmark.training.losses import contrastive_loss, info_nce
 from benchmark.training.row_selection import thinned
 from benchmark.training.trained_method import TrainedMethod, cosine, side_by_side
@@ -196,6 +197,11 @@ class Learner(nn.Module):
         return side_by_side(joint, mapped, float(self.gamma))
 
 
+def validation_loss(scores: Tensor, repeats: Tensor | None) -> float:
+    """Return the contrastive loss of (N, N) scores of validation rows as one batch, at the best of `SCALES`."""
+    return min(float(info_nce(scale * scores, repeats=repeats)) for scale in SCALES)
+
+
 @torch.no_grad()
 def choose_starts(
     encoder: BlockEncoder,
@@ -215,8 +221,7 @@ def choose_starts(
     validation = thinned(validation, CHOOSING_ROWS)
     x, y = map(exact, encoded(encoder, Images.of(validation), validation.captions, progress))
     image, caption = map(torch.from_numpy, validation.pairs.T)
-    same = (image[:, None] == image) | (caption[:, None] == caption)
-    repeats = same.fill_diagonal_(False).to(x.device)
+    repeats = repeats_of(*validation.pairs.T)
     d = encoder.encoder.dim
 
     def cosines(a: Tensor, b: Tensor) -> Tensor:
@@ -232,7 +237,7 @@ def choose_starts(
                 mapped = cosines(*both)
                 for gamma in GAMMAS:
                     scores = ((joint + gamma * mapped) / (1 + gamma)).float()
-                    loss = min(float(info_nce(scale * scores, repeats=repeats)) for scale in SCALES)
+                    loss = validation_loss(scores, repeats)
                     if prior not in best or loss < best[prior].loss:
                         name = f"{encoder.names_of(columns)}; {each.name}, power {power:g}, gamma {gamma:g}"
                         maps = (
@@ -279,7 +284,7 @@ class DCARPlus(TrainedMethod):
         self,
         train: RetrievalDataset,
         validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
+        context: TrainContext = QUIET,
     ) -> FitLog:
         """Solve for the maps in closed form, choose them and gamma on validation, and train from there."""
         self.learner.start_from(choose_starts(self.blocks, train, validation, context.progress))

@@ -30,13 +30,13 @@ from benchmark import (
 )
 from benchmark.evaluation.encoding import encode_split
 from benchmark.models.backbone import PROMPTS, WEIGHTS
-from benchmark.registry import Needs
+from benchmark.registry import QUIET, Needs
 from benchmark.training.learners import PromptMethod, at_most
-from benchmark.training.losses import info_nce
+from benchmark.training.loop import repeats_of
 from benchmark.training.row_selection import thinned
-from benchmark.training.trained_method import TrainedMethod, cosine, side_by_side
+from benchmark.training.trained_method import TrainedMethod, cosine, side_by_side, towers_of
 from dcar.method import MAPLE_DEPTH
-from dcar.plus import CHOOSING_ROWS, SCALES, DCARPlus, DCARPlusConfig
+from dcar.plus import CHOOSING_ROWS, DCARPlus, DCARPlusConfig, validation_loss
 from dcar.plus import TRAIN as TRAIN_MAPS
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
@@ -83,7 +83,7 @@ class DCARTuned:
         self,
         train: RetrievalDataset,
         validation: RetrievalDataset,
-        context: TrainContext = TrainContext(),
+        context: TrainContext = QUIET,
     ) -> FitLog:
         """Train the maps, then the towers, and choose the weight of the towers."""
 
@@ -98,18 +98,15 @@ class DCARTuned:
 
     @torch.no_grad()
     def _choose(self, validation: RetrievalDataset, context: TrainContext) -> None:
-        """Choose the weight by the contrastive loss of the validation rows as one batch, as `dcar.plus` does."""
+        """Choose the weight by the contrastive loss on validation, as `dcar.plus` chooses maps."""
         image, caption = torch.from_numpy(validation.pairs).T
-        same = (image[:, None] == image) | (caption[:, None] == caption)
-        scores = []
+        repeats, scores = repeats_of(*validation.pairs.T), []
         for part in (self.maps, self.towers):
             images, texts = encode_split(part, validation, context.progress)
             scores.append(part.similarity(images, texts).float()[image][:, caption])
-        repeats = same.fill_diagonal_(False).to(scores[0].device)
 
         def loss(weight: float) -> float:
-            joined = (scores[0] + weight * scores[1]) / (1 + weight)
-            return min(float(info_nce(scale * joined, repeats=repeats)) for scale in SCALES)
+            return validation_loss((scores[0] + weight * scores[1]) / (1 + weight), repeats)
 
         self.learner.weight.fill_(min(TOWER_WEIGHTS, key=loss))
 
@@ -155,6 +152,5 @@ def dcar_tuned(
         towers = PromptMethod(backbone, learner, train, seed)
     else:
         copied = backbone.trainable_copy()
-        parts = nn.ModuleDict(dict(copied.model.named_children()))
-        towers = FineTuned(copied, parts, train, seed)
+        towers = FineTuned(copied, towers_of(copied), train, seed)
     return DCARTuned(DCARPlus(backbone, DCARPlusConfig(), TRAIN_MAPS, seed), towers)

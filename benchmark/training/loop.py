@@ -139,14 +139,14 @@ def batches(
         rows = order[index * size : (index + 1) * size]
         image, caption = dataset.pairs[rows].T
         captions = [dataset.captions[each] for each in caption]
-        repeats = _repeats(image, caption) if mask_equal else None
+        repeats = repeats_of(image, caption) if mask_equal else None
         yield Batch(epoch, rows, Images(dataset, image), captions, epoch * steps + index, repeats)
 
 
-def _repeats(image: Indices, caption: Indices) -> Tensor | None:
+def repeats_of(image: Indices, caption: Indices) -> Tensor | None:
     """Return which other pairs share the image or the caption of a row; None if there are none.
 
-    >>> _repeats(np.array([4, 4, 5]), np.array([7, 8, 9])).int().tolist()
+    >>> repeats_of(np.array([4, 4, 5]), np.array([7, 8, 9])).int().tolist()
     [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
     """
     if len(set(image.tolist())) == len(set(caption.tolist())) == len(image):

@@ -186,6 +186,11 @@ class TrainedMethod:
         return learn(self, train, validation, context)
 
 
+def towers_of(backbone: Backbone) -> nn.ModuleDict:
+    """Return both towers with their projections: everything of a CLIPModel except the logit scale."""
+    return nn.ModuleDict(dict(backbone.model.named_children()))
+
+
 class FineTuned(TrainedMethod):
     """A fine-tuned copy of a backbone, trained with a contrastive loss.
 

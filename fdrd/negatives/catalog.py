@@ -40,7 +40,6 @@ from fdrd.text.mentions import (
 )
 
 _IN_MEMORY = 20_000  # captions; more are read again in each pass over them
-_AT_ONCE = 500_000  # captions of a domain of which names and edits are found at the same time
 _WORD = re.compile(r"[^\W\d_]+")
 _SHORTEST, _ENDING = 4, 3  # letters of a stem, and those after it: "mesh" and "meshed"
 _SAMPLE = 100  # captions of each category that are searched for names of others
@@ -247,12 +246,10 @@ def catalogs_by_domain(
 ) -> dict[str, Catalog]:
     """Return the catalogs of domains from their captions, sorted by category and text.
 
-    A worker of the engine makes the edits while this process does the rest, or before, where captions are many.
+    A worker of the engine makes the edits while this process does the rest.
     """
     with ThreadPoolExecutor(1) as thread:
         making = thread.submit(lambda: list(engine.run(_edits_of, captions.values())))
-        if max(map(len, captions.values()), default=0) > _AT_ONCE:
-            making.result()  # both at a time would need twice the memory
         named = [_make_names(_held(ordered)) for ordered in captions.values()]
         found = zip(captions, named, making.result(), strict=True)
         return {domain: _catalog(*names, edits) for domain, names, edits in found}

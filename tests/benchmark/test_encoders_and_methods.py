@@ -173,9 +173,10 @@ def test_a_pushed_checkpoint_of_a_fine_tuning_names_the_other_way(hub, exported,
     assert "push the folder that `fdrd export" in " ".join(told.split())
 
 
-def test_a_frozen_backbone_is_not_exported(exported, siglip):
+@pytest.mark.parametrize("name", ["coop", "dcar_tuned"])
+def test_a_method_that_is_not_one_model_is_not_exported(name, exported, siglip):
     with pytest.raises(FdrdError, match="is no model by itself: its backbone is frozen"):
-        exported("coop", siglip)
+        exported(name, siglip)
 
 
 def test_truncated_captions_are_counted_by_the_encoders_tokenizer(siglip):

@@ -9,6 +9,9 @@ import benchmark
 import fdrd
 from benchmark.models import loading
 from benchmark.registry import make_method
+from benchmark.result import read_result
+from benchmark.runner.description import Resources, Run
+from benchmark.runner.runs import execute
 from benchmark.settings import TrainConfig, TrainOptions
 from fdrd.errors import FdrdError
 from fdrd.options import ALIASES
@@ -158,3 +161,13 @@ def test_a_finished_run_answers_other_names_for_the_same_thing(res, run_tiny):
     assert again.ranks == before.ranks
     assert len(again.settings.asked) == 2
     assert benchmark.read_result(res.folder / again.settings.file_name()) == again
+
+
+def test_a_result_that_is_reused_gets_the_label_of_its_run(tiny_clip, tiny_dataset, tmp_path):
+    resources = Resources(tiny_dataset, tiny_clip, tmp_path)
+    first = execute(Run(method="zero_shot", label="first"), resources)
+    again = execute(Run(method="zero_shot", label="second"), resources)
+    assert (first.settings.label, again.settings.label) == ("first", "second")
+    assert execute(Run(method="zero_shot"), resources).settings.label == "second"
+    (file,) = tmp_path.glob("*.json")
+    assert read_result(file).settings.label == "second"

@@ -9,6 +9,7 @@ from benchmark import TrainConfig, get_method
 from benchmark.training.losses import info_nce
 from dcar.plus import SCALES
 from dcar.tuned import TOWER_WEIGHTS
+from fdrd.errors import FdrdError
 from tests.encoding import features
 
 TRAIN = TrainConfig(optimizer="adamw", learning_rate=1e-3, steps=4, eval_every=2, batch_size=8)
@@ -76,3 +77,12 @@ def test_the_backbone_stays_as_it_was(tiny_clip, tiny_dataset):
     fitted("dcar_tuned", tiny_clip, tiny_dataset)
     after = tiny_clip.model.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_a_weight_that_training_cannot_choose_is_refused(weight, tiny_clip):
+    """A checkpoint of a stranger may hold any number."""
+    method = get_method("dcar_tuned")(tiny_clip)
+    method.learner.weight.fill_(weight)
+    with pytest.raises(FdrdError, match="the weight of the towers is"):
+        method.encode_text(["a red bird"])
